@@ -1,0 +1,102 @@
+"""Conformal p-values and thresholds from held-out normals.
+
+Source: Bates, Candès, Lei, Romano, Sesia, "Testing for outliers with conformal p-values", Annals of Statistics 51:149,
+2023, section 2; cross-fitting as in Vovk, "Cross-conformal predictors", 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.neighbors import FloatArray, IndexArray
+from msde.scorer import Scorer
+
+N_FOLDS = 10
+_RUNS_PER_FOLD = 10
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Scores of normals that the model was not fitted on, and what follows from them.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,), float64
+        Anomaly scores of held-out normals, ascending.
+    alpha : float
+        Target false-alarm rate: the expected share of normals that are flagged, in (0, 1).
+    source : str
+        Where the scores come from.
+    """
+
+    scores: NDArray[np.float64]
+    alpha: float
+    source: str
+
+    @property
+    def resolution(self) -> float:
+        """Smallest p-value that can occur, 1 / (n + 1)."""
+        return 1 / (len(self.scores) + 1)
+
+    @property
+    def threshold(self) -> float:
+        """Score above which an image is flagged; infinite where too few normals allow no flag at this alpha."""
+        # The tiny allowance keeps alpha * (n + 1) = 15.000000000000002 and 14.999999999999998 alike.
+        rank = int(self.alpha * (len(self.scores) + 1) + 1e-9)
+        return float(self.scores[-rank]) if rank else float("inf")
+
+    def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Tell how often a normal scores at least as high.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (m,)
+            Anomaly scores.
+
+        Returns
+        -------
+        ndarray of shape (m,)
+            In [1 / (n + 1), 1]. A held-out normal that equals the score counts as at least as high. NaN stays NaN.
+        """
+        as_high = len(self.scores) - np.searchsorted(self.scores, scores, side="left")
+        return np.where(np.isnan(scores), np.nan, (as_high + 1) / (len(self.scores) + 1))
+
+    def flagged(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which scores of shape (m,) lie above the threshold: those with p-value <= alpha."""
+        return scores > self.threshold
+
+
+def cross_fitted_scores(rows: FloatArray, fit: Callable[[FloatArray], Scorer]) -> NDArray[np.float64]:
+    """Score each normal by a scorer that has not seen it.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Normals. Neighbouring rows (often of one patient) stay in one fold.
+    fit : callable
+        Makes a scorer from rows.
+
+    Returns
+    -------
+    ndarray of shape (n,) or (0,), float64
+        Held-out scores in the order of the rows; none where holding out would leave fewer than two rows.
+    """
+    if len(rows) < 3:
+        return np.empty(0)
+    scores = np.empty(len(rows))
+    for held_out in folds(len(rows)):
+        scores[held_out] = fit(np.delete(rows, held_out, axis=0)).score(rows[held_out])
+    return scores
+
+
+def folds(n: int) -> Iterator[IndexArray]:
+    """Deal the row numbers 0..n-1 in short runs to at most ten folds."""
+    n_folds = min(N_FOLDS, n)
+    run = max(1, n // (n_folds * _RUNS_PER_FOLD))
+    fold = np.arange(n) // run % n_folds
+    for number in range(n_folds):
+        yield np.flatnonzero(fold == number)

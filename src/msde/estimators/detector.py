@@ -1,0 +1,148 @@
+"""MSDEDetector: the whole method as a scikit-learn outlier detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Real
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from msde.calibration import Calibration, cross_fitted_scores
+from msde.estimators.enhancer import MeanShiftEnhancer
+from msde.estimators.parameters import check_parameters
+from msde.gaussian import fit_empirical, fit_ledoit_wolf
+from msde.neighbors import FloatArray
+from msde.scorer import InductiveScorer, Scorer, Standardizer, TransductiveScorer
+
+Mode = Literal["inductive", "transductive"]
+
+
+class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+    """Score embeddings by how unlike the normals they are.
+
+    Parameters
+    ----------
+    mode : {"inductive", "transductive"}, default="inductive"
+        "inductive" scores each row alone: the same row gets the same score in any batch. "transductive" is the
+        published procedure: scored rows and normals are shifted together, so a score depends on the batch.
+    alpha : float, default=0.05
+        Target false-alarm rate of `predict`: the expected share of normals that it flags, in (0, 1).
+    enhancer : MeanShiftEnhancer, optional
+        Settings of the shift in transductive mode; by default ``MeanShiftEnhancer()``. It is not fitted itself.
+
+    Attributes
+    ----------
+    scorer_ : msde.scorer.Scorer
+        The frozen arrays that score.
+    calibration_ : msde.calibration.Calibration
+        Cross-fitted scores of the normals: p-values and threshold.
+    offset_ : float
+        `decision_function` is `score_samples` minus this; minus the threshold.
+
+    Notes
+    -----
+    Scikit-learn's signs hold: `score_samples` and `decision_function` are high for normals, `predict` gives -1 for
+    what is flagged. `anomaly_score` is high for what is abnormal.
+
+    References
+    ----------
+    arXiv 2604.19191 (transductive mode); MedIAnomaly, arXiv 2404.04518 (Ledoit-Wolf Gaussian of the inductive mode).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from msde import MSDEDetector
+    >>> normals = np.random.default_rng(0).normal(size=(200, 4))
+    >>> MSDEDetector().fit(normals).predict([[0, 0, 0, 0], [9, 9, 9, 9]])
+    array([ 1, -1])
+    """
+
+    def __init__(
+        self,
+        mode: Mode = "inductive",
+        *,
+        alpha: float = 0.05,
+        enhancer: MeanShiftEnhancer | None = None,
+    ) -> None:
+        self.mode = mode
+        self.alpha = alpha
+        self.enhancer = enhancer
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn what normal embeddings look like.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Embeddings of normals, n >= 2, finite.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter is out of range.
+        """
+        check_parameters(self, {"alpha": (Real, 0, 1)})
+        fits: dict[str, Callable[[FloatArray], Scorer]] = {
+            "inductive": self._fit_inductive,
+            "transductive": self._fit_transductive,
+        }
+        if self.mode not in fits:
+            raise ValueError(f"mode must be one of {', '.join(fits)}; got {self.mode!r}")
+        rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        self.scorer_ = fits[self.mode](rows)
+        held_out = np.sort(cross_fitted_scores(rows, fits[self.mode]))
+        self.calibration_ = Calibration(held_out, self.alpha, "cross-fitted training normals")
+        self.offset_ = -self.calibration_.threshold
+        return self
+
+    def anomaly_score(self, X: Any) -> NDArray[np.float64]:
+        """Score rows: the higher, the more abnormal.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, d)
+            Embeddings, finite.
+
+        Returns
+        -------
+        ndarray of shape (m,), float64
+            Mahalanobis distances, at least 0.
+        """
+        check_is_fitted(self)
+        return self.scorer_.score(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return minus the anomaly score of each row of X (m, d)."""
+        return -self.anomaly_score(X)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return how far below the threshold each row of X (m, d) scores: negative is flagged."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> NDArray[np.intp]:
+        """Return -1 for each row of X (m, d) that is flagged at the false-alarm rate `alpha`, and 1 for the others."""
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def p_values(self, X: Any) -> NDArray[np.float64]:
+        """Return the conformal p-value of each row of X (m, d), in [1 / (n + 1), 1]."""
+        return self.calibration_.p_values(self.anomaly_score(X))
+
+    def _fit_inductive(self, rows: FloatArray) -> InductiveScorer:
+        standardizer = Standardizer.fit(rows)
+        return InductiveScorer(standardizer, fit_ledoit_wolf(standardizer.apply(rows)))
+
+    def _fit_transductive(self, rows: FloatArray) -> TransductiveScorer:
+        enhancer = MeanShiftEnhancer() if self.enhancer is None else clone(self.enhancer)
+        standardizer = Standardizer.fit(rows)
+        normals = standardizer.apply(rows)
+        gaussian = fit_empirical(enhancer.fit_transform(normals))
+        return TransductiveScorer(standardizer, gaussian, normals, **enhancer.get_params())

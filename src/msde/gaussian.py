@@ -1,0 +1,98 @@
+"""A Gaussian as a centre and a whitening, and how it is fitted.
+
+The published scorer is a PCA to at most 256 axes with an empirical covariance (arXiv 2604.19191, "Gaussian density
+estimation"); the other is the Ledoit-Wolf covariance of MedIAnomaly's two-stage baseline (arXiv 2404.04518).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.neighbors import FloatArray
+
+RIDGE = 1e-4
+MAX_COMPONENTS = 256
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian density by its centre and a whitening of the space around it.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (d,), float64
+        Centre.
+    whitening : ndarray of shape (d, p), float64
+        Maps an offset from the centre to p uncorrelated axes of unit variance.
+    """
+
+    mean: NDArray[np.float64]
+    whitening: NDArray[np.float64]
+
+    def mahalanobis(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Measure the Mahalanobis distance of each row from the centre.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m, d)
+            Embeddings.
+
+        Returns
+        -------
+        ndarray of shape (m,), float64
+            Distances, at least 0.
+        """
+        white = (rows - self.mean) @ self.whitening
+        return np.sqrt(np.einsum("ij,ij->i", white, white))
+
+
+def fit_empirical(rows: FloatArray, max_components: int = MAX_COMPONENTS, ridge: float = RIDGE) -> Gaussian:
+    """Fit the published Gaussian: leading principal axes, empirical variances, a ridge.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Normals.
+    max_components : int, default=256
+        Axes kept: min(max_components, d, n - 1), at least one.
+    ridge : float, default=1e-4
+        Added to each variance.
+
+    Returns
+    -------
+    Gaussian
+    """
+    n, d = rows.shape
+    mean = rows.mean(axis=0, dtype=np.float64)
+    kept = max(1, min(max_components, d, n - 1))
+    _, spread, axes = np.linalg.svd(rows - mean, full_matrices=False)
+    variances = spread[:kept] ** 2 / max(n - 1, 1)
+    return Gaussian(mean, axes[:kept].T / np.sqrt(variances + ridge))
+
+
+def fit_ledoit_wolf(rows: FloatArray) -> Gaussian:
+    """Fit a Gaussian with the Ledoit-Wolf covariance, over all axes.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Normals.
+
+    Returns
+    -------
+    Gaussian
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    mean = rows.mean(axis=0, dtype=np.float64)
+    covariance, _ = ledoit_wolf(rows - mean, assume_centered=True)
+    variances, axes = np.linalg.eigh(covariance)
+    # Rows that are all alike have no variance at all; the ridge keeps the distance finite there.
+    return Gaussian(mean, axes / np.sqrt(np.maximum(variances, 0) + np.finfo(np.float64).eps))
+
+
+FITS: dict[str, Callable[[FloatArray], Gaussian]] = {"empirical": fit_empirical, "ledoit-wolf": fit_ledoit_wolf}

@@ -1,0 +1,73 @@
+"""How well scores tell abnormal from normal: AUROC and average precision with bootstrap intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+N_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure with its 95 % percentile bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Discrimination:
+    """AUROC and average precision of scores."""
+
+    auroc: Metric
+    ap: Metric
+
+
+def discrimination(
+    normal: NDArray[np.float64], abnormal: NDArray[np.float64], n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Discrimination:
+    """Measure how well scores tell abnormal from normal.
+
+    Parameters
+    ----------
+    normal, abnormal : ndarray of shape (n,) and (m,)
+        Anomaly scores, finite, at least one each.
+    n_resamples : int, default=1000
+        Bootstrap resamples, drawn within each class.
+    seed : int, default=0
+        Of the resampling.
+
+    Returns
+    -------
+    Discrimination
+        AUROC and AP in [0, 1] with 95 % percentile intervals (Efron and Tibshirani, 1993, chapter 13).
+    """
+    values, level = np.unique(np.concatenate([normal, abnormal]), return_inverse=True)
+    counts = [np.bincount(part, minlength=len(values)) for part in (level[: len(normal)], level[len(normal) :])]
+    rng = np.random.default_rng(seed)
+    drawn = [rng.multinomial(part.sum(), part / part.sum(), size=n_resamples) for part in counts]
+    normals, abnormals = (np.vstack([part, resampled]) for part, resampled in zip(counts, drawn, strict=True))
+    return Discrimination(_metric(_auroc(normals, abnormals)), _metric(_average_precision(normals, abnormals)))
+
+
+def _auroc(normals: NDArray[np.int64], abnormals: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Compute the AUROC of each row of counts; columns are the distinct scores, ascending."""
+    below = np.cumsum(normals, axis=1) - normals / 2
+    return (abnormals * below).sum(axis=1) / (normals.sum(axis=1) * abnormals.sum(axis=1))
+
+
+def _average_precision(normals: NDArray[np.int64], abnormals: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Compute the average precision of each row of counts; columns are the distinct scores, ascending."""
+    found = np.cumsum(abnormals[:, ::-1], axis=1)
+    called = found + np.cumsum(normals[:, ::-1], axis=1)
+    return (abnormals[:, ::-1] * found / np.maximum(called, 1)).sum(axis=1) / abnormals.sum(axis=1)
+
+
+def _metric(figures: NDArray[np.float64]) -> Metric:
+    """Take the first figure as the value and the others as its resamples."""
+    low, high = np.quantile(figures[1:], [0.025, 0.975])
+    return Metric(float(figures[0]), float(low), float(high))

@@ -1,0 +1,320 @@
+"""AnomalyModel: normal images in, a model file out, scores for new images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.backbones import Backbone, load_backbone
+from msde.backbones.session import EmbeddingSession
+from msde.bundle import read_bundle, write_bundle
+from msde.calibration import Calibration
+from msde.embedding import Embedded, embed_images
+from msde.errors import DataError, ModelFileError, MSDEError
+from msde.fingerprint import Fingerprint
+from msde.images import find_images
+from msde.record import put_together, take_apart
+from msde.scorer import SCORERS, Scorer
+
+if TYPE_CHECKING:
+    from msde.embedding import ImageSource
+    from msde.estimators.detector import MSDEDetector
+
+    Images = str | os.PathLike[str] | Iterable[ImageSource]
+
+_LIBRARIES = ("msde", "numpy", "scipy", "scikit-learn", "onnxruntime", "pillow", "safetensors")
+Tick = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """What a model says of one image.
+
+    Parameters
+    ----------
+    path : str
+        Path of the image, or its number where it has none.
+    anomaly_score : float
+        At least 0, the higher the more abnormal; NaN where the image could not be used.
+    p_value : float
+        How often a normal scores at least as high, in [1 / (n + 1), 1]; NaN likewise.
+    flagged : bool or None
+        Whether the p-value is at most the target false-alarm rate; None likewise.
+    error : str or None
+        Why the image could not be used.
+    """
+
+    path: str
+    anomaly_score: float
+    p_value: float
+    flagged: bool | None
+    error: str | None
+
+
+class AnomalyModel:
+    """A backbone and a detector, from images to calibrated scores.
+
+    Parameters
+    ----------
+    backbone : str or Backbone, default="efficientnet_lite0"
+        Name of the network, or one loaded by :func:`msde.backbones.load_backbone`.
+    detector : MSDEDetector, optional
+        An unfitted detector; by default ``MSDEDetector()``.
+
+    Attributes
+    ----------
+    backbone : Backbone
+    scorer_ : msde.scorer.Scorer
+    calibration_ : msde.calibration.Calibration
+    fingerprint_ : msde.fingerprint.Fingerprint
+        Of the training images.
+    unreadable_ : list of str
+        One line for each training image that could not be used.
+    libraries_ : dict of str to str
+        Versions of the libraries that fitted the model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from msde import AnomalyModel
+    >>> images = np.random.default_rng(0).uniform(size=(20, 64, 64))
+    >>> model = AnomalyModel().fit(images)
+    >>> result = model.score([np.zeros((64, 64))])[0]
+    >>> result.flagged
+    True
+    """
+
+    def __init__(self, backbone: str | Backbone = "efficientnet_lite0", detector: MSDEDetector | None = None) -> None:
+        self.backbone = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
+        self.detector = detector
+        # One thread a session: the workers of `embed_images` keep the processors busy, each with a batch of its own.
+        self._session = EmbeddingSession(self.backbone, threads=1)
+
+    def fit(self, images: Images, *, tick: Tick | None = None) -> Self:
+        """Learn what normal images look like.
+
+        Parameters
+        ----------
+        images : path or iterable of paths, Pillow images or arrays
+            Normals; a path may be a file, a folder (searched recursively) or a glob.
+        tick : callable, optional
+            Called after each image.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If fewer than two images can be used.
+        """
+        from msde.estimators.detector import MSDEDetector
+
+        embedded = list(ticking(self.embed(images), tick))
+        rows = [image.embedding for image in embedded if image.embedding is not None]
+        self.unreadable_ = [image.error for image in embedded if image.error is not None]
+        if len(rows) < 2:
+            reason = f" ({self.unreadable_[0]})" if self.unreadable_ else ""
+            raise DataError(f"{len(rows)} of {len(embedded)} images can be used{reason}; give at least 2 normal images")
+        detector = self.detector if self.detector is not None else MSDEDetector()
+        detector.fit(np.stack(rows))
+        self.scorer_: Scorer = detector.scorer_
+        self.calibration_: Calibration = detector.calibration_
+        self.fingerprint_ = Fingerprint.of([image.digest for image in embedded if image.error is None])
+        self.libraries_ = {library: version(library) for library in _LIBRARIES}
+        return self
+
+    def embed(self, images: Images) -> Iterator[Embedded]:
+        """Embed images in order.
+
+        Parameters
+        ----------
+        images : path or iterable of paths, Pillow images or arrays
+            As in `fit`.
+
+        Yields
+        ------
+        Embedded
+            One an image.
+        """
+        sources: Iterable[Any] = find_images([images]) if isinstance(images, str | os.PathLike) else images
+        return embed_images(self._session, sources)
+
+    def score(self, images: Images, *, tick: Tick | None = None) -> list[ImageScore]:
+        """Score images.
+
+        Parameters
+        ----------
+        images : path or iterable of paths, Pillow images or arrays
+            As in `fit`.
+        tick : callable, optional
+            Called after each image.
+
+        Returns
+        -------
+        list of ImageScore
+            One an image, in their order. An unreadable image has its error; the others are scored.
+        """
+        return list(self.score_iter(images, tick=tick))
+
+    def score_iter(self, images: Images, *, tick: Tick | None = None) -> Iterator[ImageScore]:
+        """Score images one after the other in bounded memory.
+
+        In transductive mode an image's score depends on the others, so there the first result follows the last image.
+
+        Parameters
+        ----------
+        images, tick
+            As in `score`.
+
+        Yields
+        ------
+        ImageScore
+            One an image, in their order.
+        """
+        return self.score_embedded(ticking(self.embed(images), tick))
+
+    def score_embedded(self, embedded: Iterable[Embedded]) -> Iterator[ImageScore]:
+        """Score what `embed` gave.
+
+        Parameters
+        ----------
+        embedded : iterable of Embedded
+            Images after embedding.
+
+        Yields
+        ------
+        ImageScore
+            One an image, in their order.
+        """
+        self._check_fitted()
+        if self.scorer_.batchwise:
+            yield from self._results(list(embedded))
+        else:
+            for image in embedded:
+                yield from self._results([image])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model file, backbone included; docs/model-file.md is its specification.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to; an old file there stays whole until the new one is complete.
+
+        Raises
+        ------
+        ModelFileError
+            If it cannot be written.
+        """
+        self._check_fitted()
+        records = {"scorer": self.scorer_, "calibration": self.calibration_, "fingerprint": self.fingerprint_}
+        taken = {part: take_apart(record) for part, record in records.items()}
+        graph = np.frombuffer(self.backbone.graph, dtype=np.uint8)
+        parts = {part: arrays for part, (arrays, _) in taken.items()}
+        write_bundle(
+            path,
+            {**parts, "backbone": self.backbone.weights, "graph": {"onnx": graph}},
+            {
+                **{part: settings for part, (_, settings) in taken.items()},
+                "libraries": self.libraries_,
+                "backbone": self.backbone.describe(),
+                "mode": _mode_of(self.scorer_),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> AnomalyModel:
+        """Read a model file; neither torch nor scikit-learn is imported.
+
+        Parameters
+        ----------
+        path : path-like
+            A file that `save` wrote.
+
+        Returns
+        -------
+        AnomalyModel
+            Ready to score.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is missing, truncated, altered, no model file, or written by a newer version.
+        """
+        config, parts = read_bundle(path)
+        try:
+            backbone = Backbone.from_description(
+                config["backbone"], parts["graph"]["onnx"].tobytes(), parts["backbone"]
+            )
+            model = cls(backbone)
+            model.scorer_ = put_together(SCORERS[config["mode"]], parts["scorer"], config["scorer"])
+            model.calibration_ = put_together(Calibration, parts["calibration"], config["calibration"])
+            model.fingerprint_ = put_together(Fingerprint, parts["fingerprint"], config["fingerprint"])
+            model.libraries_ = config["libraries"]
+        except (KeyError, TypeError) as error:
+            raise ModelFileError(
+                f"{path}: the model lacks {error}; restore the file from a copy or fit again"
+            ) from error
+        except MSDEError as error:
+            raise ModelFileError(f"{path}: {error}") from error
+        model.unreadable_ = []
+        return model
+
+    def info(self) -> dict[str, Any]:
+        """Describe the model, ready for JSON.
+
+        Returns
+        -------
+        dict
+            Backbone, mode and settings, training set, calibration, library versions.
+        """
+        self._check_fitted()
+        return {
+            "mode": _mode_of(self.scorer_),
+            "backbone": self.backbone.describe(),
+            "training": {"images": len(self.fingerprint_.digests), "fingerprint": self.fingerprint_.sha256},
+            "calibration": {
+                "source": self.calibration_.source,
+                "normals": len(self.calibration_.scores),
+                "alpha": self.calibration_.alpha,
+                "threshold": self.calibration_.threshold,
+                "resolution": self.calibration_.resolution,
+            },
+            "scorer": take_apart(self.scorer_)[1],
+            "libraries": self.libraries_,
+        }
+
+    def _results(self, embedded: Sequence[Embedded]) -> Iterator[ImageScore]:
+        usable = [image.embedding for image in embedded if image.embedding is not None]
+        scores: NDArray[np.float64] = np.full(len(embedded), np.nan)
+        if usable:
+            scores[[image.embedding is not None for image in embedded]] = self.scorer_.score(np.stack(usable))
+        p_values, flagged = self.calibration_.p_values(scores), self.calibration_.flagged(scores)
+        for image, score, p_value, flag in zip(embedded, scores, p_values, flagged, strict=True):
+            yield ImageScore(
+                image.name, float(score), float(p_value), bool(flag) if image.error is None else None, image.error
+            )
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "scorer_"):
+            raise MSDEError("the model is not fitted; call fit() first, or AnomalyModel.load() a model file")
+
+
+def _mode_of(scorer: Scorer) -> str:
+    return next(mode for mode, kind in SCORERS.items() if isinstance(scorer, kind))
+
+
+def ticking(embedded: Iterable[Embedded], tick: Tick | None) -> Iterator[Embedded]:
+    """Pass images on and call `tick`, where there is one, after each."""
+    for image in embedded:
+        yield image
+        if tick is not None:
+            tick()

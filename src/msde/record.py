@@ -1,0 +1,76 @@
+"""Frozen dataclasses as named arrays and plain settings, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+Settings = dict[str, Any]
+T = TypeVar("T")
+
+
+def take_apart(record: Any, prefix: str = "") -> tuple[Arrays, Settings]:
+    """Split a dataclass of arrays, plain values and dataclasses into dotted names.
+
+    Parameters
+    ----------
+    record : dataclass instance
+        What to split.
+    prefix : str, default=""
+        Put before each name.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+    settings : dict of str to a value that JSON can hold
+    """
+    arrays: Arrays = {}
+    settings: Settings = {}
+    for field in fields(record):
+        name, value = prefix + field.name, getattr(record, field.name)
+        if is_dataclass(value):
+            inner_arrays, inner_settings = take_apart(value, name + ".")
+            arrays |= inner_arrays
+            settings |= inner_settings
+        elif isinstance(value, np.ndarray):
+            arrays[name] = value
+        else:
+            settings[name] = value
+    return arrays, settings
+
+
+def put_together(kind: type[T], arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], prefix: str = "") -> T:
+    """Rebuild what :func:`take_apart` split.
+
+    Parameters
+    ----------
+    kind : type
+        The dataclass.
+    arrays, settings : mappings
+        As returned by :func:`take_apart`; further names are ignored.
+    prefix : str, default=""
+        As given there.
+
+    Returns
+    -------
+    An instance of `kind`.
+
+    Raises
+    ------
+    KeyError
+        If a name is missing.
+    """
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        name, hint = prefix + field.name, hints[field.name]
+        if is_dataclass(hint):
+            values[field.name] = put_together(hint, arrays, settings, name + ".")  # type: ignore[arg-type]
+        else:
+            values[field.name] = arrays[name] if name in arrays else settings[name]
+    return kind(**values)

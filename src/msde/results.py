@@ -1,0 +1,145 @@
+"""Scores as a table: CSV, JSON lines or Parquet, by the name of the file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TextIO
+
+from msde.errors import OutputError
+from msde.pipeline import ImageScore
+
+COLUMNS = [field.name for field in fields(ImageScore)]
+
+
+def write_csv(scores: Iterable[ImageScore], file: TextIO) -> None:
+    """Write scores as CSV with a header, a row as soon as it is there.
+
+    Parameters
+    ----------
+    scores : iterable of ImageScore
+    file : text file
+        Opened with ``newline=""``. Missing values are left empty; flagged is true or false.
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for score in scores:
+        writer.writerow(_plain(score, "").values())
+        file.flush()
+
+
+def write_jsonl(scores: Iterable[ImageScore], file: TextIO) -> None:
+    """Write scores as JSON lines, one object an image; missing values are null."""
+    for score in scores:
+        file.write(json.dumps(_plain(score, None), ensure_ascii=False) + "\n")
+        file.flush()
+
+
+def write_table(scores: Iterable[ImageScore], path: str | os.PathLike[str]) -> None:
+    """Write scores to a file, its format by its suffix: .csv, .jsonl or .parquet.
+
+    Rows are written to ``PATH.part`` as they come, which takes the name PATH when it is complete.
+
+    Parameters
+    ----------
+    scores : iterable of ImageScore
+    path : path-like
+
+    Raises
+    ------
+    OutputError
+        If the suffix is another one, the file cannot be written, or Parquet's library is missing.
+    """
+    path = Path(path)
+    check_table(path)
+    with _replacing(path) as unfinished:
+        if path.suffix.lower() == ".parquet":
+            _write_parquet(scores, unfinished)
+        else:
+            write = write_csv if path.suffix.lower() == ".csv" else write_jsonl
+            with unfinished.open("w", newline="", encoding="utf-8") as file:
+                write(scores, file)
+
+
+def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write figures to a JSON file.
+
+    Parameters
+    ----------
+    figures : mapping
+        Anything that JSON can hold.
+    path : path-like
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    with _replacing(Path(path)) as unfinished:
+        unfinished.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def check_table(path: str | os.PathLike[str]) -> None:
+    """Find out before long work whether a table could be written at the path.
+
+    Raises
+    ------
+    OutputError
+        If it could not.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".csv", ".jsonl", ".parquet"):
+        raise OutputError(f"{path}: unknown table format {path.suffix!r}; name it .csv, .jsonl or .parquet")
+    if path.suffix.lower() == ".parquet":
+        _pyarrow(path)
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: cannot be written; give a file in a folder that exists and may be written to")
+
+
+def _plain(score: ImageScore, missing: Any) -> dict[str, Any]:
+    row = asdict(score)
+    for name, value in row.items():
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            row[name] = missing
+        elif missing == "" and isinstance(value, bool):
+            row[name] = str(value).lower()
+    return row
+
+
+def _write_parquet(scores: Iterable[ImageScore], path: Path) -> None:
+    pyarrow = _pyarrow(path)
+    from pyarrow import parquet
+
+    types = [pyarrow.string(), pyarrow.float64(), pyarrow.float64(), pyarrow.bool_(), pyarrow.string()]
+    table = pyarrow.Table.from_pylist(
+        [_plain(score, None) for score in scores], schema=pyarrow.schema(list(zip(COLUMNS, types, strict=True)))
+    )
+    parquet.write_table(table, path)
+
+
+def _pyarrow(path: Path) -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise OutputError(
+            f"{path}: Parquet needs pyarrow; run `pip install 'msde[parquet]'` or name it .csv"
+        ) from error
+    return pyarrow
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written: {error.strerror or error}; the rows so far are in {unfinished.name}"
+        ) from error

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from msde import MeanShiftEnhancer, MSDEDetector
+from msde.gaussian import fit_ledoit_wolf
+from msde.scorer import Standardizer
+
+MODES = ["inductive", "transductive"]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rng = np.random.default_rng(5)
+    return MSDEDetector().fit(rng.normal(size=(150, 12)).astype(np.float32))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+@settings(max_examples=30)
+def test_a_score_does_not_depend_on_batch_order_or_copies(fitted, seed, n):
+    rng = np.random.default_rng(seed)
+    rows = (rng.normal(size=(n, 12)) * 3).astype(np.float32)
+    together = fitted.anomaly_score(rows)
+    alone = np.concatenate([fitted.anomaly_score(row[None]) for row in rows])
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
+    order = rng.permutation(n)
+    np.testing.assert_allclose(fitted.anomaly_score(rows[order]), together[order], rtol=1e-6)
+    np.testing.assert_allclose(fitted.anomaly_score(np.vstack([rows, rows]))[n:], together, rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_scoring_does_not_change_the_frozen_state(rng, mode):
+    detector = MSDEDetector(mode, enhancer=MeanShiftEnhancer(10)).fit(rng.normal(size=(60, 5)))
+    rows = rng.normal(size=(20, 5))
+    before = detector.anomaly_score(rows)
+    detector.anomaly_score(rng.normal(size=(33, 5)) * 9)
+    np.testing.assert_array_equal(detector.anomaly_score(rows), before)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("n", [2, 3, 49, 50, 51, 101])
+def test_any_number_of_normals_from_two_on_will_do(rng, mode, n):
+    detector = MSDEDetector(mode).fit(rng.normal(size=(n, 8)))
+    scores = detector.anomaly_score(rng.normal(size=(5, 8)))
+    assert np.all(np.isfinite(scores))
+    assert np.all(detector.p_values(scores[:, None].repeat(8, 1)) > 0)
+
+
+def test_one_normal_is_refused():
+    with pytest.raises(ValueError, match="minimum of 2"):
+        MSDEDetector().fit(np.ones((1, 4)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_identical_normals_have_finite_scores_and_a_different_row_stands_out(mode):
+    detector = MSDEDetector(mode).fit(np.ones((60, 4)))
+    same, other = detector.anomaly_score(np.array([[1.0] * 4, [3.0] * 4]))
+    assert np.isfinite(other)
+    assert same < other
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_embeddings_that_are_not_finite_are_refused(fitted, value):
+    with pytest.raises(ValueError, match=r"NaN|infinity"):
+        fitted.anomaly_score(np.full((1, 12), value))
+
+
+def test_a_wrong_number_of_features_is_named(fitted):
+    with pytest.raises(ValueError, match="11 features, but MSDEDetector is expecting 12"):
+        fitted.anomaly_score(np.ones((1, 11)))
+
+
+def test_unknown_settings_are_named():
+    with pytest.raises(ValueError, match="'sideways'"):
+        MSDEDetector("sideways").fit(np.eye(9))
+    with pytest.raises(ValueError, match="alpha"):
+        MSDEDetector(alpha=2).fit(np.eye(9))
+
+
+def test_inductive_mode_is_no_worse_than_the_plain_gaussian(shared):
+    with np.load(shared / "golden" / "nih_cxr_pneumonia_M.npz") as file:
+        train, test, label = file["train"], file["test"], file["label"]
+    from sklearn.metrics import roc_auc_score
+
+    standardizer = Standardizer.fit(train)
+    plain = fit_ledoit_wolf(standardizer.apply(train)).mahalanobis(standardizer.apply(test))
+    ours = MSDEDetector().fit(train).anomaly_score(test)
+    assert roc_auc_score(label, ours) >= roc_auc_score(label, plain) - 0.005
+
+
+def test_the_transductive_score_depends_on_the_batch_as_published(rng):
+    detector = MSDEDetector("transductive").fit(rng.normal(size=(80, 5)))
+    rows = rng.normal(size=(40, 5)) + 2
+    assert not np.allclose(detector.anomaly_score(rows)[0], detector.anomaly_score(rows[:1])[0])

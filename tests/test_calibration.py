@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from msde.calibration import Calibration, cross_fitted_scores, folds
+from msde.gaussian import fit_ledoit_wolf
+
+scores = arrays(float, st.integers(1, 60), elements=st.integers(0, 20).map(float))
+alphas = st.floats(0.001, 0.999)
+
+
+@given(scores, scores, alphas)
+def test_flagged_means_a_p_value_of_at_most_alpha(held_out, new, alpha):
+    calibration = Calibration(np.sort(held_out), alpha, "test")
+    p_values = calibration.p_values(new)
+    np.testing.assert_array_equal(calibration.flagged(new), p_values <= alpha * (1 + 1e-9) + 1e-12)
+
+
+@given(scores, scores)
+def test_p_values_fall_as_scores_rise(held_out, new):
+    p_values = Calibration(np.sort(held_out), 0.05, "test").p_values(np.sort(new))
+    assert np.all(np.diff(p_values) <= 0)
+    assert np.all((p_values >= 1 / (len(held_out) + 1)) & (p_values <= 1))
+
+
+@given(scores, scores)
+def test_p_values_follow_their_definition(held_out, new):
+    expected = [(np.sum(held_out >= score) + 1) / (len(held_out) + 1) for score in new]
+    np.testing.assert_allclose(Calibration(np.sort(held_out), 0.05, "test").p_values(new), expected)
+
+
+def test_too_few_normals_flag_nothing():
+    calibration = Calibration(np.arange(18.0), 0.05, "test")
+    assert calibration.threshold == float("inf")
+    assert not calibration.flagged(np.array([1e9])).any()
+    assert Calibration(np.arange(19.0), 0.05, "test").flagged(np.array([1e9])).all()
+
+
+def test_an_image_without_score_has_no_p_value_and_is_not_flagged():
+    calibration = Calibration(np.arange(99.0), 0.05, "test")
+    assert np.isnan(calibration.p_values(np.array([np.nan]))[0])
+    assert not calibration.flagged(np.array([np.nan]))[0]
+
+
+@pytest.mark.parametrize("n", [2, 3, 9, 10, 11, 57, 309, 1000])
+def test_each_row_is_in_one_fold_and_neighbours_stay_together(n):
+    dealt = list(folds(n))
+    np.testing.assert_array_equal(np.sort(np.concatenate(dealt)), np.arange(n))
+    sizes = [len(fold) for fold in dealt]
+    assert max(sizes) - min(sizes) <= max(1, n // 100) + n % 10
+
+
+def test_held_out_normals_are_flagged_about_as_often_as_asked(rng):
+    shares = []
+    for _ in range(40):
+        rows, new = rng.normal(size=(200, 5)), rng.normal(size=(200, 5))
+
+        class Scorer:
+            batchwise = False
+
+            def __init__(self, rows):
+                self.score = fit_ledoit_wolf(rows).mahalanobis
+
+        held_out = cross_fitted_scores(rows, Scorer)
+        shares.append(Calibration(np.sort(held_out), 0.1, "test").flagged(Scorer(rows).score(new)).mean())
+    assert np.mean(shares) == pytest.approx(0.1, abs=0.02)

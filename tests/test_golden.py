@@ -1,0 +1,69 @@
+"""The published method against arrays that the official scripts produced (shared/golden)."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from msde.density import density_weights
+from msde.gaussian import fit_empirical
+from msde.scorer import Standardizer, TransductiveScorer, batch_probability
+from msde.shift import shift
+
+# shared/golden/README.md: exact where the official approximate neighbours were exact, else up to 0.02 at a few rows.
+EXACT = {("nih_cxr_pneumonia_M", "train")}
+
+
+@pytest.fixture(params=["nih_cxr_pneumonia_M", "lgg_flair_hemispheres_H"], scope="module")
+def golden(request, shared):
+    with np.load(shared / "golden" / f"{request.param}.npz") as file:
+        arrays = dict(file)
+    arrays["name"] = request.param
+    arrays["union"] = np.vstack([arrays["train"], arrays["test"]])
+    return arrays
+
+
+@pytest.mark.parametrize("part", ["train", "union"])
+def test_density_weights(golden, part):
+    weights = density_weights(golden[part], "published")
+    assert np.mean(np.abs(weights - golden[f"weights_{part}"]) <= 1e-6) >= 0.99
+
+
+def relative_difference(positions, expected):
+    return np.abs(positions - expected).max(axis=1) / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("part", ["train", "union"])
+def test_shifted_positions(golden, part):
+    _, shifted, _ = shift(golden[part], golden[f"weights_{part}"])
+    difference = relative_difference(shifted, golden[f"shifted_{part}"])
+    if (golden["name"], part) in EXACT:
+        assert difference.max() <= 2.5e-7
+    assert round(float(difference.max()), 2) <= 0.02
+    assert np.median(difference) <= 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # numba's and pynndescent's own
+def test_approximate_neighbours_alone_explain_the_difference(golden, monkeypatch):
+    from pynndescent import NNDescent
+
+    def approximate(index, queries, k):
+        return (
+            NNDescent(index.rows, n_neighbors=k, metric="euclidean", random_state=42).neighbor_graph[0].astype(np.intp)
+        )
+
+    monkeypatch.setattr("msde.neighbors.NeighborIndex.query", approximate)
+    _, shifted, _ = shift(golden["train"], golden["weights_train"])
+    assert relative_difference(shifted, golden["shifted_train"]).max() <= 1e-5
+
+
+def test_scores_and_auroc(golden):
+    n, d = golden["train"].shape
+    _, shifted, _ = shift(golden["train"], density_weights(golden["train"], "published"))
+    nothing = Standardizer(np.zeros(d, np.float32), np.ones(d, np.float32))
+    scorer = TransductiveScorer(nothing, fit_empirical(shifted), golden["train"], "published", 50, 0.33, 8, 0.01)
+    scores = scorer.score(golden["test"])
+    assert np.corrcoef(scores, golden["mahalanobis_test"])[0, 1] > 0.9998
+    auroc, expected = (roc_auc_score(golden["label"], s) for s in (scores, golden["score_test"]))
+    assert abs(auroc - expected) <= 0.002
+    assert np.mean(np.abs(batch_probability(scores) - golden["score_test"]) < 0.01) > 0.98

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from msde.shift import shift
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def naive_shift(rows, weights, k, rate, n_iter):
+    """The method as written, row by row."""
+    displacement = np.zeros(len(rows))
+    for _ in range(n_iter):
+        moved = rows.copy()
+        for i, row in enumerate(rows):
+            nearest = np.argsort(((rows - row) ** 2).sum(1), kind="stable")[:k]
+            mean = (weights[nearest, None] * rows[nearest]).sum(0) / max(weights[nearest].sum(), 1e-6)
+            change = np.sqrt(((mean - row) ** 2).sum())
+            displacement[i] += change
+            if change > 1e-6:
+                moved[i] = row + rate * (mean - row)
+        rows = moved
+    return rows, displacement
+
+
+def test_it_is_the_method_as_written(rng):
+    rows, weights = rng.normal(size=(90, 5)), rng.uniform(size=90)
+    _, shifted, displacement = shift(rows, weights, n_neighbors=12, max_iter=4, tol=0)
+    expected, expected_displacement = naive_shift(rows, weights, 12, 0.33, 4)
+    np.testing.assert_allclose(shifted, expected, atol=1e-12)
+    np.testing.assert_allclose(displacement, expected_displacement, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_reference_row_follows_its_own_path(rng, dtype):
+    rows = rng.normal(size=(120, 6)).astype(dtype)
+    trajectory, shifted, displacement = shift(rows, np.ones(120), n_neighbors=15)
+    followed, followed_displacement = trajectory.follow(rows)
+    np.testing.assert_allclose(followed, shifted, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(followed_displacement, displacement, rtol=1e-5, atol=1e-5)
+    assert shifted.dtype == dtype
+
+
+@given(seeds, st.integers(1, 20))
+@settings(max_examples=20)
+def test_a_query_moves_the_same_in_any_batch(seed, n_queries):
+    rng = np.random.default_rng(seed)
+    trajectory, _, _ = shift(rng.normal(size=(60, 4)).astype(np.float32), rng.uniform(size=60), n_neighbors=8)
+    queries = rng.normal(size=(n_queries, 4)).astype(np.float32)
+    together, _ = trajectory.follow(queries)
+    alone = np.vstack([trajectory.follow(query[None])[0] for query in queries])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    order = rng.permutation(n_queries)
+    np.testing.assert_allclose(trajectory.follow(queries[order])[0], together[order], atol=1e-6)
+
+
+@given(seeds)
+@settings(max_examples=15)
+def test_turning_and_moving_the_rows_turns_and_moves_the_result(seed):
+    rng = np.random.default_rng(seed)
+    rows, weights = rng.normal(size=(70, 4)), rng.uniform(size=70)
+    turn, _ = np.linalg.qr(rng.normal(size=(4, 4)))
+    offset = rng.normal(size=4) * 10
+    _, shifted, displacement = shift(rows, weights, n_neighbors=10)
+    _, turned, turned_displacement = shift(rows @ turn + offset, weights, n_neighbors=10)
+    np.testing.assert_allclose(turned, shifted @ turn + offset, atol=1e-8)
+    np.testing.assert_allclose(turned_displacement, displacement, atol=1e-8)
+
+
+def test_the_order_of_the_rows_does_not_matter(rng):
+    rows, weights = rng.normal(size=(80, 4)), rng.uniform(size=80)
+    order = rng.permutation(80)
+    np.testing.assert_allclose(shift(rows[order], weights[order])[1], shift(rows, weights)[1][order], atol=1e-12)
+
+
+def test_it_stops_when_the_rows_rest():
+    trajectory, shifted, displacement = shift(np.ones((30, 3)), np.ones(30))
+    assert len(trajectory.positions) == 1
+    np.testing.assert_array_equal(shifted, np.ones((30, 3)))
+    np.testing.assert_allclose(displacement, 0, atol=1e-12)
+
+
+def test_rows_without_weight_around_them_move_towards_the_origin_as_published(rng):
+    rows = rng.normal(size=(20, 3)) + 5
+    _, shifted, _ = shift(rows, np.zeros(20), n_neighbors=5, max_iter=1)
+    np.testing.assert_allclose(shifted, rows * (1 - 0.33))
+
+
+def test_no_iterations_leave_the_rows_where_they_are(rng):
+    rows = rng.normal(size=(10, 3))
+    trajectory, shifted, _ = shift(rows, np.ones(10), max_iter=0)
+    np.testing.assert_array_equal(shifted, rows)
+    np.testing.assert_array_equal(trajectory.follow(rows)[0], rows)
