@@ -46,7 +46,7 @@ def test_asking_for_more_than_there_are_gives_all():
 def test_a_query_does_not_depend_on_its_batch(seed, n_queries, k):
     rng = np.random.default_rng(seed)
     # A coarse grid makes many ties.
-    rows = rng.integers(0, 3, size=(40, 4)).astype(np.float32)
+    rows = rng.integers(0, 3, size=(130, 4)).astype(np.float32)
     queries = rng.integers(0, 3, size=(n_queries, 4)).astype(np.float32)
     index = NeighborIndex.build(rows)
     alone = np.vstack([index.query(query[None], k) for query in queries])

@@ -102,7 +102,7 @@ def _embed_batch(session: EmbeddingSession, batch: list[tuple[int, ImageSource]]
     errors: list[str | None] = []
     for slot, (_, source) in zip(pixels, batch, strict=True):
         try:
-            slot[:] = to_input(read_pixels(source), size)
+            to_input(read_pixels(source), size, out=slot)
             errors.append(None)
         except ImageError as error:
             slot[:] = 0

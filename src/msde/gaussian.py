@@ -6,7 +6,6 @@ estimation"); the other is the Ledoit-Wolf covariance of MedIAnomaly's two-stage
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,9 +68,8 @@ def fit_empirical(rows: FloatArray, max_components: int = MAX_COMPONENTS, ridge:
     n, d = rows.shape
     mean = rows.mean(axis=0, dtype=np.float64)
     kept = max(1, min(max_components, d, n - 1))
-    _, spread, axes = np.linalg.svd(rows - mean, full_matrices=False)
-    variances = spread[:kept] ** 2 / max(n - 1, 1)
-    return Gaussian(mean, axes[:kept].T / np.sqrt(variances + ridge))
+    variances, axes = _principal_axes(rows - mean)
+    return Gaussian(mean, axes[:, :kept] / np.sqrt(variances[:kept] + ridge))
 
 
 def fit_ledoit_wolf(rows: FloatArray) -> Gaussian:
@@ -95,4 +93,11 @@ def fit_ledoit_wolf(rows: FloatArray) -> Gaussian:
     return Gaussian(mean, axes / np.sqrt(np.maximum(variances, 0) + np.finfo(np.float64).eps))
 
 
-FITS: dict[str, Callable[[FloatArray], Gaussian]] = {"empirical": fit_empirical, "ledoit-wolf": fit_ledoit_wolf}
+def _principal_axes(offsets: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give variances, descending, and axes as columns, by whichever way is the smaller problem."""
+    n, d = offsets.shape
+    if n < d:
+        _, spread, axes = np.linalg.svd(offsets, full_matrices=False)
+        return spread**2 / max(n - 1, 1), axes.T
+    variances, axes = np.linalg.eigh(offsets.T @ offsets / max(n - 1, 1))
+    return np.maximum(variances[::-1], 0), axes[:, ::-1]

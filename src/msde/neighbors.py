@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 IndexArray = NDArray[np.intp]
 
-_BLOCK_BYTES = 64 * 2**20
+_BLOCK_BYTES = 32 * 2**20
+_GROUPS_PER_NEIGHBOR = 4
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,11 @@ class NeighborIndex:
             return np.broadcast_to(np.arange(n), (len(queries), n)).copy()
         found = np.empty((len(queries), k), dtype=np.intp)
         step = max(1, _BLOCK_BYTES // (n * self.rows.itemsize))
+        closeness = np.empty((min(step, len(queries)), n), dtype=self.rows.dtype)
+        largest = self.squared_norms.max()
         for start in range(0, len(queries), step):
-            block = slice(start, start + step)
-            found[block] = self._nearest(queries[block], k)
+            block = queries[start : start + step]
+            found[start : start + step] = self._nearest(block, k, largest, closeness[: len(block)])
         return found
 
     def query_distances(self, queries: FloatArray, k: int) -> tuple[NDArray[np.float64], IndexArray]:
@@ -103,19 +106,45 @@ class NeighborIndex:
         order = np.argsort(distances, axis=1, kind="stable")
         return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
-    def _nearest(self, queries: FloatArray, k: int) -> IndexArray:
+    def _nearest(self, queries: FloatArray, k: int, largest: np.floating, closeness: FloatArray) -> IndexArray:
         # |q|^2 is the same for all candidates of a query, so it is left out of the comparison.
-        closeness = queries @ self.rows.T
-        closeness *= -2
+        np.matmul(queries * -2, self.rows.T, out=closeness)
         closeness += self.squared_norms
-        found = np.argpartition(closeness, k - 1, axis=1)[:, :k]
-        furthest = np.take_along_axis(closeness, found[:, k - 1 : k], axis=1)
-        scale = np.einsum("ij,ij->i", queries, queries)[:, None] + self.squared_norms.max()
-        rounding = 8 * np.finfo(closeness.dtype).eps * scale
-        in_doubt = np.count_nonzero(closeness <= furthest + rounding, axis=1) > k
-        for row in np.flatnonzero(in_doubt):
-            candidates = np.flatnonzero(closeness[row] <= furthest[row] + rounding[row])
-            offsets = self.rows[candidates].astype(np.float64) - queries[row]
+        rounding = 8 * np.finfo(closeness.dtype).eps * (np.einsum("ij,ij->i", queries, queries) + largest)
+        candidates, values = _candidates(closeness, k, rounding)
+        nearest = np.argpartition(values, k - 1, axis=1)[:, :k]
+        found = np.take_along_axis(candidates, nearest, axis=1)
+        limit = np.take_along_axis(values, nearest[:, k - 1 :], axis=1) + rounding[:, None]
+        for row in np.flatnonzero(np.count_nonzero(values <= limit, axis=1) > k):
+            doubtful = np.sort(candidates[row, values[row] <= limit[row]])
+            offsets = self.rows[doubtful].astype(np.float64) - queries[row]
             squared = np.einsum("ij,ij->i", offsets, offsets)
-            found[row] = candidates[np.argsort(squared, kind="stable")[:k]]
+            found[row] = doubtful[np.argsort(squared, kind="stable")[:k]]
         return found
+
+
+def _candidates(closeness: FloatArray, k: int, rounding: FloatArray) -> tuple[IndexArray, FloatArray]:
+    """Pick from each row the columns that can be among its k smallest, and some more.
+
+    The columns are dealt to groups. The k-th smallest of the groups' minima bounds the k-th smallest of the row, since k
+    columns lie at or below it, and few others do. That is one pass over the row where a partial sort takes several.
+
+    Returns column numbers and values, padded with infinity to rectangles.
+    """
+    n_rows, n = closeness.shape
+    n_groups = _GROUPS_PER_NEIGHBOR * k
+    if n < 2 * n_groups:
+        return np.broadcast_to(np.arange(n), closeness.shape), closeness
+    dealt = n // n_groups * n_groups
+    minima = closeness[:, :dealt].reshape(n_rows, -1, n_groups).min(axis=1)
+    minima[:, : n - dealt] = np.minimum(minima[:, : n - dealt], closeness[:, dealt:])
+    bound = np.partition(minima, k - 1, axis=1)[:, k - 1] + rounding
+    flat = np.flatnonzero(closeness <= bound[:, None])
+    rows, columns = np.divmod(flat, n)
+    counts = np.bincount(rows, minlength=n_rows)
+    places = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - counts, counts)
+    candidates = np.zeros((n_rows, counts.max()), dtype=np.intp)
+    values = np.full(candidates.shape, np.inf, dtype=closeness.dtype)
+    candidates[rows, places] = columns
+    values[rows, places] = closeness.ravel()[flat]
+    return candidates, values

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from msde.neighbors import FloatArray, IndexArray, NeighborIndex
 
-_BLOCK_BYTES = 16 * 2**20
 _AT_REST = 1e-6
 _LEAST_WEIGHT = 1e-6
 
@@ -118,11 +117,9 @@ def _step(rows: FloatArray, index: NeighborIndex, settings: Trajectory) -> tuple
 
 
 def _weighted_means(index: NeighborIndex, neighbors: IndexArray, weights: FloatArray) -> FloatArray:
-    means = np.empty((len(neighbors), index.rows.shape[1]), dtype=index.rows.dtype)
-    step = max(1, _BLOCK_BYTES // (neighbors.shape[1] * index.rows.shape[1] * index.rows.itemsize))
-    for start in range(0, len(neighbors), step):
-        block = neighbors[start : start + step]
-        pull = weights[block]
-        pull = pull / np.maximum(pull.sum(axis=1, keepdims=True), _LEAST_WEIGHT)
-        means[start : start + step] = np.matmul(pull[:, None].astype(means.dtype), index.rows[block])[:, 0]
-    return means
+    from scipy.sparse import csr_array
+
+    pull = weights[neighbors]
+    pull /= np.maximum(pull.sum(axis=1, keepdims=True), _LEAST_WEIGHT)
+    starts = np.arange(0, neighbors.size + 1, neighbors.shape[1])
+    return csr_array((pull.ravel(), neighbors.ravel(), starts), shape=(len(neighbors), len(index.rows))) @ index.rows

@@ -1,0 +1,38 @@
+"""`msde evaluate`: a model file and labelled images in, AUROC and average precision out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from msde.cli.progress import progress, report_unreadable
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--normal", required=True, multiple=True, metavar="PATH", help="Normal images; may be repeated.")
+@click.option("--abnormal", required=True, multiple=True, metavar="PATH", help="Abnormal images; may be repeated.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
+def evaluate(model: Path, normal: tuple[str, ...], abnormal: tuple[str, ...], json_file: Path | None) -> None:
+    """Measure how well a model tells normal from abnormal images it was not trained on.
+
+    A PATH is a file, a folder (searched recursively) or a glob.
+    """
+    from msde.evaluation import evaluate_model
+    from msde.images import find_images
+    from msde.pipeline import AnomalyModel
+    from msde.results import write_json
+
+    loaded = AnomalyModel.load(model)
+    normals, abnormals = find_images(normal), find_images(abnormal)
+    with progress("Scoring", len(normals) + len(abnormals)) as tick:
+        evaluation = evaluate_model(loaded, normals, abnormals, tick=tick)
+    if json_file is not None:
+        write_json(evaluation.figures(), json_file)
+    for line in evaluation.summary():
+        click.echo(line)
+    if evaluation.n_seen_in_training:
+        seen = evaluation.n_seen_in_training
+        click.echo(f"msde: {seen} of these images were in the training set; leave them out", err=True)
+    report_unreadable(evaluation.errors)

@@ -1,0 +1,63 @@
+"""The `msde` command: finds the subcommand, turns the package's errors into one line and an exit status."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from msde.errors import MSDEError
+
+# Command -> what it does. Each lives in the file of its name and is imported when it is asked for.
+COMMANDS = {
+    "demo": "Make a small data set, fit, score and evaluate on it, and draw a picture.",
+    "evaluate": "Measure how well a model tells normal from abnormal images.",
+    "fit": "Learn what normal images look like and write a model file.",
+    "info": "Tell what a model file holds.",
+    "score": "Score images with a model file.",
+}
+
+
+class Commands(click.Group):
+    """The subcommands, imported on demand so that each starts fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the subcommands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"msde.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=Commands,
+    epilog="Exit status: 0 all done; 1 the job failed; 2 bad usage; 3 done, but some images could not be read.",
+)
+@click.version_option(package_name="msde")
+def msde() -> None:
+    """Find the image that is not like the normal ones.
+
+    For research use only; not a medical device.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        msde()
+    except MSDEError as error:
+        click.echo(f"msde: {error}", err=True)
+        sys.exit(1)
+    except MemoryError:
+        click.echo("msde: out of memory; give fewer or smaller images, or a machine with more memory", err=True)
+        sys.exit(1)

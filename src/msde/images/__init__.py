@@ -1,0 +1,9 @@
+"""One pixel pipeline: any image file or array to floats with a stated range."""
+
+from msde.images.formats import SUFFIXES
+from msde.images.paths import find_images
+from msde.images.reader import read_pixels
+from msde.images.resize import to_input
+from msde.images.samples import MAX_PIXELS, MIN_SIDE
+
+__all__ = ["MAX_PIXELS", "MIN_SIDE", "SUFFIXES", "find_images", "read_pixels", "to_input"]

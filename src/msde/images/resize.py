@@ -1,0 +1,38 @@
+"""Resize pixels to a backbone's input."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def to_input(pixels: NDArray[np.float32], size: int, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Squeeze pixels to a square with antialiased bilinear interpolation, as the published pipeline does.
+
+    The filter is Pillow's on 32-bit floats: it releases the interpreter lock, starts no threads beside those of the
+    backbone, and gives the same bits on every machine. (The published pipeline rounds to 8 bits after it.)
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (H, W) or (H, W, 3), float32
+        Pixels in [0, 1].
+    size : int
+        Side of the square, in pixels.
+    out : ndarray of shape (3, size, size), float32, optional
+        Where to write, such as one row of a batch.
+
+    Returns
+    -------
+    ndarray of shape (3, size, size), float32
+        Pixels in [0, 1], channels first; gray is repeated three times.
+    """
+    from PIL import Image
+
+    if out is None:
+        out = np.empty((3, size, size), np.float32)
+    planes = (pixels,) if pixels.ndim == 2 else tuple(pixels[..., c] for c in range(3))
+    for channel, plane in enumerate(planes):
+        image = Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR)
+        out[channel] = np.asarray(image)
+    out[len(planes) :] = out[0]
+    return out

@@ -1,0 +1,45 @@
+"""Samples as a decoder hands them over, and the limits on an image's size."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from msde.errors import ImageError
+
+MAX_PIXELS = 100_000_000
+"""Pixels an image may have; checked in the header, before anything is decoded."""
+MIN_SIDE = 8
+"""Pixels that each side of an image must have: nothing can be seen in less."""
+
+
+class Samples(NamedTuple):
+    """Samples as stored, and the range which their type states.
+
+    Parameters
+    ----------
+    values : ndarray of shape (H, W) or (H, W, C), C in 1..4, bool, unsigned integer or float
+        C = 2 and 4 carry alpha in the last channel.
+    black, white : float
+        The values that mean black and white; ``black`` is the larger where white is stored as zero.
+    """
+
+    values: NDArray[Any]
+    black: float
+    white: float
+
+
+def check_size(width: int, height: int, name: str) -> None:
+    """Refuse an image with more than `MAX_PIXELS` pixels or a side under `MIN_SIDE`.
+
+    Raises
+    ------
+    ImageError
+        The size is outside the limits.
+    """
+    size = f"{name}: {width} x {height} px"
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(f"{size} is too small to show anything; each side needs at least {MIN_SIDE} px")
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{size} is over the limit of {MAX_PIXELS:,} pixels; scale it down or cut it into tiles")

@@ -1,0 +1,206 @@
+"""Whole jobs, run as a user runs them."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.pictures import disc, write_discs
+
+MSDE = Path(sys.executable).with_name("msde")
+
+
+def msde(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [MSDE, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}
+    )
+
+
+def one_line_error(done, *parts):
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    root = tmp_path_factory.mktemp("job")
+    write_discs(root / "train", 40)
+    write_discs(root / "normal", 8, seed=1)
+    write_discs(root / "abnormal", 8, seed=2, lesion=True)
+    done = msde("fit", root / "train", "-o", root / "model.msde")
+    assert done.returncode == 0, done.stderr
+    assert "fitted on 40 normal images" in done.stdout
+    assert done.stderr == ""
+    return root
+
+
+def test_score_writes_a_row_an_image(job, tmp_path):
+    done = msde("score", job / "model.msde", job / "normal", job / "abnormal", "-o", tmp_path / "scores.csv")
+    assert done.returncode == 0
+    assert (done.stdout, done.stderr) == ("", "")
+    with open(tmp_path / "scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 16
+    assert {row["flagged"] for row in rows if "abnormal" in row["path"]} == {"true"}
+
+
+def test_score_prints_csv_where_no_file_is_named(job):
+    done = msde("score", job / "model.msde", job / "normal" / "000.png")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "path,anomaly_score,p_value,flagged,error"
+    assert len(lines) == 2
+
+
+def test_evaluate_prints_and_writes_its_figures(job, tmp_path):
+    done = msde(
+        *("evaluate", job / "model.msde", "--normal", job / "normal", "--abnormal", job / "abnormal"),
+        *("--json", tmp_path / "figures.json"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "AUROC  1.000  (95 % interval 1.000 to 1.000)" in done.stdout
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert {"auroc", "auroc_ci", "ap", "ap_ci", "n_normal", "n_abnormal"} <= figures.keys()
+
+
+def test_evaluate_warns_of_training_images(job):
+    done = msde("evaluate", job / "model.msde", "--normal", job / "train", "--abnormal", job / "abnormal")
+    assert "40 of these images were in the training set" in done.stderr
+
+
+def test_info_is_json(job):
+    information = json.loads(msde("info", job / "model.msde").stdout)
+    assert information["training"]["images"] == 40
+    assert information["backbone"]["name"] == "efficientnet_lite0"
+    assert information["calibration"]["alpha"] == 0.05
+
+
+def test_a_bad_image_in_a_batch_is_reported_in_its_row(job, tmp_path):
+    write_discs(tmp_path / "mixed", 2)
+    (tmp_path / "mixed" / "bad.png").write_bytes(b"no image")
+    done = msde("score", job / "model.msde", tmp_path / "mixed", "-o", tmp_path / "s.jsonl")
+    assert done.returncode == 3
+    assert "bad.png" in done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert [row["error"] is None for row in rows] == [True, True, False]
+    assert "bad.png" in rows[2]["error"]
+
+
+def test_bad_images_of_every_kind_leave_the_others_scored(job, tmp_path, rng):
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    Image.fromarray(disc(rng)).save(folder / "whole.jpg", quality=95)
+    whole = (folder / "whole.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("hello")
+    Image.fromarray(np.zeros((1, 1), np.uint8)).save(folder / "one_pixel.png")
+    Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
+    Image.fromarray(np.full((32, 32), np.nan, np.float32)).save(folder / "nan.tiff")
+    done = msde("score", job / "model.msde", folder)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    rows = {Path(row["path"]).name: row for row in csv.DictReader(done.stdout.splitlines())}
+    assert rows.pop("whole.jpg")["error"] == ""
+    assert len(rows) == 6
+    for name, row in rows.items():
+        assert name in row["error"]
+        assert row["anomaly_score"] == row["p_value"] == row["flagged"] == ""
+
+
+def test_colour_modes_and_depths_are_scored(job, tmp_path, rng):
+    folder = tmp_path / "modes"
+    folder.mkdir()
+    gray = Image.fromarray(disc(rng))
+    for mode in ("P", "RGBA", "LA", "1", "RGB"):
+        gray.convert(mode).save(folder / f"{mode}.png")
+    gray.convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(np.asarray(gray).astype(np.uint16) * 257).save(folder / "sixteen.png")
+    Image.fromarray(np.asarray(gray).astype(np.float32) / 255).save(folder / "float.tiff")
+    done = msde("score", job / "model.msde", folder)
+    assert done.returncode == 0, done.stderr
+    rows = {Path(row["path"]).name: float(row["anomaly_score"]) for row in csv.DictReader(done.stdout.splitlines())}
+    assert len(rows) == 8
+    for same in ("sixteen.png", "float.tiff", "RGBA.png", "P.png"):
+        assert rows[same] == pytest.approx(rows["RGB.png"], rel=1e-4)
+
+
+def test_equal_names_in_different_folders_stay_apart(job, tmp_path):
+    write_discs(tmp_path / "a", 1, seed=1)
+    write_discs(tmp_path / "b", 1, seed=2)
+    rows = list(csv.DictReader(msde("score", job / "model.msde", tmp_path).stdout.splitlines()))
+    assert len({row["path"] for row in rows}) == 2
+
+
+@pytest.mark.parametrize("command", ["fit", "score"])
+def test_missing_and_empty_folders_are_named(job, tmp_path, command):
+    (tmp_path / "empty").mkdir()
+    for place in ("empty", "missing", "*.png"):
+        arguments = ("-o", tmp_path / "m.msde") if command == "fit" else (job / "model.msde",)
+        done = msde(command, *arguments, tmp_path / place)
+        assert done.returncode == 1
+        one_line_error(done, str(tmp_path / place))
+
+
+def test_one_normal_is_too_few(tmp_path):
+    write_discs(tmp_path / "one", 1)
+    done = msde("fit", tmp_path / "one", "-o", tmp_path / "m.msde")
+    assert done.returncode == 1
+    one_line_error(done, "give at least 2 normal images")
+    assert not (tmp_path / "m.msde").exists()
+
+
+def test_too_few_normals_to_flag_anything_are_said(tmp_path):
+    write_discs(tmp_path / "few", 5)
+    done = msde("fit", tmp_path / "few", "-o", tmp_path / "m.msde")
+    assert done.returncode == 0
+    one_line_error(done, "too few to flag any image", "at least 19", "raise --alpha to 0.167")
+
+
+def test_an_unwritable_output_is_named_before_the_work(job, tmp_path):
+    done = msde("fit", job / "train", "-o", tmp_path / "missing" / "m.msde")
+    assert done.returncode == 1
+    one_line_error(done, "missing/m.msde", "cannot be written")
+    done = msde("score", job / "model.msde", job / "normal", "-o", tmp_path / "missing" / "s.csv")
+    assert done.returncode == 1
+    one_line_error(done, "missing/s.csv", "cannot be written")
+
+
+def test_a_damaged_model_is_one_line(job, tmp_path):
+    content = (job / "model.msde").read_bytes()
+    (tmp_path / "cut.msde").write_bytes(content[: len(content) // 2])
+    done = msde("score", tmp_path / "cut.msde", job / "normal")
+    assert done.returncode == 1
+    one_line_error(done, "cut.msde", "no whole model file")
+
+
+def test_an_unknown_backbone_is_one_line(job, tmp_path):
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--backbone", "nothing_like_it")
+    assert done.returncode == 1
+    one_line_error(done, "nothing_like_it", "efficientnet_lite0")
+
+
+def test_bad_usage_has_status_2(job):
+    assert msde("score").returncode == 2
+    assert msde("fit", job / "train").returncode == 2
+    assert msde("nonsense").returncode == 2
+    assert msde("fit", job / "train", "-o", "m.msde", "--alpha", "1.5").returncode == 2
+
+
+def test_help_and_version_need_no_imports_that_take_time():
+    code = (
+        "import sys; sys.argv = ['msde', '--help']\n"
+        "from msde.cli.main import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print('numpy' in sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert "research use only" in done.stdout
+    assert done.stdout.splitlines()[-1] == "False"

@@ -1,0 +1,119 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from msde import AnomalyModel, MSDEDetector
+from msde.errors import DataError, ModelFileError, MSDEError
+from tests.pictures import disc, write_discs
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("discs")
+    write_discs(root / "train", 40)
+    write_discs(root / "normal", 12, seed=1)
+    write_discs(root / "abnormal", 12, seed=2, lesion=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(folders):
+    return AnomalyModel().fit(folders / "train")
+
+
+def test_abnormal_images_score_higher_and_are_flagged(model, folders):
+    normal, abnormal = model.score(folders / "normal"), model.score(folders / "abnormal")
+    assert max(s.anomaly_score for s in normal) < min(s.anomaly_score for s in abnormal)
+    assert all(s.flagged for s in abnormal)
+
+
+def test_one_image_scores_as_in_its_batch(model, folders):
+    together = model.score(folders / "normal")
+    for expected in together[:4]:
+        alone = model.score([expected.path])[0]
+        assert alone.anomaly_score == pytest.approx(expected.anomaly_score, rel=1e-6)
+
+
+def test_file_array_and_picture_score_the_same(model, folders):
+    path = folders / "normal" / "003.png"
+    with Image.open(path) as picture:
+        array = np.asarray(picture)
+        scores = [model.score([source])[0].anomaly_score for source in (path, str(path), array, picture)]
+    assert scores == pytest.approx([scores[0]] * 4, rel=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["inductive", "transductive"])
+def test_a_saved_model_scores_the_same(folders, tmp_path, mode):
+    model = AnomalyModel(detector=MSDEDetector(mode)).fit(folders / "train")
+    model.save(tmp_path / "m.msde")
+    loaded = AnomalyModel.load(tmp_path / "m.msde")
+    assert loaded.score(folders / "abnormal") == model.score(folders / "abnormal")
+    assert loaded.info() == model.info()
+
+
+def test_scoring_a_saved_model_imports_nothing_heavy(model, folders, tmp_path):
+    model.save(tmp_path / "m.msde")
+    heavy = "torch timm sklearn scipy pandas matplotlib umap"
+    code = (
+        "import sys; from msde import AnomalyModel\n"
+        "AnomalyModel.load(sys.argv[1]).score(sys.argv[2])\n"
+        f"print(*(m for m in {heavy.split()} if m in sys.modules))"
+    )
+    image = folders / "normal" / "000.png"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "m.msde", image], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+
+
+def test_unreadable_training_images_are_left_out_and_listed(tmp_path, rng):
+    write_discs(tmp_path / "train", 5)
+    (tmp_path / "train" / "bad.png").write_bytes(b"")
+    model = AnomalyModel().fit(tmp_path / "train")
+    assert len(model.unreadable_) == 1
+    assert "bad.png" in model.unreadable_[0]
+    assert model.info()["training"]["images"] == 5
+
+
+def test_too_few_usable_images_are_refused(rng):
+    with pytest.raises(DataError, match="1 of 1 images can be used"):
+        AnomalyModel().fit([disc(rng)])
+
+
+def test_identical_images_make_a_model(rng):
+    image = disc(rng)
+    model = AnomalyModel().fit([image] * 6)
+    same, other = model.score([image, disc(rng, lesion=True)])
+    assert same.anomaly_score < other.anomaly_score
+
+
+def test_an_unfitted_model_says_so(rng, tmp_path):
+    for job in (lambda m: m.score([disc(rng)]), lambda m: m.save(tmp_path / "m.msde"), lambda m: m.info()):
+        with pytest.raises(MSDEError, match="not fitted"):
+            job(AnomalyModel())
+
+
+def test_an_array_image_is_named_by_its_number(model, rng):
+    scores = model.score([disc(rng), np.full((64, 64), 7.0)])
+    assert [s.path for s in scores] == ["0", "1"]
+    assert scores[1].flagged is None
+    assert np.isnan(scores[1].p_value)
+
+
+def test_a_model_file_with_a_part_missing_is_refused(model, tmp_path):
+    from msde.bundle import read_bundle, write_bundle
+
+    model.save(tmp_path / "m.msde")
+    config, parts = read_bundle(tmp_path / "m.msde")
+    for part in ("scorer", "calibration", "graph"):
+        write_bundle(tmp_path / "less.msde", {p: a for p, a in parts.items() if p != part}, config)
+        with pytest.raises(ModelFileError, match=r"less\.msde: the model lacks"):
+            AnomalyModel.load(tmp_path / "less.msde")
+
+
+def test_the_model_knows_its_training_images(model, folders):
+    embedded = list(model.embed(folders / "train"))[:3] + list(model.embed(folders / "normal"))
+    assert model.fingerprint_.count_known([image.digest for image in embedded]) == 3

@@ -1,0 +1,76 @@
+import csv
+import json
+
+import pytest
+
+from msde.errors import OutputError
+from msde.pipeline import ImageScore
+from msde.results import COLUMNS, check_table, write_json, write_table
+
+NAN = float("nan")
+SCORES = [
+    ImageScore("a/ü,1.png", 1.5, 0.25, False, None),
+    ImageScore("b.png", 9.0, 0.01, True, None),
+    ImageScore("c.png", NAN, NAN, None, "c.png: is no image"),
+]
+
+
+def test_the_columns_are_the_documented_ones():
+    assert COLUMNS == ["path", "anomaly_score", "p_value", "flagged", "error"]
+
+
+def test_csv(tmp_path):
+    write_table(SCORES, tmp_path / "s.csv")
+    with open(tmp_path / "s.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0] == {"path": "a/ü,1.png", "anomaly_score": "1.5", "p_value": "0.25", "flagged": "false", "error": ""}
+    assert rows[2] == {
+        "path": "c.png",
+        "anomaly_score": "",
+        "p_value": "",
+        "flagged": "",
+        "error": "c.png: is no image",
+    }
+
+
+def test_json_lines(tmp_path):
+    write_table(SCORES, tmp_path / "s.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert rows[1] == {"path": "b.png", "anomaly_score": 9.0, "p_value": 0.01, "flagged": True, "error": None}
+    assert rows[2]["anomaly_score"] is None
+
+
+def test_parquet(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_table(SCORES, tmp_path / "s.parquet")
+    rows = parquet.read_table(tmp_path / "s.parquet").to_pylist()
+    assert rows[1] == {"path": "b.png", "anomaly_score": 9.0, "p_value": 0.01, "flagged": True, "error": None}
+    assert rows[2]["flagged"] is None
+
+
+def test_an_unknown_format_is_named(tmp_path):
+    with pytest.raises(OutputError, match=r"\.xlsx.*name it \.csv"):
+        check_table(tmp_path / "s.xlsx")
+
+
+@pytest.mark.parametrize("place", ["missing/s.csv", "folder.csv"])
+def test_an_unwritable_place_is_named(tmp_path, place):
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_table(SCORES, tmp_path / place)
+
+
+def test_rows_written_before_a_crash_are_kept(tmp_path):
+    def crashing():
+        yield SCORES[0]
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_table(crashing(), tmp_path / "s.csv")
+    assert "ü,1.png" in (tmp_path / "s.csv.part").read_text(encoding="utf-8")
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_figures_are_written_as_json(tmp_path):
+    write_json({"auroc": 0.5}, tmp_path / "f.json")
+    assert json.loads((tmp_path / "f.json").read_text()) == {"auroc": 0.5}

@@ -1,0 +1,125 @@
+"""Write `efficientnet_lite0.onnx`: the built-in backbone's graph, without its weights.
+
+The graph is built node by node from timm's `tf_efficientnet_lite0`, so it stays small and readable and
+does not change with an exporter's version: running the script twice writes the same bytes. Its
+initialisers have a name, a type and a shape, but no values: they are named after the tensors of the
+weights package, which ONNX Runtime is given when a session is made.
+
+Needs the `torch` extra:  python tools/export_graph.py [OUTPUT.onnx]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import timm
+import torch
+from onnx import TensorProto, helper
+
+from msde.backbones.registry import BUILT_IN, graph_file, registry, weights_file
+from msde.backbones.torchfile import read_torch_file
+
+OPSET = 17
+IR_VERSION = 8  # the one that came with opset 17: older runtimes read it too
+SIZE = 224
+LEVEL_BLOCKS = (3, 5, 11, 16)  # counted from 1: the last block at strides 4, 8, 16 and 32
+RELU6 = {"relu6.min": 0.0, "relu6.max": 6.0}
+# timm's layers of a block in order of computation, and what the weights package calls them
+EXPANDING = {"conv_pw": "bn1", "conv_dw": "bn2", "conv_pwl": "bn3"}
+SEPARABLE = {"conv_dw": "bn1", "conv_pw": "bn2"}
+
+
+def timm_model() -> torch.nn.Module:
+    """Build timm's model with the weights of the package, whose tensors have the same order and shapes."""
+    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    tensors = read_torch_file(weights_file(registry()[BUILT_IN]))
+    net.load_state_dict({name: torch.from_numpy(t) for name, t in zip(net.state_dict(), tensors.values(), strict=True)})
+    net.package_names = dict(zip(net.state_dict(), tensors, strict=True))
+    return net.eval()
+
+
+class GraphWriter:
+    """Collects ONNX nodes and valueless initialisers while it walks through timm's modules."""
+
+    def __init__(self, net: Any) -> None:
+        self.net, self.names = net, net.package_names
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers = [helper.make_tensor(name, TensorProto.FLOAT, [], [value]) for name, value in RELU6.items()]
+
+    def external(self, name: str, shape: tuple[int, ...]) -> str:
+        """Declare an initialiser whose values come with the session."""
+        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
+        tensor.external_data.add(key="location", value="weights")
+        self.initializers.append(tensor)
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Append a node, named after its only output."""
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def convolution(self, conv_path: str, bn_path: str, x: str, size: int) -> tuple[str, int]:
+        """Append convolution, batch norm and timm's ReLU6, if any; returns the output and its side length."""
+        conv, bn = self.net.get_submodule(conv_path), self.net.get_submodule(bn_path)
+        (kernel, _), (stride, _) = conv.kernel_size, conv.stride
+        out = -(-size // stride)
+        padding = max((out - 1) * stride + kernel - size, 0)
+        first, last = padding // 2, padding - padding // 2  # TensorFlow pads an odd pixel at the bottom and right
+        weight = self.external(self.names[f"{conv_path}.weight"], tuple(conv.weight.shape))
+        name = weight.removesuffix(".weight")
+        x = self.node("Conv", [x, weight], name, group=conv.groups, kernel_shape=[kernel, kernel],
+                      pads=[first, first, last, last], strides=[stride, stride])  # fmt: skip
+        parts = [self.names[f"{bn_path}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+        name = parts[0].removesuffix(".weight")
+        x = self.node(
+            "BatchNormalization", [x, *(self.external(p, (bn.num_features,)) for p in parts)], name, epsilon=bn.eps
+        )
+        if isinstance(bn.act, torch.nn.ReLU6):
+            x = self.node("Clip", [x, *RELU6], f"{name}.relu6")
+        return x, out
+
+    def block(self, path: str, x: str, size: int) -> tuple[str, int]:
+        """Append a block and, where timm has one, its residual sum; returns the output and its side length."""
+        module, source = self.net.get_submodule(path), x
+        for conv, bn in (EXPANDING if hasattr(module, "conv_pwl") else SEPARABLE).items():
+            x, size = self.convolution(f"{path}.{conv}", f"{path}.{bn}", x, size)
+        if module.has_skip:
+            x = self.node("Add", [x, source], f"{x}.sum")
+        return x, size
+
+    def backbone(self) -> onnx.ModelProto:
+        """Write the whole graph: pixels in [0, 1] -> the embedding and the feature maps it is pooled from."""
+        x = self.node("Sub", ["pixels", self.external("pixel_mean", (1, 3, 1, 1))], "centred")
+        x = self.node("Div", [x, self.external("pixel_std", (1, 3, 1, 1))], "normalised")
+        x, size = self.convolution("conv_stem", "bn1", x, SIZE)
+        paths = [f"blocks.{s}.{b}" for s, stage in enumerate(self.net.blocks) for b in range(len(stage))]
+        means, maps = [], []
+        for number, path in enumerate(paths, 1):
+            x, size = self.block(path, x, size)
+            if number in LEVEL_BLOCKS:
+                level = f"level{len(maps) + 1}"
+                self.nodes[-1].output[0] = x = level
+                maps.append(helper.make_tensor_value_info(level, TensorProto.FLOAT, ["n", None, size, size]))
+                means.append(self.node("GlobalAveragePool", [level], f"{level}.mean"))
+            if number == LEVEL_BLOCKS[-1]:
+                break
+        x = self.node("Concat", means, "means", axis=1)
+        self.node("Flatten", [x], "embedding", axis=1)
+        pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, SIZE, SIZE])
+        embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", None])
+        graph = helper.make_graph(self.nodes, BUILT_IN, [pixels], [embedding, *maps], self.initializers)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+
+
+def graph_bytes() -> bytes:
+    """Return the graph as the package keeps it."""
+    return GraphWriter(timm_model()).backbone().SerializeToString(deterministic=True)
+
+
+if __name__ == "__main__":
+    output = Path(sys.argv[1]) if len(sys.argv) > 1 else graph_file(registry()[BUILT_IN])
+    output.write_bytes(graph_bytes())
+    print(f"{output}: {output.stat().st_size} bytes")
