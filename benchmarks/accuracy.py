@@ -16,7 +16,7 @@ from msde.evaluation import evaluate_model
 from msde.gaussian import fit_ledoit_wolf
 from msde.images import find_images
 from msde.metrics import discrimination
-from msde.scorer import Standardizer
+from msde.standardizer import Standardizer
 
 shared = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("MSDE_SHARED", "../shared"))
 

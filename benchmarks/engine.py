@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from msde import MeanShiftEnhancer, MSDEDetector
 from msde.density import density_weights
-from msde.scorer import Standardizer
+from msde.standardizer import Standardizer
 
 
 def timed(job: Callable[[], object]) -> tuple[float, object]:

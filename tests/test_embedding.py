@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,16 +40,14 @@ def test_the_digest_is_that_of_the_pixels(session, rng, tmp_path):
     assert from_file.digest == from_array.digest != other.digest
 
 
-def test_an_embedding_that_is_not_finite_is_that_images_error(session, rng, monkeypatch):
-    def damaged(pixels):
-        embeddings = np.zeros((len(pixels), 4), np.float32)
-        embeddings[1] = np.nan
-        return embeddings
-
-    monkeypatch.setattr(session, "embed", damaged)
-    first, second = embed_images(session, [disc(rng), disc(rng)])
-    assert first.error is None
-    assert "no finite embedding" in second.error
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_embedding_that_is_not_finite_is_that_images_error(session, rng, value):
+    bias = session.backbone.weights["_blocks.15._bn2.bias"].copy()
+    bias[7] = value
+    damaged = replace(session.backbone, weights=session.backbone.weights | {"_blocks.15._bn2.bias": bias})
+    (result,) = embed_images(EmbeddingSession(damaged), [disc(rng)])
+    assert result.embedding is None
+    assert "0: the backbone gives no finite embedding" in result.error
 
 
 def test_images_are_read_no_faster_than_they_are_embedded(session, rng):

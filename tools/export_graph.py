@@ -27,6 +27,7 @@ IR_VERSION = 8  # the one that came with opset 17: older runtimes read it too
 SIZE = 224
 LEVEL_BLOCKS = (3, 5, 11, 16)  # counted from 1: the last block at strides 4, 8, 16 and 32
 RELU6 = {"relu6.min": 0.0, "relu6.max": 6.0}
+CONSTANTS = {**RELU6, "shortest": 1e-6}
 # timm's layers of a block in order of computation, and what the weights package calls them
 EXPANDING = {"conv_pw": "bn1", "conv_dw": "bn2", "conv_pwl": "bn3"}
 SEPARABLE = {"conv_dw": "bn1", "conv_pw": "bn2"}
@@ -47,7 +48,9 @@ class GraphWriter:
     def __init__(self, net: Any) -> None:
         self.net, self.names = net, net.package_names
         self.nodes: list[onnx.NodeProto] = []
-        self.initializers = [helper.make_tensor(name, TensorProto.FLOAT, [], [value]) for name, value in RELU6.items()]
+        self.initializers = [
+            helper.make_tensor(name, TensorProto.FLOAT, [], [value]) for name, value in CONSTANTS.items()
+        ]
 
     def external(self, name: str, shape: tuple[int, ...]) -> str:
         """Declare an initialiser whose values come with the session."""
@@ -90,6 +93,13 @@ class GraphWriter:
             x = self.node("Add", [x, source], f"{x}.sum")
         return x, size
 
+    def unit_mean(self, level: str) -> str:
+        """Append a level's global mean, brought to unit length: takes an image's contrast out of its embedding."""
+        mean = self.node("GlobalAveragePool", [level], f"{level}.mean")
+        length = self.node("ReduceL2", [mean], f"{level}.length", axes=[1], keepdims=1)
+        length = self.node("Max", [length, "shortest"], f"{level}.divisor")
+        return self.node("Div", [mean, length], f"{level}.unit")
+
     def backbone(self) -> onnx.ModelProto:
         """Write the whole graph: pixels in [0, 1] -> the embedding and the feature maps it is pooled from."""
         x = self.node("Sub", ["pixels", self.external("pixel_mean", (1, 3, 1, 1))], "centred")
@@ -103,10 +113,10 @@ class GraphWriter:
                 level = f"level{len(maps) + 1}"
                 self.nodes[-1].output[0] = x = level
                 maps.append(helper.make_tensor_value_info(level, TensorProto.FLOAT, ["n", None, size, size]))
-                means.append(self.node("GlobalAveragePool", [level], f"{level}.mean"))
+                means.append(self.unit_mean(level))
             if number == LEVEL_BLOCKS[-1]:
                 break
-        x = self.node("Concat", means, "means", axis=1)
+        x = self.node("Concat", means, "levels", axis=1)
         self.node("Flatten", [x], "embedding", axis=1)
         pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, SIZE, SIZE])
         embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", None])

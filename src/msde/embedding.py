@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.backbones.session import EmbeddingSession, available_cores
 from msde.errors import ImageError
 from msde.images import read_pixels, to_input
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from msde.backbones.session import EmbeddingSession
 
     ImageSource = str | os.PathLike[str] | Image | NDArray[Any]
 
@@ -74,7 +73,7 @@ def embed_images(
     Embedded
         One an image, in the order of the images. An unreadable image yields its error; the others go on.
     """
-    workers = workers or usable_processors()
+    workers = workers or available_cores()
     numbered = enumerate(images)
     batches = iter(lambda: list(islice(numbered, BATCH_SIZE)), [])
     pending: deque[Future[list[Embedded]]] = deque()
@@ -89,11 +88,6 @@ def embed_images(
         finally:
             for future in pending:
                 future.cancel()
-
-
-def usable_processors() -> int:
-    """Count the processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _embed_batch(session: EmbeddingSession, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:

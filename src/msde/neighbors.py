@@ -126,8 +126,8 @@ class NeighborIndex:
 def _candidates(closeness: FloatArray, k: int, rounding: FloatArray) -> tuple[IndexArray, FloatArray]:
     """Pick from each row the columns that can be among its k smallest, and some more.
 
-    The columns are dealt to groups. The k-th smallest of the groups' minima bounds the k-th smallest of the row, since k
-    columns lie at or below it, and few others do. That is one pass over the row where a partial sort takes several.
+    The columns are dealt to groups. The k-th smallest of the groups' minima bounds the k-th smallest of the row, since
+    k columns lie at or below it, and few others do. That is one pass over the row where a partial sort takes several.
 
     Returns column numbers and values, padded with infinity to rectangles.
     """

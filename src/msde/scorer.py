@@ -11,10 +11,12 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.adaptive import Direction
 from msde.density import Weighting, density_weights
 from msde.gaussian import Gaussian
 from msde.neighbors import FloatArray
 from msde.shift import shift
+from msde.standardizer import CompressingStandardizer, Standardizer
 
 
 class Scorer(Protocol):
@@ -27,39 +29,12 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Standardizer:
-    """Bring each feature to mean 0 and deviation 1, as measured on the normals.
-
-    Parameters
-    ----------
-    mean, deviation : ndarray of shape (d,)
-        Of the training normals; a feature without deviation is only centred.
-    """
-
-    mean: FloatArray
-    deviation: FloatArray
-
-    @classmethod
-    def fit(cls, rows: FloatArray) -> Standardizer:
-        """Measure mean and population deviation of rows of shape (n, d)."""
-        mean = rows.mean(axis=0, dtype=np.float64)
-        deviation = rows.std(axis=0, dtype=np.float64)
-        # Equal values can leave a deviation of rounding size, which must not be blown up to 1.
-        still = deviation <= 10 * np.finfo(rows.dtype).eps * np.abs(mean)
-        return cls(mean.astype(rows.dtype), np.where(still, 1, deviation).astype(rows.dtype))
-
-    def apply(self, rows: FloatArray) -> FloatArray:
-        """Standardise rows of shape (m, d)."""
-        return (rows - self.mean) / self.deviation
-
-
-@dataclass(frozen=True)
 class InductiveScorer:
-    """Score each row alone against the normals, as they lie.
+    """Score each row alone against the normals.
 
     Parameters
     ----------
-    standardizer : Standardizer
+    standardizer : CompressingStandardizer
         Of the training normals.
     gaussian : Gaussian
         Of the standardised normals.
@@ -67,12 +42,41 @@ class InductiveScorer:
 
     batchwise: ClassVar[bool] = False
 
-    standardizer: Standardizer
+    standardizer: CompressingStandardizer
     gaussian: Gaussian
 
     def score(self, rows: FloatArray) -> NDArray[np.float64]:
         """Score embeddings of shape (m, d) by Mahalanobis distance; each row by itself."""
         return self.gaussian.mahalanobis(self.standardizer.apply(rows))
+
+
+@dataclass(frozen=True)
+class AdaptiveScorer:
+    """Score each row alone against normals and an unlabelled pool, both frozen.
+
+    Parameters
+    ----------
+    standardizer : CompressingStandardizer
+        Of the training normals.
+    gaussian : Gaussian
+        Of the normals and the inner rows of the pool.
+    direction : Direction
+        What the abnormal rows of the pool share; its gate is shut where the pool gives no evidence of any.
+    """
+
+    batchwise: ClassVar[bool] = False
+
+    standardizer: CompressingStandardizer
+    gaussian: Gaussian
+    direction: Direction
+
+    def score(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Score embeddings of shape (m, d) by distance and direction in the proportion of the evidence."""
+        standard = self.standardizer.apply(rows)
+        gate = self.direction.gate
+        # A Mahalanobis distance has a deviation near 1/sqrt(2) under the normals, the direction one of 1.
+        distance = np.sqrt(2) * self.gaussian.mahalanobis(standard)
+        return (1 - gate) * distance + gate * self.direction.along(standard)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,11 @@ class TransductiveScorer:
         return self.gaussian.mahalanobis(shifted[len(self.normals) :])
 
 
-SCORERS: dict[str, type] = {"inductive": InductiveScorer, "transductive": TransductiveScorer}
+SCORERS: dict[str, type] = {
+    "inductive": InductiveScorer,
+    "adaptive": AdaptiveScorer,
+    "transductive": TransductiveScorer,
+}
 
 
 def batch_probability(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from msde import MeanShiftEnhancer, MSDEDetector
 from msde.gaussian import fit_ledoit_wolf
-from msde.scorer import Standardizer
+from msde.standardizer import Standardizer
 
 MODES = ["inductive", "transductive"]
 

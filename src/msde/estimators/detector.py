@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from numbers import Real
 from typing import Any, Literal, Self
 
@@ -11,14 +12,16 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from msde.adaptive import fit_adaptive
 from msde.calibration import Calibration, cross_fitted_scores
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
 from msde.gaussian import fit_empirical, fit_ledoit_wolf
 from msde.neighbors import FloatArray
-from msde.scorer import InductiveScorer, Scorer, Standardizer, TransductiveScorer
+from msde.scorer import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
+from msde.standardizer import CompressingStandardizer, Standardizer
 
-Mode = Literal["inductive", "transductive"]
+Mode = Literal["inductive", "adaptive", "transductive"]
 
 
 class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
@@ -26,9 +29,10 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    mode : {"inductive", "transductive"}, default="inductive"
-        "inductive" scores each row alone: the same row gets the same score in any batch. "transductive" is the
-        published procedure: scored rows and normals are shifted together, so a score depends on the batch.
+    mode : {"inductive", "adaptive", "transductive"}, default="inductive"
+        "inductive" scores each row alone: the same row gets the same score in any batch. "adaptive" does so too, and
+        learns at `fit` from a pool of unlabelled rows as well. "transductive" is the published procedure: scored rows
+        and normals are shifted together, so a score depends on the batch.
     alpha : float, default=0.05
         Target false-alarm rate of `predict`: the expected share of normals that it flags, in (0, 1).
     enhancer : MeanShiftEnhancer, optional
@@ -72,7 +76,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha = alpha
         self.enhancer = enhancer
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, unlabelled: Any = None) -> Self:
         """Learn what normal embeddings look like.
 
         Parameters
@@ -80,6 +84,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         X : array-like of shape (n, d)
             Embeddings of normals, n >= 2, finite.
         y : ignored
+        unlabelled : array-like of shape (m, d), optional
+            Embeddings of whatever comes in, normal and abnormal; required in adaptive mode and refused in the others.
 
         Returns
         -------
@@ -88,18 +94,13 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If X or a parameter is out of range.
+            If X, the unlabelled rows or a parameter is out of range.
         """
         check_parameters(self, {"alpha": (Real, 0, 1)})
-        fits: dict[str, Callable[[FloatArray], Scorer]] = {
-            "inductive": self._fit_inductive,
-            "transductive": self._fit_transductive,
-        }
-        if self.mode not in fits:
-            raise ValueError(f"mode must be one of {', '.join(fits)}; got {self.mode!r}")
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        self.scorer_ = fits[self.mode](rows)
-        held_out = np.sort(cross_fitted_scores(rows, fits[self.mode]))
+        fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows))
+        self.scorer_ = fit_scorer(rows)
+        held_out = np.sort(cross_fitted_scores(rows, fit_scorer))
         self.calibration_ = Calibration(held_out, self.alpha, "cross-fitted training normals")
         self.offset_ = -self.calibration_.threshold
         return self
@@ -115,7 +116,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of shape (m,), float64
-            Mahalanobis distances, at least 0.
+            Mahalanobis distances, at least 0; in adaptive mode any number.
         """
         check_is_fitted(self)
         return self.scorer_.score(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
@@ -136,13 +137,37 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the conformal p-value of each row of X (m, d), in [1 / (n + 1), 1]."""
         return self.calibration_.p_values(self.anomaly_score(X))
 
-    def _fit_inductive(self, rows: FloatArray) -> InductiveScorer:
-        standardizer = Standardizer.fit(rows)
-        return InductiveScorer(standardizer, fit_ledoit_wolf(standardizer.apply(rows)))
+    def _checked_pool(self, unlabelled: Any, rows: FloatArray) -> FloatArray | None:
+        if (unlabelled is not None) != (self.mode == "adaptive"):
+            raise ValueError(
+                f"mode {self.mode!r} {'needs' if unlabelled is None else 'takes no'} unlabelled rows;"
+                " give fit(X, unlabelled=...) with mode='adaptive' only"
+            )
+        return None if unlabelled is None else validate_data(self, unlabelled, reset=False, dtype=rows.dtype)
 
-    def _fit_transductive(self, rows: FloatArray) -> TransductiveScorer:
-        enhancer = MeanShiftEnhancer() if self.enhancer is None else clone(self.enhancer)
-        standardizer = Standardizer.fit(rows)
-        normals = standardizer.apply(rows)
-        gaussian = fit_empirical(enhancer.fit_transform(normals))
-        return TransductiveScorer(standardizer, gaussian, normals, **enhancer.get_params())
+    def _scorer_fit(self, pool: FloatArray | None) -> Callable[[FloatArray], Scorer]:
+        if pool is not None:
+            return partial(_fit_adaptive, pool)
+        if self.mode == "inductive":
+            return _fit_inductive
+        if self.mode == "transductive":
+            return partial(_fit_transductive, MeanShiftEnhancer() if self.enhancer is None else self.enhancer)
+        raise ValueError(f"mode must be one of {', '.join(SCORERS)}; got {self.mode!r}")
+
+
+def _fit_inductive(rows: FloatArray) -> InductiveScorer:
+    standardizer = CompressingStandardizer.fit(rows)
+    return InductiveScorer(standardizer, fit_ledoit_wolf(standardizer.apply(rows)))
+
+
+def _fit_adaptive(pool: FloatArray, rows: FloatArray) -> AdaptiveScorer:
+    standardizer = CompressingStandardizer.fit(rows)
+    return AdaptiveScorer(standardizer, *fit_adaptive(standardizer.apply(rows), standardizer.apply(pool)))
+
+
+def _fit_transductive(settings: MeanShiftEnhancer, rows: FloatArray) -> TransductiveScorer:
+    standardizer = Standardizer.fit(rows)
+    normals = standardizer.apply(rows)
+    enhancer = clone(settings)
+    gaussian = fit_empirical(enhancer.fit_transform(normals))
+    return TransductiveScorer(standardizer, gaussian, normals, **enhancer.get_params())

@@ -1,0 +1,98 @@
+"""A backbone at work: batches of images in, embeddings out, by ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import onnxruntime as ort
+
+from msde.backbones.backbone import Backbone
+from msde.errors import BackboneError
+
+# Memory grows by some 10 MB an image in a batch (EfficientNet-Lite0), speed no further than this.
+BATCH = 8
+ERRORS_ONLY = 3
+ROUNDING = 1e-4  # how far resizing may carry a pixel out of [0, 1]
+
+
+class EmbeddingSession:
+    """Turns batches of images into embeddings.
+
+    A row's embedding does not depend on the rows beside it, nor on the number of threads. Calls from
+    several threads at once are safe.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        What to run.
+    threads : int, optional
+        Number of threads of the convolutions; by default as many as the process may use cores.
+
+    Raises
+    ------
+    BackboneError
+        If graph and weights do not fit together.
+
+    Notes
+    -----
+    The weights are given before the graph is optimised, so batch norm, clip and residual sums are fused
+    into the convolutions. Idle threads sleep: spinning, ONNX Runtime's default, takes the cores from
+    whatever reads the next images.
+    """
+
+    def __init__(self, backbone: Backbone, threads: int | None = None) -> None:
+        self.backbone = backbone  # its arrays must outlive the session, which does not copy them all
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or available_cores()
+        options.enable_mem_pattern = False  # plans memory for each batch size seen: no faster, and larger
+        options.log_severity_level = ERRORS_ONLY
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        weights = {name: np.require(values, requirements=["C", "A"]) for name, values in backbone.weights.items()}
+        self._weights = {name: ort.OrtValue.ortvalue_from_numpy(values) for name, values in weights.items()}
+        try:
+            options.add_external_initializers(list(self._weights), list(self._weights.values()))
+            self._session = ort.InferenceSession(backbone.graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own errors have no common base but this
+            reason = str(error).partition("\n")[0]
+            raise BackboneError(
+                f"backbone {backbone.name}: its graph and weights do not fit together: {reason}"
+            ) from error
+
+    def embed(self, batch: np.ndarray) -> np.ndarray:
+        """Embed images.
+
+        Parameters
+        ----------
+        batch : ndarray of float32, shape (n, 3, input_size, input_size)
+            RGB pixels in [0, 1].
+
+        Returns
+        -------
+        ndarray of float32, shape (n, dim)
+            One embedding a row; not finite where the weights are damaged.
+
+        Raises
+        ------
+        BackboneError
+            If the batch has another shape or type, or pixels outside [0, 1].
+        """
+        size, dim = self.backbone.input_size, self.backbone.dim
+        if batch.dtype != np.float32 or batch.shape[1:] != (3, size, size):
+            raise BackboneError(f"images must be float32 (n, 3, {size}, {size}), not {batch.dtype} {batch.shape}")
+        embeddings = np.empty((len(batch), dim), np.float32)
+        for start in range(0, len(batch), BATCH):
+            rows = slice(start, start + BATCH)
+            pixels = batch[rows]
+            # Checked here, for a clip inside the network turns NaN into a number.
+            if not (pixels.min() >= -ROUNDING and pixels.max() <= 1 + ROUNDING):
+                raise BackboneError("pixels must be finite numbers in [0, 1]")
+            embeddings[rows] = self._session.run(["embedding"], {"pixels": pixels})[0]
+        return embeddings
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

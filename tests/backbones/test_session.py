@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from msde.backbones import Backbone
+from msde.backbones.session import BATCH, EmbeddingSession
+from msde.errors import BackboneError
+
+
+def test_shape_and_type(lite0: Backbone, lite0_session: EmbeddingSession, pixels: np.ndarray) -> None:
+    embeddings = lite0_session.embed(pixels)
+    assert embeddings.shape == (len(pixels), lite0.dim)
+    assert embeddings.dtype == np.float32
+    assert embeddings.std(axis=0).min() > 0  # every dimension answers to the images
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, BATCH, BATCH + 1, 19])
+def test_row_does_not_depend_on_its_batch(lite0_session: EmbeddingSession, pixels: np.ndarray, size: int) -> None:
+    alone = np.concatenate([lite0_session.embed(row[None]) for row in pixels])
+    batches = [lite0_session.embed(pixels[i : i + size]) for i in range(0, len(pixels), size)]
+    np.testing.assert_allclose(np.concatenate(batches), alone, rtol=1e-6, atol=1e-6 * np.abs(alone).max())
+
+
+def test_row_does_not_depend_on_the_order(lite0_session: EmbeddingSession, pixels: np.ndarray) -> None:
+    np.testing.assert_array_equal(lite0_session.embed(pixels[::-1])[::-1], lite0_session.embed(pixels))
+
+
+def test_same_result_in_every_session_and_number_of_threads(
+    lite0: Backbone, lite0_session: EmbeddingSession, pixels: np.ndarray
+) -> None:
+    expected = lite0_session.embed(pixels[:3])
+    for threads in (1, 2, 3):
+        np.testing.assert_array_equal(EmbeddingSession(lite0, threads).embed(pixels[:3]), expected)
+
+
+def test_no_rows(lite0: Backbone, lite0_session: EmbeddingSession) -> None:
+    assert lite0_session.embed(np.empty((0, 3, 224, 224), np.float32)).shape == (0, lite0.dim)
+
+
+@pytest.mark.parametrize("shape", [(3, 224, 224), (1, 1, 224, 224), (1, 3, 224, 223), (1, 224, 224, 3)])
+def test_wrong_shape_is_refused(lite0_session: EmbeddingSession, shape: tuple[int, ...]) -> None:
+    with pytest.raises(BackboneError, match=r"\(n, 3, 224, 224\)"):
+        lite0_session.embed(np.zeros(shape, np.float32))
+
+
+def test_wrong_type_is_refused(lite0_session: EmbeddingSession) -> None:
+    with pytest.raises(BackboneError, match="uint8"):
+        lite0_session.embed(np.zeros((1, 3, 224, 224), np.uint8))
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, 255.0, np.nan, np.inf])
+def test_pixels_out_of_range_are_refused(lite0_session: EmbeddingSession, pixels: np.ndarray, value: float) -> None:
+    pixels[17, 1, 100, 100] = value
+    with pytest.raises(BackboneError, match=r"\[0, 1\]"):
+        lite0_session.embed(pixels)
+
+
+@pytest.mark.parametrize("value", [-1e-6, 1 + 1e-6])
+def test_rounding_is_tolerated(lite0_session: EmbeddingSession, pixels: np.ndarray, value: float) -> None:
+    pixels[0, 0, 0, 0] = value
+    assert np.isfinite(lite0_session.embed(pixels[:1])).all()
+
+
+def test_missing_weight_is_refused(lite0: Backbone) -> None:
+    weights = {name: values for name, values in lite0.weights.items() if name != "_bn0.weight"}
+    with pytest.raises(BackboneError, match="do not fit together") as caught:
+        EmbeddingSession(dataclasses.replace(lite0, weights=weights))
+    assert "\n" not in str(caught.value)
+
+
+def test_weight_of_another_shape_is_refused(lite0: Backbone) -> None:
+    weights = lite0.weights | {"_bn0.weight": np.ones(31, np.float32)}
+    with pytest.raises(BackboneError, match="do not fit together"):
+        EmbeddingSession(dataclasses.replace(lite0, weights=weights))
+
+
+def test_damaged_graph_is_refused(lite0: Backbone) -> None:
+    with pytest.raises(BackboneError, match="do not fit together"):
+        EmbeddingSession(dataclasses.replace(lite0, graph=lite0.graph[:1000]))
+
+
+def test_weights_in_any_memory_layout(lite0: Backbone, lite0_session: EmbeddingSession, pixels: np.ndarray) -> None:
+    weights = {name: np.asfortranarray(values) for name, values in lite0.weights.items()}
+    session = EmbeddingSession(dataclasses.replace(lite0, weights=weights))
+    np.testing.assert_array_equal(session.embed(pixels[:2]), lite0_session.embed(pixels[:2]))
+
+
+def test_embedding_a_picture_imports_nothing_heavy() -> None:
+    code = """
+import sys
+import numpy as np
+from msde.backbones import load_backbone
+from msde.backbones.session import EmbeddingSession
+EmbeddingSession(load_backbone()).embed(np.zeros((1, 3, 224, 224), np.float32))
+heavy = {"torch", "timm", "onnx", "sklearn", "scipy", "pandas"}
+print(sorted({name.partition(".")[0] for name in sys.modules} & heavy))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_backbones_does_not_import_the_runtime() -> None:
+    code = "import sys, msde.backbones; print('onnxruntime' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
