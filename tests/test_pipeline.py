@@ -45,9 +45,10 @@ def test_file_array_and_picture_score_the_same(model, folders):
     assert scores == pytest.approx([scores[0]] * 4, rel=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["inductive", "transductive"])
+@pytest.mark.parametrize("mode", ["inductive", "adaptive", "transductive"])
 def test_a_saved_model_scores_the_same(folders, tmp_path, mode):
-    model = AnomalyModel(detector=MSDEDetector(mode)).fit(folders / "train")
+    pool = folders / "normal" if mode == "adaptive" else None
+    model = AnomalyModel(detector=MSDEDetector(mode)).fit(folders / "train", pool)
     model.save(tmp_path / "m.msde")
     loaded = AnomalyModel.load(tmp_path / "m.msde")
     assert loaded.score(folders / "abnormal") == model.score(folders / "abnormal")
@@ -78,8 +79,21 @@ def test_unreadable_training_images_are_left_out_and_listed(tmp_path, rng):
     assert model.info()["training"]["images"] == 5
 
 
+def test_unlabelled_images_make_the_default_mode_adaptive(folders):
+    model = AnomalyModel().fit(folders / "train", folders / "abnormal")
+    assert model.info()["mode"] == "adaptive"
+    together = model.score(folders / "normal")
+    assert model.score([together[3].path])[0].anomaly_score == pytest.approx(together[3].anomaly_score, rel=1e-6)
+
+
+def test_unusable_unlabelled_images_are_refused(folders, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"0 of 1 unlabelled images can be used .*bad\.png"):
+        AnomalyModel().fit(folders / "train", [tmp_path / "bad.png"])
+
+
 def test_too_few_usable_images_are_refused(rng):
-    with pytest.raises(DataError, match="1 of 1 images can be used"):
+    with pytest.raises(DataError, match="1 of 1 normal images can be used"):
         AnomalyModel().fit([disc(rng)])
 
 
@@ -117,3 +131,22 @@ def test_a_model_file_with_a_part_missing_is_refused(model, tmp_path):
 def test_the_model_knows_its_training_images(model, folders):
     embedded = list(model.embed(folders / "train"))[:3] + list(model.embed(folders / "normal"))
     assert model.fingerprint_.count_known([image.digest for image in embedded]) == 3
+
+
+def test_calibrating_changes_the_threshold_only(folders, tmp_path):
+    model = AnomalyModel().fit(folders / "train")
+    before = model.score(folders / "abnormal")
+    model.calibrate(folders / "normal", alpha=0.2).save(tmp_path / "m.msde")
+    after = AnomalyModel.load(tmp_path / "m.msde")
+    assert [s.anomaly_score for s in after.score(folders / "abnormal")] == [s.anomaly_score for s in before]
+    assert (after.calibration_.alpha, len(after.calibration_.scores)) == (0.2, 12)
+
+
+def test_training_images_do_not_calibrate(model, folders):
+    with pytest.raises(DataError, match="40 of the calibration images were in the training set"):
+        model.calibrate(folders / "train")
+
+
+def test_abnormal_images_are_a_drift(model, folders):
+    assert not model.drift(model.score(folders / "normal")).found
+    assert model.drift(model.score(folders / "abnormal")).found

@@ -88,9 +88,9 @@ def fit_ledoit_wolf(rows: FloatArray) -> Gaussian:
 
     mean = rows.mean(axis=0, dtype=np.float64)
     covariance, _ = ledoit_wolf(rows - mean, assume_centered=True)
-    variances, axes = np.linalg.eigh(covariance)
-    # Rows that are all alike have no variance at all; the ridge keeps the distance finite there.
-    return Gaussian(mean, axes / np.sqrt(np.maximum(variances, 0) + np.finfo(np.float64).eps))
+    # Two rows, or rows that are all alike, leave axes without variance; the ridge keeps the distance finite there.
+    covariance.flat[:: len(covariance) + 1] += 1e-9 * np.trace(covariance) / len(covariance) + np.finfo(np.float64).eps
+    return Gaussian(mean, np.ascontiguousarray(np.linalg.inv(np.linalg.cholesky(covariance)).T))
 
 
 def _principal_axes(offsets: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -54,6 +54,11 @@ def discrimination(
     return Discrimination(_metric(_auroc(normals, abnormals)), _metric(_average_precision(normals, abnormals)))
 
 
+def auroc(normal: NDArray[np.float64], abnormal: NDArray[np.float64]) -> float:
+    """Compute the area under the ROC curve of anomaly scores of normal (n,) and abnormal (m,) images."""
+    return discrimination(normal, abnormal, n_resamples=1).auroc.value
+
+
 def _auroc(normals: NDArray[np.int64], abnormals: NDArray[np.int64]) -> NDArray[np.float64]:
     """Compute the AUROC of each row of counts; columns are the distinct scores, ascending."""
     below = np.cumsum(normals, axis=1) - normals / 2

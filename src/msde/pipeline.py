@@ -15,6 +15,7 @@ from msde.backbones import Backbone, load_backbone
 from msde.backbones.session import EmbeddingSession
 from msde.bundle import read_bundle, write_bundle
 from msde.calibration import Calibration
+from msde.drift import Drift, measure_drift
 from msde.embedding import Embedded, embed_images
 from msde.errors import DataError, ModelFileError, MSDEError
 from msde.fingerprint import Fingerprint
@@ -96,13 +97,16 @@ class AnomalyModel:
         # One thread a session: the workers of `embed_images` keep the processors busy, each with a batch of its own.
         self._session = EmbeddingSession(self.backbone, threads=1)
 
-    def fit(self, images: Images, *, tick: Tick | None = None) -> Self:
+    def fit(self, images: Images, unlabelled: Images | None = None, *, tick: Tick | None = None) -> Self:
         """Learn what normal images look like.
 
         Parameters
         ----------
         images : path or iterable of paths, Pillow images or arrays
             Normals; a path may be a file, a folder (searched recursively) or a glob.
+        unlabelled : path or iterable of paths, Pillow images or arrays, optional
+            Images as they come in, normal and abnormal, which a detector in adaptive mode learns from too. With them
+            the default detector is in that mode.
         tick : callable, optional
             Called after each image.
 
@@ -113,18 +117,22 @@ class AnomalyModel:
         Raises
         ------
         DataError
-            If fewer than two images can be used.
+            If fewer than two normals, or none of the unlabelled images, can be used.
         """
         from msde.estimators.detector import MSDEDetector
 
         embedded = list(ticking(self.embed(images), tick))
-        rows = [image.embedding for image in embedded if image.embedding is not None]
+        normals = _usable(embedded, "normal", at_least=2)
         self.unreadable_ = [image.error for image in embedded if image.error is not None]
-        if len(rows) < 2:
-            reason = f" ({self.unreadable_[0]})" if self.unreadable_ else ""
-            raise DataError(f"{len(rows)} of {len(embedded)} images can be used{reason}; give at least 2 normal images")
-        detector = self.detector if self.detector is not None else MSDEDetector()
-        detector.fit(np.stack(rows))
+        pool = None
+        if unlabelled is not None:
+            embedded_pool = list(ticking(self.embed(unlabelled), tick))
+            pool = _usable(embedded_pool, "unlabelled", at_least=1)
+            self.unreadable_ += [image.error for image in embedded_pool if image.error is not None]
+        detector = self.detector
+        if detector is None:
+            detector = MSDEDetector("inductive" if pool is None else "adaptive")
+        detector.fit(normals, unlabelled=pool)
         self.scorer_: Scorer = detector.scorer_
         self.calibration_: Calibration = detector.calibration_
         self.fingerprint_ = Fingerprint.of([image.digest for image in embedded if image.error is None])
@@ -200,6 +208,55 @@ class AnomalyModel:
         else:
             for image in embedded:
                 yield from self._results([image])
+
+    def calibrate(self, images: Images, alpha: float | None = None, *, tick: Tick | None = None) -> Self:
+        """Replace the calibration by one on normals of the place where the model is used; nothing is fitted again.
+
+        Parameters
+        ----------
+        images : path or iterable of paths, Pillow images or arrays
+            Normals that the model was not fitted on, as in `fit`; a few dozen are enough.
+        alpha : float, optional
+            Target false-alarm rate, in (0, 1); by default the present one.
+        tick : callable, optional
+            Called after each image.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If no image can be used, or one was among the training images.
+        """
+        self._check_fitted()
+        embedded = list(ticking(self.embed(images), tick))
+        rows = _usable(embedded, "calibration", at_least=1)
+        known = self.fingerprint_.count_known([image.digest for image in embedded if image.error is None])
+        if known:
+            raise DataError(
+                f"{known} of the calibration images were in the training set, where scores are too low; leave them out"
+            )
+        self.unreadable_ = [image.error for image in embedded if image.error is not None]
+        alpha = self.calibration_.alpha if alpha is None else alpha
+        self.calibration_ = Calibration(np.sort(self.scorer_.score(rows)), alpha, "held-out normals given to calibrate")
+        return self
+
+    def drift(self, scores: Iterable[ImageScore]) -> Drift:
+        """Tell whether scored images look like the normals that the model is calibrated on.
+
+        Parameters
+        ----------
+        scores : iterable of ImageScore
+            What `score` gave.
+
+        Returns
+        -------
+        Drift
+            With more than a tenth of abnormal images drift is found as well.
+        """
+        return measure_drift(self.calibration_.scores, np.array([score.anomaly_score for score in scores]))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file, backbone included; docs/model-file.md is its specification.
@@ -306,6 +363,16 @@ class AnomalyModel:
     def _check_fitted(self) -> None:
         if not hasattr(self, "scorer_"):
             raise MSDEError("the model is not fitted; call fit() first, or AnomalyModel.load() a model file")
+
+
+def _usable(embedded: Sequence[Embedded], kind: str, at_least: int) -> NDArray[np.float32]:
+    rows = [image.embedding for image in embedded if image.embedding is not None]
+    if len(rows) < at_least:
+        reason = next((f" ({image.error})" for image in embedded if image.error is not None), "")
+        raise DataError(
+            f"{len(rows)} of {len(embedded)} {kind} images can be used{reason}; give at least {at_least} of them"
+        )
+    return np.stack(rows)
 
 
 def _mode_of(scorer: Scorer) -> str:

@@ -152,7 +152,7 @@ def test_one_normal_is_too_few(tmp_path):
     write_discs(tmp_path / "one", 1)
     done = msde("fit", tmp_path / "one", "-o", tmp_path / "m.msde")
     assert done.returncode == 1
-    one_line_error(done, "give at least 2 normal images")
+    one_line_error(done, "1 of 1 normal images", "give at least 2")
     assert not (tmp_path / "m.msde").exists()
 
 
@@ -184,6 +184,45 @@ def test_an_unknown_backbone_is_one_line(job, tmp_path):
     done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--backbone", "nothing_like_it")
     assert done.returncode == 1
     one_line_error(done, "nothing_like_it", "efficientnet_lite0")
+
+
+def test_calibrate_sets_the_threshold_anew_and_keeps_the_scores(job, tmp_path):
+    write_discs(tmp_path / "local", 24, seed=9)
+    done = msde("calibrate", job / "model.msde", tmp_path / "local", "-o", tmp_path / "local.msde", "--alpha", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert "calibrated on 24 normal images" in done.stdout
+    before, after = (json.loads(msde("info", m).stdout) for m in (job / "model.msde", tmp_path / "local.msde"))
+    assert after["calibration"]["alpha"] == 0.1
+    assert after["calibration"]["source"] != before["calibration"]["source"]
+    image = job / "normal" / "000.png"
+    models = (job / "model.msde", tmp_path / "local.msde")
+    rows = [msde("score", model, image).stdout.splitlines()[1].split(",") for model in models]
+    assert rows[0][1] == rows[1][1]
+
+
+def test_calibrate_refuses_training_images(job, tmp_path):
+    done = msde("calibrate", job / "model.msde", job / "train", "-o", tmp_path / "m.msde")
+    assert done.returncode == 1
+    one_line_error(done, "40 of the calibration images were in the training set")
+
+
+def test_score_warns_of_another_population(job, tmp_path, rng):
+    (tmp_path / "other").mkdir()
+    for number in range(30):
+        Image.fromarray(255 - disc(rng)).save(tmp_path / "other" / f"{number}.png")
+    done = msde("score", job / "model.msde", tmp_path / "other", "-o", tmp_path / "s.csv")
+    assert done.returncode == 0
+    one_line_error(done, "do not look like the normals", "msde calibrate")
+    write_discs(tmp_path / "same", 30, seed=8)
+    assert msde("score", job / "model.msde", tmp_path / "same", "-o", tmp_path / "s.csv").stderr == ""
+
+
+def test_unlabelled_images_make_an_adaptive_model(job, tmp_path):
+    done = msde("fit", job / "train", "--unlabelled", job / "abnormal", "-o", tmp_path / "m.msde")
+    assert done.returncode == 0, done.stderr
+    assert "the unlabelled images show" in done.stdout
+    assert json.loads(msde("info", tmp_path / "m.msde").stdout)["mode"] == "adaptive"
+    assert msde("fit", job / "train", "--mode", "adaptive", "-o", tmp_path / "m.msde").returncode == 2
 
 
 def test_bad_usage_has_status_2(job):

@@ -7,13 +7,19 @@ from msde import MeanShiftEnhancer, MSDEDetector
 from msde.gaussian import fit_ledoit_wolf
 from msde.standardizer import Standardizer
 
-MODES = ["inductive", "transductive"]
+MODES = ["inductive", "adaptive", "transductive"]
 
 
-@pytest.fixture(scope="module")
-def fitted():
+def fit(detector, rows):
+    """Fit, with a pool where the mode wants one."""
+    pool = np.vstack([rows[::3], rows[::4] + 2]) if detector.mode == "adaptive" else None
+    return detector.fit(rows, unlabelled=pool)
+
+
+@pytest.fixture(scope="module", params=["inductive", "adaptive"])
+def fitted(request):
     rng = np.random.default_rng(5)
-    return MSDEDetector().fit(rng.normal(size=(150, 12)).astype(np.float32))
+    return fit(MSDEDetector(request.param), rng.normal(size=(150, 12)).astype(np.float32))
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
@@ -31,7 +37,7 @@ def test_a_score_does_not_depend_on_batch_order_or_copies(fitted, seed, n):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_scoring_does_not_change_the_frozen_state(rng, mode):
-    detector = MSDEDetector(mode, enhancer=MeanShiftEnhancer(10)).fit(rng.normal(size=(60, 5)))
+    detector = fit(MSDEDetector(mode, enhancer=MeanShiftEnhancer(10)), rng.normal(size=(60, 5)))
     rows = rng.normal(size=(20, 5))
     before = detector.anomaly_score(rows)
     detector.anomaly_score(rng.normal(size=(33, 5)) * 9)
@@ -41,7 +47,7 @@ def test_scoring_does_not_change_the_frozen_state(rng, mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("n", [2, 3, 49, 50, 51, 101])
 def test_any_number_of_normals_from_two_on_will_do(rng, mode, n):
-    detector = MSDEDetector(mode).fit(rng.normal(size=(n, 8)))
+    detector = fit(MSDEDetector(mode), rng.normal(size=(n, 8)))
     scores = detector.anomaly_score(rng.normal(size=(5, 8)))
     assert np.all(np.isfinite(scores))
     assert np.all(detector.p_values(scores[:, None].repeat(8, 1)) > 0)
@@ -54,7 +60,8 @@ def test_one_normal_is_refused():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_identical_normals_have_finite_scores_and_a_different_row_stands_out(mode):
-    detector = MSDEDetector(mode).fit(np.ones((60, 4)))
+    pool = np.ones((20, 4)) if mode == "adaptive" else None
+    detector = MSDEDetector(mode).fit(np.ones((60, 4)), unlabelled=pool)
     same, other = detector.anomaly_score(np.array([[1.0] * 4, [3.0] * 4]))
     assert np.isfinite(other)
     assert same < other
@@ -69,6 +76,17 @@ def test_embeddings_that_are_not_finite_are_refused(fitted, value):
 def test_a_wrong_number_of_features_is_named(fitted):
     with pytest.raises(ValueError, match="11 features, but MSDEDetector is expecting 12"):
         fitted.anomaly_score(np.ones((1, 11)))
+
+
+@pytest.mark.parametrize(("mode", "pool"), [("adaptive", None), ("inductive", np.eye(4))])
+def test_a_pool_goes_with_adaptive_mode_only(mode, pool):
+    with pytest.raises(ValueError, match="unlabelled"):
+        MSDEDetector(mode).fit(np.eye(4), unlabelled=pool)
+
+
+def test_a_pool_of_another_width_is_refused():
+    with pytest.raises(ValueError, match="3 features"):
+        MSDEDetector("adaptive").fit(np.eye(4), unlabelled=np.ones((5, 3)))
 
 
 def test_unknown_settings_are_named():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.progress import progress, report_unreadable
+from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
+
+if TYPE_CHECKING:
+    from msde.adaptive import Direction
 
 
 @click.command()
@@ -17,10 +20,15 @@ from msde.cli.progress import progress, report_unreadable
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Local file with the backbone's weights.")
 @click.option(
     "--mode",
-    type=click.Choice(["inductive", "transductive"]),
-    default="inductive",
-    show_default=True,
-    help="Score each image alone, or the batch together with the normals (the published procedure).",
+    type=click.Choice(["inductive", "adaptive", "transductive"]),
+    help="Score each image alone; alone, learning from --unlabelled too; or all with the normals, as published."
+    " [default: inductive, with --unlabelled adaptive]",
+)
+@click.option(
+    "--unlabelled",
+    multiple=True,
+    metavar="PATH",
+    help="Images as they come in, normal and abnormal, to learn from; may be repeated.",
 )
 @click.option(
     "--alpha",
@@ -30,7 +38,13 @@ from msde.cli.progress import progress, report_unreadable
     help="Target false-alarm rate: the expected share of normal images that is flagged.",
 )
 def fit(
-    normals: tuple[str, ...], output: Path, backbone: str, checkpoint: Path | None, mode: str, alpha: float
+    normals: tuple[str, ...],
+    output: Path,
+    backbone: str,
+    checkpoint: Path | None,
+    mode: str | None,
+    unlabelled: tuple[str, ...],
+    alpha: float,
 ) -> None:
     """Learn what normal images look like and write a model file.
 
@@ -41,20 +55,28 @@ def fit(
     from msde.estimators.detector import MSDEDetector
     from msde.images import find_images
     from msde.pipeline import AnomalyModel
+    from msde.scorer import AdaptiveScorer
 
+    mode = mode or ("adaptive" if unlabelled else "inductive")
+    if (mode == "adaptive") != bool(unlabelled):
+        raise click.UsageError("--mode adaptive and --unlabelled go together")
     check_writable(output)
-    paths = find_images(normals)
+    paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
     detector = MSDEDetector(mode=mode, alpha=alpha)  # type: ignore[arg-type]
     model = AnomalyModel(load_backbone(backbone, checkpoint), detector)
-    with progress("Embedding normals", len(paths)) as tick:
-        model.fit(paths, tick=tick)
+    with progress("Embedding", len(paths) + len(pool or ())) as tick:
+        model.fit(paths, pool, tick=tick)
     model.save(output)
-    click.echo(f"{output}: fitted on {len(paths) - len(model.unreadable_)} normal images")
-    calibration = model.calibration_
-    if calibration.threshold == float("inf"):
-        click.echo(
-            f"msde: {len(calibration.scores)} normals are too few to flag any image at a false-alarm rate of {alpha:g};"
-            f" give at least {math.ceil(1 / alpha - 1e-9) - 1} or raise --alpha to {calibration.resolution:.3g}",
-            err=True,
-        )
+    click.echo(f"{output}: fitted on {len(model.fingerprint_.digests)} normal images")
+    if isinstance(model.scorer_, AdaptiveScorer):
+        click.echo(_words(model.scorer_.direction))
+    warn_of_few_normals(model.calibration_)
     report_unreadable(model.unreadable_)
+
+
+def _words(direction: Direction) -> str:
+    """Tell what the pool contributes."""
+    weight = f"evidence {direction.evidence:.2f}, weight of the pool's direction {direction.gate:.0%}"
+    if direction.gate < 0.01:
+        return f"the unlabelled images show no distinct abnormal group ({weight}); most are taken as normals"
+    return f"the unlabelled images show a distinct abnormal group ({weight})"

@@ -1,12 +1,17 @@
-"""Progress on a terminal, silence in a pipe."""
+"""What the commands say while and after they work: progress on a terminal, warnings on standard error."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from msde.calibration import Calibration
 
 
 @contextmanager
@@ -37,3 +42,14 @@ def report_unreadable(errors: Sequence[str]) -> None:
     if errors:
         click.echo(f"msde: {len(errors)} images could not be used; the others were", err=True)
         sys.exit(3)
+
+
+def warn_of_few_normals(calibration: Calibration) -> None:
+    """Say so where too few normals were held out to flag any image at the target false-alarm rate."""
+    if math.isinf(calibration.threshold):
+        needed = math.ceil(1 / calibration.alpha - 1e-9) - 1
+        click.echo(
+            f"msde: {len(calibration.scores)} normals are too few to flag any image at a false-alarm rate of"
+            f" {calibration.alpha:g}; give at least {needed} or raise --alpha to {calibration.resolution:.3g}",
+            err=True,
+        )

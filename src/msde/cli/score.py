@@ -34,18 +34,25 @@ def score(model: Path, images: tuple[str, ...], output: Path | None) -> None:
         check_table(output)
     loaded = AnomalyModel.load(model)
     paths = find_images(images)
-    errors: list[str] = []
+    seen: list[ImageScore] = []
     with progress("Scoring", len(paths)) as tick:
-        scores = _noting_errors(loaded.score_iter(paths, tick=tick), errors)
+        scores = _noting(loaded.score_iter(paths, tick=tick), seen)
         if output is None:
             write_csv(scores, sys.stdout)
         else:
             write_table(scores, output)
-    report_unreadable(errors)
+    drift = loaded.drift(seen)
+    if drift.found:
+        click.echo(
+            "msde: these images do not look like the normals that the model is calibrated on: their scores lie"
+            f" {drift.distance:.2f} apart (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain"
+            f" {drift.explained:.2f}; p-values may be wrong, so run `msde calibrate` on normals of this source",
+            err=True,
+        )
+    report_unreadable([result.error for result in seen if result.error is not None])
 
 
-def _noting_errors(scores: Iterable[ImageScore], errors: list[str]) -> Iterator[ImageScore]:
+def _noting(scores: Iterable[ImageScore], seen: list[ImageScore]) -> Iterator[ImageScore]:
     for result in scores:
-        if result.error is not None:
-            errors.append(result.error)
+        seen.append(result)
         yield result

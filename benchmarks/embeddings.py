@@ -1,0 +1,53 @@
+"""Embeddings of the sets of shared/data for the other benchmarks, kept in a folder once computed."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from msde.backbones import load_backbone
+from msde.backbones.session import EmbeddingSession
+from msde.embedding import embed_images
+from msde.images import find_images
+
+SHARED = Path(os.environ.get("MSDE_SHARED", "../shared"))
+PARTS = ("train/normal", "test/normal", "test/abnormal")
+# Names of the shared sets that tell the patient; images of other sets count as patients of their own.
+PATIENT = re.compile(r"TCGA_\w\w_\d+|\d+(?=_)")
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Rows (n, d) of one part of a set, and the patient of each."""
+
+    rows: np.ndarray
+    patients: np.ndarray
+
+
+def load_sets(cache: Path) -> dict[str, list[Embeddings]]:
+    """Embed every set of shared/data, or read what an earlier run has kept in the folder."""
+    cache.mkdir(parents=True, exist_ok=True)
+    backbone = load_backbone()
+    session = EmbeddingSession(backbone, threads=1)
+    sets = {}
+    for folder in sorted(path.parents[1] for path in (SHARED / "data").glob("*/train/normal")):
+        kept = cache / f"{folder.name}-{backbone.sha256[:12]}.npz"
+        if not kept.exists():
+            arrays = {}
+            for part in PARTS:
+                images = list(embed_images(session, find_images([folder / part])))
+                arrays[f"{part}/rows"] = np.stack([image.embedding for image in images])
+                arrays[f"{part}/patients"] = np.array([patient(Path(image.name)) for image in images])
+            np.savez(kept, **arrays)
+        with np.load(kept) as file:
+            sets[folder.name] = [Embeddings(file[f"{part}/rows"], file[f"{part}/patients"]) for part in PARTS]
+    return sets
+
+
+def patient(path: Path) -> str:
+    found = PATIENT.match(path.stem)
+    return found.group() if found else path.stem

@@ -1,0 +1,42 @@
+"""`msde calibrate`: p-values and threshold for a new place, from a few dozen of its normals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("normals", nargs=-1, required=True, metavar="NORMALS...")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write.")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Target false-alarm rate. [default: the model's]",
+)
+def calibrate(model: Path, normals: tuple[str, ...], output: Path, alpha: float | None) -> None:
+    """Set p-values and threshold anew on normals of the place where the model is used.
+
+    Nothing is fitted again; scores stay as they are. NORMALS are files, folders (searched recursively) or globs of
+    normal images that the model was not fitted on.
+    """
+    from msde.bundle import check_writable
+    from msde.images import find_images
+    from msde.pipeline import AnomalyModel
+
+    check_writable(output)
+    loaded = AnomalyModel.load(model)
+    paths = find_images(normals)
+    with progress("Scoring normals", len(paths)) as tick:
+        loaded.calibrate(paths, alpha, tick=tick)
+    loaded.save(output)
+    calibration = loaded.calibration_
+    click.echo(
+        f"{output}: calibrated on {len(calibration.scores)} normal images, threshold {calibration.threshold:.4g}"
+    )
+    warn_of_few_normals(calibration)
+    report_unreadable(loaded.unreadable_)
