@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from msde.calibration import Calibration, cross_fitted_scores, folds
+from msde.calibration import Calibration, CrossFit, folds
 from msde.gaussian import fit_ledoit_wolf
 
 scores = arrays(float, st.integers(1, 60), elements=st.integers(0, 20).map(float))
@@ -63,6 +63,6 @@ def test_held_out_normals_are_flagged_about_as_often_as_asked(rng):
             def __init__(self, rows):
                 self.score = fit_ledoit_wolf(rows).mahalanobis
 
-        held_out = cross_fitted_scores(rows, Scorer)
+        held_out = CrossFit(rows, Scorer).scores
         shares.append(Calibration(np.sort(held_out), 0.1, "test").flagged(Scorer(rows).score(new)).mean())
     assert np.mean(shares) == pytest.approx(0.1, abs=0.02)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,9 @@ class Calibration:
         return scores > self.threshold
 
 
-def cross_fitted_scores(rows: FloatArray, fit: Callable[[FloatArray], Scorer]) -> NDArray[np.float64]:
-    """Score each normal by a scorer that has not seen it.
+@dataclass(frozen=True)
+class CrossFit:
+    """Normals scored by scorers that have not seen them.
 
     Parameters
     ----------
@@ -79,18 +81,20 @@ def cross_fitted_scores(rows: FloatArray, fit: Callable[[FloatArray], Scorer]) -
         Normals. Neighbouring rows (often of one patient) stay in one fold.
     fit : callable
         Makes a scorer from rows.
-
-    Returns
-    -------
-    ndarray of shape (n,) or (0,), float64
-        Held-out scores in the order of the rows; none where holding out would leave fewer than two rows.
     """
-    if len(rows) < 3:
-        return np.empty(0)
-    scores = np.empty(len(rows))
-    for held_out in folds(len(rows)):
-        scores[held_out] = fit(np.delete(rows, held_out, axis=0)).score(rows[held_out])
-    return scores
+
+    rows: FloatArray
+    fit: Callable[[FloatArray], Scorer]
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """Held-out scores in the order of the rows; none where holding out would leave fewer than two rows."""
+        if len(self.rows) < 3:
+            return np.empty(0)
+        scores = np.empty(len(self.rows))
+        for held_out in folds(len(self.rows)):
+            scores[held_out] = self.fit(np.delete(self.rows, held_out, axis=0)).score(self.rows[held_out])
+        return scores
 
 
 def folds(n: int) -> Iterator[IndexArray]:

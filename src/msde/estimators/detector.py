@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from msde.adaptive import fit_adaptive
-from msde.calibration import Calibration, cross_fitted_scores
+from msde.calibration import Calibration, CrossFit
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
 from msde.gaussian import fit_empirical, fit_ledoit_wolf
@@ -43,7 +43,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     scorer_ : msde.scorer.Scorer
         The frozen arrays that score.
     calibration_ : msde.calibration.Calibration
-        Cross-fitted scores of the normals: p-values and threshold.
+        Cross-fitted scores of the normals: p-values and threshold. Computed when first asked for, since it takes ten
+        fits; for that the training rows are kept.
     offset_ : float
         `decision_function` is `score_samples` minus this; minus the threshold.
 
@@ -100,10 +101,18 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows))
         self.scorer_ = fit_scorer(rows)
-        held_out = np.sort(cross_fitted_scores(rows, fit_scorer))
-        self.calibration_ = Calibration(held_out, self.alpha, "cross-fitted training normals")
-        self.offset_ = -self.calibration_.threshold
+        self._cross_fit = CrossFit(rows, fit_scorer)
         return self
+
+    @property
+    def calibration_(self) -> Calibration:
+        """Cross-fitted scores of the normals: p-values and threshold."""
+        return Calibration(np.sort(self.cross_fitted_scores()), self.alpha, "cross-fitted training normals")
+
+    @property
+    def offset_(self) -> float:
+        """Minus the threshold."""
+        return -self.calibration_.threshold
 
     def anomaly_score(self, X: Any) -> NDArray[np.float64]:
         """Score rows: the higher, the more abnormal.
@@ -120,6 +129,11 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         return self.scorer_.score(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
+
+    def cross_fitted_scores(self) -> NDArray[np.float64]:
+        """Return the anomaly score of each training row (n,) by a detector that has not seen it; none if n < 3."""
+        check_is_fitted(self)
+        return self._cross_fit.scores
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return minus the anomaly score of each row of X (m, d)."""
