@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from msde.neighbors import FloatArray, IndexArray
 from msde.scorer import Scorer
 
+Fit = Callable[[FloatArray], tuple[Scorer, NDArray[np.float64]]]
+
 N_FOLDS = 10
 _RUNS_PER_FOLD = 10
 
@@ -80,11 +82,11 @@ class CrossFit:
     rows : ndarray of shape (n, d)
         Normals. Neighbouring rows (often of one patient) stay in one fold.
     fit : callable
-        Makes a scorer from rows.
+        Makes a scorer from rows, and says how doubtful each of them is.
     """
 
     rows: FloatArray
-    fit: Callable[[FloatArray], Scorer]
+    fit: Fit
 
     @cached_property
     def scores(self) -> NDArray[np.float64]:
@@ -93,7 +95,8 @@ class CrossFit:
             return np.empty(0)
         scores = np.empty(len(self.rows))
         for held_out in folds(len(self.rows)):
-            scores[held_out] = self.fit(np.delete(self.rows, held_out, axis=0)).score(self.rows[held_out])
+            scorer, _ = self.fit(np.delete(self.rows, held_out, axis=0))
+            scores[held_out] = scorer.score(self.rows[held_out])
         return scores
 
 

@@ -77,6 +77,9 @@ class AnomalyModel:
         Of the training images.
     unreadable_ : list of str
         One line for each training image that could not be used.
+    distrusted_ : list of str
+        Names of training images that stand out from the others, the most doubtful first; the Gaussian is fitted
+        without them. Empty after `load`: a model file holds no names.
     libraries_ : dict of str to str
         Versions of the libraries that fitted the model.
 
@@ -133,6 +136,9 @@ class AnomalyModel:
         if detector is None:
             detector = MSDEDetector("inductive" if pool is None else "adaptive")
         detector.fit(normals, unlabelled=pool)
+        names = [image.name for image in embedded if image.embedding is not None]
+        worst_first = np.argsort(-detector.doubt_, kind="stable")
+        self.distrusted_ = [names[row] for row in worst_first if not detector.trusted_[row]]
         self.scorer_: Scorer = detector.scorer_
         self.calibration_: Calibration = detector.calibration_
         self.fingerprint_ = Fingerprint.of([image.digest for image in embedded if image.error is None])
@@ -322,7 +328,7 @@ class AnomalyModel:
             ) from error
         except MSDEError as error:
             raise ModelFileError(f"{path}: {error}") from error
-        model.unreadable_ = []
+        model.unreadable_, model.distrusted_ = [], []
         return model
 
     def info(self) -> dict[str, Any]:

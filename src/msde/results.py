@@ -85,6 +85,18 @@ def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None
         unfinished.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
+def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
+    """Write a text file, a line each.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    with _replacing(Path(path)) as unfinished:
+        unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
 def check_table(path: str | os.PathLike[str]) -> None:
     """Find out before long work whether a table could be written at the path.
 

@@ -186,6 +186,16 @@ def test_an_unknown_backbone_is_one_line(job, tmp_path):
     one_line_error(done, "nothing_like_it", "efficientnet_lite0")
 
 
+def test_abnormal_images_among_the_normals_are_listed(tmp_path):
+    write_discs(tmp_path / "mixed", 60)
+    write_discs(tmp_path / "mixed" / "hidden", 2, seed=5, lesion=True)
+    done = msde("fit", tmp_path / "mixed", "-o", tmp_path / "m.msde", "--distrusted", tmp_path / "list.txt")
+    assert done.returncode == 0, done.stderr
+    listed = (tmp_path / "list.txt").read_text().splitlines()
+    assert {Path(line).parent.name for line in listed[:2]} == {"hidden"}
+    assert "stand out from the others" in done.stdout
+
+
 def test_calibrate_sets_the_threshold_anew_and_keeps_the_scores(job, tmp_path):
     write_discs(tmp_path / "local", 24, seed=9)
     done = msde("calibrate", job / "model.msde", tmp_path / "local", "-o", tmp_path / "local.msde", "--alpha", "0.1")

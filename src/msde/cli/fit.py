@@ -9,6 +9,8 @@ import click
 
 from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
 
+LISTED = 10
+
 if TYPE_CHECKING:
     from msde.adaptive import Direction
 
@@ -37,6 +39,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Target false-alarm rate: the expected share of normal images that is flagged.",
 )
+@click.option(
+    "--distrusted",
+    type=click.Path(path_type=Path),
+    help="Write the normals that stand out from the others to this file, a path a line, the most doubtful first.",
+)
 def fit(
     normals: tuple[str, ...],
     output: Path,
@@ -45,6 +52,7 @@ def fit(
     mode: str | None,
     unlabelled: tuple[str, ...],
     alpha: float,
+    distrusted: Path | None,
 ) -> None:
     """Learn what normal images look like and write a model file.
 
@@ -55,6 +63,7 @@ def fit(
     from msde.estimators.detector import MSDEDetector
     from msde.images import find_images
     from msde.pipeline import AnomalyModel
+    from msde.results import write_lines
     from msde.scorer import AdaptiveScorer
 
     mode = mode or ("adaptive" if unlabelled else "inductive")
@@ -68,6 +77,17 @@ def fit(
         model.fit(paths, pool, tick=tick)
     model.save(output)
     click.echo(f"{output}: fitted on {len(model.fingerprint_.digests)} normal images")
+    if model.distrusted_:
+        n = len(model.distrusted_)
+        click.echo(
+            f"{n} of them stand out from the others and are left out of the Gaussian; look at the first of them:"
+        )
+        for name in model.distrusted_[:LISTED]:
+            click.echo(f"  {name}")
+        if n > LISTED and distrusted is None:
+            click.echo(f"  and {n - LISTED} more; --distrusted FILE lists all")
+    if distrusted is not None:
+        write_lines(model.distrusted_, distrusted)
     if isinstance(model.scorer_, AdaptiveScorer):
         click.echo(_words(model.scorer_.direction))
     warn_of_few_normals(model.calibration_)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from numbers import Real
 from typing import Any, Literal, Self
@@ -13,13 +12,14 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from msde.adaptive import fit_adaptive
-from msde.calibration import Calibration, CrossFit
+from msde.calibration import Calibration, CrossFit, Fit
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
 from msde.gaussian import fit_empirical, fit_ledoit_wolf
 from msde.neighbors import FloatArray
 from msde.scorer import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
 from msde.standardizer import CompressingStandardizer, Standardizer
+from msde.trust import LIMIT, doubt
 
 Mode = Literal["inductive", "adaptive", "transductive"]
 
@@ -45,6 +45,10 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     calibration_ : msde.calibration.Calibration
         Cross-fitted scores of the normals: p-values and threshold. Computed when first asked for, since it takes ten
         fits; for that the training rows are kept.
+    doubt_ : ndarray of shape (n,)
+        How far each training row stands out from the others, see :func:`msde.trust.doubt`; zeros in transductive mode.
+    trusted_ : ndarray of shape (n,), bool
+        The rows that the Gaussian is fitted to; the others may be abnormal images among the normals.
     offset_ : float
         `decision_function` is `score_samples` minus this; minus the threshold.
 
@@ -100,7 +104,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         check_parameters(self, {"alpha": (Real, 0, 1)})
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows))
-        self.scorer_ = fit_scorer(rows)
+        self.scorer_, self.doubt_ = fit_scorer(rows)
+        self.trusted_ = self.doubt_ <= LIMIT
         self._cross_fit = CrossFit(rows, fit_scorer)
         return self
 
@@ -159,7 +164,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return None if unlabelled is None else validate_data(self, unlabelled, reset=False, dtype=rows.dtype)
 
-    def _scorer_fit(self, pool: FloatArray | None) -> Callable[[FloatArray], Scorer]:
+    def _scorer_fit(self, pool: FloatArray | None) -> Fit:
         if pool is not None:
             return partial(_fit_adaptive, pool)
         if self.mode == "inductive":
@@ -169,19 +174,24 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         raise ValueError(f"mode must be one of {', '.join(SCORERS)}; got {self.mode!r}")
 
 
-def _fit_inductive(rows: FloatArray) -> InductiveScorer:
+def _fit_inductive(rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
     standardizer = CompressingStandardizer.fit(rows)
-    return InductiveScorer(standardizer, fit_ledoit_wolf(standardizer.apply(rows)))
+    normals = standardizer.apply(rows)
+    doubts = doubt(normals)
+    return InductiveScorer(standardizer, fit_ledoit_wolf(normals[doubts <= LIMIT])), doubts
 
 
-def _fit_adaptive(pool: FloatArray, rows: FloatArray) -> AdaptiveScorer:
+def _fit_adaptive(pool: FloatArray, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
     standardizer = CompressingStandardizer.fit(rows)
-    return AdaptiveScorer(standardizer, *fit_adaptive(standardizer.apply(rows), standardizer.apply(pool)))
+    normals = standardizer.apply(rows)
+    doubts = doubt(normals)
+    return AdaptiveScorer(standardizer, *fit_adaptive(normals[doubts <= LIMIT], standardizer.apply(pool))), doubts
 
 
-def _fit_transductive(settings: MeanShiftEnhancer, rows: FloatArray) -> TransductiveScorer:
+def _fit_transductive(settings: MeanShiftEnhancer, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
     standardizer = Standardizer.fit(rows)
     normals = standardizer.apply(rows)
     enhancer = clone(settings)
     gaussian = fit_empirical(enhancer.fit_transform(normals))
-    return TransductiveScorer(standardizer, gaussian, normals, **enhancer.get_params())
+    # The published procedure trusts all.
+    return TransductiveScorer(standardizer, gaussian, normals, **enhancer.get_params()), np.zeros(len(rows))
