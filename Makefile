@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# The matrices of tests are small: more threads would only wait for each other.
+test quick: export OMP_NUM_THREADS = 1
+
 .PHONY: demo test quick lint clean
 
 demo: .venv/demo.stamp

@@ -13,11 +13,10 @@ import argparse
 import os
 from pathlib import Path
 
-import numpy as np
-
-# The matrices here are small: threads would wait for each other.
+# The matrices here are small: threads would wait for each other. NumPy reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np  # noqa: E402
 from embeddings import Embeddings, load_sets  # noqa: E402
 
 from msde import MSDEDetector  # noqa: E402

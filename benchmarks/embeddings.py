@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from msde.backbones import load_backbone
+from msde.backbones import Backbone, load_backbone
 from msde.backbones.session import EmbeddingSession
 from msde.embedding import embed_images
 from msde.images import find_images
@@ -28,14 +28,32 @@ class Embeddings:
     patients: np.ndarray
 
 
-def load_sets(cache: Path) -> dict[str, list[Embeddings]]:
+Sets = dict[str, list[Embeddings]]
+
+
+class MomentSession(EmbeddingSession):
+    """Gives the global means of the levels, then their global standard deviations, in place of the embedding."""
+
+    def embed(self, batch: np.ndarray) -> np.ndarray:
+        maps = self._session.run(list(self.backbone.levels), {"pixels": batch})
+        return np.hstack([moment(level, axis=(2, 3)) for moment in (np.mean, np.std) for level in maps])
+
+
+def load_sets(cache: Path, backbone: Backbone | None = None) -> Sets:
     """Embed every set of shared/data, or read what an earlier run has kept in the folder."""
+    return kept_or_computed(cache, EmbeddingSession(backbone or load_backbone(), threads=1), "")
+
+
+def load_moments(cache: Path) -> Sets:
+    """Measure the levels of every set of shared/data, or read what an earlier run has kept in the folder."""
+    return kept_or_computed(cache, MomentSession(load_backbone(), threads=1), "-moments")
+
+
+def kept_or_computed(cache: Path, session: EmbeddingSession, suffix: str) -> Sets:
     cache.mkdir(parents=True, exist_ok=True)
-    backbone = load_backbone()
-    session = EmbeddingSession(backbone, threads=1)
     sets = {}
     for folder in sorted(path.parents[1] for path in (SHARED / "data").glob("*/train/normal")):
-        kept = cache / f"{folder.name}-{backbone.sha256[:12]}.npz"
+        kept = cache / f"{folder.name}-{session.backbone.sha256[:12]}{suffix}.npz"
         if not kept.exists():
             arrays = {}
             for part in PARTS:

@@ -12,47 +12,21 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
-# The matrices here are small: threads would wait for each other.
+# The matrices here are small: threads would wait for each other. NumPy reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np  # noqa: E402
 from embeddings import Embeddings, load_sets  # noqa: E402
+from protocol import halves, mixture, plain  # noqa: E402
 
 from msde import MeanShiftEnhancer, MSDEDetector  # noqa: E402
-from msde.gaussian import fit_ledoit_wolf  # noqa: E402
 from msde.metrics import auroc  # noqa: E402
-from msde.standardizer import Standardizer  # noqa: E402
 
 SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 BATCHES = (8, 4, 3, 2, 1)  # transductive batches a draw: fewer abnormals a batch, more batches
 METHODS = ("plain Gaussian", "official transductive", "inductive", "adaptive")
-Score = Callable[[np.ndarray], np.ndarray]
-
-
-def plain(normals: np.ndarray) -> Score:
-    standardizer = Standardizer.fit(normals)
-    gaussian = fit_ledoit_wolf(standardizer.apply(normals))
-    return lambda rows: gaussian.mahalanobis(standardizer.apply(rows))
-
-
-def halves(rng: np.random.Generator, normal: Embeddings, abnormal: Embeddings) -> Iterator[list[np.ndarray]]:
-    """Split normal and abnormal rows by patient; yield [normals, abnormals] of either half."""
-    patients = rng.permutation(np.union1d(normal.patients, abnormal.patients))
-    first = patients[: len(patients) // 2]
-    for side in (True, False):
-        yield [part.rows[np.isin(part.patients, first) == side] for part in (normal, abnormal)]
-
-
-def mixture(rng: np.random.Generator, parts: list[np.ndarray], share: float) -> list[np.ndarray]:
-    """Draw normals and abnormals at the share, as many as there are; at least one abnormal."""
-    normal, abnormal = (rng.permutation(part) for part in parts)
-    n_abnormal = max(1, min(len(abnormal), round(share * len(normal) / (1 - share))))
-    n_normal = min(len(normal), round(n_abnormal * (1 - share) / share)) if share >= 0.2 else len(normal)
-    return [normal[:n_normal], abnormal[:n_abnormal]]
 
 
 def transductive(

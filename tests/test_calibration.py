@@ -49,7 +49,14 @@ def test_each_row_is_in_one_fold_and_neighbours_stay_together(n):
     dealt = list(folds(n))
     np.testing.assert_array_equal(np.sort(np.concatenate(dealt)), np.arange(n))
     sizes = [len(fold) for fold in dealt]
-    assert max(sizes) - min(sizes) <= max(1, n // 100) + n % 10
+    assert max(sizes) - min(sizes) <= 1
+    assert all(np.all(np.diff(fold) == 1) for fold in dealt)
+
+
+@pytest.mark.parametrize(("alpha", "held_out"), [(0, [1]), (1, [1]), (np.nan, [1]), (0.1, [2, 1]), (0.1, [np.nan])])
+def test_values_that_cannot_calibrate_are_refused(alpha, held_out):
+    with pytest.raises(ValueError, match=r"alpha|ascending"):
+        Calibration(np.array(held_out, float), alpha, "test")
 
 
 def test_held_out_normals_are_flagged_about_as_often_as_asked(rng):

@@ -56,6 +56,23 @@ def test_sparse_and_dense_counts_agree(seed, n, radius):
     assert sparse.largest >= dense.largest - 1e-12
 
 
+def test_distances_of_some_rows_are_those_of_all(rng):
+    graph = fuzzy_graph(rng.normal(size=(150, 5)))
+    some = np.array([3, 50, 149])
+    np.testing.assert_array_equal(
+        _SparseDistances.between(graph, some).count(1.1), _SparseDistances.between(graph).count(1.1)[some]
+    )
+
+
+def test_the_radius_of_a_sample_gives_nearly_the_weights_of_all(rng, monkeypatch):
+    rows = rng.normal(size=(1500, 6))
+    whole = density_weights(rows)
+    monkeypatch.setattr("msde.density.RADIUS_ROWS", 400)
+    sampled = density_weights(rows)
+    assert np.corrcoef(whole, sampled)[0, 1] > 0.99
+    np.testing.assert_allclose(sampled.mean(), whole.mean(), rtol=0.1)
+
+
 def test_the_default_weights_do_not_depend_on_the_order_of_the_rows(rng):
     rows = rng.normal(size=(260, 6))
     order = rng.permutation(len(rows))

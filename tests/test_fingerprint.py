@@ -7,6 +7,12 @@ def test_known_images_are_counted():
     assert Fingerprint.of(IMAGES[:6]).count_known(IMAGES[4:]) == 2
 
 
+def test_the_pool_is_known_too():
+    fingerprint = Fingerprint.of(IMAGES[:3], IMAGES[3:6])
+    assert fingerprint.n_normals == 3
+    assert fingerprint.count_known(IMAGES) == 6
+
+
 def test_no_images_are_none_known():
     assert Fingerprint.of(IMAGES).count_known([]) == 0
 

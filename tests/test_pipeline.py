@@ -51,7 +51,8 @@ def test_a_saved_model_scores_the_same(folders, tmp_path, mode):
     model = AnomalyModel(detector=MSDEDetector(mode)).fit(folders / "train", pool)
     model.save(tmp_path / "m.msde")
     loaded = AnomalyModel.load(tmp_path / "m.msde")
-    assert loaded.score(folders / "abnormal") == model.score(folders / "abnormal")
+    # As text, for in transductive mode the p-values are NaN.
+    assert str(loaded.score(folders / "abnormal")) == str(model.score(folders / "abnormal"))
     assert loaded.info() == model.info()
 
 
@@ -97,11 +98,23 @@ def test_too_few_usable_images_are_refused(rng):
         AnomalyModel().fit([disc(rng)])
 
 
-def test_identical_images_make_a_model(rng):
-    image = disc(rng)
-    model = AnomalyModel().fit([image] * 6)
-    same, other = model.score([image, disc(rng, lesion=True)])
-    assert same.anomaly_score < other.anomaly_score
+def test_copies_are_left_out(rng):
+    images = [disc(rng) for _ in range(5)]
+    model = AnomalyModel().fit([*images, images[0], images[3]])
+    assert model.n_copies_ == 2
+    assert model.info()["training"]["images"] == 5
+
+
+def test_copies_of_one_image_alone_are_refused(rng):
+    with pytest.raises(DataError, match="1 of 6 normal images can be used, 5 are copies"):
+        AnomalyModel().fit([disc(rng)] * 6)
+
+
+def test_transductive_scores_have_no_p_values(folders):
+    model = AnomalyModel(detector=MSDEDetector("transductive")).fit(folders / "train")
+    assert {(str(s.p_value), s.flagged) for s in model.score(folders / "normal")} == {("nan", None)}
+    with pytest.raises(MSDEError, match="depend on the batch"):
+        model.calibrate(folders / "normal")
 
 
 def test_an_unfitted_model_says_so(rng, tmp_path):
@@ -143,10 +156,51 @@ def test_calibrating_changes_the_threshold_only(folders, tmp_path):
 
 
 def test_training_images_do_not_calibrate(model, folders):
-    with pytest.raises(DataError, match="40 of the calibration images were in the training set"):
+    with pytest.raises(DataError, match=r"000\.png: took part in the fit \(40 of the calibration images"):
         model.calibrate(folders / "train")
 
 
 def test_abnormal_images_are_a_drift(model, folders):
     assert not model.drift(model.score(folders / "normal")).found
     assert model.drift(model.score(folders / "abnormal")).found
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("scorer", "gaussian.mean", np.zeros(3)),
+        ("scorer", "gaussian.mean", np.full(496, np.nan)),
+        ("scorer", "standardizer.before.mean", np.zeros(7, np.float32)),
+        ("calibration", "scores", np.array([2.0, 1.0])),
+        ("calibration", "scores", np.array([np.nan])),
+    ],
+)
+def test_arrays_that_make_no_model_are_refused(model, tmp_path, part, name, value):
+    from msde.bundle import read_bundle, write_bundle
+
+    model.save(tmp_path / "m.msde")
+    config, parts = read_bundle(tmp_path / "m.msde")
+    parts[part][name] = value
+    write_bundle(tmp_path / "odd.msde", parts, config)
+    with pytest.raises(ModelFileError, match=r"odd\.msde: is no model") as error:
+        AnomalyModel.load(tmp_path / "odd.msde")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("alpha", [0, 5, "x", None])
+def test_settings_that_make_no_model_are_refused(model, tmp_path, alpha):
+    from msde.bundle import read_bundle, write_bundle
+
+    model.save(tmp_path / "m.msde")
+    config, parts = read_bundle(tmp_path / "m.msde")
+    config["calibration"]["alpha"] = alpha
+    write_bundle(tmp_path / "odd.msde", parts, config)
+    with pytest.raises(ModelFileError, match=r"odd\.msde: is no model"):
+        AnomalyModel.load(tmp_path / "odd.msde")
+
+
+def test_the_pool_took_part_in_the_fit(folders):
+    model = AnomalyModel().fit(folders / "train", folders / "normal")
+    assert model.info()["training"] | {"fingerprint": ""} == {"images": 40, "unlabelled": 12, "fingerprint": ""}
+    with pytest.raises(DataError, match="took part in the fit"):
+        model.calibrate(folders / "normal")

@@ -56,7 +56,7 @@ def test_an_unknown_format_is_named(tmp_path):
 @pytest.mark.parametrize("place", ["missing/s.csv", "folder.csv"])
 def test_an_unwritable_place_is_named(tmp_path, place):
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match=r"cannot be written|no regular file"):
         write_table(SCORES, tmp_path / place)
 
 
@@ -67,10 +67,26 @@ def test_rows_written_before_a_crash_are_kept(tmp_path):
 
     with pytest.raises(RuntimeError):
         write_table(crashing(), tmp_path / "s.csv")
-    assert "ü,1.png" in (tmp_path / "s.csv.part").read_text(encoding="utf-8")
+    (unfinished,) = tmp_path.glob("s.csv.*.part")
+    assert "ü,1.png" in unfinished.read_text(encoding="utf-8")
     assert not (tmp_path / "s.csv").exists()
 
 
 def test_figures_are_written_as_json(tmp_path):
     write_json({"auroc": 0.5}, tmp_path / "f.json")
     assert json.loads((tmp_path / "f.json").read_text()) == {"auroc": 0.5}
+
+
+def test_two_writers_do_not_mix_their_rows(tmp_path):
+    def interrupted():
+        yield SCORES[0]
+        write_table(SCORES[1:], tmp_path / "s.csv")
+        assert len((tmp_path / "s.csv").read_text().splitlines()) == 3
+
+    write_table(interrupted(), tmp_path / "s.csv")
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 2
+
+
+def test_a_name_that_is_no_text_is_escaped(tmp_path):
+    write_table([ImageScore("bad\udcff.png", 1.0, 0.5, False, None)], tmp_path / "s.csv")
+    assert r"bad\udcff.png" in (tmp_path / "s.csv").read_text(encoding="utf-8")

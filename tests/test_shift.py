@@ -92,3 +92,62 @@ def test_no_iterations_leave_the_rows_where_they_are(rng):
     trajectory, shifted, _ = shift(rows, np.ones(10), max_iter=0)
     np.testing.assert_array_equal(shifted, rows)
     np.testing.assert_array_equal(trajectory.follow(rows)[0], rows)
+
+
+def test_the_rows_given_are_not_written_to(rng):
+    rows = rng.normal(size=(60, 4))
+    rows.flags.writeable = False
+    _, shifted, _ = shift(rows, np.ones(60))
+    assert not np.shares_memory(shifted, rows)
+
+
+def test_moving_some_columns_at_a_time_changes_nothing(rng, monkeypatch):
+    rows, weights = rng.normal(size=(90, 50)), rng.uniform(size=90)
+    rows[:20] = rows[0]
+    _, whole, displacement = shift(rows, weights, n_neighbors=12)
+    monkeypatch.setattr("msde.shift._LEAST_COLUMNS", 3)
+    monkeypatch.setattr("msde.shift._COLUMN_BYTES", 1)
+    _, parts, displacement_of_parts = shift(rows, weights, n_neighbors=12)
+    np.testing.assert_allclose(parts, whole, atol=1e-12)
+    np.testing.assert_allclose(displacement_of_parts, displacement, atol=1e-12)
+
+
+def test_a_capped_trajectory_keeps_the_path_of_some_rows_as_all_rows_shape_it(rng):
+    rows, weights = rng.normal(size=(100, 4)), rng.uniform(size=100)
+    whole, shifted, _ = shift(rows, weights, n_neighbors=20, max_iter=4, tol=0)
+    capped, shifted_alike, _ = shift(rows, weights, n_neighbors=20, max_iter=4, tol=0, max_references=25)
+    np.testing.assert_array_equal(shifted_alike, shifted)
+    assert [len(layer) for layer in capped.positions] == [25] * 4
+    assert capped.n_neighbors == 10
+    for layer, all_rows in zip(capped.positions, whole.positions, strict=True):
+        kept = [np.flatnonzero((all_rows == row).all(axis=1))[0] for row in layer]
+        np.testing.assert_array_equal(capped.weights, weights[kept])
+
+
+def test_following_some_references_comes_near_to_following_all(rng):
+    rows = rng.normal(size=(6, 5))[rng.integers(6, size=3000)] * 4 + rng.normal(size=(3000, 5))
+    rows, queries = rows[:2900], rows[2900:]
+    whole, capped = (shift(rows, np.ones(2900), max_references=most)[0] for most in (None, 580))
+    expected = whole.follow(queries)[0]
+    off = np.linalg.norm(capped.follow(queries)[0] - expected, axis=1)
+    assert off.mean() < 0.3 * np.linalg.norm(expected - queries, axis=1).mean()
+
+
+def test_one_and_two_threads_shift_alike(rng):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    rows = rng.normal(size=(1500, 64)).astype(np.float32)
+    shifted = []
+    for threads in (1, 2):
+        with threadpoolctl.threadpool_limits(threads):
+            shifted.append(shift(rows, np.ones(1500), max_iter=3)[1])
+    np.testing.assert_allclose(*shifted, atol=1e-6)
+
+
+def test_approximate_neighbors_shift_nearly_like_exact_ones(rng, monkeypatch):
+    rows = (3 * rng.normal(size=(8, 30)))[rng.integers(8, size=2500)]
+    rows = (rows + rng.normal(size=(2500, 6)) @ rng.normal(size=(6, 30))).astype(np.float32)
+    _, exact, _ = shift(rows, np.ones(2500), max_iter=4)
+    monkeypatch.setattr("msde.neighbors.EXACT_ROWS", 1000)
+    _, approximate, _ = shift(rows, np.ones(2500), max_iter=4)
+    off = np.linalg.norm(approximate - exact, axis=1)
+    assert 0 < off.mean() < 0.05 * np.linalg.norm(exact - rows, axis=1).mean()

@@ -4,7 +4,7 @@ A pool differs from the training normals for two reasons: its normals come from 
 its images are abnormal. The first moves all of its rows, the second only some, which lie far out. So the two are told
 apart by whether the pool's mean has moved towards where the pool's own outer rows lie. The density ratio of a pool to
 normals is the optimal score in theory (Blanchard, Lee, Scott, "Semi-supervised novelty detection", JMLR 11:2973, 2010)
-and does harm where few of the pool are abnormal. docs/method.md gives the measurements and what else was tried.
+and does harm where few of the pool are abnormal. docs/method.md gives the measurements, docs/ideas.md what lost.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Direction:
         return (rows - self.origin) @ self.axis
 
 
-def fit_adaptive(normals: FloatArray, pool: FloatArray) -> tuple[Gaussian, Direction]:
+def fit_adaptive(
+    normals: FloatArray, pool: FloatArray, trusted: NDArray[np.bool_] | None = None
+) -> tuple[Gaussian, Direction]:
     """Learn from normals and an unlabelled pool.
 
     Parameters
@@ -64,11 +66,14 @@ def fit_adaptive(normals: FloatArray, pool: FloatArray) -> tuple[Gaussian, Direc
         Standardised normals.
     pool : ndarray of shape (m, d)
         Unlabelled rows, standardised by the normals.
+    trusted : ndarray of shape (n,), optional
+        The normals that the Gaussian is fitted to; by default all. The direction is taken against all of them: without
+        its outer normals the cloud is narrower, and a pool of normals would seem to leave it.
 
     Returns
     -------
     gaussian : Gaussian
-        Of the normals joined by the inner 70 % of the pool, which takes over a change of the normals.
+        Of the trusted normals joined by the inner 70 % of the pool, which takes over a change of the normals.
     direction : Direction
         What the pool's abnormal rows share, if there are any.
     """
@@ -78,7 +83,8 @@ def fit_adaptive(normals: FloatArray, pool: FloatArray) -> tuple[Gaussian, Direc
     inner = np.argsort(squared, kind="stable")[: round(JOINING_SHARE * len(pool))]
     moved = white.mean(axis=0)
     axis = own.whitening @ (moved / max(float(np.linalg.norm(moved)), np.finfo(np.float64).tiny))
-    return fit_ledoit_wolf(np.vstack([normals, pool[inner]])), Direction(own.mean, axis, pool_evidence(white))
+    joined = np.vstack([normals if trusted is None else normals[trusted], pool[inner]])
+    return fit_ledoit_wolf(joined), Direction(own.mean, axis, pool_evidence(white))
 
 
 def pool_evidence(white: NDArray[np.float64]) -> float:

@@ -120,6 +120,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     with _explained(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "Is a directory")
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "Not a regular file")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
 
@@ -161,8 +163,8 @@ def _replacing(path: Path) -> Iterator[Path]:
             yield unfinished
             with unfinished.open("rb") as file:
                 os.fsync(file.fileno())
-            unfinished.chmod(0o666 & ~_umask())
-            unfinished.replace(path)
+            unfinished.chmod(0o666 & ~umask())
+            unfinished.replace(os.path.realpath(path))
         finally:
             unfinished.unlink(missing_ok=True)
 
@@ -172,14 +174,13 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kept = " (the old file is unchanged)" if path.exists() and not path.is_dir() else ""
+        kept = " (the old file is unchanged)" if path.is_file() else ""
         reason = error.strerror or str(error)
-        raise ModelFileError(
-            f"{path}: cannot be written: {reason}{kept}; free the space or choose another place"
-        ) from error
+        raise ModelFileError(f"{path}: cannot be written: {reason}{kept}; make room or choose another place") from error
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the process's file mode creation mask."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,7 +1,8 @@
 """Conformal p-values and thresholds from held-out normals.
 
 Source: Bates, Candès, Lei, Romano, Sesia, "Testing for outliers with conformal p-values", Annals of Statistics 51:149,
-2023, section 2; cross-fitting as in Vovk, "Cross-conformal predictors", 2015.
+2023, section 2. The held-out scores come from cross-fitting, and new images are scored by a fit to all normals, so the
+p-values are approximate (Vovk's cross-conformal predictors, 2015, would score each new image by all the fold models).
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from msde.scorer import Scorer
 Fit = Callable[[FloatArray], tuple[Scorer, NDArray[np.float64]]]
 
 N_FOLDS = 10
-_RUNS_PER_FOLD = 10
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,13 @@ class Calibration:
     scores: NDArray[np.float64]
     alpha: float
     source: str
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot calibrate, such as values of a damaged model file."""
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha must lie in (0, 1); got {self.alpha!r}")
+        if self.scores.ndim != 1 or not np.isfinite(self.scores).all() or (np.diff(self.scores) < 0).any():
+            raise ValueError("calibration scores must be finite numbers in ascending order")
 
     @property
     def resolution(self) -> float:
@@ -80,7 +87,7 @@ class CrossFit:
     Parameters
     ----------
     rows : ndarray of shape (n, d)
-        Normals. Neighbouring rows (often of one patient) stay in one fold.
+        Normals. Neighbouring rows, often of one patient, stay in one fold but at its ends.
     fit : callable
         Makes a scorer from rows, and says how doubtful each of them is.
     """
@@ -101,9 +108,5 @@ class CrossFit:
 
 
 def folds(n: int) -> Iterator[IndexArray]:
-    """Deal the row numbers 0..n-1 in short runs to at most ten folds."""
-    n_folds = min(N_FOLDS, n)
-    run = max(1, n // (n_folds * _RUNS_PER_FOLD))
-    fold = np.arange(n) // run % n_folds
-    for number in range(n_folds):
-        yield np.flatnonzero(fold == number)
+    """Split the row numbers 0..n-1 into at most ten blocks of neighbours."""
+    yield from np.array_split(np.arange(n), min(N_FOLDS, n))

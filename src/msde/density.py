@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.neighbors import FloatArray, IndexArray, NeighborIndex
+from msde.neighbors import FloatArray, IndexArray, build_index, evenly_spaced
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -27,6 +27,7 @@ CROWD = 70
 CROWDED_SHARE = 0.3
 PUBLISHED_BLOCK = 100
 N_RADII = 4
+RADIUS_ROWS = 10_000
 
 _SCALE_BISECTIONS = 64
 _SCALE_TOLERANCE = 1e-5
@@ -44,7 +45,8 @@ def density_weights(rows: FloatArray, weighting: Weighting = "density") -> NDArr
         Embeddings, n >= 2.
     weighting : {"density", "published", "uniform"}, default="density"
         "density" is the method as its authors state it: one graph over all rows, and the radius is the smallest at
-        which 30 % of the rows have more than 70 others around them. It does not depend on the order of the rows.
+        which 30 % of the rows have more than 70 others around them. It does not depend on the order of the rows;
+        beyond 10,000 rows it does a little, for the radius is then that of 10,000 evenly spaced rows among all.
         "published" is what the authors' scripts compute: rows are taken in consecutive blocks of 100 (a set of at
         most 45 rows is one block), and the radius condition adds up the row numbers of the crowded rows where their
         count is meant. It depends on the order of the rows. "uniform" gives every row the weight 1.
@@ -62,7 +64,7 @@ def density_weights(rows: FloatArray, weighting: Weighting = "density") -> NDArr
     if weighting == "uniform":
         return np.ones(len(rows))
     if weighting == "density":
-        return _crowding(_SparseDistances.between(fuzzy_graph(rows)), np.count_nonzero)
+        return _crowding_by_blocks(fuzzy_graph(rows))
     if weighting != "published":
         raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}; got {weighting!r}")
     size = PUBLISHED_BLOCK if len(rows) > 3 * GRAPH_NEIGHBORS else len(rows)
@@ -91,7 +93,8 @@ def fuzzy_graph(rows: FloatArray, n_neighbors: int = GRAPH_NEIGHBORS) -> csr_arr
     from scipy.sparse import csr_array
 
     n = len(rows)
-    distances, indices = NeighborIndex.build(rows).query_distances(rows, min(n_neighbors, n))
+    n_neighbors = min(n_neighbors, n)
+    distances, indices = build_index(rows, n_neighbors).query_distances(rows, n_neighbors)
     memberships = _memberships(distances)
     memberships[indices == np.arange(n)[:, None]] = 0
     starts = np.arange(0, indices.size + 1, indices.shape[1])
@@ -138,7 +141,7 @@ def _memberships(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class _Distances(Protocol):
-    """Distances between the rows of a fuzzy graph, each row taken as a vector."""
+    """Distances of rows of a fuzzy graph, taken as vectors, to all its rows."""
 
     @property
     def smallest(self) -> float: ...
@@ -179,6 +182,7 @@ class _SparseDistances:
     """Rows without a common neighbour are as far apart as their lengths say, so only the others are stored."""
 
     squared_lengths: NDArray[np.float64]
+    sorted_squared_lengths: NDArray[np.float64]
     starts: NDArray[np.integer]
     squared: NDArray[np.float64]
     squared_if_apart: NDArray[np.float64]
@@ -186,22 +190,27 @@ class _SparseDistances:
     largest: float
 
     @classmethod
-    def between(cls, graph: csr_array) -> _SparseDistances:
-        lengths = np.asarray(graph.multiply(graph).sum(axis=1)).ravel()
-        common = (graph @ graph.T).tocsr()
+    def between(cls, graph: csr_array, measured: IndexArray | None = None) -> _SparseDistances:
+        """Measure the distances of all rows, or of some of them by number, to all."""
+        if measured is None:
+            measured = np.arange(graph.shape[0])
+        all_lengths = np.asarray(graph.multiply(graph).sum(axis=1)).ravel()
+        lengths = all_lengths[measured]
+        common = (graph[measured] @ graph.T).tocsr()
         rows = np.repeat(np.arange(len(lengths)), np.diff(common.indptr))
-        other = common.indices != rows
-        apart = lengths[rows[other]] + lengths[common.indices[other]]
+        other = common.indices != measured[rows]
+        apart = lengths[rows[other]] + all_lengths[common.indices[other]]
         starts = np.concatenate([[0], np.cumsum(np.bincount(rows[other], minlength=len(lengths)))])
         squared = np.maximum(apart - 2 * common.data[other], 0)
-        return cls(lengths, starts, squared, apart, 0.0, float(np.sqrt(2 * lengths.max())))
+        largest = float(np.sqrt(2 * all_lengths.max()))
+        return cls(lengths, np.sort(all_lengths), starts, squared, apart, 0.0, largest)
 
     def __len__(self) -> int:
         return len(self.squared_lengths)
 
     def count(self, radius: float) -> IndexArray:
         reach = radius**2
-        within = np.searchsorted(np.sort(self.squared_lengths), reach - self.squared_lengths, side="right")
+        within = np.searchsorted(self.sorted_squared_lengths, reach - self.squared_lengths, side="right")
         within -= 2 * self.squared_lengths <= reach
         mended = np.concatenate(
             [[0], np.cumsum((self.squared <= reach).astype(int) - (self.squared_if_apart <= reach))]
@@ -209,12 +218,27 @@ class _SparseDistances:
         return within + mended[self.starts[1:]] - mended[self.starts[:-1]]
 
 
+def _crowding_by_blocks(graph: csr_array) -> NDArray[np.float64]:
+    """Average the counts of all rows at the radii of a sample of them, block by block to bound the memory."""
+    n = graph.shape[0]
+    sample = _SparseDistances.between(graph, evenly_spaced(n, RADIUS_ROWS))
+    radii = _radii(sample, np.count_nonzero)
+    if len(sample) == n:
+        return _mean_count(sample, radii)
+    blocks = np.array_split(np.arange(n), -(-n // RADIUS_ROWS))
+    return np.concatenate([_mean_count(_SparseDistances.between(graph, block), radii) for block in blocks])
+
+
 def _sum_of_row_numbers(crowded: NDArray[np.bool_]) -> int:
     return int(np.flatnonzero(crowded).sum())
 
 
 def _crowding(distances: _Distances, measure: Callable[[NDArray[np.bool_]], int]) -> NDArray[np.float64]:
-    """Average the counts of other rows over four radii, the widest being the smallest crowded enough."""
+    return _mean_count(distances, _radii(distances, measure))
+
+
+def _radii(distances: _Distances, measure: Callable[[NDArray[np.bool_]], int]) -> list[float]:
+    """Find the smallest radius at which the rows are crowded enough, and three evenly spaced below."""
     crowd = CROWD if len(distances) > CROWD else max(1, len(distances) - 1)
     required = int(CROWDED_SHARE * len(distances))
     radius = _smallest_radius(distances, lambda counts: measure(counts > crowd) >= required)
@@ -223,7 +247,11 @@ def _crowding(distances: _Distances, measure: Callable[[NDArray[np.bool_]], int]
     if radius is None:
         radius = distances.largest
     step = (radius - 1e-6) / N_RADII
-    return np.mean([distances.count(radius - i * step) for i in range(N_RADII)], axis=0)
+    return [radius - i * step for i in range(N_RADII)]
+
+
+def _mean_count(distances: _Distances, radii: list[float]) -> NDArray[np.float64]:
+    return np.mean([distances.count(radius) for radius in radii], axis=0)
 
 
 def _smallest_radius(distances: _Distances, satisfied: Callable[[IndexArray], bool]) -> float | None:

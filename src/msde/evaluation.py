@@ -51,10 +51,9 @@ class Evaluation:
         -------
         dict
             auroc, auroc_ci, ap, ap_ci, n_normal, n_abnormal, n_unreadable, n_seen_in_training, alpha,
-            false_alarm_rate and sensitivity (shares flagged at alpha).
+            false_alarm_rate and sensitivity (shares flagged at alpha, None in transductive mode).
         """
         usable = np.array([score.error is None for score in self.scores])
-        flagged = np.array([bool(score.flagged) for score in self.scores])
         auroc, ap = self.discrimination.auroc, self.discrimination.ap
         return {
             "auroc": auroc.value,
@@ -66,9 +65,16 @@ class Evaluation:
             "n_unreadable": int((~usable).sum()),
             "n_seen_in_training": self.n_seen_in_training,
             "alpha": self.alpha,
-            "false_alarm_rate": float(flagged[usable & ~self.abnormal].mean()),
-            "sensitivity": float(flagged[usable & self.abnormal].mean()),
+            **dict(zip(("false_alarm_rate", "sensitivity"), self._flagged_shares(usable), strict=True)),
         }
+
+    def _flagged_shares(self, usable: NDArray[np.bool_]) -> list[float | None]:
+        """Give the shares of usable normal and abnormal images that are flagged; None where nothing can be."""
+        flags = [score.flagged for score in self.scores]
+        if all(flag is None for flag in flags):
+            return [None, None]
+        flagged = np.array([bool(flag) for flag in flags])
+        return [float(flagged[usable & (self.abnormal == label)].mean()) for label in (False, True)]
 
     def summary(self) -> list[str]:
         """Return the figures in words, a line each."""
@@ -78,6 +84,8 @@ class Evaluation:
             low, high = figures[f"{name}_ci"]
             lines.append(f"{name.upper():6} {figures[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})")
         counts = f"normal {figures['n_normal']}, abnormal {figures['n_abnormal']}, unreadable {figures['n_unreadable']}"
+        if figures["false_alarm_rate"] is None:
+            return [*lines, counts]
         flagged = (
             f"flagged at a target false-alarm rate of {self.alpha:g}: {figures['false_alarm_rate']:.1%} of the normal"
             f" and {figures['sensitivity']:.1%} of the abnormal images"

@@ -19,18 +19,21 @@ class Fingerprint:
     ----------
     salt : str
         Random, in hexadecimal; makes the digests of one model useless for looking up images elsewhere.
+    n_normals : int
+        How many of the images are normals; the others are the unlabelled pool.
     digests : ndarray of shape (n,), uint64
-        Salted digests of the images, ascending.
+        Salted digests of all images, ascending.
     """
 
     salt: str
+    n_normals: int
     digests: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, image_digests: Sequence[bytes]) -> Fingerprint:
+    def of(cls, normals: Sequence[bytes], pool: Sequence[bytes] = ()) -> Fingerprint:
         """Take the fingerprint of images by their digests (see :class:`msde.embedding.Embedded`)."""
         salt = secrets.token_hex(16)
-        return cls(salt, np.sort(_salted(salt, image_digests)))
+        return cls(salt, len(normals), np.sort(_salted(salt, [*normals, *pool])))
 
     @property
     def sha256(self) -> str:

@@ -32,6 +32,13 @@ class Gaussian:
     mean: NDArray[np.float64]
     whitening: NDArray[np.float64]
 
+    def __post_init__(self) -> None:
+        """Refuse what measures no distance, such as values of a damaged model file."""
+        if self.mean.ndim != 1 or self.whitening.ndim != 2 or len(self.mean) != len(self.whitening):
+            raise ValueError("mean and whitening of a Gaussian must have shapes (d,) and (d, p)")
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.whitening).all()):
+            raise ValueError("mean and whitening of a Gaussian must be finite")
+
     def mahalanobis(self, rows: FloatArray) -> NDArray[np.float64]:
         """Measure the Mahalanobis distance of each row from the centre.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_RESAMPLES = 1000
+_CHUNK = 50
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,20 @@ def discrimination(
     Returns
     -------
     Discrimination
-        AUROC and AP in [0, 1] with 95 % percentile intervals (Efron and Tibshirani, 1993, chapter 13).
+        AUROC and AP in [0, 1] with 95 % percentile intervals (Efron and Tibshirani, 1993, chapter 13). Images are
+        resampled, not patients, so several images of one patient make the intervals too narrow.
     """
     values, level = np.unique(np.concatenate([normal, abnormal]), return_inverse=True)
     counts = [np.bincount(part, minlength=len(values)) for part in (level[: len(normal)], level[len(normal) :])]
     rng = np.random.default_rng(seed)
-    drawn = [rng.multinomial(part.sum(), part / part.sum(), size=n_resamples) for part in counts]
-    normals, abnormals = (np.vstack([part, resampled]) for part, resampled in zip(counts, drawn, strict=True))
-    return Discrimination(_metric(_auroc(normals, abnormals)), _metric(_average_precision(normals, abnormals)))
+    whole = [part[None] for part in counts]
+    figures = [(_auroc(*whole), _average_precision(*whole))]
+    for start in range(0, n_resamples, _CHUNK):
+        size = min(_CHUNK, n_resamples - start)
+        drawn = [rng.multinomial(part.sum(), part / part.sum(), size=size) for part in counts]
+        figures.append((_auroc(*drawn), _average_precision(*drawn)))
+    aurocs, precisions = (np.concatenate(column) for column in zip(*figures, strict=True))
+    return Discrimination(_metric(aurocs), _metric(precisions))
 
 
 def auroc(normal: NDArray[np.float64], abnormal: NDArray[np.float64]) -> float:

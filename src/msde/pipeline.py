@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Images = str | os.PathLike[str] | Iterable[ImageSource]
 
 _LIBRARIES = ("msde", "numpy", "scipy", "scikit-learn", "onnxruntime", "pillow", "safetensors")
+MAX_INPUT_SIZE = 2048
 Tick = Callable[[], object]
 
 
@@ -42,9 +43,9 @@ class ImageScore:
     path : str
         Path of the image, or its number where it has none.
     anomaly_score : float
-        At least 0, the higher the more abnormal; NaN where the image could not be used.
+        The higher the more abnormal; at least 0 but in adaptive mode. NaN where the image could not be used.
     p_value : float
-        How often a normal scores at least as high, in [1 / (n + 1), 1]; NaN likewise.
+        How often a normal scores at least as high, in [1 / (n + 1), 1]; NaN likewise, and in transductive mode.
     flagged : bool or None
         Whether the p-value is at most the target false-alarm rate; None likewise.
     error : str or None
@@ -80,6 +81,8 @@ class AnomalyModel:
     distrusted_ : list of str
         Names of training images that stand out from the others, the most doubtful first; the Gaussian is fitted
         without them. Empty after `load`: a model file holds no names.
+    n_copies_ : int
+        Exact copies of other images, which are left out.
     libraries_ : dict of str to str
         Versions of the libraries that fitted the model.
 
@@ -120,28 +123,28 @@ class AnomalyModel:
         Raises
         ------
         DataError
-            If fewer than two normals, or none of the unlabelled images, can be used.
+            If fewer than two different normals, or none of the unlabelled images, can be used.
         """
         from msde.estimators.detector import MSDEDetector
 
-        embedded = list(ticking(self.embed(images), tick))
-        normals = _usable(embedded, "normal", at_least=2)
-        self.unreadable_ = [image.error for image in embedded if image.error is not None]
+        normals = _gather(ticking(self.embed(images), tick), "normal", at_least=2)
         pool = None
         if unlabelled is not None:
-            embedded_pool = list(ticking(self.embed(unlabelled), tick))
-            pool = _usable(embedded_pool, "unlabelled", at_least=1)
-            self.unreadable_ += [image.error for image in embedded_pool if image.error is not None]
+            pool = _gather(ticking(self.embed(unlabelled), tick), "unlabelled", at_least=1)
         detector = self.detector
         if detector is None:
             detector = MSDEDetector("inductive" if pool is None else "adaptive")
-        detector.fit(normals, unlabelled=pool)
-        names = [image.name for image in embedded if image.embedding is not None]
+        detector.fit(normals.rows, unlabelled=None if pool is None else pool.rows)
+        self.unreadable_ = normals.errors + (pool.errors if pool else [])
+        self.n_copies_ = normals.n_copies + (pool.n_copies if pool else 0)
         worst_first = np.argsort(-detector.doubt_, kind="stable")
-        self.distrusted_ = [names[row] for row in worst_first if not detector.trusted_[row]]
+        self.distrusted_ = [normals.names[row] for row in worst_first if not detector.trusted_[row]]
         self.scorer_: Scorer = detector.scorer_
-        self.calibration_: Calibration = detector.calibration_
-        self.fingerprint_ = Fingerprint.of([image.digest for image in embedded if image.error is None])
+        if self.scorer_.batchwise:
+            self.calibration_ = Calibration(np.empty(0), detector.alpha, "none: scores depend on the batch")
+        else:
+            self.calibration_ = detector.calibration_
+        self.fingerprint_ = Fingerprint.of(normals.digests, pool.digests if pool else [])
         self.libraries_ = {library: version(library) for library in _LIBRARIES}
         return self
 
@@ -234,19 +237,30 @@ class AnomalyModel:
         Raises
         ------
         DataError
-            If no image can be used, or one was among the training images.
+            If no image can be used, or one took part in the fit.
+        MSDEError
+            In transductive mode, whose scores depend on the batch.
         """
         self._check_fitted()
-        embedded = list(ticking(self.embed(images), tick))
-        rows = _usable(embedded, "calibration", at_least=1)
-        known = self.fingerprint_.count_known([image.digest for image in embedded if image.error is None])
+        if self.scorer_.batchwise:
+            raise MSDEError(
+                "transductive scores depend on the batch, so there is nothing to calibrate; fit without --mode"
+            )
+        normals = _gather(ticking(self.embed(images), tick), "calibration", at_least=1)
+        known = [
+            name
+            for name, digest in zip(normals.names, normals.digests, strict=True)
+            if self.fingerprint_.count_known([digest])
+        ]
         if known:
             raise DataError(
-                f"{known} of the calibration images were in the training set, where scores are too low; leave them out"
+                f"{known[0]}: took part in the fit ({len(known)} of the calibration images did), where scores are too"
+                " low; leave such images out"
             )
-        self.unreadable_ = [image.error for image in embedded if image.error is not None]
+        self.unreadable_, self.n_copies_ = normals.errors, normals.n_copies
         alpha = self.calibration_.alpha if alpha is None else alpha
-        self.calibration_ = Calibration(np.sort(self.scorer_.score(rows)), alpha, "held-out normals given to calibrate")
+        held_out = np.sort(self.scorer_.score(normals.rows))
+        self.calibration_ = Calibration(held_out, alpha, "held-out normals given to calibrate")
         return self
 
     def drift(self, scores: Iterable[ImageScore]) -> Drift:
@@ -322,13 +336,16 @@ class AnomalyModel:
             model.calibration_ = put_together(Calibration, parts["calibration"], config["calibration"])
             model.fingerprint_ = put_together(Fingerprint, parts["fingerprint"], config["fingerprint"])
             model.libraries_ = config["libraries"]
-        except (KeyError, TypeError) as error:
+            model._check_widths()
+        except KeyError as error:
             raise ModelFileError(
                 f"{path}: the model lacks {error}; restore the file from a copy or fit again"
             ) from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ModelFileError(f"{path}: is no model ({error}); restore the file from a copy or fit again") from error
         except MSDEError as error:
             raise ModelFileError(f"{path}: {error}") from error
-        model.unreadable_, model.distrusted_ = [], []
+        model.unreadable_, model.distrusted_, model.n_copies_ = [], [], 0
         return model
 
     def info(self) -> dict[str, Any]:
@@ -343,12 +360,16 @@ class AnomalyModel:
         return {
             "mode": _mode_of(self.scorer_),
             "backbone": self.backbone.describe(),
-            "training": {"images": len(self.fingerprint_.digests), "fingerprint": self.fingerprint_.sha256},
+            "training": {
+                "images": self.fingerprint_.n_normals,
+                "unlabelled": len(self.fingerprint_.digests) - self.fingerprint_.n_normals,
+                "fingerprint": self.fingerprint_.sha256,
+            },
             "calibration": {
                 "source": self.calibration_.source,
                 "normals": len(self.calibration_.scores),
                 "alpha": self.calibration_.alpha,
-                "threshold": self.calibration_.threshold,
+                "threshold": self.calibration_.threshold if np.isfinite(self.calibration_.threshold) else None,
                 "resolution": self.calibration_.resolution,
             },
             "scorer": take_apart(self.scorer_)[1],
@@ -362,23 +383,63 @@ class AnomalyModel:
             scores[[image.embedding is not None for image in embedded]] = self.scorer_.score(np.stack(usable))
         p_values, flagged = self.calibration_.p_values(scores), self.calibration_.flagged(scores)
         for image, score, p_value, flag in zip(embedded, scores, p_values, flagged, strict=True):
-            yield ImageScore(
-                image.name, float(score), float(p_value), bool(flag) if image.error is None else None, image.error
-            )
+            error = image.error
+            if error is None and not np.isfinite(score):
+                error = f"{image.name}: has no finite score; check the image and the model"
+            if error is not None:
+                yield ImageScore(image.name, float("nan"), float("nan"), None, error)
+            elif self.scorer_.batchwise:
+                yield ImageScore(image.name, float(score), float("nan"), None, None)
+            else:
+                yield ImageScore(image.name, float(score), float(p_value), bool(flag), None)
+
+    def _check_widths(self) -> None:
+        """Try one embedding, so that arrays which do not fit together are found at loading."""
+        if self.backbone.input_size > MAX_INPUT_SIZE:
+            raise ValueError(f"an input of {self.backbone.input_size} px is larger than {MAX_INPUT_SIZE}")
+        score = self.scorer_.score(np.zeros((1, self.backbone.dim), dtype=np.float32))
+        if score.shape != (1,):
+            raise ValueError("the scorer gives no single score an image")
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "scorer_"):
             raise MSDEError("the model is not fitted; call fit() first, or AnomalyModel.load() a model file")
 
 
-def _usable(embedded: Sequence[Embedded], kind: str, at_least: int) -> NDArray[np.float32]:
-    rows = [image.embedding for image in embedded if image.embedding is not None]
+@dataclass(frozen=True)
+class _Gathered:
+    """Usable, distinct images of one kind, and what became of the others."""
+
+    rows: NDArray[np.float32]
+    names: list[str]
+    digests: list[bytes]
+    errors: list[str]
+    n_copies: int
+
+
+def _gather(embedded: Iterable[Embedded], kind: str, at_least: int) -> _Gathered:
+    rows: list[NDArray[np.float32]] = []
+    names: list[str] = []
+    digests: dict[bytes, None] = {}
+    errors: list[str] = []
+    n_copies = 0
+    for image in embedded:
+        if image.embedding is None:
+            errors.append(image.error or "")
+        elif image.digest in digests:  # a copy among the held-out normals would vouch for itself
+            n_copies += 1
+        else:
+            digests[image.digest] = None
+            rows.append(image.embedding)
+            names.append(image.name)
     if len(rows) < at_least:
-        reason = next((f" ({image.error})" for image in embedded if image.error is not None), "")
+        reason = f" ({errors[0]})" if errors else ""
+        n = len(rows) + len(errors) + n_copies
+        copies = f", {n_copies} are copies" if n_copies else ""
         raise DataError(
-            f"{len(rows)} of {len(embedded)} {kind} images can be used{reason}; give at least {at_least} of them"
+            f"{len(rows)} of {n} {kind} images can be used{copies}{reason}; give at least {at_least} of them"
         )
-    return np.stack(rows)
+    return _Gathered(np.stack(rows), names, list(digests), errors, n_copies)
 
 
 def _mode_of(scorer: Scorer) -> str:

@@ -6,12 +6,14 @@ import csv
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TextIO
 
+from msde.bundle import umask
 from msde.errors import OutputError
 from msde.pipeline import ImageScore
 
@@ -44,7 +46,8 @@ def write_jsonl(scores: Iterable[ImageScore], file: TextIO) -> None:
 def write_table(scores: Iterable[ImageScore], path: str | os.PathLike[str]) -> None:
     """Write scores to a file, its format by its suffix: .csv, .jsonl or .parquet.
 
-    Rows are written to ``PATH.part`` as they come, which takes the name PATH when it is complete.
+    Rows are written as they come to a file beside it, ``PATH.*.part``, which takes the name PATH when it is complete
+    and stays where the work is interrupted.
 
     Parameters
     ----------
@@ -63,7 +66,7 @@ def write_table(scores: Iterable[ImageScore], path: str | os.PathLike[str]) -> N
             _write_parquet(scores, unfinished)
         else:
             write = write_csv if path.suffix.lower() == ".csv" else write_jsonl
-            with unfinished.open("w", newline="", encoding="utf-8") as file:
+            with unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
                 write(scores, file)
 
 
@@ -110,8 +113,22 @@ def check_table(path: str | os.PathLike[str]) -> None:
         raise OutputError(f"{path}: unknown table format {path.suffix!r}; name it .csv, .jsonl or .parquet")
     if path.suffix.lower() == ".parquet":
         _pyarrow(path)
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    check_output(path)
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Find out before long work whether a file could be written at the path.
+
+    Raises
+    ------
+    OutputError
+        If it could not.
+    """
+    path = Path(path)
+    if not os.path.isdir(path.parent) or not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path}: cannot be written; give a file in a folder that exists and may be written to")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OutputError(f"{path}: is no regular file; give another name")
 
 
 def _plain(score: ImageScore, missing: Any) -> dict[str, Any]:
@@ -147,11 +164,15 @@ def _pyarrow(path: Path) -> Any:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    unfinished = path.with_name(path.name + ".part")
+    check_output(path)
+    # A name of its own, for another run may write to the same path.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
+    os.close(handle)
+    unfinished = Path(name)
     try:
         yield unfinished
-        unfinished.replace(path)
+        unfinished.chmod(0o666 & ~umask())
+        unfinished.replace(os.path.realpath(path))
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror or error}; the rows so far are in {unfinished.name}"
-        ) from error
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written: {reason}; what there is so far is in {unfinished}") from error

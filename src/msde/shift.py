@@ -6,14 +6,21 @@ Source: arXiv 2604.19191, "Mean Shift Density Enhancement"; arXiv 2602.03293, se
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.neighbors import FloatArray, IndexArray, NeighborIndex
+from msde.neighbors import FloatArray, IndexArray, NeighborIndex, build_index, evenly_spaced
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _AT_REST = 1e-6
 _LEAST_WEIGHT = 1e-6
+_COLUMN_BYTES = 16 * 2**20
+_LEAST_COLUMNS = 16
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class Trajectory:
 
     Parameters
     ----------
-    positions : ndarray of shape (n_iter, n, d)
+    positions : tuple of n_iter ndarrays of shape (n, d)
         Reference positions, one layer an iteration.
     weights : ndarray of shape (n,)
         Weight of each reference row.
@@ -32,7 +39,7 @@ class Trajectory:
         Share of the way to the weighted mean that a row moves in one iteration, in (0, 1].
     """
 
-    positions: FloatArray
+    positions: tuple[FloatArray, ...]
     weights: FloatArray
     n_neighbors: int
     learning_rate: float
@@ -53,10 +60,14 @@ class Trajectory:
             Distance to the weighted mean, summed over the iterations.
         """
         displacement = np.zeros(len(rows), dtype=rows.dtype)
-        for layer in self.positions:
-            rows, change = _step(rows, NeighborIndex.build(layer), self)
+        for index in self._indexes:
+            rows, change = _step(rows, index, self, np.empty(rows.shape, dtype=rows.dtype))
             displacement += change
         return rows, displacement
+
+    @cached_property
+    def _indexes(self) -> list[NeighborIndex]:
+        return [build_index(layer, self.n_neighbors) for layer in self.positions]
 
 
 def shift(
@@ -67,6 +78,7 @@ def shift(
     learning_rate: float = 0.33,
     max_iter: int = 8,
     tol: float = 0.01,
+    max_references: int | None = None,
 ) -> tuple[Trajectory, FloatArray, FloatArray]:
     """Shift the rows towards their own denser regions.
 
@@ -84,6 +96,10 @@ def shift(
         Largest number of iterations.
     tol : float, default=0.01
         Stop after the iteration whose mean distance to the weighted mean is below this.
+    max_references : int, optional
+        Rows whose path the trajectory keeps, evenly spaced; by default all. All rows pull each other here, whatever is
+        kept. Rows that follow have fewer neighbours among fewer references: `n_neighbors` times the square root of the
+        share kept, which balances the wider spacing of the references against averages of fewer.
 
     Returns
     -------
@@ -94,32 +110,53 @@ def shift(
     displacement : ndarray of shape (n,)
         Distance to the weighted mean, summed over the iterations.
     """
+    n = len(rows)
     weights = np.asarray(weights, dtype=rows.dtype)
-    settings = Trajectory(rows[None], weights, min(n_neighbors, len(rows)), learning_rate)
-    positions = []
-    displacement = np.zeros(len(rows), dtype=rows.dtype)
+    settings = Trajectory((rows,), weights, min(n_neighbors, n), learning_rate)
+    kept = evenly_spaced(n, n if max_references is None else max_references)
+    positions: list[FloatArray] = []
+    displacement = np.zeros(n, dtype=rows.dtype)
     for _ in range(max_iter):
-        positions.append(rows)
-        rows, change = _step(rows, NeighborIndex.build(rows), settings)
+        # The rows as given are not ours to overwrite.
+        out = rows if positions else np.empty(rows.shape, dtype=rows.dtype)
+        positions.append(rows[kept])
+        rows, change = _step(rows, build_index(rows, settings.n_neighbors), settings, out)
         displacement += change
         if change.mean() < tol:
             break
-    layers = np.stack(positions) if positions else np.empty((0, *rows.shape), dtype=rows.dtype)
-    return Trajectory(layers, weights, settings.n_neighbors, learning_rate), rows, displacement
+    followed = max(1, round(settings.n_neighbors * (len(kept) / n) ** 0.5))
+    return Trajectory(tuple(positions), weights[kept], followed, learning_rate), rows, displacement
 
 
-def _step(rows: FloatArray, index: NeighborIndex, settings: Trajectory) -> tuple[FloatArray, FloatArray]:
-    """Move the rows one iteration among the indexed positions; return them and their distances to the mean."""
-    towards = _weighted_means(index, index.query(rows, settings.n_neighbors), settings.weights) - rows
-    change = np.sqrt(np.einsum("ij,ij->i", towards, towards))
-    towards[change <= _AT_REST] = 0
-    return rows + settings.learning_rate * towards, change
+def _step(
+    rows: FloatArray, index: NeighborIndex, settings: Trajectory, out: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Move the rows one iteration among the indexed positions into `out`, and measure their distances to the mean.
+
+    Columns move in turn, so that `out` may be the rows themselves.
+    """
+    pull = _pull(index.query(rows, settings.n_neighbors), settings.weights)
+    squared = np.zeros(len(rows), dtype=rows.dtype)
+    width = max(_LEAST_COLUMNS, _COLUMN_BYTES // (rows.itemsize * max(1, len(rows))))
+    for start in range(0, rows.shape[1], width):
+        columns = slice(start, start + width)
+        towards = pull @ np.ascontiguousarray(index.rows[:, columns]) - rows[:, columns]
+        squared += np.einsum("ij,ij->i", towards, towards)
+        if start == 0:
+            resting = np.flatnonzero(np.sqrt(squared) <= _AT_REST)
+            held = rows[resting]
+        out[:, columns] = rows[:, columns] + settings.learning_rate * towards
+    change = np.sqrt(squared)
+    at_rest = change[resting] <= _AT_REST
+    out[resting[at_rest]] = held[at_rest]
+    return out, change
 
 
-def _weighted_means(index: NeighborIndex, neighbors: IndexArray, weights: FloatArray) -> FloatArray:
+def _pull(neighbors: IndexArray, weights: FloatArray) -> csr_array:
+    """Share out the pull on each row among its neighbours, as a matrix that turns positions into weighted means."""
     from scipy.sparse import csr_array
 
-    pull = weights[neighbors]
-    pull /= np.maximum(pull.sum(axis=1, keepdims=True), _LEAST_WEIGHT)
+    shares = weights[neighbors]
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), _LEAST_WEIGHT)
     starts = np.arange(0, neighbors.size + 1, neighbors.shape[1])
-    return csr_array((pull.ravel(), neighbors.ravel(), starts), shape=(len(neighbors), len(index.rows))) @ index.rows
+    return csr_array((shares.ravel(), neighbors.ravel(), starts), shape=(len(neighbors), len(weights)))

@@ -41,7 +41,7 @@ class CompressingStandardizer:
     """Standardise, compress the tails by asinh, and standardise again.
 
     Pooled activations have long tails, which a Gaussian takes for anomalies; asinh leaves what lies within a deviation
-    and takes the logarithm of what lies far out (docs/method.md compares it with other transforms).
+    and takes the logarithm of what lies far out (docs/ideas.md compares it with other transforms).
 
     Parameters
     ----------

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from msde.gaussian import fit_shrunk
 from msde.neighbors import FloatArray
 
-LIMIT = 2.0
-N_PASSES = 3
-FEWEST_ROWS = 20
+LIMIT = 1.75
+N_PASSES = 2
+FEWEST_ROWS = 50
 
 
 def doubt(rows: FloatArray) -> NDArray[np.float64]:
@@ -23,16 +23,16 @@ def doubt(rows: FloatArray) -> NDArray[np.float64]:
     Parameters
     ----------
     rows : ndarray of shape (n, d)
-        Standardised normals.
+        Standardised normals, n >= 3.
 
     Returns
     -------
     ndarray of shape (n,), float64
-        Robust standard scores; rows above `LIMIT` are not to be trusted. Zeros for fewer than 20 rows, where nothing
-        stands out.
+        Robust standard scores; rows above `LIMIT` are not to be trusted. With fewer than `FEWEST_ROWS` normals
+        none can be spared, and the detector does not ask.
     """
     doubts = np.zeros(len(rows))
-    for _ in range(N_PASSES if len(rows) >= FEWEST_ROWS else 0):
+    for _ in range(N_PASSES):
         logarithms = np.log(np.maximum(_distances_from_the_others(rows, doubts <= LIMIT), np.finfo(np.float64).tiny))
         # The 15.87 % quantile of a normal distribution lies one deviation below its median.
         middle, low = np.quantile(logarithms, [0.5, 0.1587])

@@ -36,7 +36,7 @@ def job(tmp_path_factory):
     write_discs(root / "abnormal", 8, seed=2, lesion=True)
     done = msde("fit", root / "train", "-o", root / "model.msde")
     assert done.returncode == 0, done.stderr
-    assert "fitted on 40 normal images" in done.stdout
+    assert "fitted on 40 of 40 normal images" in done.stdout
     assert done.stderr == ""
     return root
 
@@ -71,7 +71,7 @@ def test_evaluate_prints_and_writes_its_figures(job, tmp_path):
 
 def test_evaluate_warns_of_training_images(job):
     done = msde("evaluate", job / "model.msde", "--normal", job / "train", "--abnormal", job / "abnormal")
-    assert "40 of these images were in the training set" in done.stderr
+    assert "40 of these images took part in the fit" in done.stderr
 
 
 def test_info_is_json(job):
@@ -160,7 +160,7 @@ def test_too_few_normals_to_flag_anything_are_said(tmp_path):
     write_discs(tmp_path / "few", 5)
     done = msde("fit", tmp_path / "few", "-o", tmp_path / "m.msde")
     assert done.returncode == 0
-    one_line_error(done, "too few to flag any image", "at least 19", "raise --alpha to 0.167")
+    one_line_error(done, "too few to flag any image", "give at least 19")
 
 
 def test_an_unwritable_output_is_named_before_the_work(job, tmp_path):
@@ -213,7 +213,7 @@ def test_calibrate_sets_the_threshold_anew_and_keeps_the_scores(job, tmp_path):
 def test_calibrate_refuses_training_images(job, tmp_path):
     done = msde("calibrate", job / "model.msde", job / "train", "-o", tmp_path / "m.msde")
     assert done.returncode == 1
-    one_line_error(done, "40 of the calibration images were in the training set")
+    one_line_error(done, "000.png: took part in the fit", "40 of the calibration images")
 
 
 def test_score_warns_of_another_population(job, tmp_path, rng):
@@ -233,6 +233,47 @@ def test_unlabelled_images_make_an_adaptive_model(job, tmp_path):
     assert "the unlabelled images show" in done.stdout
     assert json.loads(msde("info", tmp_path / "m.msde").stdout)["mode"] == "adaptive"
     assert msde("fit", job / "train", "--mode", "adaptive", "-o", tmp_path / "m.msde").returncode == 2
+
+
+def test_a_rate_that_is_no_number_is_refused_before_the_work(job, tmp_path):
+    assert msde("fit", job / "train", "-o", tmp_path / "m.msde", "--alpha", "nan").returncode == 2
+
+
+def test_outputs_on_the_side_are_checked_before_the_work(job, tmp_path):
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--distrusted", tmp_path / "no" / "d.txt")
+    assert done.returncode == 1
+    one_line_error(done, "no/d.txt", "cannot be written")
+    assert not (tmp_path / "m.msde").exists()
+
+
+def test_a_pipe_is_no_model_file_to_write(job, tmp_path):
+    os.mkfifo(tmp_path / "pipe.msde")
+    done = msde("fit", job / "train", "-o", tmp_path / "pipe.msde")
+    assert done.returncode == 1
+    one_line_error(done, "Not a regular file")
+
+
+def test_a_full_standard_output_is_one_line(job):
+    with open("/dev/full", "w") as full:
+        command = [MSDE, "info", job / "model.msde"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    one_line_error(done, "No space left on device")
+
+
+def test_nothing_is_written_to_the_home_folder(job, tmp_path):
+    done = msde("score", job / "model.msde", job / "normal", HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_transductive_scores_come_without_p_values(job, tmp_path):
+    done = msde("fit", job / "train", "-o", tmp_path / "t.msde", "--mode", "transductive")
+    assert done.returncode == 0, done.stderr
+    done = msde("score", tmp_path / "t.msde", job / "normal")
+    assert "no p-values" in done.stderr
+    assert {row["p_value"] + row["flagged"] for row in csv.DictReader(done.stdout.splitlines())} == {""}
 
 
 def test_bad_usage_has_status_2(job):

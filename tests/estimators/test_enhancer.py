@@ -40,7 +40,29 @@ def test_it_works_in_a_pipeline(rng):
     assert pipeline.fit(rng.normal(size=(70, 3))).score_samples(rng.normal(size=(5, 3))).shape == (5,)
 
 
-@pytest.mark.parametrize(("name", "value"), [("n_neighbors", 0), ("learning_rate", 1.5), ("max_iter", -1), ("tol", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("n_neighbors", 0), ("learning_rate", 1.5), ("max_iter", -1), ("tol", -1), ("max_references", 0)],
+)
 def test_a_setting_out_of_range_is_named(name, value):
     with pytest.raises(ValueError, match=name):
         MeanShiftEnhancer(**{name: value}).fit(np.eye(5))
+
+
+def test_memory_mapped_rows_are_read_in_place(rng, tmp_path):
+    rows = rng.normal(size=(200, 6)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    shifted = MeanShiftEnhancer(n_neighbors=15).fit_transform(mapped)
+    assert type(shifted) is np.ndarray
+    np.testing.assert_array_equal(shifted, MeanShiftEnhancer(n_neighbors=15).fit_transform(rows))
+    np.testing.assert_array_equal(mapped, rows)
+
+
+def test_a_small_model_keeps_some_rows_and_shifts_all_alike(rng):
+    rows = rng.normal(size=(200, 4))
+    small, whole = MeanShiftEnhancer(max_references=50), MeanShiftEnhancer()
+    np.testing.assert_array_equal(small.fit_transform(rows), whole.fit_transform(rows))
+    assert [len(layer) for layer in small.trajectory_.positions] == [50] * small.n_iter_
+    assert small.transform(rows[:7]).shape == (7, 4)
+    assert small.density_weights_.shape == (200,)

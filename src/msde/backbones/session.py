@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 
 import numpy as np
-import onnxruntime as ort
 
-from msde.backbones.backbone import Backbone
-from msde.errors import BackboneError
+# ONNX Runtime would otherwise write an identifier of the machine to the home folder; it reads this when it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort  # noqa: E402
+
+from msde.backbones.backbone import Backbone  # noqa: E402
+from msde.errors import BackboneError  # noqa: E402
 
 # Memory grows by some 10 MB an image in a batch (EfficientNet-Lite0), speed no further than this.
 BATCH = 8

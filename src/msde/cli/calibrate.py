@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from msde.cli.options import Rate
 from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
 
 
@@ -15,7 +16,7 @@ from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write.")
 @click.option(
     "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Rate(),
     help="Target false-alarm rate. [default: the model's]",
 )
 def calibrate(model: Path, normals: tuple[str, ...], output: Path, alpha: float | None) -> None:

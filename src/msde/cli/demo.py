@@ -19,7 +19,7 @@ from msde.cli.progress import progress, report_unreadable
     type=click.Path(path_type=Path),
     help="Folder for what is made.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the simulated data set.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the simulated data set.")
 def demo(folder: Path | None, output: Path, seed: int) -> None:
     """Make a small data set, fit, score and evaluate on it, and draw a picture.
 

@@ -22,17 +22,19 @@ def evaluate(model: Path, normal: tuple[str, ...], abnormal: tuple[str, ...], js
     from msde.evaluation import evaluate_model
     from msde.images import find_images
     from msde.pipeline import AnomalyModel
-    from msde.results import write_json
+    from msde.results import check_output, write_json
 
+    if json_file is not None:
+        check_output(json_file)
     loaded = AnomalyModel.load(model)
     normals, abnormals = find_images(normal), find_images(abnormal)
     with progress("Scoring", len(normals) + len(abnormals)) as tick:
         evaluation = evaluate_model(loaded, normals, abnormals, tick=tick)
-    if json_file is not None:
-        write_json(evaluation.figures(), json_file)
     for line in evaluation.summary():
         click.echo(line)
+    if json_file is not None:
+        write_json(evaluation.figures(), json_file)
     if evaluation.n_seen_in_training:
         seen = evaluation.n_seen_in_training
-        click.echo(f"msde: {seen} of these images were in the training set; leave them out", err=True)
+        click.echo(f"msde: {seen} of these images took part in the fit; leave them out", err=True)
     report_unreadable(evaluation.errors)

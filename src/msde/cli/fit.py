@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from msde.cli.options import Rate
 from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
 
 LISTED = 10
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Rate(),
     default=0.05,
     show_default=True,
     help="Target false-alarm rate: the expected share of normal images that is flagged.",
@@ -63,25 +64,31 @@ def fit(
     from msde.estimators.detector import MSDEDetector
     from msde.images import find_images
     from msde.pipeline import AnomalyModel
-    from msde.results import write_lines
+    from msde.results import check_output, write_lines
     from msde.scorer import AdaptiveScorer
 
     mode = mode or ("adaptive" if unlabelled else "inductive")
     if (mode == "adaptive") != bool(unlabelled):
         raise click.UsageError("--mode adaptive and --unlabelled go together")
     check_writable(output)
+    if distrusted is not None:
+        check_output(distrusted)
     paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
     detector = MSDEDetector(mode=mode, alpha=alpha)  # type: ignore[arg-type]
     model = AnomalyModel(load_backbone(backbone, checkpoint), detector)
     with progress("Embedding", len(paths) + len(pool or ())) as tick:
         model.fit(paths, pool, tick=tick)
     model.save(output)
-    click.echo(f"{output}: fitted on {len(model.fingerprint_.digests)} normal images")
+    n_normals = model.fingerprint_.n_normals
+    click.echo(f"{output}: fitted on {n_normals - len(model.distrusted_)} of {n_normals} normal images")
+    if model.n_copies_:
+        click.echo(f"{model.n_copies_} exact copies of other images are left out")
     if model.distrusted_:
         n = len(model.distrusted_)
         click.echo(
-            f"{n} of them stand out from the others and are left out of the Gaussian; look at the first of them:"
+            f"{n} normals stand out from the others and are left out of the Gaussian. They need not be abnormal:"
         )
+        click.echo("up to a fifth of clean normals stand out. Most of all:")
         for name in model.distrusted_[:LISTED]:
             click.echo(f"  {name}")
         if n > LISTED and distrusted is None:

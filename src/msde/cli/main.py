@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -57,8 +58,17 @@ def main() -> None:
     try:
         msde()
     except MSDEError as error:
-        click.echo(f"msde: {error}", err=True)
-        sys.exit(1)
+        _leave(str(error))
     except MemoryError:
-        click.echo("msde: out of memory; give fewer or smaller images, or a machine with more memory", err=True)
-        sys.exit(1)
+        _leave("out of memory; give fewer or smaller images, or a machine with more memory")
+    except KeyboardInterrupt:
+        _leave("interrupted")
+    except OSError as error:
+        _leave(f"{error.filename or 'standard output'}: {error.strerror or error}")
+    except UnicodeEncodeError as error:
+        _leave(f"a file name cannot be written as {error.encoding}; rename the file")
+
+
+def _leave(reason: str) -> NoReturn:
+    click.echo(f"msde: {reason}", err=True)
+    sys.exit(1)

@@ -30,7 +30,7 @@ def progress(label: str, length: int) -> Iterator[Callable[[], None]]:
     callable
         To be called after each step.
     """
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr is not None and sys.stderr.isatty()
     with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True, hidden=not terminal) as bar:
         yield lambda: bar.update(1)
 
@@ -40,7 +40,7 @@ def report_unreadable(errors: Sequence[str]) -> None:
     for error in errors:
         click.echo(f"msde: {error}", err=True)
     if errors:
-        click.echo(f"msde: {len(errors)} images could not be used; the others were", err=True)
+        click.echo(f"msde: {len(errors)} images could not be used", err=True)
         sys.exit(3)
 
 
@@ -49,7 +49,7 @@ def warn_of_few_normals(calibration: Calibration) -> None:
     if math.isinf(calibration.threshold):
         needed = math.ceil(1 / calibration.alpha - 1e-9) - 1
         click.echo(
-            f"msde: {len(calibration.scores)} normals are too few to flag any image at a false-alarm rate of"
-            f" {calibration.alpha:g}; give at least {needed} or raise --alpha to {calibration.resolution:.3g}",
+            f"msde: {len(calibration.scores)} held-out normals are too few to flag any image at a false-alarm rate of"
+            f" {calibration.alpha:g}; give at least {needed} or a larger --alpha",
             err=True,
         )

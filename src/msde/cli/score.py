@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from msde.cli.progress import progress, report_unreadable
-from msde.pipeline import AnomalyModel, ImageScore
+
+if TYPE_CHECKING:
+    from msde.pipeline import ImageScore
 
 
 @click.command()
@@ -28,6 +31,7 @@ def score(model: Path, images: tuple[str, ...], output: Path | None) -> None:
     image scores at least as high), flagged (p-value at most the target false-alarm rate), error.
     """
     from msde.images import find_images
+    from msde.pipeline import AnomalyModel
     from msde.results import check_table, write_csv, write_table
 
     if output is not None:
@@ -41,12 +45,15 @@ def score(model: Path, images: tuple[str, ...], output: Path | None) -> None:
             write_csv(scores, sys.stdout)
         else:
             write_table(scores, output)
+    if loaded.scorer_.batchwise:
+        click.echo("msde: transductive scores depend on the batch, so they have no p-values and no flags", err=True)
     drift = loaded.drift(seen)
     if drift.found:
         click.echo(
             "msde: these images do not look like the normals that the model is calibrated on: their scores lie"
             f" {drift.distance:.2f} apart (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain"
-            f" {drift.explained:.2f}; p-values may be wrong, so run `msde calibrate` on normals of this source",
+            f" {drift.explained:.2f}; either over a tenth are abnormal, or their source is another and p-values are"
+            " wrong until `msde calibrate` has seen normals of it",
             err=True,
         )
     report_unreadable([result.error for result in seen if result.error is not None])

@@ -19,8 +19,9 @@ from msde.gaussian import fit_empirical, fit_ledoit_wolf
 from msde.neighbors import FloatArray
 from msde.scorer import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
 from msde.standardizer import CompressingStandardizer, Standardizer
-from msde.trust import LIMIT, doubt
+from msde.trust import FEWEST_ROWS, LIMIT, doubt
 
+JOINT_SHIFT = ("weighting", "n_neighbors", "learning_rate", "max_iter", "tol")
 Mode = Literal["inductive", "adaptive", "transductive"]
 
 
@@ -46,7 +47,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Cross-fitted scores of the normals: p-values and threshold. Computed when first asked for, since it takes ten
         fits; for that the training rows are kept.
     doubt_ : ndarray of shape (n,)
-        How far each training row stands out from the others, see :func:`msde.trust.doubt`; zeros in transductive mode.
+        How far each training row stands out from the others, see :func:`msde.trust.doubt`; zeros for fewer than 50 rows
+        and in transductive mode.
     trusted_ : ndarray of shape (n,), bool
         The rows that the Gaussian is fitted to; the others may be abnormal images among the normals.
     offset_ : float
@@ -56,6 +58,9 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     -----
     Scikit-learn's signs hold: `score_samples` and `decision_function` are high for normals, `predict` gives -1 for
     what is flagged. `anomaly_score` is high for what is abnormal.
+
+    In transductive mode the threshold comes from batches of a tenth of the normals and holds for such batches only,
+    since a score depends on its batch.
 
     References
     ----------
@@ -103,7 +108,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_parameters(self, {"alpha": (Real, 0, 1)})
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows))
+        fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows), len(rows))
         self.scorer_, self.doubt_ = fit_scorer(rows)
         self.trusted_ = self.doubt_ <= LIMIT
         self._cross_fit = CrossFit(rows, fit_scorer)
@@ -164,28 +169,35 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return None if unlabelled is None else validate_data(self, unlabelled, reset=False, dtype=rows.dtype)
 
-    def _scorer_fit(self, pool: FloatArray | None) -> Fit:
+    def _scorer_fit(self, pool: FloatArray | None, n_rows: int) -> Fit:
+        # Decided once for the fit and its folds, which would be below the limit where all rows are just above it.
+        sift = n_rows >= FEWEST_ROWS
         if pool is not None:
-            return partial(_fit_adaptive, pool)
+            return partial(_fit_adaptive, pool, sift)
         if self.mode == "inductive":
-            return _fit_inductive
+            return partial(_fit_inductive, sift)
         if self.mode == "transductive":
             return partial(_fit_transductive, MeanShiftEnhancer() if self.enhancer is None else self.enhancer)
         raise ValueError(f"mode must be one of {', '.join(SCORERS)}; got {self.mode!r}")
 
 
-def _fit_inductive(rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
+def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:
+    return doubt(normals) if sift else np.zeros(len(normals))
+
+
+def _fit_inductive(sift: bool, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
     standardizer = CompressingStandardizer.fit(rows)
     normals = standardizer.apply(rows)
-    doubts = doubt(normals)
+    doubts = _doubt(normals, sift)
     return InductiveScorer(standardizer, fit_ledoit_wolf(normals[doubts <= LIMIT])), doubts
 
 
-def _fit_adaptive(pool: FloatArray, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
+def _fit_adaptive(pool: FloatArray, sift: bool, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
     standardizer = CompressingStandardizer.fit(rows)
     normals = standardizer.apply(rows)
-    doubts = doubt(normals)
-    return AdaptiveScorer(standardizer, *fit_adaptive(normals[doubts <= LIMIT], standardizer.apply(pool))), doubts
+    doubts = _doubt(normals, sift)
+    gaussian, direction = fit_adaptive(normals, standardizer.apply(pool), trusted=doubts <= LIMIT)
+    return AdaptiveScorer(standardizer, gaussian, direction), doubts
 
 
 def _fit_transductive(settings: MeanShiftEnhancer, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
@@ -193,5 +205,6 @@ def _fit_transductive(settings: MeanShiftEnhancer, rows: FloatArray) -> tuple[Sc
     normals = standardizer.apply(rows)
     enhancer = clone(settings)
     gaussian = fit_empirical(enhancer.fit_transform(normals))
+    joint = {name: getattr(enhancer, name) for name in JOINT_SHIFT}
     # The published procedure trusts all.
-    return TransductiveScorer(standardizer, gaussian, normals, **enhancer.get_params()), np.zeros(len(rows))
+    return TransductiveScorer(standardizer, gaussian, normals, **joint), np.zeros(len(rows))

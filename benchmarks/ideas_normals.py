@@ -1,0 +1,36 @@
+"""Table E: the default against the plain Gaussian where there are few normals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from embeddings import Embeddings, load_sets
+from ideas_scores import replaced
+from protocol import Score, plain
+from table import print_header, print_row, tested
+
+from msde import MSDEDetector
+
+COUNTS = (10, 25, 50, 100)
+DRAWS = 5
+IDEAS: dict[str, Callable[[np.ndarray], Score]] = {
+    "plain Gaussian": plain,
+    "default, all normals trusted": replaced(limit=np.inf),
+    "default": lambda rows: MSDEDetector().fit(rows).anomaly_score,
+}
+
+
+def measure(idea: Callable[[np.ndarray], Score], parts: list[Embeddings], count: int) -> float:
+    train = parts[0].rows
+    drawn = (train[np.random.default_rng(draw).permutation(len(train))[:count]] for draw in range(DRAWS))
+    return float(np.mean([tested(idea(rows), parts) for rows in drawn]))
+
+
+def print_table(cache: Path) -> None:
+    sets = load_sets(cache)
+    print_header("normals and score", (*sets, "mean"))
+    for count in COUNTS:
+        for name, idea in IDEAS.items():
+            print_row(f"{count}: {name}", [measure(idea, parts, count) for parts in sets.values()])
