@@ -11,10 +11,10 @@ demo: .venv/demo.stamp
 	$(BIN)/msde demo
 
 test: lint
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --dist loadfile
 
 quick: lint
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow"
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
