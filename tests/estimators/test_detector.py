@@ -111,3 +111,14 @@ def test_the_transductive_score_depends_on_the_batch_as_published(rng):
     detector = MSDEDetector("transductive").fit(rng.normal(size=(80, 5)))
     rows = rng.normal(size=(40, 5)) + 2
     assert not np.allclose(detector.anomaly_score(rows)[0], detector.anomaly_score(rows[:1])[0])
+
+
+def test_normals_of_other_patients_are_flagged_about_as_often_as_asked(shared):
+    """The golden chest X-rays: no test patient is in the training set."""
+    with np.load(shared / "golden" / "nih_cxr_pneumonia_M.npz") as file:
+        train, normals = file["train"], file["test"][file["label"] == 0]
+    for alpha in (0.05, 0.1, 0.2):
+        flagged = np.mean(MSDEDetector(alpha=alpha).fit(train).predict(normals) == -1)
+        # Four deviations of a binomial share, of the test set and of the calibration set.
+        allowed = 4 * np.sqrt(alpha * (1 - alpha) * (1 / len(normals) + 1 / len(train)))
+        assert abs(flagged - alpha) <= allowed, alpha
