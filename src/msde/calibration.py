@@ -20,6 +20,7 @@ from msde.scorer import Scorer
 Fit = Callable[[FloatArray], tuple[Scorer, NDArray[np.float64]]]
 
 N_FOLDS = 10
+SHORTEST_RUN = 5
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class CrossFit:
     Parameters
     ----------
     rows : ndarray of shape (n, d)
-        Normals. Neighbouring rows, often of one patient, stay in one fold but at its ends.
+        Normals. Runs of five neighbours and more, often of one patient, stay in one fold.
     fit : callable
         Makes a scorer from rows, and says how doubtful each of them is.
     """
@@ -108,5 +109,12 @@ class CrossFit:
 
 
 def folds(n: int) -> Iterator[IndexArray]:
-    """Split the row numbers 0..n-1 into at most ten blocks of neighbours."""
-    yield from np.array_split(np.arange(n), min(N_FOLDS, n))
+    """Deal the row numbers 0..n-1 in runs of neighbours to at most ten folds.
+
+    Runs keep the images of a patient together; dealing keeps a fold from being one source of images.
+    """
+    n_folds = min(N_FOLDS, n)
+    run = min(max(SHORTEST_RUN, n // 100), n // n_folds)
+    fold = np.arange(n) // run % n_folds
+    for number in range(n_folds):
+        yield np.flatnonzero(fold == number)
