@@ -92,8 +92,9 @@ def test_a_pool_of_another_width_is_refused():
 def test_unknown_settings_are_named():
     with pytest.raises(ValueError, match="'sideways'"):
         MSDEDetector("sideways").fit(np.eye(9))
-    with pytest.raises(ValueError, match="alpha"):
-        MSDEDetector(alpha=2).fit(np.eye(9))
+    for alpha in (0, 1, 2, np.nan):
+        with pytest.raises(ValueError, match="alpha"):
+            MSDEDetector(alpha=alpha).fit(np.eye(9))
 
 
 def test_inductive_mode_is_no_worse_than_the_plain_gaussian(shared):

@@ -86,9 +86,9 @@ def fit(
     if model.distrusted_:
         n = len(model.distrusted_)
         click.echo(
-            f"{n} normals stand out from the others and are left out of the Gaussian. They need not be abnormal:"
+            f"{n} normals stand out from the others and are left out of the Gaussian. They need not be abnormal,"
         )
-        click.echo("up to a fifth of clean normals stand out. Most of all:")
+        click.echo("for up to a fifth of clean normals stand out too. Most of all:")
         for name in model.distrusted_[:LISTED]:
             click.echo(f"  {name}")
         if n > LISTED and distrusted is None:
@@ -97,7 +97,8 @@ def fit(
         write_lines(model.distrusted_, distrusted)
     if isinstance(model.scorer_, AdaptiveScorer):
         click.echo(_words(model.scorer_.direction))
-    warn_of_few_normals(model.calibration_)
+    if not model.scorer_.batchwise:
+        warn_of_few_normals(model.calibration_)
     report_unreadable(model.unreadable_)
 
 

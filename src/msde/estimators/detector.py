@@ -107,6 +107,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             If X, the unlabelled rows or a parameter is out of range.
         """
         check_parameters(self, {"alpha": (Real, 0, 1)})
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha must lie in (0, 1); got {self.alpha!r}")
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows), len(rows))
         self.scorer_, self.doubt_ = fit_scorer(rows)
