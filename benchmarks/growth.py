@@ -1,6 +1,6 @@
 """How time and memory of MeanShiftEnhancer grow with the number of rows.
 
-Run: python benchmarks/growth.py [--largest 1000000] [--folder FOLDER] [--faiss]
+Run: python benchmarks/growth.py [--largest 1000000] [--folder FOLDER] [--references 1000] [--faiss]
 The rows are drawn from 50 clusters of 30 dimensions with noise in all 512, float32, and read from a memory-mapped file.
 Every size runs in its own process. Processor time adds up all threads; unlike wall time it bears other work on the
 machine. "peak" is the largest resident memory up to the end of the fit, less what the
@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from msde import MeanShiftEnhancer
-from msde.neighbors import NeighborIndex, build_index, evenly_spaced
+from msde.neighbors import ExactIndex, NeighborIndex, build_index, evenly_spaced
+from msde.sketch import recall
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 FEATURES, CLUSTERS, DIMENSIONS, NOISE, NEIGHBORS = 512, 50, 30, 0.05, 50
@@ -49,19 +50,18 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
-def recall(rows: np.ndarray) -> float:
-    queries = evenly_spaced(len(rows), 517)[8:-8]  # not the rows on which the index tuned itself
-    truth = NeighborIndex.build(rows).query(rows[queries], NEIGHBORS)
-    found = build_index(rows, NEIGHBORS).query(rows[queries], NEIGHBORS)
-    return float(np.mean([len(np.intersect1d(*pair)) / NEIGHBORS for pair in zip(truth, found, strict=True)]))
+def found_share(index: NeighborIndex) -> float:
+    queries = index.rows[evenly_spaced(len(index.rows), 517)[8:-8]]  # not the rows on which the index tuned itself
+    truth = ExactIndex.build(index.rows).query(queries, NEIGHBORS)
+    return recall(truth, index.query(queries, NEIGHBORS))
 
 
-def measure(path: Path) -> dict[str, float]:
+def measure(path: Path, references: int) -> dict[str, float]:
     MeanShiftEnhancer().fit(draw(100, 0))  # imports what is imported at first use
     before = resident()
     rows = np.load(path, mmap_mode="r")
     start, start_processor = time.perf_counter(), time.process_time()
-    enhancer = MeanShiftEnhancer()
+    enhancer = MeanShiftEnhancer(max_references=references)
     shifted = enhancer.fit_transform(rows)
     fit = time.perf_counter() - start
     fit_processor = time.process_time() - start_processor
@@ -71,6 +71,7 @@ def measure(path: Path) -> dict[str, float]:
     start = time.perf_counter()
     enhancer.transform(new[TRANSFORMED:])
     transform = time.perf_counter() - start
+    index = build_index(np.asarray(rows), NEIGHBORS)
     return {
         "rows": len(rows),
         "iterations": enhancer.n_iter_,
@@ -79,8 +80,8 @@ def measure(path: Path) -> dict[str, float]:
         "transform": transform,
         "peak": (peak - before) / rows.nbytes,
         "megabytes": peak / 2**20,
-        "recall": recall(np.asarray(rows)),
-        "recall_shifted": recall(shifted),
+        "recall": found_share(index),
+        "recall_shifted": found_share(index.rebuilt(shifted)),
     }
 
 
@@ -93,9 +94,9 @@ def against_faiss(path: Path) -> str:
     built = time.perf_counter() - start
     index.query(rows, NEIGHBORS)
     ours = time.perf_counter() - start
-    goal = recall(rows)
+    goal = found_share(index)
     queries = evenly_spaced(len(rows), 517)[8:-8]
-    truth = NeighborIndex.build(rows).query(rows[queries], NEIGHBORS)
+    truth = ExactIndex.build(rows).query(rows[queries], NEIGHBORS)
     n_lists = int(4 * len(rows) ** 0.5)
     start = time.perf_counter()
     lists = faiss.index_factory(FEATURES, f"IVF{n_lists},Flat")
@@ -103,8 +104,7 @@ def against_faiss(path: Path) -> str:
     lists.add(rows)
     faiss_built = time.perf_counter() - start
     for lists.nprobe in (2**power for power in range(12)):
-        found = lists.search(rows[queries], NEIGHBORS)[1]
-        share = np.mean([len(np.intersect1d(*pair)) / NEIGHBORS for pair in zip(truth, found, strict=True)])
+        share = recall(truth, lists.search(rows[queries], NEIGHBORS)[1])
         if share >= goal or lists.nprobe >= n_lists:
             break
     start = time.perf_counter()
@@ -120,11 +120,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--largest", type=int, default=SIZES[-1])
     parser.add_argument("--folder", type=Path, help="where the rows are written; by default a temporary folder")
+    parser.add_argument("--references", type=int, default=1000, help="positions that the model keeps of each iteration")
     parser.add_argument("--faiss", action="store_true")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(measure(arguments.measure)))
+        print(json.dumps(measure(arguments.measure, arguments.references)))
         return
     print("    rows  iterations    fit s  processor s  ms/row of transform  peak/input  peak MB  recall", flush=True)
     runs = []
@@ -132,7 +133,11 @@ def main() -> None:
         for n in (size for size in SIZES if size <= arguments.largest):
             path = Path(folder) / f"{n}.npy"
             write(path, n)
-            run = subprocess.run([sys.executable, __file__, "--measure", path], capture_output=True, text=True)
+            run = subprocess.run(
+                [sys.executable, __file__, "--measure", path, "--references", str(arguments.references)],
+                capture_output=True,
+                text=True,
+            )
             if run.returncode:
                 sys.exit(run.stderr or f"the process for {n} rows ended with {run.returncode}")
             found = json.loads(run.stdout)

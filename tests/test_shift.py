@@ -1,5 +1,8 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -133,13 +136,14 @@ def test_following_some_references_comes_near_to_following_all(rng):
     assert off.mean() < 0.3 * np.linalg.norm(expected - queries, axis=1).mean()
 
 
-def test_one_and_two_threads_shift_alike(rng):
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-    rows = rng.normal(size=(1500, 64)).astype(np.float32)
+@pytest.mark.parametrize("n", [1500, 3000])
+def test_one_and_two_threads_shift_alike(rng, monkeypatch, n):
+    rows = (rng.normal(size=(n, 8)) @ rng.normal(size=(8, 64)) + 0.1 * rng.normal(size=(n, 64))).astype(np.float32)
     shifted = []
     for threads in (1, 2):
+        monkeypatch.setattr("msde.parallel._workers", lambda threads=threads: ThreadPoolExecutor(threads))
         with threadpoolctl.threadpool_limits(threads):
-            shifted.append(shift(rows, np.ones(1500), max_iter=3)[1])
+            shifted.append(shift(rows, np.ones(n), max_iter=3)[1])
     np.testing.assert_allclose(*shifted, atol=1e-6)
 
 
@@ -148,6 +152,7 @@ def test_approximate_neighbors_shift_nearly_like_exact_ones(rng, monkeypatch):
     rows = (rows + rng.normal(size=(2500, 6)) @ rng.normal(size=(6, 30))).astype(np.float32)
     _, exact, _ = shift(rows, np.ones(2500), max_iter=4)
     monkeypatch.setattr("msde.neighbors.EXACT_ROWS", 1000)
+    monkeypatch.setattr("msde.sketch.CELL_ROWS", 1000)
     _, approximate, _ = shift(rows, np.ones(2500), max_iter=4)
     off = np.linalg.norm(approximate - exact, axis=1)
     assert 0 < off.mean() < 0.05 * np.linalg.norm(exact - rows, axis=1).mean()

@@ -7,7 +7,7 @@ rows near it, averaged over four radii (arXiv 2604.19191, "Density weights").
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.neighbors import FloatArray, IndexArray, build_index, evenly_spaced
+from msde.parallel import single_threaded_products
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -36,6 +37,7 @@ _RADIUS_BISECTIONS = 50
 _RADIUS_TOLERANCE = 1e-4
 
 
+@single_threaded_products()
 def density_weights(rows: FloatArray, weighting: Weighting = "density") -> NDArray[np.float64]:
     """Weigh each row by how crowded its surroundings are.
 
@@ -68,10 +70,8 @@ def density_weights(rows: FloatArray, weighting: Weighting = "density") -> NDArr
     if weighting != "published":
         raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}; got {weighting!r}")
     size = PUBLISHED_BLOCK if len(rows) > 3 * GRAPH_NEIGHBORS else len(rows)
-    blocks = (rows[start : start + size] for start in range(0, len(rows), size))
-    return np.concatenate(
-        [_crowding(_DenseDistances.between(_published_graph(block)), _sum_of_row_numbers) for block in blocks]
-    )
+    graphs = _published_graphs([rows[start : start + size] for start in range(0, len(rows), size)])
+    return np.concatenate([_crowding(_DenseDistances.between(graph), _sum_of_row_numbers) for graph in graphs])
 
 
 def fuzzy_graph(rows: FloatArray, n_neighbors: int = GRAPH_NEIGHBORS) -> csr_array:
@@ -90,12 +90,16 @@ def fuzzy_graph(rows: FloatArray, n_neighbors: int = GRAPH_NEIGHBORS) -> csr_arr
         Symmetric memberships in [0, 1], no self loops (UMAP, arXiv 1802.03426, section 3.1, with the probabilistic
         union and a local connectivity of 1).
     """
+    n_neighbors = min(n_neighbors, len(rows))
+    distances, indices = build_index(rows, n_neighbors).query_distances(rows, n_neighbors)
+    return _joined(_memberships(distances, distances.mean()), indices)
+
+
+def _joined(memberships: NDArray[np.float64], indices: IndexArray) -> csr_array:
+    """Join the memberships of each row's neighbours, (n, k), to a symmetric matrix by the probabilistic union."""
     from scipy.sparse import csr_array
 
-    n = len(rows)
-    n_neighbors = min(n_neighbors, n)
-    distances, indices = build_index(rows, n_neighbors).query_distances(rows, n_neighbors)
-    memberships = _memberships(distances)
+    n = len(indices)
     memberships[indices == np.arange(n)[:, None]] = 0
     starts = np.arange(0, indices.size + 1, indices.shape[1])
     directed = csr_array((memberships.ravel(), indices.ravel(), starts), shape=(n, n))
@@ -104,17 +108,28 @@ def fuzzy_graph(rows: FloatArray, n_neighbors: int = GRAPH_NEIGHBORS) -> csr_arr
     return csr_array(directed + directed.T - both)
 
 
-def _published_graph(block: FloatArray) -> csr_array:
-    """Build a block's graph; with fewer rows than neighbours the scripts' padding makes it complete."""
-    if len(block) >= GRAPH_NEIGHBORS:
-        return fuzzy_graph(block)
+def _published_graphs(blocks: list[FloatArray]) -> Iterator[csr_array]:
+    """Build each block's graph; with fewer rows than neighbours the scripts' padding makes it complete."""
     from scipy.sparse import csr_array
 
-    return csr_array(1.0 - np.eye(len(block)))
+    full = [block for block in blocks if len(block) >= GRAPH_NEIGHBORS]
+    searched = [build_index(block, GRAPH_NEIGHBORS).query_distances(block, GRAPH_NEIGHBORS) for block in full]
+    if full:
+        # All blocks at once, for the search of the scales takes many small steps.
+        means = np.repeat([distances.mean() for distances, _ in searched], [len(block) for block in full])[:, None]
+        memberships = _memberships(np.concatenate([distances for distances, _ in searched]), means)
+        borders = np.cumsum([len(block) for block in full])[:-1]
+        for part, (_, indices) in zip(np.split(memberships, borders), searched, strict=True):
+            yield _joined(part, indices)
+    for block in blocks[len(full) :]:
+        yield csr_array(1.0 - np.eye(len(block)))
 
 
-def _memberships(distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn each row's ascending neighbour distances into memberships that sum to log2(k), the row itself left out."""
+def _memberships(distances: NDArray[np.float64], overall: np.floating | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn each row's ascending neighbour distances into memberships that sum to log2(k), the row itself left out.
+
+    `overall` is the mean of the distances in the row's graph, which stands in for its own where that is 0.
+    """
     nearest = np.min(distances, axis=1, keepdims=True, where=distances > 0, initial=np.inf)
     nearest[np.isinf(nearest)] = 0
     beyond = np.maximum(distances - nearest, 0)
@@ -134,9 +149,8 @@ def _memberships(distances: NDArray[np.float64]) -> NDArray[np.float64]:
             break
         bounded = np.isfinite(high[rows])
         scale[rows] = np.where(bounded, (low[rows] + np.where(bounded, high[rows], 0)) / 2, scale[rows] * 2)
-    own_mean = distances.mean(axis=1)
-    smallest = _SMALLEST_SCALE * np.where(nearest[:, 0] > 0, own_mean, distances.mean())
-    scale = np.maximum(scale, smallest)[:, None]
+    smallest = _SMALLEST_SCALE * np.where(nearest > 0, distances.mean(axis=1, keepdims=True), overall)
+    scale = np.maximum(scale[:, None], smallest)
     return np.where(beyond > 0, np.exp(-beyond / np.where(scale > 0, scale, 1)), 1.0)
 
 

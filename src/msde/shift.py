@@ -13,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.neighbors import FloatArray, IndexArray, NeighborIndex, build_index, evenly_spaced
+from msde.parallel import for_blocks, single_threaded_products
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+MAX_REFERENCES = 20_000
 
 _AT_REST = 1e-6
 _LEAST_WEIGHT = 1e-6
 _COLUMN_BYTES = 16 * 2**20
 _LEAST_COLUMNS = 16
+_MOST_COLUMNS = 64
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Trajectory:
     n_neighbors: int
     learning_rate: float
 
+    @single_threaded_products()
     def follow(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Move rows along the frozen trajectory, each on its own.
 
@@ -67,9 +72,11 @@ class Trajectory:
 
     @cached_property
     def _indexes(self) -> list[NeighborIndex]:
-        return [build_index(layer, self.n_neighbors) for layer in self.positions]
+        indexes = [build_index(first, self.n_neighbors) for first in self.positions[:1]]
+        return indexes + [indexes[0].rebuilt(layer) for layer in self.positions[1:]]
 
 
+@single_threaded_products()
 def shift(
     rows: FloatArray,
     weights: NDArray[np.floating],
@@ -116,11 +123,14 @@ def shift(
     kept = evenly_spaced(n, n if max_references is None else max_references)
     positions: list[FloatArray] = []
     displacement = np.zeros(n, dtype=rows.dtype)
+    index = build_index(rows, settings.n_neighbors)
     for _ in range(max_iter):
+        if positions:
+            index = index.rebuilt(rows)
         # The rows as given are not ours to overwrite.
         out = rows if positions else np.empty(rows.shape, dtype=rows.dtype)
         positions.append(rows[kept])
-        rows, change = _step(rows, build_index(rows, settings.n_neighbors), settings, out)
+        rows, change = _step(rows, index, settings, out)
         displacement += change
         if change.mean() < tol:
             break
@@ -136,17 +146,22 @@ def _step(
     Columns move in turn, so that `out` may be the rows themselves.
     """
     pull = _pull(index.query(rows, settings.n_neighbors), settings.weights)
-    squared = np.zeros(len(rows), dtype=rows.dtype)
-    width = max(_LEAST_COLUMNS, _COLUMN_BYTES // (rows.itemsize * max(1, len(rows))))
-    for start in range(0, rows.shape[1], width):
-        columns = slice(start, start + width)
-        towards = pull @ np.ascontiguousarray(index.rows[:, columns]) - rows[:, columns]
-        squared += np.einsum("ij,ij->i", towards, towards)
-        if start == 0:
-            resting = np.flatnonzero(np.sqrt(squared) <= _AT_REST)
-            held = rows[resting]
-        out[:, columns] = rows[:, columns] + settings.learning_rate * towards
-    change = np.sqrt(squared)
+    width = int(np.clip(_COLUMN_BYTES // (rows.itemsize * max(1, len(rows))), _LEAST_COLUMNS, _MOST_COLUMNS))
+    squared = np.empty((-(-rows.shape[1] // width), len(rows)), dtype=rows.dtype)
+
+    def towards(columns: slice) -> FloatArray:
+        offsets = pull @ np.ascontiguousarray(index.rows[:, columns]) - rows[:, columns]
+        squared[columns.start // width] = np.einsum("ij,ij->i", offsets, offsets)
+        return offsets
+
+    def move(columns: slice) -> None:
+        out[:, columns] = rows[:, columns] + settings.learning_rate * towards(columns)
+
+    towards(slice(0, width))
+    resting = np.flatnonzero(np.sqrt(squared[0]) <= _AT_REST)
+    held = rows[resting]
+    for_blocks(move, rows.shape[1], width)
+    change = np.sqrt(squared.sum(axis=0))
     at_rest = change[resting] <= _AT_REST
     out[resting[at_rest]] = held[at_rest]
     return out, change

@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from msde.density import Weighting, density_weights
 from msde.estimators.parameters import check_parameters
-from msde.neighbors import EXACT_ROWS, FloatArray
-from msde.shift import shift
+from msde.neighbors import FloatArray
+from msde.shift import MAX_REFERENCES, shift
 
 SHIFT_PARAMETERS = {
     "n_neighbors": (int, 1, None),
@@ -62,8 +62,8 @@ class MeanShiftEnhancer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator): 
     follows the references alone, with `n_neighbors` times the square root of the share kept, and its results come near
     those of `fit_transform`; keep some tens of references for every group of rows that is to stay apart.
 
-    Neighbours are exact up to 20,000 rows and approximate beyond, where the number of cells searched is chosen so that
-    97 % of the neighbours of a sample are found (`msde.neighbors`). Results are the same from run to run.
+    Neighbours are exact up to 2,000 rows. Beyond they are those of a sketch of the rows that finds at least 95 % of the
+    true ones in a sample (`msde.sketch`; docs/scaling.md). Results are the same from run to run.
 
     Memory-mapped float32 or float64 input is read in place and never written. The fit holds one copy of the rows; the
     model holds `max_references` rows for each iteration.
@@ -90,7 +90,7 @@ class MeanShiftEnhancer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator): 
         max_iter: int = 8,
         tol: float = 0.01,
         weighting: Weighting = "density",
-        max_references: int = EXACT_ROWS,
+        max_references: int = MAX_REFERENCES,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.learning_rate = learning_rate
