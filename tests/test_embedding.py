@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +8,7 @@ from PIL import Image
 
 from msde.backbones import load_backbone
 from msde.backbones.session import EmbeddingSession
+from msde.cache import EmbeddingCache
 from msde.embedding import embed_images
 from tests.pictures import disc
 
@@ -68,3 +71,124 @@ def test_images_are_read_no_faster_than_they_are_embedded(session, rng):
 
 def test_no_images_give_no_embeddings(session):
     assert list(embed_images(session, [])) == []
+
+
+class Noting(EmbeddingSession):
+    """Notes the sizes of the batches, and finds no memory for those larger than `most`."""
+
+    def __init__(self, backbone, most=1000):
+        super().__init__(backbone)
+        self.most, self.sizes = most, []
+
+    def embed(self, batch):
+        if len(batch) > self.most:
+            np.empty(2**60, np.uint8)
+        self.sizes.append(len(batch))
+        return super().embed(batch)
+
+
+def stacked(results):
+    return np.stack([result.embedding for result in results])
+
+
+def refuse(line):
+    raise AssertionError(line)
+
+
+def test_the_cache_changes_no_bit_and_spares_the_network(session, rng, tmp_path):
+    images = [disc(rng) for _ in range(19)]
+    images[5] = np.full((9, 9), 7.0)
+    plain = list(embed_images(session, images))
+    cache, noting = EmbeddingCache(tmp_path, warn=refuse), Noting(session.backbone)
+    list(embed_images(session, images[3:15:2], cache=cache))
+    for seen in (13, 13):  # the network's part: what the first call left, then nothing
+        results = list(embed_images(noting, images, cache=cache))
+        assert sum(noting.sizes) == seen
+        assert [result.digest for result in results] == [result.digest for result in plain]
+        assert [result.error for result in results] == [result.error for result in plain]
+        for result, expected in zip(results, plain, strict=True):
+            np.testing.assert_array_equal(result.embedding, expected.embedding)
+    assert (cache.asked, cache.found) == (5 + 18 + 18, 5 + 18)
+
+
+def test_another_network_does_not_get_the_embeddings_of_the_first(session, rng, tmp_path):
+    image, cache = disc(rng), EmbeddingCache(tmp_path, warn=refuse)
+    bias = session.backbone.weights["_blocks.15._bn2.bias"] + 1
+    other = replace(session.backbone, weights=session.backbone.weights | {"_blocks.15._bn2.bias": bias})
+    (first,) = embed_images(session, [image], cache=cache)
+    (second,) = embed_images(EmbeddingSession(other), [image], cache=cache)
+    assert cache.found == 0
+    assert not np.array_equal(first.embedding, second.embedding)
+
+
+def test_an_embedding_that_is_not_finite_is_not_kept(session, rng, tmp_path):
+    bias = np.full_like(session.backbone.weights["_blocks.15._bn2.bias"], np.nan)
+    damaged = replace(session.backbone, weights=session.backbone.weights | {"_blocks.15._bn2.bias": bias})
+    (result,) = embed_images(EmbeddingSession(damaged), [disc(rng)], cache=EmbeddingCache(tmp_path, warn=refuse))
+    assert result.embedding is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_used_changes_nothing_but_warns_once(session, rng, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    images, warnings = [disc(rng) for _ in range(11)], []
+    cache = EmbeddingCache(tmp_path / "file", warn=warnings.append)
+    with_cache = stacked(embed_images(session, images, cache=cache))
+    np.testing.assert_array_equal(with_cache, stacked(embed_images(session, images)))
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("most", [5, 1])
+def test_a_batch_too_large_for_the_memory_is_halved(session, rng, tmp_path, most):
+    images = [disc(rng) for _ in range(11)]
+    noting, cache = Noting(session.backbone, most), EmbeddingCache(tmp_path, warn=refuse)
+    results = list(embed_images(noting, images, cache=cache))
+    assert sum(noting.sizes) == cache.asked == 11
+    np.testing.assert_array_equal(stacked(results), stacked(embed_images(session, images)))
+
+
+def test_no_memory_for_a_single_image_is_that_images_error(session, rng):
+    first, second = embed_images(Noting(session.backbone, 0), [disc(rng), disc(rng)])
+    assert first.error.startswith("0: out of memory even for this image alone")
+    assert second.error.startswith("1: out of memory even for this image alone")
+    assert first.embedding is None
+
+
+def test_other_errors_of_the_network_are_not_taken_for_lack_of_memory(session, rng):
+    class Broken(EmbeddingSession):
+        def embed(self, batch):
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        list(embed_images(Broken(session.backbone), [disc(rng)]))
+
+
+# Lets the address space grow step by step, until all images can be embedded, and tells the sizes of the batches then.
+LITTLE_MEMORY = """
+import resource, sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from tests.test_embedding import Noting, disc, embed_images, load_backbone, stacked
+session = Noting(load_backbone())
+rng = np.random.default_rng(0)
+images = [disc(rng) for _ in range(8)]
+alone = np.concatenate([stacked(embed_images(session, [image], 1)) for image in images])
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+for megabytes in range(4, 400, 4):
+    resource.setrlimit(resource.RLIMIT_AS, (held + megabytes * 2**20, resource.RLIM_INFINITY))
+    session.sizes.clear()
+    results = list(embed_images(session, images, 1))
+    if all(result.error is None for result in results):
+        break
+assert np.array_equal(stacked(results), alone)
+print(*session.sizes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_real_lack_of_memory_halves_the_batch(pytestconfig):
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE_MEMORY, pytestconfig.rootpath], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert min(int(size) for size in done.stdout.split()) < 8

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from msde import AnomalyModel, MSDEDetector
+from msde.backbones.session import EmbeddingSession
 from msde.errors import DataError, ModelFileError, MSDEError
 from tests.pictures import disc, write_discs
 
@@ -204,3 +205,24 @@ def test_the_pool_took_part_in_the_fit(folders):
     assert model.info()["training"] | {"fingerprint": ""} == {"images": 40, "unlabelled": 12, "fingerprint": ""}
     with pytest.raises(DataError, match="took part in the fit"):
         model.calibrate(folders / "normal")
+
+
+def test_a_second_fit_on_the_same_images_does_no_inference(folders, tmp_path, monkeypatch):
+    first = AnomalyModel(cache=tmp_path / "cache").fit(folders / "train")
+    first.save(tmp_path / "m.msde")
+    expected = first.score(folders / "normal")
+    assert expected == AnomalyModel().fit(folders / "train").score(folders / "normal")
+    monkeypatch.setattr(EmbeddingSession, "embed", lambda *_: pytest.fail("inference"))
+    second = AnomalyModel(cache=tmp_path / "cache").fit(folders / "train")
+    loaded = AnomalyModel.load(tmp_path / "m.msde", cache=tmp_path / "cache")
+    assert second.score(folders / "normal") == loaded.score(folders / "normal") == expected
+    assert (second.cache.asked, second.cache.found) == (52, 52)
+
+
+def test_the_cache_holds_no_names(folders, tmp_path):
+    AnomalyModel(cache=tmp_path).fit(folders / "train")
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(kept) == 40
+    for path in kept:
+        assert b"png" not in path.read_bytes()
+        assert ".png" not in path.name

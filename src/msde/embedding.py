@@ -1,7 +1,7 @@
 """Images to embeddings: reading, resizing and inference side by side, in bounded memory.
 
-Each worker takes a batch, reads its images and runs the network on them; neither waits for the other, and the
-embedding of an image does not depend on the batch in which it is.
+Each worker takes a batch, reads its images and runs the network on those whose embeddings are not kept from before; no
+worker waits for another, and the embedding of an image does not depend on the batch in which it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.backbones import Backbone
 from msde.backbones.session import EmbeddingSession, available_cores
+from msde.cache import EmbeddingCache
 from msde.errors import ImageError
 from msde.images import read_pixels, to_input
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 8
 _QUEUED_PER_WORKER = 2
+# How ONNX Runtime and the allocators below it say that memory ran out; their errors have no type of their own.
+_OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ class Embedded:
 
 
 def embed_images(
-    session: EmbeddingSession, images: Iterable[ImageSource], workers: int | None = None
+    session: EmbeddingSession,
+    images: Iterable[ImageSource],
+    workers: int | None = None,
+    cache: EmbeddingCache | None = None,
 ) -> Iterator[Embedded]:
     """Embed images in order.
 
@@ -67,11 +74,14 @@ def embed_images(
         See :func:`msde.images.read_pixels`. Consumed no faster than it is embedded.
     workers : int, optional
         Batches worked on at once; by default the number of usable processors.
+    cache : EmbeddingCache, optional
+        Where embeddings are looked up before the network runs, and kept after.
 
     Yields
     ------
     Embedded
-        One an image, in the order of the images. An unreadable image yields its error; the others go on.
+        One an image, in the order of the images. An unreadable image yields its error; the others go on. Where memory
+        runs out, a batch is worked on in halves; an image that is too much alone yields its error.
     """
     workers = workers or available_cores()
     numbered = enumerate(images)
@@ -80,7 +90,7 @@ def embed_images(
     with ThreadPoolExecutor(workers, thread_name_prefix="msde-embed") as pool:
         try:
             for batch in batches:
-                pending.append(pool.submit(_embed_batch, session, batch))
+                pending.append(pool.submit(_embed_batch, session, cache, batch))
                 if len(pending) >= workers * _QUEUED_PER_WORKER:
                     yield from pending.popleft().result()
             while pending:
@@ -90,30 +100,75 @@ def embed_images(
                 future.cancel()
 
 
-def _embed_batch(session: EmbeddingSession, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:
-    size = session.backbone.input_size
+def _embed_batch(
+    session: EmbeddingSession, cache: EmbeddingCache | None, batch: list[tuple[int, ImageSource]]
+) -> list[Embedded]:
+    try:
+        return _embed_at_once(session, cache, batch)
+    except Exception as error:
+        if not _out_of_memory(error):
+            raise
+    # Out of the handler, for the error holds on to the memory that was taken.
+    if len(batch) == 1:
+        name = _name(*batch[0])
+        return [_unusable(name, f"{name}: out of memory even for this image alone; make it smaller or free memory")]
+    half = len(batch) // 2
+    return _embed_batch(session, cache, batch[:half]) + _embed_batch(session, cache, batch[half:])
+
+
+def _embed_at_once(
+    session: EmbeddingSession, cache: EmbeddingCache | None, batch: list[tuple[int, ImageSource]]
+) -> list[Embedded]:
+    size, dim = session.backbone.input_size, session.backbone.dim
     pixels = np.empty((len(batch), 3, size, size), dtype=np.float32)
-    errors: list[str | None] = []
-    for slot, (_, source) in zip(pixels, batch, strict=True):
+    results: list[Embedded] = []
+    missing: dict[int, bytes] = {}  # row -> key of what the network has to see, in the first slots of `pixels`
+    for number, source in batch:
+        name, slot = _name(number, source), pixels[len(missing)]
         try:
             to_input(read_pixels(source), size, out=slot)
-            errors.append(None)
         except ImageError as error:
-            slot[:] = 0
-            errors.append(str(error))
-    embeddings = session.embed(pixels)
-    return [
-        _finish(_name(number, source), slot, embedding, error)
-        for (number, source), slot, embedding, error in zip(batch, pixels, embeddings, errors, strict=True)
-    ]
+            results.append(_unusable(name, str(error)))
+            continue
+        digest = hashlib.sha256(slot.data).digest()
+        key = _key(session.backbone, digest) if cache else b""
+        embedding = cache.get(key, dim) if cache else None
+        if embedding is None:
+            missing[len(results)] = key
+        results.append(Embedded(name, embedding, digest, None))
+    readable = sum(image.error is None for image in results)
+    embeddings = session.embed(pixels[: len(missing)]) if missing else ()
+    for (row, key), embedding in zip(missing.items(), embeddings, strict=True):
+        image = results[row]
+        if not np.isfinite(embedding).all():
+            reason = f"{image.name}: the backbone gives no finite embedding for it; check the image and the backbone"
+            results[row] = _unusable(image.name, reason)
+            continue
+        results[row] = replace(image, embedding=embedding)
+        if cache:
+            cache.put(key, embedding)
+    if cache:
+        cache.count(readable, readable - len(missing))
+    return results
 
 
-def _finish(name: str, pixels: NDArray[np.float32], embedding: NDArray[np.float32], error: str | None) -> Embedded:
-    if error is None and not np.isfinite(embedding).all():
-        error = f"{name}: the backbone gives no finite embedding for it; check the image and the backbone"
-    if error is not None:
-        return Embedded(name, None, b"", error)
-    return Embedded(name, embedding, hashlib.sha256(pixels.data).digest(), None)
+def _key(backbone: Backbone, digest: bytes) -> bytes:
+    """Give the key of an embedding: pixels and network decide it, and the runtime its last bits."""
+    return hashlib.sha256(f"{backbone.sha256} onnxruntime {_runtime()}\n".encode() + digest).digest()
+
+
+def _runtime() -> str:
+    import onnxruntime  # not at the top, where it would come before the session has switched its telemetry off
+
+    return str(onnxruntime.__version__)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def _unusable(name: str, reason: str) -> Embedded:
+    return Embedded(name, None, b"", reason)
 
 
 def _name(number: int, source: ImageSource) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from msde.backbones import Backbone, load_backbone
 from msde.backbones.session import EmbeddingSession
 from msde.bundle import read_bundle, write_bundle
+from msde.cache import EmbeddingCache
 from msde.calibration import Calibration
 from msde.drift import Drift, measure_drift
 from msde.embedding import Embedded, embed_images
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from msde.estimators.detector import MSDEDetector
 
     Images = str | os.PathLike[str] | Iterable[ImageSource]
+    Cache = str | os.PathLike[str] | EmbeddingCache
 
 _LIBRARIES = ("msde", "numpy", "scipy", "scikit-learn", "onnxruntime", "pillow", "safetensors")
 MAX_INPUT_SIZE = 2048
@@ -68,10 +70,13 @@ class AnomalyModel:
         Name of the network, or one loaded by :func:`msde.backbones.load_backbone`.
     detector : MSDEDetector, optional
         An unfitted detector; by default ``MSDEDetector()``.
+    cache : path or EmbeddingCache, optional
+        Folder where embeddings are kept; images in it need not go through the network again.
 
     Attributes
     ----------
     backbone : Backbone
+    cache : EmbeddingCache or None
     scorer_ : msde.scorer.Scorer
     calibration_ : msde.calibration.Calibration
     fingerprint_ : msde.fingerprint.Fingerprint
@@ -97,9 +102,15 @@ class AnomalyModel:
     True
     """
 
-    def __init__(self, backbone: str | Backbone = "efficientnet_lite0", detector: MSDEDetector | None = None) -> None:
+    def __init__(
+        self,
+        backbone: str | Backbone = "efficientnet_lite0",
+        detector: MSDEDetector | None = None,
+        cache: Cache | None = None,
+    ) -> None:
         self.backbone = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
         self.detector = detector
+        self.cache = cache if cache is None or isinstance(cache, EmbeddingCache) else EmbeddingCache(cache)
         # One thread a session: the workers of `embed_images` keep the processors busy, each with a batch of its own.
         self._session = EmbeddingSession(self.backbone, threads=1)
 
@@ -162,7 +173,7 @@ class AnomalyModel:
             One an image.
         """
         sources: Iterable[Any] = find_images([images]) if isinstance(images, str | os.PathLike) else images
-        return embed_images(self._session, sources)
+        return embed_images(self._session, sources, cache=self.cache)
 
     def score(self, images: Images, *, tick: Tick | None = None) -> list[ImageScore]:
         """Score images.
@@ -308,13 +319,15 @@ class AnomalyModel:
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> AnomalyModel:
+    def load(cls, path: str | os.PathLike[str], cache: Cache | None = None) -> AnomalyModel:
         """Read a model file; neither torch nor scikit-learn is imported.
 
         Parameters
         ----------
         path : path-like
             A file that `save` wrote.
+        cache : path or EmbeddingCache, optional
+            As in the constructor.
 
         Returns
         -------
@@ -331,7 +344,7 @@ class AnomalyModel:
             backbone = Backbone.from_description(
                 config["backbone"], parts["graph"]["onnx"].tobytes(), parts["backbone"]
             )
-            model = cls(backbone)
+            model = cls(backbone, cache=cache)
             model.scorer_ = put_together(SCORERS[config["mode"]], parts["scorer"], config["scorer"])
             model.calibration_ = put_together(Calibration, parts["calibration"], config["calibration"])
             model.fingerprint_ = put_together(Fingerprint, parts["fingerprint"], config["fingerprint"])

@@ -295,3 +295,40 @@ def test_help_and_version_need_no_imports_that_take_time():
     )
     assert "research use only" in done.stdout
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_a_second_fit_takes_all_embeddings_from_the_cache(job, tmp_path):
+    for found in (0, 40):
+        done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--cache", tmp_path / "cache")
+        assert done.returncode == 0
+        one_line_error(done, f"{found} of 40 embeddings came from the cache")
+    done = msde("score", tmp_path / "m.msde", job / "train", MSDE_CACHE=str(tmp_path / "cache"))
+    assert "40 of 40 embeddings came from the cache" in done.stderr
+    assert done.stdout == msde("score", job / "model.msde", job / "train").stdout
+    done = msde(
+        *("evaluate", tmp_path / "m.msde", "--normal", job / "train", "--abnormal", job / "abnormal"),
+        *("--cache", tmp_path / "cache", "--cache-size", "500"),
+    )
+    assert "40 of 48 embeddings came from the cache" in done.stderr
+
+
+def test_a_cache_that_cannot_be_used_is_one_line_and_the_work_goes_on(job, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    plain = msde("score", job / "model.msde", job / "normal")
+    done = msde("score", job / "model.msde", job / "normal", "--cache", tmp_path / "file")
+    assert (done.returncode, done.stdout) == (0, plain.stdout)
+    assert [str(tmp_path / "file") in line for line in done.stderr.splitlines()] == [True, False]
+    local = write_discs(tmp_path / "local", 24, seed=9)
+    done = msde(
+        *("calibrate", job / "model.msde", local, "-o", tmp_path / "m.msde", "--cache", tmp_path / "file" / "below")
+    )
+    assert done.returncode == 0
+    assert [f"{tmp_path / 'file' / 'below'}: the cache cannot be" in line for line in done.stderr.splitlines()] == [
+        True,
+        False,
+    ]
+
+
+def test_a_cache_without_room_is_refused_before_the_work(job, tmp_path):
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--cache", tmp_path / "c", "--cache-size", "0")
+    assert done.returncode == 2

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import Rate
+from msde.cli.options import Rate, with_cache
 from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
+
+if TYPE_CHECKING:
+    from msde.cache import EmbeddingCache
 
 
 @click.command()
@@ -19,7 +23,10 @@ from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
     type=Rate(),
     help="Target false-alarm rate. [default: the model's]",
 )
-def calibrate(model: Path, normals: tuple[str, ...], output: Path, alpha: float | None) -> None:
+@with_cache
+def calibrate(
+    model: Path, normals: tuple[str, ...], output: Path, alpha: float | None, cache: EmbeddingCache | None
+) -> None:
     """Set p-values and threshold anew on normals of the place where the model is used.
 
     Nothing is fitted again; scores stay as they are. NORMALS are files, folders (searched recursively) or globs of
@@ -30,7 +37,7 @@ def calibrate(model: Path, normals: tuple[str, ...], output: Path, alpha: float 
     from msde.pipeline import AnomalyModel
 
     check_writable(output)
-    loaded = AnomalyModel.load(model)
+    loaded = AnomalyModel.load(model, cache)
     paths = find_images(normals)
     with progress("Scoring normals", len(paths)) as tick:
         loaded.calibrate(paths, alpha, tick=tick)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from msde.cli.options import with_cache
 from msde.cli.progress import progress, report_unreadable
+
+if TYPE_CHECKING:
+    from msde.cache import EmbeddingCache
 
 
 @click.command()
@@ -14,7 +19,14 @@ from msde.cli.progress import progress, report_unreadable
 @click.option("--normal", required=True, multiple=True, metavar="PATH", help="Normal images; may be repeated.")
 @click.option("--abnormal", required=True, multiple=True, metavar="PATH", help="Abnormal images; may be repeated.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
-def evaluate(model: Path, normal: tuple[str, ...], abnormal: tuple[str, ...], json_file: Path | None) -> None:
+@with_cache
+def evaluate(
+    model: Path,
+    normal: tuple[str, ...],
+    abnormal: tuple[str, ...],
+    json_file: Path | None,
+    cache: EmbeddingCache | None,
+) -> None:
     """Measure how well a model tells normal from abnormal images it was not trained on.
 
     A PATH is a file, a folder (searched recursively) or a glob.
@@ -26,7 +38,7 @@ def evaluate(model: Path, normal: tuple[str, ...], abnormal: tuple[str, ...], js
 
     if json_file is not None:
         check_output(json_file)
-    loaded = AnomalyModel.load(model)
+    loaded = AnomalyModel.load(model, cache)
     normals, abnormals = find_images(normal), find_images(abnormal)
     with progress("Scoring", len(normals) + len(abnormals)) as tick:
         evaluation = evaluate_model(loaded, normals, abnormals, tick=tick)

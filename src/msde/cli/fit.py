@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import Rate
+from msde.cli.options import Rate, with_cache
 from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
 
 LISTED = 10
 
 if TYPE_CHECKING:
     from msde.adaptive import Direction
+    from msde.cache import EmbeddingCache
 
 
 @click.command()
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Write the normals that stand out from the others to this file, a path a line, the most doubtful first.",
 )
+@with_cache
 def fit(
     normals: tuple[str, ...],
     output: Path,
@@ -54,6 +56,7 @@ def fit(
     unlabelled: tuple[str, ...],
     alpha: float,
     distrusted: Path | None,
+    cache: EmbeddingCache | None,
 ) -> None:
     """Learn what normal images look like and write a model file.
 
@@ -75,7 +78,7 @@ def fit(
         check_output(distrusted)
     paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
     detector = MSDEDetector(mode=mode, alpha=alpha)  # type: ignore[arg-type]
-    model = AnomalyModel(load_backbone(backbone, checkpoint), detector)
+    model = AnomalyModel(load_backbone(backbone, checkpoint), detector, cache)
     with progress("Embedding", len(paths) + len(pool or ())) as tick:
         model.fit(paths, pool, tick=tick)
     model.save(output)

@@ -1,11 +1,16 @@
-"""Types of command-line options."""
+"""Options that several commands share, and their types."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
+
+Command = Callable[..., None]
 
 
 class Rate(click.FloatRange):
@@ -20,3 +25,40 @@ class Rate(click.FloatRange):
         if math.isnan(number):
             self.fail("nan is not in the range 0<x<1.", param, ctx)
         return number
+
+
+def with_cache(command: Command) -> Command:
+    """Add --cache and --cache-size to a command, hand it an EmbeddingCache or None, and tell what came of the cache."""
+
+    @click.option(
+        "--cache",
+        "folder",
+        type=click.Path(path_type=Path),
+        envvar="MSDE_CACHE",
+        show_envvar=True,
+        metavar="DIR",
+        help="Folder where embeddings are kept, so that the same image is embedded once.",
+    )
+    @click.option(
+        "--cache-size",
+        type=click.IntRange(min=10),
+        default=5000,
+        show_default=True,
+        metavar="MB",
+        help="Size of that folder at which the least recently used embeddings are removed.",
+    )
+    @wraps(command)
+    def cached(*, folder: Path | None, cache_size: int, **arguments: Any) -> None:
+        if folder is None:
+            return command(cache=None, **arguments)
+        from msde.cache import EmbeddingCache
+
+        lines: list[str] = []
+        cache = EmbeddingCache(folder, cache_size * 1_000_000, lines.append)
+        try:
+            command(cache=cache, **arguments)
+        finally:
+            for line in [*lines, cache.summary()]:
+                click.echo(f"msde: {line}", err=True)
+
+    return cached

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from msde.cli.options import with_cache
 from msde.cli.progress import progress, report_unreadable
 
 if TYPE_CHECKING:
+    from msde.cache import EmbeddingCache
     from msde.pipeline import ImageScore
 
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Table to write: .csv, .jsonl or .parquet. [default: print CSV]",
 )
-def score(model: Path, images: tuple[str, ...], output: Path | None) -> None:
+@with_cache
+def score(model: Path, images: tuple[str, ...], output: Path | None, cache: EmbeddingCache | None) -> None:
     """Score images with a model file: high scores and low p-values are abnormal.
 
     IMAGES are files, folders (searched recursively) or globs. Columns: path, anomaly_score, p_value (how often a normal
@@ -36,7 +39,7 @@ def score(model: Path, images: tuple[str, ...], output: Path | None) -> None:
 
     if output is not None:
         check_table(output)
-    loaded = AnomalyModel.load(model)
+    loaded = AnomalyModel.load(model, cache)
     paths = find_images(images)
     seen: list[ImageScore] = []
     with progress("Scoring", len(paths)) as tick:

@@ -102,7 +102,7 @@ def decode_image(image: Image, name: str) -> Samples:
     try:
         with pillow_silenced():
             return _samples(image, name)
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(name, "Pillow", error) from None
@@ -123,7 +123,7 @@ def _decode_stream(file: BinaryIO, name: str) -> Samples:
             with factory(file, "") as image:
                 _check_one_page(image, name)
                 return _samples(image, name)
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(name, form.name, error) from None
