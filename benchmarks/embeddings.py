@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from msde.backbones import Backbone, load_backbone
-from msde.backbones.session import EmbeddingSession
 from msde.embedding import embed_images
+from msde.encoder import Encoder, EncoderSession
 from msde.images import find_images
 
 SHARED = Path(os.environ.get("MSDE_SHARED", "../shared"))
@@ -31,29 +32,29 @@ class Embeddings:
 Sets = dict[str, list[Embeddings]]
 
 
-class MomentSession(EmbeddingSession):
+class MomentSession(EncoderSession):
     """Gives the global means of the levels, then their global standard deviations, in place of the embedding."""
 
-    def embed(self, batch: np.ndarray) -> np.ndarray:
-        maps = self._session.run(list(self.backbone.levels), {"pixels": batch})
+    def embed(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        maps = self._sessions[0].run(inputs[0], self.encoder.backbones[0].levels).values()
         return np.hstack([moment(level, axis=(2, 3)) for moment in (np.mean, np.std) for level in maps])
 
 
 def load_sets(cache: Path, backbone: Backbone | None = None) -> Sets:
     """Embed every set of shared/data, or read what an earlier run has kept in the folder."""
-    return kept_or_computed(cache, EmbeddingSession(backbone or load_backbone(), threads=1), "")
+    return kept_or_computed(cache, EncoderSession(Encoder((backbone or load_backbone(),)), threads=1), "")
 
 
 def load_moments(cache: Path) -> Sets:
     """Measure the levels of every set of shared/data, or read what an earlier run has kept in the folder."""
-    return kept_or_computed(cache, MomentSession(load_backbone(), threads=1), "-moments")
+    return kept_or_computed(cache, MomentSession(Encoder((load_backbone(),)), threads=1), "-moments")
 
 
-def kept_or_computed(cache: Path, session: EmbeddingSession, suffix: str) -> Sets:
+def kept_or_computed(cache: Path, session: EncoderSession, suffix: str) -> Sets:
     cache.mkdir(parents=True, exist_ok=True)
     sets = {}
     for folder in sorted(path.parents[1] for path in (SHARED / "data").glob("*/train/normal")):
-        kept = cache / f"{folder.name}-{session.backbone.sha256[:12]}{suffix}.npz"
+        kept = cache / f"{folder.name}-{session.encoder.sha256[:12]}{suffix}.npz"
         if not kept.exists():
             arrays = {}
             for part in PARTS:

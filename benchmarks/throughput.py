@@ -17,12 +17,13 @@ import numpy as np
 from msde.backbones import load_backbone
 from msde.backbones.session import EmbeddingSession
 from msde.embedding import BATCH_SIZE, embed_images
+from msde.encoder import Encoder, EncoderSession
 from msde.images import find_images
 
 paths = list(islice(cycle(find_images([Path(sys.argv[1])])), int(sys.argv[2]) if len(sys.argv) > 2 else 400))
 backbone = load_backbone()
 bare_session = EmbeddingSession(backbone)
-score_session = EmbeddingSession(backbone, threads=1)
+score_session = EncoderSession(Encoder((backbone,)), threads=1)
 pixels = np.random.default_rng(0).random((BATCH_SIZE, 3, backbone.input_size, backbone.input_size), dtype=np.float32)
 
 

@@ -7,15 +7,20 @@ import pytest
 from PIL import Image
 
 from msde.backbones import load_backbone
-from msde.backbones.session import EmbeddingSession
 from msde.cache import EmbeddingCache
 from msde.embedding import embed_images
+from msde.encoder import Encoder, EncoderSession
 from tests.pictures import disc
 
 
 @pytest.fixture(scope="module")
 def session():
-    return EmbeddingSession(load_backbone("efficientnet_lite0"))
+    return EncoderSession(Encoder((load_backbone("efficientnet_lite0"),)))
+
+
+def with_weights(session, weights):
+    (backbone,) = session.encoder.backbones
+    return EncoderSession(Encoder((replace(backbone, weights=backbone.weights | weights),)))
 
 
 def test_embeddings_do_not_depend_on_workers_batches_or_order(session, rng):
@@ -45,10 +50,10 @@ def test_the_digest_is_that_of_the_pixels(session, rng, tmp_path):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_an_embedding_that_is_not_finite_is_that_images_error(session, rng, value):
-    bias = session.backbone.weights["_blocks.15._bn2.bias"].copy()
+    bias = session.encoder.backbones[0].weights["_blocks.15._bn2.bias"].copy()
     bias[7] = value
-    damaged = replace(session.backbone, weights=session.backbone.weights | {"_blocks.15._bn2.bias": bias})
-    (result,) = embed_images(EmbeddingSession(damaged), [disc(rng)])
+    damaged = with_weights(session, {"_blocks.15._bn2.bias": bias})
+    (result,) = embed_images(damaged, [disc(rng)])
     assert result.embedding is None
     assert "0: the backbone gives no finite embedding" in result.error
 
@@ -73,18 +78,18 @@ def test_no_images_give_no_embeddings(session):
     assert list(embed_images(session, [])) == []
 
 
-class Noting(EmbeddingSession):
+class Noting(EncoderSession):
     """Notes the sizes of the batches, and finds no memory for those larger than `most`."""
 
-    def __init__(self, backbone, most=1000):
-        super().__init__(backbone)
+    def __init__(self, encoder, most=1000):
+        super().__init__(encoder)
         self.most, self.sizes = most, []
 
-    def embed(self, batch):
-        if len(batch) > self.most:
+    def embed(self, inputs):
+        if len(inputs[0]) > self.most:
             np.empty(2**60, np.uint8)
-        self.sizes.append(len(batch))
-        return super().embed(batch)
+        self.sizes.append(len(inputs[0]))
+        return super().embed(inputs)
 
 
 def stacked(results):
@@ -99,7 +104,7 @@ def test_the_cache_changes_no_bit_and_spares_the_network(session, rng, tmp_path)
     images = [disc(rng) for _ in range(19)]
     images[5] = np.full((9, 9), 7.0)
     plain = list(embed_images(session, images))
-    cache, noting = EmbeddingCache(tmp_path, warn=refuse), Noting(session.backbone)
+    cache, noting = EmbeddingCache(tmp_path, warn=refuse), Noting(session.encoder)
     list(embed_images(session, images[3:15:2], cache=cache))
     for seen in (13, 13):  # the network's part: what the first call left, then nothing
         results = list(embed_images(noting, images, cache=cache))
@@ -113,18 +118,18 @@ def test_the_cache_changes_no_bit_and_spares_the_network(session, rng, tmp_path)
 
 def test_another_network_does_not_get_the_embeddings_of_the_first(session, rng, tmp_path):
     image, cache = disc(rng), EmbeddingCache(tmp_path, warn=refuse)
-    bias = session.backbone.weights["_blocks.15._bn2.bias"] + 1
-    other = replace(session.backbone, weights=session.backbone.weights | {"_blocks.15._bn2.bias": bias})
+    bias = session.encoder.backbones[0].weights["_blocks.15._bn2.bias"] + 1
+    other = with_weights(session, {"_blocks.15._bn2.bias": bias})
     (first,) = embed_images(session, [image], cache=cache)
-    (second,) = embed_images(EmbeddingSession(other), [image], cache=cache)
+    (second,) = embed_images(other, [image], cache=cache)
     assert cache.found == 0
     assert not np.array_equal(first.embedding, second.embedding)
 
 
 def test_an_embedding_that_is_not_finite_is_not_kept(session, rng, tmp_path):
-    bias = np.full_like(session.backbone.weights["_blocks.15._bn2.bias"], np.nan)
-    damaged = replace(session.backbone, weights=session.backbone.weights | {"_blocks.15._bn2.bias": bias})
-    (result,) = embed_images(EmbeddingSession(damaged), [disc(rng)], cache=EmbeddingCache(tmp_path, warn=refuse))
+    bias = np.full_like(session.encoder.backbones[0].weights["_blocks.15._bn2.bias"], np.nan)
+    damaged = with_weights(session, {"_blocks.15._bn2.bias": bias})
+    (result,) = embed_images(damaged, [disc(rng)], cache=EmbeddingCache(tmp_path, warn=refuse))
     assert result.embedding is None
     assert list(tmp_path.iterdir()) == []
 
@@ -141,26 +146,26 @@ def test_a_cache_that_cannot_be_used_changes_nothing_but_warns_once(session, rng
 @pytest.mark.parametrize("most", [5, 1])
 def test_a_batch_too_large_for_the_memory_is_halved(session, rng, tmp_path, most):
     images = [disc(rng) for _ in range(11)]
-    noting, cache = Noting(session.backbone, most), EmbeddingCache(tmp_path, warn=refuse)
+    noting, cache = Noting(session.encoder, most), EmbeddingCache(tmp_path, warn=refuse)
     results = list(embed_images(noting, images, cache=cache))
     assert sum(noting.sizes) == cache.asked == 11
     np.testing.assert_array_equal(stacked(results), stacked(embed_images(session, images)))
 
 
 def test_no_memory_for_a_single_image_is_that_images_error(session, rng):
-    first, second = embed_images(Noting(session.backbone, 0), [disc(rng), disc(rng)])
+    first, second = embed_images(Noting(session.encoder, 0), [disc(rng), disc(rng)])
     assert first.error.startswith("0: out of memory even for this image alone")
     assert second.error.startswith("1: out of memory even for this image alone")
     assert first.embedding is None
 
 
 def test_other_errors_of_the_network_are_not_taken_for_lack_of_memory(session, rng):
-    class Broken(EmbeddingSession):
-        def embed(self, batch):
+    class Broken(EncoderSession):
+        def embed(self, inputs):
             raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):
-        list(embed_images(Broken(session.backbone), [disc(rng)]))
+        list(embed_images(Broken(session.encoder), [disc(rng)]))
 
 
 # Lets the address space grow step by step, until all images can be embedded, and tells the sizes of the batches then.
@@ -168,8 +173,8 @@ LITTLE_MEMORY = """
 import resource, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
-from tests.test_embedding import Noting, disc, embed_images, load_backbone, stacked
-session = Noting(load_backbone())
+from tests.test_embedding import Encoder, Noting, disc, embed_images, load_backbone, stacked
+session = Noting(Encoder((load_backbone(),)))
 rng = np.random.default_rng(0)
 images = [disc(rng) for _ in range(8)]
 alone = np.concatenate([stacked(embed_images(session, [image], 1)) for image in images])

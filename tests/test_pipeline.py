@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from msde import AnomalyModel, MSDEDetector
-from msde.backbones.session import EmbeddingSession
+from msde.encoder import EncoderSession
 from msde.errors import DataError, ModelFileError, MSDEError
 from tests.pictures import disc, write_discs
 
@@ -212,7 +212,7 @@ def test_a_second_fit_on_the_same_images_does_no_inference(folders, tmp_path, mo
     first.save(tmp_path / "m.msde")
     expected = first.score(folders / "normal")
     assert expected == AnomalyModel().fit(folders / "train").score(folders / "normal")
-    monkeypatch.setattr(EmbeddingSession, "embed", lambda *_: pytest.fail("inference"))
+    monkeypatch.setattr(EncoderSession, "embed", lambda *_: pytest.fail("inference"))
     second = AnomalyModel(cache=tmp_path / "cache").fit(folders / "train")
     loaded = AnomalyModel.load(tmp_path / "m.msde", cache=tmp_path / "cache")
     assert second.score(folders / "normal") == loaded.score(folders / "normal") == expected

@@ -19,7 +19,7 @@ from msde.errors import ModelFileError
 from msde.record import Arrays
 
 FORMAT = "msde-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Parts = dict[str, Arrays]
 
@@ -132,7 +132,8 @@ def _checked_config(path: str | os.PathLike[str], metadata: Mapping[str, str]) -
     version = metadata.get("format_version", "")
     if not version.isdecimal() or int(version) != FORMAT_VERSION:
         raise ModelFileError(
-            f"{path}: model format {version or 'unknown'}, this version of msde reads {FORMAT_VERSION}; upgrade msde"
+            f"{path}: model format {version or 'unknown'}, this version of msde reads {FORMAT_VERSION};"
+            " upgrade msde, or fit an older model again"
         )
     text = metadata.get("config", "")
     if hashlib.sha256(text.encode()).hexdigest() != metadata.get("config_sha256"):

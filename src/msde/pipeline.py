@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.backbones import Backbone, load_backbone
-from msde.backbones.session import EmbeddingSession
 from msde.bundle import read_bundle, write_bundle
 from msde.cache import EmbeddingCache
 from msde.calibration import Calibration
 from msde.drift import Drift, measure_drift
 from msde.embedding import Embedded, embed_images
+from msde.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.errors import DataError, ModelFileError, MSDEError
 from msde.fingerprint import Fingerprint
-from msde.images import find_images
+from msde.images import AS_EVER, ImageRule, find_images
+from msde.look import Look
 from msde.record import put_together, take_apart
 from msde.scorer import SCORERS, Scorer
+from msde.volumes import volume_score
 
 if TYPE_CHECKING:
     from msde.embedding import ImageSource
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("msde", "numpy", "scipy", "scikit-learn", "onnxruntime", "pillow", "safetensors")
 MAX_INPUT_SIZE = 2048
+_DEFAULT_RULE = ImageRule()
 Tick = Callable[[], object]
 
 
@@ -61,24 +65,40 @@ class ImageScore:
     error: str | None
 
 
+class VolumeScore(ImageScore):
+    """What a model says of a volume, stack or slide, by :func:`msde.volumes.volume_score` of its parts.
+
+    Its p-value is NaN until the model is calibrated on volumes.
+    """
+
+
 class AnomalyModel:
     """A backbone and a detector, from images to calibrated scores.
 
     Parameters
     ----------
-    backbone : str or Backbone, default="efficientnet_lite0"
-        Name of the network, or one loaded by :func:`msde.backbones.load_backbone`.
+    backbone : str, Backbone or sequence of them, default="efficientnet_lite0"
+        Name of the network, or one loaded by :func:`msde.backbones.load_backbone`. The embeddings of several stand
+        side by side.
     detector : MSDEDetector, optional
         An unfitted detector; by default ``MSDEDetector()``.
     cache : path or EmbeddingCache, optional
         Folder where embeddings are kept; images in it need not go through the network again.
+    looks : sequence of str or Look, optional
+        How the networks look at an image, such as ``["plain:mean+std", "stretched:mean"]``; see
+        :class:`msde.look.Look`.
+    rule : ImageRule, optional
+        How files and arrays become pixels, now and at scoring.
 
     Attributes
     ----------
-    backbone : Backbone
+    encoder : msde.encoder.Encoder
     cache : EmbeddingCache or None
+    rule : ImageRule
     scorer_ : msde.scorer.Scorer
     calibration_ : msde.calibration.Calibration
+    volumes_ : msde.calibration.Calibration or None
+        Of whole volumes, once `calibrate` was given some.
     fingerprint_ : msde.fingerprint.Fingerprint
         Of the training images.
     unreadable_ : list of str
@@ -88,6 +108,8 @@ class AnomalyModel:
         without them. Empty after `load`: a model file holds no names.
     n_copies_ : int
         Exact copies of other images, which are left out.
+    peak_ : float
+        The brightest pixel of all training images, in [0, 1]; NaN after `load`.
     libraries_ : dict of str to str
         Versions of the libraries that fitted the model.
 
@@ -104,15 +126,22 @@ class AnomalyModel:
 
     def __init__(
         self,
-        backbone: str | Backbone = "efficientnet_lite0",
+        backbone: str | Backbone | Sequence[str | Backbone] = "efficientnet_lite0",
         detector: MSDEDetector | None = None,
         cache: Cache | None = None,
+        looks: Sequence[str | Look] = DEFAULT_LOOKS,
+        rule: ImageRule = _DEFAULT_RULE,
     ) -> None:
-        self.backbone = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
+        backbones = [backbone] if isinstance(backbone, str | Backbone) else backbone
+        self.encoder = Encoder(
+            tuple(one if isinstance(one, Backbone) else load_backbone(one) for one in backbones),
+            tuple(look if isinstance(look, Look) else Look.parse(look) for look in looks),
+        )
         self.detector = detector
+        self.rule = rule
         self.cache = cache if cache is None or isinstance(cache, EmbeddingCache) else EmbeddingCache(cache)
         # One thread a session: the workers of `embed_images` keep the processors busy, each with a batch of its own.
-        self._session = EmbeddingSession(self.backbone, threads=1)
+        self._session = EncoderSession(self.encoder, threads=1)
 
     def fit(self, images: Images, unlabelled: Images | None = None, *, tick: Tick | None = None) -> Self:
         """Learn what normal images look like.
@@ -155,6 +184,8 @@ class AnomalyModel:
             self.calibration_ = Calibration(np.empty(0), detector.alpha, "none: scores depend on the batch")
         else:
             self.calibration_ = detector.calibration_
+        self.volumes_: Calibration | None = None
+        self.peak_ = normals.peak
         self.fingerprint_ = Fingerprint.of(normals.digests, pool.digests if pool else [])
         self.libraries_ = {library: version(library) for library in _LIBRARIES}
         return self
@@ -173,7 +204,7 @@ class AnomalyModel:
             One an image.
         """
         sources: Iterable[Any] = find_images([images]) if isinstance(images, str | os.PathLike) else images
-        return embed_images(self._session, sources, cache=self.cache)
+        return embed_images(self._session, sources, cache=self.cache, rule=self.rule)
 
     def score(self, images: Images, *, tick: Tick | None = None) -> list[ImageScore]:
         """Score images.
@@ -188,7 +219,8 @@ class AnomalyModel:
         Returns
         -------
         list of ImageScore
-            One an image, in their order. An unreadable image has its error; the others are scored.
+            One an image, in their order. An unreadable image has its error; the others are scored. A volume has one for
+            each slice, then one for itself.
         """
         return list(self.score_iter(images, tick=tick))
 
@@ -205,9 +237,22 @@ class AnomalyModel:
         Yields
         ------
         ImageScore
-            One an image, in their order.
+            One an image, in their order, and a VolumeScore after the parts of each volume.
         """
-        return self.score_embedded(ticking(self.embed(images), tick))
+        volumes: deque[str | None] = deque()
+        rows = self.score_embedded(_noting(ticking(self.embed(images), tick), volumes))
+        volume: str | None = None
+        parts: list[ImageScore] = []
+        for row in rows:
+            if parts and volumes[0] != volume:
+                yield self._summed_up(volume, parts)
+                parts = []
+            volume = volumes.popleft()
+            if volume is not None:
+                parts.append(row)
+            yield row
+        if parts:
+            yield self._summed_up(volume, parts)
 
     def score_embedded(self, embedded: Iterable[Embedded]) -> Iterator[ImageScore]:
         """Score what `embed` gave.
@@ -270,8 +315,10 @@ class AnomalyModel:
             )
         self.unreadable_, self.n_copies_ = normals.errors, normals.n_copies
         alpha = self.calibration_.alpha if alpha is None else alpha
-        held_out = np.sort(self.scorer_.score(normals.rows))
-        self.calibration_ = Calibration(held_out, alpha, "held-out normals given to calibrate")
+        held_out = self.scorer_.score(normals.rows)
+        self.calibration_ = Calibration(np.sort(held_out), alpha, "held-out normals given to calibrate")
+        whole = [volume_score(held_out[rows]) for rows in normals.volumes.values() if None not in rows]
+        self.volumes_ = Calibration(np.sort(whole), alpha, "held-out volumes given to calibrate") if whole else None
         return self
 
     def drift(self, scores: Iterable[ImageScore]) -> Drift:
@@ -287,7 +334,8 @@ class AnomalyModel:
         Drift
             With more than a tenth of abnormal images drift is found as well.
         """
-        return measure_drift(self.calibration_.scores, np.array([score.anomaly_score for score in scores]))
+        alone = [score.anomaly_score for score in scores if not isinstance(score, VolumeScore)]
+        return measure_drift(self.calibration_.scores, np.array(alone))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file, backbone included; docs/model-file.md is its specification.
@@ -303,17 +351,22 @@ class AnomalyModel:
             If it cannot be written.
         """
         self._check_fitted()
-        records = {"scorer": self.scorer_, "calibration": self.calibration_, "fingerprint": self.fingerprint_}
+        records = {
+            "scorer": self.scorer_,
+            "calibration": self.calibration_,
+            "fingerprint": self.fingerprint_,
+            "images": self.rule,
+            **({"volumes": self.volumes_} if self.volumes_ else {}),
+        }
         taken = {part: take_apart(record) for part, record in records.items()}
-        graph = np.frombuffer(self.backbone.graph, dtype=np.uint8)
-        parts = {part: arrays for part, (arrays, _) in taken.items()}
+        parts = {part: arrays for part, (arrays, _) in taken.items() if arrays}
         write_bundle(
             path,
-            {**parts, "backbone": self.backbone.weights, "graph": {"onnx": graph}},
+            {**parts, **self.encoder.arrays()},
             {
                 **{part: settings for part, (_, settings) in taken.items()},
                 "libraries": self.libraries_,
-                "backbone": self.backbone.describe(),
+                "encoder": self.encoder.describe(),
                 "mode": _mode_of(self.scorer_),
             },
         )
@@ -341,12 +394,14 @@ class AnomalyModel:
         """
         config, parts = read_bundle(path)
         try:
-            backbone = Backbone.from_description(
-                config["backbone"], parts["graph"]["onnx"].tobytes(), parts["backbone"]
-            )
-            model = cls(backbone, cache=cache)
+            encoder = Encoder.from_description(config["encoder"], parts)
+            rule = put_together(ImageRule, {}, config["images"]) if "images" in config else AS_EVER
+            model = cls(encoder.backbones, cache=cache, looks=encoder.looks, rule=rule)
             model.scorer_ = put_together(SCORERS[config["mode"]], parts["scorer"], config["scorer"])
             model.calibration_ = put_together(Calibration, parts["calibration"], config["calibration"])
+            model.volumes_ = None
+            if "volumes" in config:
+                model.volumes_ = put_together(Calibration, parts["volumes"], config["volumes"])
             model.fingerprint_ = put_together(Fingerprint, parts["fingerprint"], config["fingerprint"])
             model.libraries_ = config["libraries"]
             model._check_widths()
@@ -358,7 +413,7 @@ class AnomalyModel:
             raise ModelFileError(f"{path}: is no model ({error}); restore the file from a copy or fit again") from error
         except MSDEError as error:
             raise ModelFileError(f"{path}: {error}") from error
-        model.unreadable_, model.distrusted_, model.n_copies_ = [], [], 0
+        model.unreadable_, model.distrusted_, model.n_copies_, model.peak_ = [], [], 0, float("nan")
         return model
 
     def info(self) -> dict[str, Any]:
@@ -372,7 +427,8 @@ class AnomalyModel:
         self._check_fitted()
         return {
             "mode": _mode_of(self.scorer_),
-            "backbone": self.backbone.describe(),
+            "encoder": self.encoder.describe(),
+            "images": take_apart(self.rule)[1],
             "training": {
                 "images": self.fingerprint_.n_normals,
                 "unlabelled": len(self.fingerprint_.digests) - self.fingerprint_.n_normals,
@@ -384,6 +440,7 @@ class AnomalyModel:
                 "alpha": self.calibration_.alpha,
                 "threshold": self.calibration_.threshold if np.isfinite(self.calibration_.threshold) else None,
                 "resolution": self.calibration_.resolution,
+                "volumes": len(self.volumes_.scores) if self.volumes_ else 0,
             },
             "scorer": take_apart(self.scorer_)[1],
             "libraries": self.libraries_,
@@ -406,11 +463,23 @@ class AnomalyModel:
             else:
                 yield ImageScore(image.name, float(score), float(p_value), bool(flag), None)
 
+    def _summed_up(self, volume: str | None, parts: Sequence[ImageScore]) -> VolumeScore:
+        """Score a volume by its parts."""
+        name, n_bad = str(volume), sum(part.error is not None for part in parts)
+        if n_bad:
+            error = f"{name}: {n_bad} of its {len(parts)} parts cannot be used, so it has no score; see their lines"
+            return VolumeScore(name, float("nan"), float("nan"), None, error)
+        score = np.array([volume_score(np.array([part.anomaly_score for part in parts]))])
+        if self.volumes_ is None or self.scorer_.batchwise:
+            return VolumeScore(name, float(score[0]), float("nan"), None, None)
+        p_value, flagged = self.volumes_.p_values(score), self.volumes_.flagged(score)
+        return VolumeScore(name, float(score[0]), float(p_value[0]), bool(flagged[0]), None)
+
     def _check_widths(self) -> None:
         """Try one embedding, so that arrays which do not fit together are found at loading."""
-        if self.backbone.input_size > MAX_INPUT_SIZE:
-            raise ValueError(f"an input of {self.backbone.input_size} px is larger than {MAX_INPUT_SIZE}")
-        score = self.scorer_.score(np.zeros((1, self.backbone.dim), dtype=np.float32))
+        if max(self.encoder.input_sizes) > MAX_INPUT_SIZE:
+            raise ValueError(f"an input of {max(self.encoder.input_sizes)} px is larger than {MAX_INPUT_SIZE}")
+        score = self.scorer_.score(np.zeros((1, self._session.dim), dtype=np.float32))
         if score.shape != (1,):
             raise ValueError("the scorer gives no single score an image")
 
@@ -428,23 +497,30 @@ class _Gathered:
     digests: list[bytes]
     errors: list[str]
     n_copies: int
+    volumes: dict[str, list[int | None]]  # the rows of each one's parts, None for one that cannot be used
+    peak: float
 
 
 def _gather(embedded: Iterable[Embedded], kind: str, at_least: int) -> _Gathered:
     rows: list[NDArray[np.float32]] = []
     names: list[str] = []
-    digests: dict[bytes, None] = {}
+    digests: dict[bytes, int] = {}
     errors: list[str] = []
     n_copies = 0
+    volumes: dict[str, list[int | None]] = {}
+    peak = 0.0
     for image in embedded:
         if image.embedding is None:
             errors.append(image.error or "")
         elif image.digest in digests:  # a copy among the held-out normals would vouch for itself
             n_copies += 1
         else:
-            digests[image.digest] = None
+            digests[image.digest] = len(rows)
             rows.append(image.embedding)
             names.append(image.name)
+        peak = max(peak, image.peak)
+        if image.volume is not None:
+            volumes.setdefault(image.volume, []).append(digests.get(image.digest))
     if len(rows) < at_least:
         reason = f" ({errors[0]})" if errors else ""
         n = len(rows) + len(errors) + n_copies
@@ -452,11 +528,18 @@ def _gather(embedded: Iterable[Embedded], kind: str, at_least: int) -> _Gathered
         raise DataError(
             f"{len(rows)} of {n} {kind} images can be used{copies}{reason}; give at least {at_least} of them"
         )
-    return _Gathered(np.stack(rows), names, list(digests), errors, n_copies)
+    return _Gathered(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak)
 
 
 def _mode_of(scorer: Scorer) -> str:
     return next(mode for mode, kind in SCORERS.items() if isinstance(scorer, kind))
+
+
+def _noting(embedded: Iterable[Embedded], volumes: deque[str | None]) -> Iterator[Embedded]:
+    """Pass images on and note the volume of each."""
+    for image in embedded:
+        volumes.append(image.volume)
+        yield image
 
 
 def ticking(embedded: Iterable[Embedded], tick: Tick | None) -> Iterator[Embedded]:

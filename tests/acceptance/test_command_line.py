@@ -77,7 +77,7 @@ def test_evaluate_warns_of_training_images(job):
 def test_info_is_json(job):
     information = json.loads(msde("info", job / "model.msde").stdout)
     assert information["training"]["images"] == 40
-    assert information["backbone"]["name"] == "efficientnet_lite0"
+    assert information["encoder"]["backbones"][0]["name"] == "efficientnet_lite0"
     assert information["calibration"]["alpha"] == 0.05
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,10 +14,11 @@ import onnxruntime as ort  # noqa: E402
 
 from msde.backbones.backbone import Backbone  # noqa: E402
 from msde.errors import BackboneError  # noqa: E402
+from msde.parallel import available_cores  # noqa: E402
 
 # Memory grows by some 10 MB an image in a batch (EfficientNet-Lite0), speed no further than this.
 BATCH = 8
-ERRORS_ONLY = 3
+FATAL_ONLY = 4  # errors are raised as well
 ROUNDING = 1e-4  # how far resizing may carry a pixel out of [0, 1]
 
 
@@ -50,7 +52,7 @@ class EmbeddingSession:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or available_cores()
         options.enable_mem_pattern = False  # plans memory for each batch size seen: no faster, and larger
-        options.log_severity_level = ERRORS_ONLY
+        options.log_severity_level = FATAL_ONLY
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         weights = {name: np.require(values, requirements=["C", "A"]) for name, values in backbone.weights.items()}
         self._weights = {name: ort.OrtValue.ortvalue_from_numpy(values) for name, values in weights.items()}
@@ -81,22 +83,38 @@ class EmbeddingSession:
         BackboneError
             If the batch has another shape or type, or pixels outside [0, 1].
         """
-        size, dim = self.backbone.input_size, self.backbone.dim
+        return self.run(batch, ["embedding"])["embedding"]
+
+    def run(self, batch: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """Compute outputs of the graph in one pass.
+
+        Parameters
+        ----------
+        batch : ndarray of float32, shape (n, 3, input_size, input_size)
+            RGB pixels in [0, 1].
+        outputs : sequence of str
+            "embedding", or names of feature maps among the backbone's levels.
+
+        Returns
+        -------
+        dict of str to ndarray of float32
+            Embeddings (n, dim) or feature maps (n, channels, height, width), by name.
+
+        Raises
+        ------
+        BackboneError
+            If the batch has another shape or type, or pixels outside [0, 1].
+        """
+        size = self.backbone.input_size
         if batch.dtype != np.float32 or batch.shape[1:] != (3, size, size):
             raise BackboneError(f"images must be float32 (n, 3, {size}, {size}), not {batch.dtype} {batch.shape}")
-        embeddings = np.empty((len(batch), dim), np.float32)
-        for start in range(0, len(batch), BATCH):
-            rows = slice(start, start + BATCH)
-            pixels = batch[rows]
-            # Checked here, for a clip inside the network turns NaN into a number.
-            if not (pixels.min() >= -ROUNDING and pixels.max() <= 1 + ROUNDING):
-                raise BackboneError("pixels must be finite numbers in [0, 1]")
-            embeddings[rows] = self._session.run(["embedding"], {"pixels": pixels})[0]
-        return embeddings
+        # Checked here, for a clip inside the network turns NaN into a number.
+        if len(batch) and not (batch.min() >= -ROUNDING and batch.max() <= 1 + ROUNDING):
+            raise BackboneError("pixels must be finite numbers in [0, 1]")
+        starts = range(0, len(batch), BATCH) or [0]
+        passes = [self._session.run(list(outputs), {"pixels": batch[start : start + BATCH]}) for start in starts]
+        return {name: np.concatenate(parts) for name, parts in zip(outputs, zip(*passes, strict=True), strict=True)}
 
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    def channels(self, level: str) -> int:
+        """Return how many channels a feature map has."""
+        return int(next(output.shape[1] for output in self._session.get_outputs() if output.name == level))

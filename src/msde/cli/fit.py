@@ -11,6 +11,7 @@ from msde.cli.options import Rate, with_cache
 from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
 
 LISTED = 10
+DIM = 0.1
 
 if TYPE_CHECKING:
     from msde.adaptive import Direction
@@ -20,7 +21,37 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("normals", nargs=-1, required=True, metavar="NORMALS...")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write.")
-@click.option("--backbone", default="efficientnet_lite0", show_default=True, help="Network that embeds the images.")
+@click.option(
+    "--backbone",
+    "backbones",
+    multiple=True,
+    default=["efficientnet_lite0"],
+    show_default=True,
+    metavar="NAME",
+    help="Network that embeds the images; may be repeated, for embeddings side by side. `msde backbones` lists them.",
+)
+@click.option(
+    "--look",
+    "looks",
+    multiple=True,
+    metavar="VIEW:POOLING",
+    help="How the networks look at an image, such as plain:mean+std or stretched:mean; may be repeated.",
+)
+@click.option(
+    "--intensity",
+    default="dicom",
+    show_default=True,
+    metavar="RULE",
+    help="What becomes black and white: dicom (as each file asks to be shown), full-range, percentile or"
+    " window:LOW,HIGH. Kept in the model.",
+)
+@click.option(
+    "--aspect",
+    type=click.Choice(["squeeze", "letterbox"]),
+    default="squeeze",
+    show_default=True,
+    help="Squeeze images to a square, or keep their proportions between black bars. Kept in the model.",
+)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Local file with the backbone's weights.")
 @click.option(
     "--mode",
@@ -50,7 +81,10 @@ if TYPE_CHECKING:
 def fit(
     normals: tuple[str, ...],
     output: Path,
-    backbone: str,
+    backbones: tuple[str, ...],
+    looks: tuple[str, ...],
+    intensity: str,
+    aspect: str,
     checkpoint: Path | None,
     mode: str | None,
     unlabelled: tuple[str, ...],
@@ -64,8 +98,9 @@ def fit(
     """
     from msde.backbones import load_backbone
     from msde.bundle import check_writable
+    from msde.encoder import DEFAULT_LOOKS
     from msde.estimators.detector import MSDEDetector
-    from msde.images import find_images
+    from msde.images import ImageRule, find_images
     from msde.pipeline import AnomalyModel
     from msde.results import check_output, write_lines
     from msde.scorer import AdaptiveScorer
@@ -73,12 +108,14 @@ def fit(
     mode = mode or ("adaptive" if unlabelled else "inductive")
     if (mode == "adaptive") != bool(unlabelled):
         raise click.UsageError("--mode adaptive and --unlabelled go together")
+    rule = ImageRule(intensity, aspect)
     check_writable(output)
     if distrusted is not None:
         check_output(distrusted)
     paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
     detector = MSDEDetector(mode=mode, alpha=alpha)  # type: ignore[arg-type]
-    model = AnomalyModel(load_backbone(backbone, checkpoint), detector, cache)
+    networks = [load_backbone(name, checkpoint) for name in backbones]
+    model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule)
     with progress("Embedding", len(paths) + len(pool or ())) as tick:
         model.fit(paths, pool, tick=tick)
     model.save(output)
@@ -100,6 +137,12 @@ def fit(
         write_lines(model.distrusted_, distrusted)
     if isinstance(model.scorer_, AdaptiveScorer):
         click.echo(_words(model.scorer_.direction))
+    if model.peak_ < DIM:
+        click.echo(
+            f"msde: no pixel is brighter than {model.peak_:.1%} of the range, as with 12-bit data in a 16-bit file;"
+            " fit with --intensity percentile or window:LOW,HIGH",
+            err=True,
+        )
     if not model.scorer_.batchwise:
         warn_of_few_normals(model.calibration_)
     report_unreadable(model.unreadable_)

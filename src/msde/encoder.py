@@ -1,0 +1,172 @@
+"""Everything that turns an image into its embedding: one or several networks, and how each looks at the image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.backbones import Backbone
+from msde.backbones.session import EmbeddingSession
+from msde.errors import BackboneError
+from msde.look import OWN, POOLINGS, VIEWS, Look
+
+DEFAULT_LOOKS = (Look(),)
+
+_SHORTEST = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """Networks and looks; the embedding of an image is all looks of all networks side by side.
+
+    Parameters
+    ----------
+    backbones : tuple of Backbone
+        At least one.
+    looks : tuple of Look
+        At least one; a network without feature maps gives its own embedding in their place.
+    """
+
+    backbones: tuple[Backbone, ...]
+    looks: tuple[Look, ...] = DEFAULT_LOOKS
+
+    def __post_init__(self) -> None:
+        """Refuse an encoder of nothing, and a look at levels that a network lacks."""
+        if not self.backbones or not self.looks:
+            raise BackboneError("an encoder needs a backbone and a look, such as efficientnet_lite0 and plain:own")
+        for backbone in self.backbones:
+            for look in self.looks:
+                missing = [level for level in look.levels if backbone.levels and level not in backbone.levels]
+                if missing:
+                    known = ", ".join(backbone.levels)
+                    raise BackboneError(f"look {look}: backbone {backbone.name} has no {missing[0]}; it has {known}")
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the digests of the networks and of the looks, a line each, in hexadecimal."""
+        lines = [backbone.sha256 for backbone in self.backbones] + [str(look) for look in self.looks]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @property
+    def input_sizes(self) -> tuple[int, ...]:
+        """Sides of the square inputs in pixels, ascending, each once."""
+        return tuple(sorted({backbone.input_size for backbone in self.backbones}))
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything but graphs and weights, ready for JSON."""
+        return {
+            "backbones": [backbone.describe() for backbone in self.backbones],
+            "looks": [str(look) for look in self.looks],
+        }
+
+    def arrays(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Return graphs and weights: ``graph`` by the number of the network, and ``backbone0`` and so on."""
+        graphs = {str(i): np.frombuffer(backbone.graph, np.uint8) for i, backbone in enumerate(self.backbones)}
+        weights = {f"backbone{i}": backbone.weights for i, backbone in enumerate(self.backbones)}
+        return {"graph": graphs, **weights}
+
+    @classmethod
+    def from_description(
+        cls, description: Mapping[str, Any], arrays: Mapping[str, Mapping[str, NDArray[Any]]]
+    ) -> Encoder:
+        """Rebuild an encoder from what `describe` and `arrays` returned.
+
+        Raises
+        ------
+        BackboneError
+            If the description is not whole, or graphs or weights are not those described.
+        """
+        backbones = [
+            Backbone.from_description(backbone, arrays["graph"][str(i)].tobytes(), dict(arrays[f"backbone{i}"]))
+            for i, backbone in enumerate(description["backbones"])
+        ]
+        return cls(tuple(backbones), tuple(map(Look.parse, description["looks"])))
+
+
+class EncoderSession:
+    """An encoder at work.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        What to run.
+    threads : int, optional
+        Of each network; see :class:`msde.backbones.session.EmbeddingSession`.
+
+    Attributes
+    ----------
+    dim : int
+        Length of an embedding.
+
+    Raises
+    ------
+    BackboneError
+        If a graph and its weights do not fit together.
+    """
+
+    def __init__(self, encoder: Encoder, threads: int | None = None) -> None:
+        self.encoder = encoder
+        self._sessions = [EmbeddingSession(backbone, threads) for backbone in encoder.backbones]
+        self.dim = sum(_width(session, look) for session in self._sessions for look in encoder.looks)
+
+    def embed(self, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Embed images.
+
+        Parameters
+        ----------
+        inputs : sequence of ndarray of shape (n, 3, size, size), float32
+            The same images, RGB in [0, 1], at each of the encoder's input sizes.
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+            One embedding a row; not finite where weights are damaged.
+
+        Raises
+        ------
+        BackboneError
+            If an input has another shape or type, or pixels outside [0, 1].
+        """
+        by_size = dict(zip(self.encoder.input_sizes, inputs, strict=True))
+        rows = []
+        for session in self._sessions:
+            pixels, looks = by_size[session.backbone.input_size], self.encoder.looks
+            seen = {
+                view: session.run(VIEWS[view](pixels), _wanted(session.backbone, view, looks))
+                for view in {view for look in looks for view in look.views}
+            }
+            for look in looks:
+                rows.append(np.mean([_kept(session.backbone, look, seen[view]) for view in look.views], axis=0))
+        return np.hstack(rows)
+
+
+def _wanted(backbone: Backbone, view: str, looks: Sequence[Look]) -> list[str]:
+    """Name the outputs of a network that looks with this view need; one pass gives them all."""
+    return sorted({name for look in looks if view in look.views for name in _outputs(backbone, look)})
+
+
+def _outputs(backbone: Backbone, look: Look) -> tuple[str, ...]:
+    return ("embedding",) if _takes_own(backbone, look) else look.levels or backbone.levels
+
+
+def _takes_own(backbone: Backbone, look: Look) -> bool:
+    return OWN in look.poolings or not backbone.levels
+
+
+def _kept(backbone: Backbone, look: Look, outputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    if _takes_own(backbone, look):
+        return outputs["embedding"]
+    pooled = [POOLINGS[name](outputs[level]) for name in look.poolings for level in _outputs(backbone, look)]
+    return np.hstack([rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _SHORTEST) for rows in pooled])
+
+
+def _width(session: EmbeddingSession, look: Look) -> int:
+    if _takes_own(session.backbone, look):
+        return session.backbone.dim
+    return len(look.poolings) * sum(map(session.channels, _outputs(session.backbone, look)))
