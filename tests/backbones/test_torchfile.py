@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 import tracemalloc
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -130,13 +131,94 @@ def test_agrees_with_torch_on_a_file_it_wrote(tmp_path: Path) -> None:
     assert_same(read_torch_file(tmp_path / "net.pth"), expected)
 
 
+# --- networks saved whole --------------------------------------------------------------------------------------------
+
+LAYERS = {"net.Block", "net.Conv"}
+
+
+def layer(kind: str, attributes: dict[str, bytes]) -> bytes:
+    """Opcodes of an object, which the file has with its source, as torch wrote it."""
+    name = b"cnet\n" + kind.encode() + b"\n"
+    found = b"(" + text("module") + name + text("net.py") + text(f"class {kind}: pass") + b"tQ"
+    return found + b")\x81}(" + b"".join(text(key) + value for key, value in attributes.items()) + b"ub"
+
+
+def group(members: dict[str, bytes]) -> bytes:
+    return ORDERED_DICT + b"(" + b"".join(text(key) + value for key, value in members.items()) + b"u"
+
+
+def network_file(opcodes: bytes, storages: dict[str, np.ndarray]) -> bytes:
+    raw = b"".join(struct.pack("<q", values.size) + values.tobytes() for values in storages.values())
+    return HEAD + START + opcodes + STOP + pickle.dumps(list(storages), 2) + raw
+
+
+WEIGHT = tensor(storage("s", 4), (2, 2), (2, 1))
+PARAMETER = b"ctorch._utils\n_rebuild_parameter\n(" + WEIGHT + b"\x88" + ORDERED_DICT + b"tR"
+EPS = b"G" + struct.pack(">d", 1e-5)
+CONV = layer("Conv", {"training": b"\x89", "eps": EPS, "_parameters": group({"weight": PARAMETER, "bias": b"N"}),
+                      "_unused": b"c__builtin__\nset\n]\x85R"})  # fmt: skip
+NETWORK = layer("Block", {"_modules": group({"conv": CONV}), "_buffers": group({"count": WEIGHT})})
+VALUES = np.arange(4, dtype="<f4")
+
+
+def test_reads_the_tensors_of_a_whole_network() -> None:
+    found = parse(network_file(NETWORK, {"s": VALUES}), LAYERS)
+    assert_same(dict(sorted(found.items())), {"conv.weight": VALUES.reshape(2, 2), "count": VALUES.reshape(2, 2)})
+
+
+def test_whole_network_is_refused_where_no_layers_are_named() -> None:
+    for layers in ((), {"net.Block"}, {"other.Conv", "other.Block"}):
+        with pytest.raises(RefusedError, match="refused"):
+            parse(network_file(NETWORK, {"s": VALUES}), layers)
+
+
+def in_place(depth: int) -> bytes:
+    """A chain of layers with long names."""
+    opcodes = CONV
+    for _ in range(depth):
+        opcodes = layer("Block", {"_modules": group({"block": opcodes})})
+    return opcodes
+
+
+TWICE = b"ccollections\nOrderedDict\n)R(" + text("a") + CONV + b"q\x07" + text("b") + b"h\x07u"
+ITSELF = b"cnet\nBlock\n)\x81q\x07}(" + text("_modules") + group({"a": b"h\x07"}) + b"ub"
+
+
+@pytest.mark.parametrize(
+    ("opcodes", "reason"),
+    [
+        (layer("Block", {"_modules": TWICE}), "in two places"),
+        (ITSELF, "in two places"),
+        (in_place(100), "names of its layers are too long"),
+        (layer("Block", {"_modules": b"]"}), "malformed"),
+        (layer("Block", {"_modules": group({"a": text("a")})}), "not a dictionary of tensors"),
+        (layer("Other", {}), "asks for 'net Other'"),
+        (b"cnet\nBlock\n(K\x01t\x81}b", "makes something which is no layer"),
+        (b"ccollections\nOrderedDict\n)\x81}b", "makes something which is no layer"),
+        (b"cnet\nBlock\n)R", "does not rebuild a tensor"),
+        (b"cnet\nBlock\n)\x81]b", "malformed"),
+        (b"cos\nsystem\n)\x81}b", "asks for 'os system'"),
+    ],
+)
+def test_odd_networks_are_refused(opcodes: bytes, reason: str) -> None:
+    with pytest.raises(RefusedError, match=reason):
+        parse(network_file(opcodes, {"s": VALUES}), LAYERS)
+
+
+def test_every_change_of_a_whole_network_is_read_or_refused() -> None:
+    whole = network_file(NETWORK, {"s": VALUES})
+    for position in range(len(HEAD), len(whole)):
+        for code in range(0, 256, 29):
+            read_or_refuse(whole[:position] + bytes([code]) + whole[position + 1 :], LAYERS)
+
+
 # --- damage ----------------------------------------------------------------------------------------------------------
 
 
-def read_or_refuse(data: bytes) -> None:
+def read_or_refuse(data: bytes, layers: Collection[str] = ()) -> None:
     """Anything but a dictionary of arrays or a refusal fails the test."""
     try:
-        tensors = parse(data)
+        tensors = parse(data, layers)
     except RefusedError as error:
         assert "\n" not in str(error)
     else:

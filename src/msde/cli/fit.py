@@ -52,7 +52,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Squeeze images to a square, or keep their proportions between black bars. Kept in the model.",
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Local file with the backbone's weights.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Local file of the backbone's weights, or the folder with it and its config.json.",
+)
 @click.option(
     "--mode",
     type=click.Choice(["inductive", "adaptive", "transductive"]),

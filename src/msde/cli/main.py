@@ -12,6 +12,7 @@ from msde.errors import MSDEError
 
 # Command -> what it does. Each lives in the file of its name and is imported when it is asked for.
 COMMANDS = {
+    "backbones": "List the networks known by name, and what each needs.",
     "calibrate": "Set p-values and threshold anew on normals of the place where the model is used.",
     "demo": "Make a small data set, fit, score and evaluate on it, and draw a picture.",
     "evaluate": "Measure how well a model tells normal from abnormal images.",

@@ -1,0 +1,147 @@
+"""Files of weights that say, or are told, which architecture they are of. timm's need torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from msde.backbones import builtin
+from msde.backbones.backbone import LOCAL_LICENCE, Backbone, per_channel, triple
+from msde.errors import WeightsFileError
+
+KEY = "msde_architecture"  # of a safetensors file's metadata: JSON
+CHOICES: dict[str, list[Any]] = {"channels": [1, 3], "pooling": ["cls", "mean", "cls+mean"]}
+PIXELS = ("pixel_mean", "pixel_std")  # a built-in graph's weights which are no tensors of the network
+
+
+def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
+    """Make a backbone of a checkpoint: of a built-in graph, without torch, or of an architecture of timm.
+
+    Parameters
+    ----------
+    name : str
+        What to call the backbone.
+    target : str
+        A safetensors file whose metadata has the key ``msde_architecture``: JSON with `builtin`, the name
+        of a built-in backbone whose weights the file has in its tensors' names, or `timm`, timm's name of
+        the architecture; `input_size`, `mean`, `std`, and if need be `channels`, `pooling`, `licence`. Or
+        ``FILE@ARCHITECTURE``, a file of weights and timm's name.
+    checkpoint : Path or None
+        Must be None: the target is the checkpoint.
+    entry : mapping
+        Not used.
+
+    Returns
+    -------
+    Backbone
+
+    Raises
+    ------
+    BackboneError
+        If the file does not say its architecture, or does not fit it, or as
+        :func:`msde.backbones.timm_export.load`.
+    """
+    if checkpoint is not None:
+        raise WeightsFileError(f"backbone {name}: is itself a file of weights; leave the checkpoint {checkpoint} out")
+    path, _, architecture = target.rpartition("@")
+    if path and not Path(target).exists():
+        return load_timm(name, architecture, Path(path), {})
+    known = architecture_of(Path(target))
+    if "builtin" in known:
+        return load_builtin(name, Path(target), known)
+    return load_timm(name, known.pop("timm"), Path(target), known)
+
+
+def load_timm(name: str, architecture: str, path: Path, known: Mapping[str, Any]) -> Backbone:
+    """Export the file's architecture of timm; torch is imported only here."""
+    from msde.backbones import timm_export
+
+    return timm_export.load(name, architecture, path, known)
+
+
+def load_builtin(name: str, path: Path, known: Mapping[str, Any]) -> Backbone:
+    """Give a built-in backbone's graph the file's weights.
+
+    Raises
+    ------
+    WeightsFileError
+        If the file's tensors are not those of the graph; names the first that differ.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from msde.backbones.registry import registry
+
+    entry = registry().get(known["builtin"], {})
+    if entry.get("loader") != "builtin":
+        raise WeightsFileError(f"{path}: is of {known['builtin']!r}, which is no built-in backbone; upgrade msde")
+    if known["input_size"] != entry["input_size"]:
+        raise WeightsFileError(f"{path}: is of {known['input_size']} pixels, its graph of {entry['input_size']}")
+    backbone = builtin.load(name, "", None, entry)
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsFileError(f"{path}: is damaged ({error}); write or fetch it again") from error
+    wanted = {key: values for key, values in backbone.weights.items() if key not in PIXELS}
+    described = {key: (values.shape, values.dtype) for key, values in found.items()}
+    differing = [key for key in wanted if described.get(key) != (wanted[key].shape, wanted[key].dtype)]
+    differing += [key for key in found if key not in wanted]
+    if differing:
+        raise WeightsFileError(f"{path}: does not fit {known['builtin']}: {', '.join(differing[:3])} differ")
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise WeightsFileError(f"{path}: holds values that are not finite; fetch or train it again")
+    pixels = {"pixel_mean": per_channel(known["mean"]), "pixel_std": per_channel(known["std"])}
+    return dataclasses.replace(
+        backbone,
+        mean=known["mean"],
+        std=known["std"],
+        licence=known.get("licence", LOCAL_LICENCE),
+        source=f"{known['builtin']}, weights of {path.name}",
+        weights=found | pixels,
+    )
+
+
+def architecture_of(path: Path) -> dict[str, Any]:
+    """Read and check what a safetensors file says of its architecture.
+
+    Returns
+    -------
+    dict
+        `builtin` or `timm`, `input_size`, `mean`, `std`, and of the others what the file says.
+
+    Raises
+    ------
+    WeightsFileError
+        If the file cannot be read, or says nothing or nonsense.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    remedy = "name it as file:CHECKPOINT@ARCHITECTURE"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError as error:
+        raise WeightsFileError(f"{path}: no such file of weights; give one that exists") from error
+    except (OSError, SafetensorError) as error:
+        raise WeightsFileError(f"{path}: no file of safetensors ({error}); {remedy} if it is another kind") from error
+    if KEY not in metadata:
+        raise WeightsFileError(f"{path}: does not say its architecture; {remedy}, with timm's name")
+    try:
+        said = json.loads(metadata[KEY])
+        kind = "builtin" if "builtin" in said else "timm"
+        known = {
+            kind: str(said[kind]),
+            "input_size": int(said["input_size"]),
+            "mean": triple(said["mean"]),
+            "std": triple(said["std"]),
+        }
+        known |= {"licence": str(said["licence"])} if "licence" in said else {}
+        known |= {key: choices[choices.index(said[key])] for key, choices in CHOICES.items() if key in said}
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsFileError(f"{path}: its {KEY} is incomplete ({error!r}); {remedy}") from error
+    return known

@@ -1,0 +1,159 @@
+"""Image encoders of OpenCLIP, from its own list, a folder or the Hugging Face hub. Needs torch and open_clip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msde.backbones.backbone import Backbone
+from msde.backbones.checkpoint import find_weights, fit_tensors, read_checkpoint, within
+from msde.backbones.export import LOCAL_LICENCE, export_torch, first_line, quiet, require
+from msde.backbones.hub import failed_download, snapshot
+from msde.errors import BackboneError
+
+CONFIG = "open_clip_config.json"
+WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+VISUAL = "visual."  # the image encoder's tensors; the text encoder's are left
+SETTINGS = ("input_size", "mean", "std", "licence", "dim")  # what the registry says of a model counts
+
+
+def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
+    """Export an OpenCLIP image encoder; the embedding is the one compared with texts, of any length.
+
+    The text encoder is neither built nor loaded.
+
+    Parameters
+    ----------
+    name : str
+        What to call the backbone.
+    target : str
+        ``NAME/TAG``, an architecture of OpenCLIP and one of its sets of weights; a local folder; a
+        repository of the hub, ``ORG/NAME@REVISION``; or, with a checkpoint, the architecture alone or, if
+        ``open_clip_config.json`` beside the checkpoint tells it, nothing.
+    checkpoint : Path or None
+        A local file of weights, or a folder with it.
+    entry : mapping
+        What the registry knows of it; the rest is asked of OpenCLIP.
+
+    Returns
+    -------
+    Backbone
+
+    Raises
+    ------
+    BackboneError
+        If a library is not installed, OpenCLIP does not know the model, its weights cannot be had or do
+        not fit, or the exported graph does not agree with torch.
+    """
+    require(name, "open_clip", "torch", "open_clip", "onnxscript")
+    with quiet():
+        if checkpoint is None and Path(target).is_dir():
+            checkpoint, target = Path(target), ""
+        architecture, slash, tag = target.partition("/")
+        if slash and architecture not in known():  # a repository
+            architecture, tag = "", ""
+        if checkpoint is not None:
+            weights, source = find_weights(checkpoint, WEIGHTS_NAMES), f"open_clip, weights of {checkpoint.name}"
+            model, settings = described(name, architecture, tag, weights.parent)
+            settings["licence"] = LOCAL_LICENCE
+        elif architecture:
+            model, settings = described(name, architecture, tag, Path())
+            weights, source = download(name, architecture, tag), f"open_clip {target}"
+        else:
+            folder = snapshot(name, target, (CONFIG,), WEIGHTS_NAMES)
+            model, settings = described(name, "", "", folder)
+            weights, source = find_weights(folder, WEIGHTS_NAMES), f"{target.partition('@')[0]} at {folder.name}"
+        network = build(name, model)
+        fit_tensors(network, within(read_checkpoint(weights), VISUAL), weights)
+    settings |= {key: entry[key] for key in SETTINGS if key in entry}
+    return export_torch(name, first_output(network), settings, source)
+
+
+def known() -> list[str]:
+    """Return OpenCLIP's architectures."""
+    import open_clip
+
+    names: list[str] = open_clip.list_models()
+    return names
+
+
+def described(name: str, architecture: str, tag: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Find a model's description and its settings: by name, or in the folder of its weights."""
+    import open_clip
+    from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
+    if architecture:
+        model = open_clip.get_model_config(architecture) if architecture in known() else None
+        prepared = open_clip.get_pretrained_cfg(architecture, tag) or {}
+        if model is None or (tag and not prepared):
+            tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none: no such architecture"
+            raise BackboneError(f"backbone {name}: OpenCLIP has no model {architecture}/{tag}; its tags are {tags}")
+        model["quick_gelu"] = prepared.get("quick_gelu", model.get("quick_gelu", False))
+    else:
+        path = folder / CONFIG
+        try:
+            whole = json.loads(path.read_text(encoding="utf-8"))
+            model, prepared = whole["model_cfg"], whole.get("preprocess_cfg", {})
+        except FileNotFoundError as error:
+            raise BackboneError(f"backbone {name}: {CONFIG} is missing in {folder}; fetch it too") from error
+        except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BackboneError(f"{path}: describes no model of OpenCLIP ({error!r}); fetch it again") from error
+    try:
+        settings = {
+            "input_size": int(model["vision_cfg"]["image_size"]),
+            "mean": prepared.get("mean") or OPENAI_DATASET_MEAN,
+            "std": prepared.get("std") or OPENAI_DATASET_STD,
+            "licence": "unknown: see the weights' repository",
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise BackboneError(f"backbone {name}: takes no square images ({error!r}); choose another model") from error
+    return model, settings
+
+
+def download(name: str, architecture: str, tag: str) -> Path:
+    """Fetch weights that OpenCLIP knows by their tag, or find them in its cache."""
+    import open_clip
+
+    prepared = open_clip.get_pretrained_cfg(architecture, tag)
+    if not prepared:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture))
+        raise BackboneError(
+            f"backbone {name}: say which weights, open_clip:{architecture}/TAG, or pass a checkpoint; tags are {tags}"
+        )
+    repository, _, file = prepared.get("hf_hub", "").rpartition("/")
+    if repository:
+        names = (file,) if file else WEIGHTS_NAMES
+        return find_weights(snapshot(name, repository, (), names), names)
+    try:
+        return Path(open_clip.download_pretrained(prepared))
+    except Exception as error:  # whatever the network raises
+        raise failed_download(name, f"{architecture}/{tag}", WEIGHTS_NAMES[0], error) from error
+
+
+def build(name: str, model: Mapping[str, Any]) -> Any:
+    """Build the image encoder alone: the text encoder may need a download of its own."""
+    from open_clip.model import _build_vision_tower
+
+    vision = {**model["vision_cfg"], "timm_model_pretrained": False}
+    try:
+        return _build_vision_tower(model["embed_dim"], vision, model.get("quick_gelu", False)).eval()
+    except Exception as error:  # whatever OpenCLIP or timm raises on a description that is none
+        raise BackboneError(f"backbone {name}: OpenCLIP cannot build it: {first_line(error)}") from error
+
+
+def first_output(network: Any) -> Any:
+    """Wrap an image encoder: normalised images -> the embedding alone, without tokens."""
+    import torch
+
+    class First(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            found = self.network(images)
+            return (found[0] if isinstance(found, tuple) else found,)
+
+    return First()

@@ -1,0 +1,54 @@
+"""`msde backbones`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from msde.backbones.registry import LOADERS, registry
+from msde.cli.backbones import backbones
+from msde.errors import BackboneError
+
+
+def printed(*arguments: str) -> str:
+    done = CliRunner().invoke(backbones, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.stdout
+
+
+def test_table_says_what_each_needs() -> None:
+    header, *rows = printed().split("\n\n")[0].splitlines()
+    assert header.split() == ["name", "modality", "dim", "input", "licence", "gated", "needs"]
+    assert [row.split()[0] for row in rows] == list(registry())
+    assert len({row.index(" px ") for row in rows}) <= 2  # columns stand one below the other
+    built_in, medsiglip = rows[0], next(row for row in rows if row.startswith("medsiglip"))
+    assert built_in.endswith("no     nothing")
+    assert "yes    pip install 'msde[hf]'; file: config.json" in medsiglip
+
+
+def test_other_names_are_told() -> None:
+    text = printed()
+    for loader in LOADERS.values():
+        assert f"{loader.form}  (pip install 'msde[{loader.extra}]')" in text
+
+
+def test_all_about_one() -> None:
+    text = printed("retfound-green")
+    assert "mean          0.5; 0.5; 0.5\n" in text
+    assert "revision      v0.1\n" in text
+    assert "levels        none\n" in text
+    assert "options       img_size = 392\n" in text
+
+
+def test_json() -> None:
+    whole = json.loads(printed("--json"))
+    assert list(whole) == list(registry())
+    assert whole["efficientnet_lite0"]["needs"] == []
+    assert json.loads(printed("rad-dino", "--json")) == whole["rad-dino"]
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(BackboneError, match="unknown backbone 'none'; `msde backbones` lists"):
+        printed("none")

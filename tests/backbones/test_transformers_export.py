@@ -1,0 +1,206 @@
+"""Vision models of transformers with random weights, saved to disk as transformers saves them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from msde.backbones import Backbone, load_backbone
+from msde.backbones.registry import registry
+from msde.errors import BackboneError, WeightsFileError
+
+Agrees = Callable[[Backbone, Callable[[Any], Any]], None]
+TOKENS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+PROCESSOR = {
+    "do_center_crop": True,
+    "crop_size": {"height": 56, "width": 56},
+    "size": {"shortest_edge": 64},
+    "image_mean": [0.1, 0.2, 0.3],
+    "image_std": [0.4, 0.5, 0.6],
+    "rescale_factor": 1 / 255,
+}
+
+
+def test_no_transformers_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(BackboneError, match=r"pip install 'msde\[hf\]'"):
+        load_backbone("rad-dino", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def transformers() -> Iterator[Any]:
+    pytest.importorskip("torch", reason="needs the torch extra")
+    pytest.importorskip("onnxscript", reason="needs the torch extra")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield pytest.importorskip("transformers", reason="needs the hf extra")
+
+
+def saved(folder: Path, network: Any, processor: dict[str, Any] | None = None) -> Any:
+    """Save a network with random weights and the description of its images; returns it."""
+    import torch
+
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    network.eval().save_pretrained(folder)
+    logging.disable(level)
+    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR | (processor or {})))
+    return network
+
+
+@pytest.fixture(scope="module")
+def dino(transformers: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("dino")
+    network = transformers.Dinov2Model(transformers.Dinov2Config(**TOKENS, image_size=56, patch_size=14))
+    return folder, saved(folder, network)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_class_token(dino: tuple[Path, Any], agrees: Agrees) -> None:
+    folder, network = dino
+    backbone = load_backbone(f"hf:{folder}")
+    assert (backbone.input_size, backbone.mean, backbone.std) == (56, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert "local checkpoint" in backbone.licence
+    assert backbone.name == f"hf:{folder.name}"
+    assert str(folder.parent) not in str(backbone.describe())
+    agrees(backbone, lambda images: network(images).last_hidden_state[:, 0])
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["mean", "cls+mean"])
+def test_registry_says_how_to_pool(
+    dino: tuple[Path, Any], agrees: Agrees, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    folder, network = dino
+    entry = registry()["rad-dino"] | {"pooling": pooling, "input_size": 42, "dim": 32 if pooling == "mean" else 64}
+    monkeypatch.setitem(registry(), "rad-dino", entry)  # at 42 pixels the network interpolates its positions
+    backbone = load_backbone("rad-dino", folder / "model.safetensors")
+    assert (backbone.input_size, backbone.mean[0], backbone.licence) == (42, 0.5307, "MIT")
+
+    def original(images: Any) -> Any:
+        tokens = network(images).last_hidden_state
+        mean = tokens[:, 1:].mean(1)
+        return mean if pooling == "mean" else torch.cat([tokens[:, 0], mean], 1)
+
+    agrees(backbone, original)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_classifier_is_left_and_pooler_not_missed(transformers: Any, tmp_path: Path, agrees: Agrees) -> None:
+    config = transformers.ViTConfig(**TOKENS, image_size=56, patch_size=8)
+    network = saved(tmp_path, transformers.ViTForImageClassification(config))
+    agrees(load_backbone(f"hf:{tmp_path}"), lambda images: network.vit(images).last_hidden_state[:, 0])
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["CLIP", "Siglip"])
+def test_image_embedding_of_a_model_that_reads_text(
+    transformers: Any, tmp_path: Path, agrees: Agrees, family: str
+) -> None:
+    text = TOKENS | {"vocab_size": 50, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    vision = TOKENS | {"image_size": 32, "patch_size": 8}
+    config = getattr(transformers, f"{family}Config")(text_config=text, vision_config=vision)
+    network = saved(tmp_path, getattr(transformers, f"{family}Model")(config), {"do_center_crop": False, "size": 32})
+    backbone = load_backbone(f"hf:{tmp_path}")
+    agrees(backbone, lambda images: network.get_image_features(pixel_values=images).pooler_output)
+    assert not any("text" in name for name in backbone.weights)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_convolutional_network(transformers: Any, tmp_path: Path, agrees: Agrees) -> None:
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    network = saved(tmp_path, transformers.ResNetModel(config))
+    backbone = load_backbone(f"hf:{tmp_path}")
+    agrees(backbone, lambda images: network(images).last_hidden_state.mean((2, 3)))
+    assert backbone.levels == ("level1",)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_torch_file_of_weights(dino: tuple[Path, Any], tmp_path: Path, agrees: Agrees) -> None:
+    import torch
+
+    folder, network = dino
+    for name in ("config.json", "preprocessor_config.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    torch.save(network.state_dict(), tmp_path / "pytorch_model.bin")
+    agrees(load_backbone(f"hf:{tmp_path}"), lambda images: network(images).last_hidden_state[:, 0])
+
+
+def copied(folder: Path, target: Path) -> Path:
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+@pytest.mark.torch
+def test_other_network_than_the_registry_says(dino: tuple[Path, Any]) -> None:
+    with pytest.raises(BackboneError, match=r"rad-dino: gives embeddings of shape \(32,\), not \(768,\)") as caught:
+        load_backbone("rad-dino", dino[0])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.torch
+def test_mismatch_names_the_first_tensors(dino: tuple[Path, Any], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = copied(dino[0], tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["layernorm.weight"]
+    tensors["embeddings.cls_token"] = tensors["embeddings.cls_token"][..., :16].contiguous()
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(WeightsFileError) as caught:
+        load_backbone(f"hf:{folder}")
+    assert str(caught.value) == (
+        f"{folder / 'model.safetensors'}: does not fit the architecture: "
+        "embeddings.cls_token 1x1x16 instead of 1x1x32, layernorm.weight (missing)"
+    )
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("config.json", None, "config.json is missing beside"),
+        ("config.json", b"{", "config.json: describes no model of transformers"),
+        ("config.json", b'{"model_type": "no_such"}', "config.json: describes no model of transformers"),
+        ("config.json", b'{"auto_map": {"AutoModel": "code.Net"}}', "config.json: describes no model of transformers"),
+        ("preprocessor_config.json", None, "preprocessor_config.json is missing in"),
+        ("preprocessor_config.json", b"[]", "says not how images are prepared"),
+        ("preprocessor_config.json", b'{"size": {"height": 5, "width": 6}}', "5x6"),
+        ("preprocessor_config.json", b'{"size": 5, "rescale_factor": 1}', "not scaled"),
+        ("model.safetensors", None, "put model.safetensors there"),
+        ("model.safetensors", b"\xff" * 99, "is no file of weights, or damaged"),
+    ],
+)
+def test_bad_folder(dino: tuple[Path, Any], tmp_path: Path, file: str, content: bytes | None, reason: str) -> None:
+    folder = copied(dino[0], tmp_path)
+    (folder / file).unlink() if content is None else (folder / file).write_bytes(content)
+    with pytest.raises(BackboneError, match=reason) as caught:
+        load_backbone(f"hf:{folder}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.torch
+def test_model_of_text(transformers: Any, tmp_path: Path) -> None:
+    saved(tmp_path, transformers.BertModel(transformers.BertConfig(**TOKENS, vocab_size=50)))
+    with pytest.raises(BackboneError, match="takes no images") as caught:
+        load_backbone(f"hf:{tmp_path}")
+    assert "\n" not in str(caught.value)
