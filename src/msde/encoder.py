@@ -16,7 +16,7 @@ from msde.backbones.session import EmbeddingSession
 from msde.errors import BackboneError
 from msde.look import OWN, POOLINGS, VIEWS, Look
 
-DEFAULT_LOOKS = (Look(),)
+DEFAULT_LOOKS = (Look(("plain",), ("mean", "std")), Look(("stretched",), ("mean",)))
 
 _SHORTEST = 1e-12
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from msde.neighbors import FloatArray
 
+KNEE = 0.5
+
 
 @dataclass(frozen=True)
 class Standardizer:
@@ -40,8 +42,8 @@ class Standardizer:
 class CompressingStandardizer:
     """Standardise, compress the tails by asinh, and standardise again.
 
-    Pooled activations have long tails, which a Gaussian takes for anomalies; asinh leaves what lies within a deviation
-    and takes the logarithm of what lies far out (docs/ideas.md compares it with other transforms).
+    Pooled activations have long tails, which a Gaussian takes for anomalies; asinh leaves what lies within `KNEE`
+    deviations and takes the logarithm of what lies far out (docs/ideas.md compares it with other transforms).
 
     Parameters
     ----------
@@ -56,8 +58,8 @@ class CompressingStandardizer:
     def fit(cls, rows: FloatArray) -> CompressingStandardizer:
         """Measure rows of shape (n, d)."""
         before = Standardizer.fit(rows)
-        return cls(before, Standardizer.fit(np.arcsinh(before.apply(rows))))
+        return cls(before, Standardizer.fit(np.arcsinh(before.apply(rows) / KNEE)))
 
     def apply(self, rows: FloatArray) -> FloatArray:
         """Transform rows of shape (m, d)."""
-        return self.after.apply(np.arcsinh(self.before.apply(rows)))
+        return self.after.apply(np.arcsinh(self.before.apply(rows) / KNEE))
