@@ -1,0 +1,71 @@
+"""Objects as files in a folder, each there whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msde.errors import OutputError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+
+def write_datasets(datasets: Iterable[Dataset], folder: str | os.PathLike[str]) -> list[Path]:
+    """Write objects to a folder and read each back before it takes its name.
+
+    Parameters
+    ----------
+    datasets : iterable of pydicom.Dataset
+        What the functions of this package return.
+    folder : path-like
+        Made if it is missing. A file is named ``SOPInstanceUID.dcm``, so writing again replaces it.
+
+    Returns
+    -------
+    list of Path
+        One a dataset, in their order.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written, or reads back as something else; what was written before it stays.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_write(dataset, folder) for dataset in datasets]
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: DICOM results cannot be written: {error.strerror or error}; make room or give another folder"
+        ) from error
+
+
+def _write(dataset: Dataset, folder: Path) -> Path:
+    from pydicom import dcmread
+
+    path = folder / f"{dataset.SOPInstanceUID}.dcm"
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+    content = _encoded(dataset)
+    try:
+        with unfinished.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        written = unfinished.read_bytes()
+        if written != content or _encoded(dcmread(io.BytesIO(written))) != content:
+            raise OutputError(f"{path}: reads back as something else than was written; check the disk")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def _encoded(dataset: Dataset) -> bytes:
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()
