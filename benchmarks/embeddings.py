@@ -12,13 +12,17 @@ import numpy as np
 
 from msde.backbones import Backbone, load_backbone
 from msde.embedding import embed_images
-from msde.encoder import Encoder, EncoderSession
+from msde.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.images import find_images
+from msde.look import Look
 
 SHARED = Path(os.environ.get("MSDE_SHARED", "../shared"))
 PARTS = ("train/normal", "test/normal", "test/abnormal")
 # Names of the shared sets that tell the patient; images of other sets count as patients of their own.
 PATIENT = re.compile(r"TCGA_\w\w_\d+|\d+(?=_)")
+
+# The first default's: one look, the means of the levels. What docs/ideas.md compares was tried on it.
+FIRST_LOOKS = (Look.parse("plain:own"),)
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,14 @@ class MomentSession(EncoderSession):
         return np.hstack([moment(level, axis=(2, 3)) for moment in (np.mean, np.std) for level in maps])
 
 
-def load_sets(cache: Path, backbone: Backbone | None = None) -> Sets:
+def load_sets(cache: Path, looks: Sequence[Look] = DEFAULT_LOOKS, backbone: Backbone | None = None) -> Sets:
     """Embed every set of shared/data, or read what an earlier run has kept in the folder."""
-    return kept_or_computed(cache, EncoderSession(Encoder((backbone or load_backbone(),)), threads=1), "")
+    return kept_or_computed(cache, EncoderSession(Encoder((backbone or load_backbone(),), tuple(looks)), threads=1), "")
 
 
 def load_moments(cache: Path) -> Sets:
     """Measure the levels of every set of shared/data, or read what an earlier run has kept in the folder."""
-    return kept_or_computed(cache, MomentSession(Encoder((load_backbone(),)), threads=1), "-moments")
+    return kept_or_computed(cache, MomentSession(Encoder((load_backbone(),), FIRST_LOOKS), threads=1), "-moments")
 
 
 def kept_or_computed(cache: Path, session: EncoderSession, suffix: str) -> Sets:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from embeddings import Sets, load_moments, load_sets
+from embeddings import FIRST_LOOKS, Sets, load_moments, load_sets
 from ideas_scores import CHANNELS
 from table import print_header, print_ideas
 
@@ -50,7 +50,7 @@ def as_trained(cache: Path) -> Sets:
     """Embed with the input convention that the weights were trained with."""
     backbone = load_backbone()
     convention = {"pixel_mean": per_channel((127 / 255,) * 3), "pixel_std": per_channel((128 / 255,) * 3)}
-    return load_sets(cache, replace(backbone, weights={**backbone.weights, **convention}))
+    return load_sets(cache, FIRST_LOOKS, replace(backbone, weights={**backbone.weights, **convention}))
 
 
 def detector(rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

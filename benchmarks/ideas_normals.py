@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from embeddings import Embeddings, load_sets
+from embeddings import FIRST_LOOKS, Embeddings, load_sets
 from ideas_scores import replaced
 from protocol import Score, plain
 from table import print_header, print_row, tested
@@ -29,7 +29,7 @@ def measure(idea: Callable[[np.ndarray], Score], parts: list[Embeddings], count:
 
 
 def print_table(cache: Path) -> None:
-    sets = load_sets(cache)
+    sets = load_sets(cache, FIRST_LOOKS)
     print_header("normals and score", (*sets, "mean"))
     for count in COUNTS:
         for name, idea in IDEAS.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from embeddings import Embeddings, load_sets
+from embeddings import FIRST_LOOKS, Embeddings, load_sets
 from protocol import Score, halves, mixture, plain
 from sklearn.linear_model import LogisticRegression
 from table import print_header
@@ -156,7 +156,7 @@ def measure(parts: list[Embeddings]) -> np.ndarray:
 
 def print_table(cache: Path) -> None:
     print_header("idea", [f"{share:.0%}" for share in SHARES])
-    means = np.stack([measure(parts).mean(axis=2) for parts in load_sets(cache).values()])
+    means = np.stack([measure(parts).mean(axis=2) for parts in load_sets(cache, FIRST_LOOKS).values()])
     worst = (means - means[:, :1]).min(axis=0)
     for name, row, differences in zip((*COMPARED, *IDEAS), means.mean(axis=0), worst, strict=True):
         cells = (f"{mean:.3f} ({difference:+.3f})" for mean, difference in zip(row, differences, strict=True))

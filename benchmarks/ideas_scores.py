@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from embeddings import load_sets
+from embeddings import FIRST_LOOKS, load_sets
 from protocol import Score, plain
 from sklearn.base import OutlierMixin, clone
 from sklearn.covariance import oas
@@ -188,14 +188,14 @@ def length(k: int, steps: int) -> Fit:
 
 IDEAS: dict[str, Fit] = {
     "**plain Gaussian** (Ledoit-Wolf, features standardised)": plain,
-    "**default** (asinh, distrusted normals left out, Ledoit-Wolf)": lambda rows: (
+    "**default** (asinh at scale 0.5, distrusted normals left out, Ledoit-Wolf)": lambda rows: (
         MSDEDetector().fit(rows).anomaly_score
     ),
     "trust: all normals": replaced(limit=np.inf),
     "trust: normals of doubt up to 1.5": replaced(limit=1.5),
     "trust: normals of doubt up to 2.5": replaced(limit=2.5),
     "features: standardised only": replaced(scale=standardised),
-    "features: asinh at scale 0.5": replaced(scale=squeezed(lambda x: np.arcsinh(2 * x))),
+    "features: asinh at scale 1": replaced(scale=squeezed(np.arcsinh)),
     "features: asinh at scale 2": replaced(scale=squeezed(lambda x: np.arcsinh(x / 2))),
     "features: clipped at 2 deviations": replaced(scale=squeezed(lambda x: np.clip(x, -2, 2))),
     "features: clipped at 3 deviations": replaced(scale=squeezed(lambda x: np.clip(x, -3, 3))),
@@ -234,6 +234,6 @@ IDEAS: dict[str, Fit] = {
 
 
 def print_table(cache: Path) -> None:
-    sets = load_sets(cache)
+    sets = load_sets(cache, FIRST_LOOKS)
     print_header("idea", (*sets, "mean"))
     print_ideas(IDEAS, sets)

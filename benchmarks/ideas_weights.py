@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from embeddings import Embeddings, load_sets
+from embeddings import FIRST_LOOKS, Embeddings, load_sets
 from protocol import Score, plain
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
@@ -84,7 +84,7 @@ def unshifted(normals: np.ndarray) -> Score:
 
 
 def print_table(cache: Path) -> None:
-    sets = load_sets(cache)
+    sets = load_sets(cache, FIRST_LOOKS)
     print_header("weights", (*sets, "mean"))
     print_ideas({"**plain Gaussian** (no shift, Ledoit-Wolf)": plain, "no shift, published Gaussian": unshifted}, sets)
     for name, weigh in IDEAS.items():
