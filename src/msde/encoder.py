@@ -98,6 +98,8 @@ class EncoderSession:
         What to run.
     threads : int, optional
         Of each network; see :class:`msde.backbones.session.EmbeddingSession`.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where the networks run.
 
     Attributes
     ----------
@@ -107,13 +109,32 @@ class EncoderSession:
     Raises
     ------
     BackboneError
-        If a graph and its weights do not fit together.
+        If a graph and its weights do not fit together, or the device cannot be used.
     """
 
-    def __init__(self, encoder: Encoder, threads: int | None = None) -> None:
+    def __init__(self, encoder: Encoder, threads: int | None = None, device: str = "cpu") -> None:
         self.encoder = encoder
-        self._sessions = [EmbeddingSession(backbone, threads) for backbone in encoder.backbones]
-        self.dim = sum(_width(session, look) for session in self._sessions for look in encoder.looks)
+        self._sessions = [EmbeddingSession(backbone, threads, device) for backbone in encoder.backbones]
+        self._widths = [_width(session, look) for session in self._sessions for look in encoder.looks]
+        self.dim = sum(self._widths)
+
+    def columns(self, looks: Sequence[Look]) -> NDArray[np.intp]:
+        """Tell which columns of an embedding are all that an encoder with some of the looks gives, in its order.
+
+        Parameters
+        ----------
+        looks : sequence of Look
+            Of the encoder's.
+
+        Returns
+        -------
+        ndarray of int
+            Column numbers.
+        """
+        own = self.encoder.looks
+        spans = np.split(np.arange(self.dim), np.cumsum(self._widths)[:-1])
+        starts = range(0, len(spans), len(own))
+        return np.concatenate([spans[start + own.index(look)] for start in starts for look in looks])
 
     def embed(self, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Embed images.
@@ -162,8 +183,9 @@ def _takes_own(backbone: Backbone, look: Look) -> bool:
 def _kept(backbone: Backbone, look: Look, outputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     if _takes_own(backbone, look):
         return outputs["embedding"]
-    pooled = [POOLINGS[name](outputs[level]) for name in look.poolings for level in _outputs(backbone, look)]
-    return np.hstack([rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _SHORTEST) for rows in pooled])
+    with np.errstate(invalid="ignore", over="ignore"):  # what damaged weights give is found by the caller
+        pooled = [POOLINGS[name](outputs[level]) for name in look.poolings for level in _outputs(backbone, look)]
+        return np.hstack([rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _SHORTEST) for rows in pooled])
 
 
 def _width(session: EmbeddingSession, look: Look) -> int:

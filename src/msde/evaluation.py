@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.embedding import Embedded
 from msde.errors import DataError
+from msde.images import Part, expanded
 from msde.metrics import Discrimination, discrimination
-from msde.pipeline import AnomalyModel, ImageScore, Tick, ticking
+from msde.pipeline import AnomalyModel, ImageScore, Tick, VolumeScore, ticking
 
 
 @dataclass(frozen=True)
@@ -94,16 +97,20 @@ class Evaluation:
 
 
 def evaluate_model(
-    model: AnomalyModel, normal: Sequence[Path], abnormal: Sequence[Path], *, tick: Tick | None = None
+    model: AnomalyModel,
+    normal: Sequence[Path | Part],
+    abnormal: Sequence[Path | Part],
+    *,
+    tick: Tick | None = None,
 ) -> Evaluation:
-    """Score labelled images as one batch and compare the scores with the labels.
+    """Score labelled images as one batch and compare the scores with the labels; a volume counts once, by its score.
 
     Parameters
     ----------
     model : AnomalyModel
         Fitted.
-    normal, abnormal : sequence of Path
-        Images of either class; none may be in both.
+    normal, abnormal : sequence of Path and Part
+        Images of either class, as `find_images` lists them; none may be in both.
     tick : callable, optional
         Called after each image.
 
@@ -116,12 +123,14 @@ def evaluate_model(
     DataError
         If a file stands in both classes or no image of a class can be used.
     """
-    both = {path.resolve() for path in normal} & {path.resolve() for path in abnormal}
+    normal, abnormal = list(expanded(normal)), list(expanded(abnormal))
+    both = {os.path.realpath(path) for path in normal} & {os.path.realpath(path) for path in abnormal}
     if both:
         raise DataError(f"{min(both)}: given as normal and as abnormal; leave it out of one")
     embedded = list(ticking(model.embed([*normal, *abnormal]), tick))
-    scores = list(model.score_embedded(embedded))
-    labels = np.repeat([False, True], [len(normal), len(abnormal)])
+    of_parts = np.repeat([False, True], [len(normal), len(abnormal)])
+    scores, labelled = zip(*_whole(model.score_with_volumes(embedded), embedded, of_parts), strict=True)
+    labels = np.array(labelled)
     values = np.array([score.anomaly_score for score in scores])
     usable = np.array([score.error is None for score in scores])
     for label, name in ((False, "normal"), (True, "abnormal")):
@@ -130,9 +139,24 @@ def evaluate_model(
             raise DataError(f"none of the {name} images can be used, so there is no AUROC; the first: {first}")
     digests = [image.digest for image in embedded if image.error is None]
     return Evaluation(
-        scores,
+        list(scores),
         labels,
         discrimination(values[usable & ~labels], values[usable & labels]),
         model.calibration_.alpha,
         model.fingerprint_.count_known(digests),
     )
+
+
+def _whole(
+    rows: Iterable[ImageScore], embedded: Sequence[Embedded], labels: NDArray[np.bool_]
+) -> Iterator[tuple[ImageScore, bool]]:
+    """Pass images that are no parts, and volumes, each with its label."""
+    images = zip(embedded, labels, strict=True)
+    label = False
+    for row in rows:
+        if isinstance(row, VolumeScore):
+            yield row, label
+            continue
+        image, label = next(images)
+        if image.volume is None:
+            yield row, label

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.backbones import Backbone, load_backbone
+from msde.backbones.session import execution_providers
 from msde.bundle import read_bundle, write_bundle
 from msde.cache import EmbeddingCache
 from msde.calibration import Calibration
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _LIBRARIES = ("msde", "numpy", "scipy", "scikit-learn", "onnxruntime", "pillow", "safetensors")
 MAX_INPUT_SIZE = 2048
 _DEFAULT_RULE = ImageRule()
+_UNUSABLE = -1
 Tick = Callable[[], object]
 
 
@@ -89,6 +91,8 @@ class AnomalyModel:
         :class:`msde.look.Look`.
     rule : ImageRule, optional
         How files and arrays become pixels, now and at scoring.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where the networks run; a model file does not keep it.
 
     Attributes
     ----------
@@ -131,6 +135,7 @@ class AnomalyModel:
         cache: Cache | None = None,
         looks: Sequence[str | Look] = DEFAULT_LOOKS,
         rule: ImageRule = _DEFAULT_RULE,
+        device: str = "cpu",
     ) -> None:
         backbones = [backbone] if isinstance(backbone, str | Backbone) else backbone
         self.encoder = Encoder(
@@ -141,7 +146,7 @@ class AnomalyModel:
         self.rule = rule
         self.cache = cache if cache is None or isinstance(cache, EmbeddingCache) else EmbeddingCache(cache)
         # One thread a session: the workers of `embed_images` keep the processors busy, each with a batch of its own.
-        self._session = EncoderSession(self.encoder, threads=1)
+        self._session = EncoderSession(self.encoder, threads=1, device=device)
 
     def fit(self, images: Images, unlabelled: Images | None = None, *, tick: Tick | None = None) -> Self:
         """Learn what normal images look like.
@@ -239,8 +244,23 @@ class AnomalyModel:
         ImageScore
             One an image, in their order, and a VolumeScore after the parts of each volume.
         """
+        return self.score_with_volumes(ticking(self.embed(images), tick))
+
+    def score_with_volumes(self, embedded: Iterable[Embedded]) -> Iterator[ImageScore]:
+        """Score what `embed` gave, and the volumes that images are parts of.
+
+        Parameters
+        ----------
+        embedded : iterable of Embedded
+            Images after embedding; the parts of a volume follow each other.
+
+        Yields
+        ------
+        ImageScore
+            One an image, in their order, and a VolumeScore after the parts of each volume.
+        """
         volumes: deque[str | None] = deque()
-        rows = self.score_embedded(_noting(ticking(self.embed(images), tick), volumes))
+        rows = self.score_embedded(_noting(embedded, volumes))
         volume: str | None = None
         parts: list[ImageScore] = []
         for row in rows:
@@ -317,7 +337,7 @@ class AnomalyModel:
         alpha = self.calibration_.alpha if alpha is None else alpha
         held_out = self.scorer_.score(normals.rows)
         self.calibration_ = Calibration(np.sort(held_out), alpha, "held-out normals given to calibrate")
-        whole = [volume_score(held_out[rows]) for rows in normals.volumes.values() if None not in rows]
+        whole = [volume_score(held_out[rows]) for rows in normals.volumes.values() if _UNUSABLE not in rows]
         self.volumes_ = Calibration(np.sort(whole), alpha, "held-out volumes given to calibrate") if whole else None
         return self
 
@@ -372,7 +392,7 @@ class AnomalyModel:
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], cache: Cache | None = None) -> AnomalyModel:
+    def load(cls, path: str | os.PathLike[str], cache: Cache | None = None, device: str = "cpu") -> AnomalyModel:
         """Read a model file; neither torch nor scikit-learn is imported.
 
         Parameters
@@ -380,6 +400,8 @@ class AnomalyModel:
         path : path-like
             A file that `save` wrote.
         cache : path or EmbeddingCache, optional
+            As in the constructor.
+        device : {"cpu", "cuda"}, default="cpu"
             As in the constructor.
 
         Returns
@@ -391,12 +413,15 @@ class AnomalyModel:
         ------
         ModelFileError
             If the file is missing, truncated, altered, no model file, or written by a newer version.
+        BackboneError
+            If the device cannot be used.
         """
+        execution_providers(device)  # first, for a device that is absent is no fault of the file
         config, parts = read_bundle(path)
         try:
             encoder = Encoder.from_description(config["encoder"], parts)
             rule = put_together(ImageRule, {}, config["images"]) if "images" in config else AS_EVER
-            model = cls(encoder.backbones, cache=cache, looks=encoder.looks, rule=rule)
+            model = cls(encoder.backbones, cache=cache, looks=encoder.looks, rule=rule, device=device)
             model.scorer_ = put_together(SCORERS[config["mode"]], parts["scorer"], config["scorer"])
             model.calibration_ = put_together(Calibration, parts["calibration"], config["calibration"])
             model.volumes_ = None
@@ -497,7 +522,7 @@ class _Gathered:
     digests: list[bytes]
     errors: list[str]
     n_copies: int
-    volumes: dict[str, list[int | None]]  # the rows of each one's parts, None for one that cannot be used
+    volumes: dict[str, list[int]]  # the row of each one's parts, or _UNUSABLE
     peak: float
 
 
@@ -507,7 +532,7 @@ def _gather(embedded: Iterable[Embedded], kind: str, at_least: int) -> _Gathered
     digests: dict[bytes, int] = {}
     errors: list[str] = []
     n_copies = 0
-    volumes: dict[str, list[int | None]] = {}
+    volumes: dict[str, list[int]] = {}
     peak = 0.0
     for image in embedded:
         if image.embedding is None:
@@ -520,7 +545,7 @@ def _gather(embedded: Iterable[Embedded], kind: str, at_least: int) -> _Gathered
             names.append(image.name)
         peak = max(peak, image.peak)
         if image.volume is not None:
-            volumes.setdefault(image.volume, []).append(digests.get(image.digest))
+            volumes.setdefault(image.volume, []).append(digests.get(image.digest, _UNUSABLE))
     if len(rows) < at_least:
         reason = f" ({errors[0]})" if errors else ""
         n = len(rows) + len(errors) + n_copies

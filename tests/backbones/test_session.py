@@ -4,11 +4,15 @@ import dataclasses
 import subprocess
 import sys
 
+import click
 import numpy as np
+import onnxruntime as ort
 import pytest
 
+from msde import AnomalyModel
 from msde.backbones import Backbone
 from msde.backbones.session import BATCH, EmbeddingSession
+from msde.cli.main import msde
 from msde.errors import BackboneError
 
 
@@ -108,3 +112,35 @@ def test_importing_backbones_does_not_import_the_runtime() -> None:
     code = "import sys, msde.backbones; print('onnxruntime' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_an_unknown_device_is_refused(lite0: Backbone) -> None:
+    with pytest.raises(BackboneError, match="'tpu' is unknown; give cpu or cuda"):
+        EmbeddingSession(lite0, 1, "tpu")
+
+
+def test_a_device_without_its_runtime_is_refused(lite0: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(BackboneError, match="install onnxruntime-gpu in place of onnxruntime, or leave the device out"):
+        EmbeddingSession(lite0, 1, "cuda")
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="has CUDA")
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_falling_back_to_the_processor_is_refused(lite0: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(BackboneError, match="found no usable one"):
+        EmbeddingSession(lite0, 1, "cuda")
+
+
+def test_a_model_for_an_absent_device_is_no_damaged_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(BackboneError, match="device cuda"):
+        AnomalyModel.load("any.msde", device="cuda")
+
+
+@pytest.mark.parametrize("command", ["fit", "score", "evaluate", "calibrate"])
+def test_the_device_is_an_option_of_each_command_that_embeds(command: str) -> None:
+    (device,) = (option for option in msde.get_command(click.Context(msde), command).params if option.name == "device")
+    assert device.envvar == "MSDE_DEVICE"
+    assert device.default == "cpu"

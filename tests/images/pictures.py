@@ -55,3 +55,20 @@ def small_files() -> dict[str, bytes]:
         "gray.pgm": encoded(gray, "PPM"),
         "rgb.jp2": encoded(rgb, "JPEG2000"),
     }
+
+
+def slide_files() -> dict[str, bytes]:
+    """Give small pyramids as scanners write them: a violet piece of tissue on glass."""
+    import tifffile
+
+    glass = np.full((300, 420, 3), 240, np.uint8)
+    glass[64:200, 130:260] = (180, 80, 140)
+    files = {}
+    for compression in (None, "jpeg", "deflate"):
+        buffer = io.BytesIO()
+        with tifffile.TiffWriter(buffer) as file:
+            options: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "compression": compression}
+            file.write(glass, subifds=1, resolution=(10_000, 10_000), resolutionunit=3, **options)
+            file.write(glass[::4, ::4], subfiletype=1, **options)
+        files[f"{compression or 'plain'}.svs"] = buffer.getvalue()
+    return files

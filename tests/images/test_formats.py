@@ -1,23 +1,24 @@
 from __future__ import annotations
 
-from pathlib import PurePath
-
 import pytest
 
-from msde.images.formats import FORMATS, SIGNATURE_BYTES, SUFFIXES, recognise
+from msde.images.formats import FORMATS, SIGNATURE_BYTES, SUFFIXES, by_suffix, recognise
 
+from .medical import medical_files
 from .pictures import small_files
 
+FILES = small_files() | medical_files()
 
-@pytest.mark.parametrize("name", small_files())
+
+@pytest.mark.parametrize("name", FILES)
 def test_each_file_is_recognised_by_its_first_bytes_and_has_a_listed_suffix(name: str) -> None:
-    form = recognise(small_files()[name][:SIGNATURE_BYTES])
+    form = recognise(FILES[name][:SIGNATURE_BYTES])
     assert form is not None
-    assert PurePath(name).suffix in form.suffixes
+    assert by_suffix(name) is form
 
 
 def test_every_format_is_covered_by_a_file() -> None:
-    assert {recognise(data[:SIGNATURE_BYTES]) for data in small_files().values()} == set(FORMATS)
+    assert {recognise(data[:SIGNATURE_BYTES]) for data in FILES.values()} == set(FORMATS)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,15 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
-from msde.images.intensity import full_range, stated_range
+from msde.images.intensity import array_samples, to_pixels
+from msde.images.rule import AS_EVER, ImageRule
 from msde.images.samples import Samples
 
 from .pictures import gray_ramp, rgb_ramp
 
 
-def pixels_of(values: NDArray[Any]) -> NDArray[np.float32]:
-    return full_range(stated_range(values, "array"), "array")
+def pixels_of(values: NDArray[Any], rule: ImageRule = AS_EVER) -> NDArray[np.float32]:
+    return to_pixels(array_samples(values, "array"), rule, "array")
 
 
 @given(hnp.arrays(np.uint8, (8, 9)))
@@ -64,7 +65,9 @@ def test_alpha_is_composited_over_black(value: int, alpha: int) -> None:
 
 def test_white_stored_as_zero_is_inverted() -> None:
     picture = gray_ramp().astype(np.uint16)
-    np.testing.assert_array_equal(full_range(Samples(picture, 4095.0, 0.0), "a"), pixels_of((4095 - picture) / 4095))
+    np.testing.assert_array_equal(
+        to_pixels(Samples(picture, 4095.0, 0.0), AS_EVER, "a"), pixels_of((4095 - picture) / 4095)
+    )
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u4", "u8", "c16", "O", "U3", "M8[s]"])
@@ -94,3 +97,49 @@ def test_floats_must_be_finite_and_in_the_unit_range(value: float, said: str) ->
     picture[3, 4] = value
     with pytest.raises(ImageError, match=f"{said}.*; (replace|divide)"):
         pixels_of(picture)
+
+
+@given(hnp.arrays(np.uint8, (8, 9)), st.sampled_from(["percentile", "full-range", "dicom"]))
+def test_rules_give_equal_bits_for_equal_pictures(picture: NDArray[np.uint8], rule: str) -> None:
+    expected = pixels_of(picture, ImageRule(rule))
+    np.testing.assert_array_equal(pixels_of(picture.astype(np.uint16) * 257, ImageRule(rule)), expected)
+    if rule == "percentile":
+        for same in (picture.astype(np.int16) - 300, picture.astype(np.int64), picture.astype(np.float32)):
+            np.testing.assert_array_equal(pixels_of(same, ImageRule(rule)), expected)
+
+
+@given(hnp.arrays(np.int16, (8, 8)), st.floats(-4e4, 4e4), st.floats(0.5, 6e4))
+def test_a_window_maps_its_ends_to_black_and_white(values: NDArray[np.int16], low: float, width: float) -> None:
+    pixels = pixels_of(values, ImageRule(f"window:{low},{low + width}"))
+    np.testing.assert_allclose(pixels, np.clip((values - low) / width, 0, 1), atol=1e-2 if width < 9 else 2e-3)
+    assert (pixels[values <= low - 1] == 0).all() and (pixels[values >= low + width + 1] == 1).all()
+
+
+def test_percentiles_use_what_is_there_of_twelve_bits_in_sixteen() -> None:
+    picture = gray_ramp().astype(np.uint16)
+    assert pixels_of(picture).max() < 0.01
+    assert pixels_of(picture, ImageRule("percentile")).max() == 1
+
+
+def test_gray_in_three_channels_has_the_percentiles_of_gray() -> None:
+    gray = gray_ramp()
+    colour = pixels_of(np.dstack([gray] * 3), ImageRule("percentile"))
+    np.testing.assert_array_equal(colour[..., 0], pixels_of(gray, ImageRule("percentile")))
+
+
+def test_alpha_is_no_part_of_the_percentiles() -> None:
+    gray, rule = gray_ramp(), ImageRule("percentile")
+    opaque = np.full(gray.shape, 255, np.uint8)
+    np.testing.assert_array_equal(pixels_of(np.dstack([gray, opaque]), rule), pixels_of(gray, rule))
+
+
+@pytest.mark.parametrize("rule", ["percentile", "window:7,8", "full-range", "dicom"])
+def test_an_even_picture_is_even(rule: str) -> None:
+    assert np.ptp(pixels_of(np.full((8, 8), 7, np.uint8), ImageRule(rule))) == 0
+
+
+def test_what_is_not_finite_is_refused_by_every_rule() -> None:
+    picture = np.full((8, 8), np.nan)
+    for rule in ("percentile", "window:0,1", "full-range", "dicom"):
+        with pytest.raises(ImageError, match="NaN"):
+            pixels_of(picture, ImageRule(rule))

@@ -3,10 +3,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from pydicom.uid import BasicTextSRStorage
 
 from msde.errors import DataError
-from msde.images import find_images
+from msde.images import Part, find_images, read_pixels
+
+from .medical import ct_slice, dicom_bytes, dicom_dataset, medical_files, pydicom_file, saved
+from .pictures import encoded, gray_ramp
 
 FILES = [
     *("a/1.png", "a/2.JPG", "a/10.tif", "a/notes.txt", "a/.hidden.png", "a/.git/x.png"),
@@ -26,7 +32,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def found(*entries: str | Path) -> list[str]:
-    return [path.as_posix() for path in find_images(entries)]
+    return [Path(source).as_posix() for source in find_images(entries)]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +119,7 @@ def test_broken_links_are_left_to_the_reader(tree: Path) -> None:
         ("empty", r"^empty: the folder is empty \(looked for .*\.png.*\); give a folder with images$"),
         ("text", r"^text: the folder holds 2 files but no image \(looked for .*\); give"),
         ("text/one", r"holds 1 file but no image"),
-        ("*.dcm", r"^\*\.dcm: the pattern matches no image \(looked for .*\); check the pattern$"),
+        ("*.xyz", r"^\*\.xyz: the pattern matches no image \(looked for .*\); check the pattern$"),
         ("missing/*.png", "the pattern matches no image"),
         ("text/*", "the pattern matches no image"),
     ],
@@ -140,3 +146,88 @@ def test_a_folder_that_may_not_be_listed(tree: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "listdir", refused)  # the superuser may list everything
     with pytest.raises(DataError, match=r"^a: cannot be listed \(Permission denied\); check its permissions$"):
         find_images(["a"])
+
+
+def keep(folder: Path, **files: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def series(uid: str, depths: list[float], **elements: object) -> list[bytes]:
+    return [ct_slice(gray_ramp() + np.uint8(k), depth, uid, k, **elements) for k, depth in enumerate(depths)]
+
+
+def test_a_series_is_a_volume_in_the_order_of_its_places(tmp_path: Path) -> None:
+    first, second, third = series("1.2.3", [30, -10, 5])
+    folder = keep(tmp_path / "ct", IM1=first, IM2=second, IM3=third, notes=b"text")
+    sources = find_images([folder])
+    assert [str(source) for source in sources] == [f"{folder}#{name}" for name in ("IM2", "IM3", "IM1")]
+    assert {source.volume for source in sources if isinstance(source, Part)} == {str(folder)}
+    np.testing.assert_array_equal(read_pixels(sources[0]), read_pixels(gray_ramp() + np.uint8(1)))
+    np.testing.assert_array_equal(read_pixels(str(sources[0])), read_pixels(sources[0]))
+
+
+def test_slices_given_one_by_one_are_a_volume_too(tmp_path: Path) -> None:
+    first, second = series("1.2.3", [30, -10])
+    folder = keep(tmp_path / "ct", a=first, b=second)
+    assert found(folder / "a", folder / "b") == [f"{folder}#b", f"{folder}#a"]
+
+
+def test_mixed_series_are_told_apart(tmp_path: Path) -> None:
+    one, two = series("1.2.3", [1, 2]), series("4.5.6", [2, 1])
+    (localiser,) = series("1.2.3", [7], turned=[0, 1, 0, 0, 0, -1])
+    (alone,) = series("7.8.9", [1])
+    folder = keep(tmp_path / "all", a=one[0], b=two[0], c=one[1], d=two[1], e=localiser, f=alone)
+    expected = [f"{folder}/series-1#a", f"{folder}/series-1#c", f"{folder}/series-2#d", f"{folder}/series-2#b"]
+    assert found(folder) == [*expected, f"{folder}/e", f"{folder}/f"]
+
+
+def test_views_without_a_place_are_images(tmp_path: Path) -> None:
+    views = [dicom_bytes(gray_ramp(), SeriesInstanceUID="1.2.3") for _ in range(2)]
+    folder = keep(tmp_path / "cr", a=views[0], b=views[1])
+    assert found(folder) == [f"{folder}/a", f"{folder}/b"]
+
+
+def test_pictures_and_dicom_in_one_folder(tmp_path: Path) -> None:
+    report = dicom_dataset(gray_ramp())
+    del report.Rows
+    report.SOPClassUID = BasicTextSRStorage
+    files = {
+        "a.png": encoded(Image.fromarray(gray_ramp()), "PNG"),
+        "b": dicom_bytes(gray_ramp()),
+        "c.dcm": saved(report),
+    }
+    files |= {"1.2.840.77": dicom_bytes(gray_ramp()), "d.txt": dicom_bytes(gray_ramp()), "e": b"text", "f.12": b""}
+    folder = keep(tmp_path / "mixed", **files)
+    assert found(folder) == [f"{folder}/{name}" for name in ("1.2.840.77", "a.png", "b")]
+    assert found(folder / "d.txt", folder / "c.dcm") == [f"{folder}/d.txt", f"{folder}/c.dcm"]
+    with pytest.raises(DataError, match="holds 1 file but no image"):
+        find_images([keep(tmp_path / "reports", **{"c.dcm": saved(report)})])
+
+
+def test_volumes_frames_and_pages_are_listed_by_their_parts(tmp_path: Path) -> None:
+    files = medical_files()
+    pages = [Image.fromarray(np.roll(gray_ramp(), k, axis=0)) for k in range(2)]
+    files["pages.tif"] = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    folder = keep(tmp_path / "all", **files)
+    counts = {"frames.dcm": 3, "pages.tif": 2, "two.nii": 12, "volume.nii": 12, "volume.nii.gz": 12}
+    expected = []
+    for name in sorted(files):
+        expected += [f"{folder}/{name}#{k:03}" for k in range(counts[name])] if name in counts else [f"{folder}/{name}"]
+    assert found(folder) == expected
+
+
+def test_damaged_files_are_left_to_the_reader(tmp_path: Path) -> None:
+    names = ("a.dcm", "b.nii", "c.nii.gz", "d.tif")
+    folder = keep(tmp_path / "bad", **{name: b"II*\0 no image" for name in names})
+    assert found(folder) == [f"{folder}/{name}" for name in names]
+    folder = keep(tmp_path / "cut", IM1=dicom_bytes(gray_ramp())[:500], **{"IM2.dcm": b"encrypted" * 99})
+    assert found(folder) == [f"{folder}/IM1", f"{folder}/IM2.dcm"]
+
+
+def test_a_medium_with_a_directory_is_searched() -> None:
+    sources = find_images([pydicom_file("DICOMDIR").parent / "98892001"])
+    assert {Path(source.volume).name for source in sources if isinstance(source, Part)} == {"CT5N"}
+    assert len(sources) == 7

@@ -12,9 +12,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from msde.errors import ImageError
-from msde.images import raster
-from msde.images.intensity import full_range
-from msde.images.raster import decode_file, decode_image
+from msde.images import files
+from msde.images.files import decode_file, look_into
+from msde.images.intensity import to_pixels
+from msde.images.raster import decode_image
+from msde.images.rule import AS_EVER, ImageRule
+from msde.images.samples import Samples
 
 from .pictures import encoded, gray_ramp, rgb_ramp, small_files
 
@@ -27,6 +30,10 @@ def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
         return path
 
     return write
+
+
+def full_range(samples: Samples) -> np.ndarray:
+    return to_pixels(samples, AS_EVER, "scan")
 
 
 def values_of(path: Path) -> np.ndarray:
@@ -52,7 +59,7 @@ def test_lossless_files_give_the_picture_that_was_saved(keep, name: str) -> None
     if expected.shape[2] == 4:
         expected = expected[..., :3] * expected[..., 3:] / 255
     samples = decode_file(keep(small_files()[name]), name)
-    pixels = full_range(samples, name)
+    pixels = full_range(samples)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     np.testing.assert_allclose(pixels * 255, expected, atol=1e-4)
@@ -108,7 +115,7 @@ def test_each_mode_of_pillow_gives_samples_with_a_range(mode: str, shape: tuple[
         "P": ["RGB", "P"],
     }.get(mode, [mode]):
         image = image.convert("L").convert(step) if step in ("I", "F", "LA") else image.convert(step)
-    values, black, top = decode_image(image, "image")
+    values, black, top, _ = decode_image(image, "image")
     assert values.shape == shape
     assert (black, top) == (0, white)
 
@@ -117,12 +124,12 @@ def test_each_mode_of_pillow_gives_samples_with_a_range(mode: str, shape: tuple[
 def test_a_transparent_colour_of_a_png_becomes_black(keep, mode: str, colour: object) -> None:
     image = Image.new(mode, (16, 16), colour)  # type: ignore[arg-type]
     path = keep(encoded(image, "PNG", transparency=colour))
-    assert full_range(decode_file(path, "scan"), "scan").max() == 0
+    assert full_range(decode_file(path, "scan")).max() == 0
 
 
 def test_white_palette_of_a_one_bit_png_is_white(keep) -> None:
     path = keep(encoded(Image.new("1", (16, 16), 1), "PNG"))
-    assert full_range(decode_file(path, "scan"), "scan").min() == 1
+    assert full_range(decode_file(path, "scan")).min() == 1
 
 
 def tiff_with(bits: int, photometric: int, data: bytes, *, sample_format: int = 1) -> bytes:
@@ -136,20 +143,24 @@ def tiff_with(bits: int, photometric: int, data: bytes, *, sample_format: int = 
 def test_twelve_bits_have_their_own_white(keep) -> None:
     samples = decode_file(keep(tiff_with(12, 1, b"\xff" * 96)), "scan")
     assert (samples.black, samples.white) == (0, 4095)
-    assert full_range(samples, "scan").min() == 1
+    assert full_range(samples).min() == 1
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_white_stored_as_zero_is_white(keep, bits: int) -> None:
     samples = decode_file(keep(tiff_with(bits, 0, bytes(8 * bits))), "scan")
-    assert full_range(samples, "scan").min() == 1
+    assert full_range(samples).min() == 1
 
 
 @pytest.mark.parametrize(("bits", "sample_format"), [(16, 2), (32, 2), (32, 1)])
-def test_signed_and_32_bit_tiffs_are_refused(keep, bits: int, sample_format: int) -> None:
-    path = keep(tiff_with(bits, 1, bytes(8 * bits), sample_format=sample_format))
-    with pytest.raises(ImageError, match="^scan: signed or 32-bit samples .*; save it with 16 unsigned bits"):
-        decode_file(path, "scan")
+def test_signed_and_32_bit_tiffs_state_no_range(keep, bits: int, sample_format: int) -> None:
+    data = np.arange(64, dtype=f"<{'u' if sample_format == 1 else 'i'}{bits // 8}").tobytes()
+    samples = decode_file(keep(tiff_with(bits, 1, data, sample_format=sample_format)), "scan")
+    with pytest.raises(ImageError, match="^scan: samples of type .* have no stated range; .*percentile or window"):
+        full_range(samples)
+    np.testing.assert_allclose(
+        to_pixels(samples, ImageRule("window:0,63"), "scan").ravel(), np.arange(64) / 63, atol=1e-7
+    )
 
 
 def test_lab_is_refused(keep) -> None:
@@ -158,11 +169,24 @@ def test_lab_is_refused(keep) -> None:
 
 
 @pytest.mark.parametrize("form", ["TIFF", "GIF", "PNG", "WEBP"])
-def test_several_pages_or_frames_are_refused_with_their_number(keep, form: str) -> None:
+def test_several_pages_or_frames_need_a_number(keep, form: str) -> None:
     first, *rest = (Image.fromarray(np.roll(gray_ramp(), k, axis=0)) for k in range(3))
-    path = keep(encoded(first, form, save_all=True, append_images=rest))
-    with pytest.raises(ImageError, match="^scan: holds 3 pages or frames .*; save each"):
+    options = {"lossless": True} if form == "WEBP" else {}
+    path = keep(encoded(first, form, save_all=True, append_images=rest, **options))
+    with pytest.raises(ImageError, match="^scan: holds 3 pages or frames .*; name one, such as scan#000"):
         decode_file(path, "scan")
+    gray = full_range(decode_file(path, "scan", "001")).reshape(24, 20, -1)[..., 0]
+    np.testing.assert_allclose(gray * 255, np.asarray(rest[0]), atol=2)
+    for label in ("003", "-1", "one", "", "1" * 20):
+        with pytest.raises(ImageError, match="there is no such part among its 3 pages or frames; count from #000"):
+            decode_file(path, "scan", label)
+
+
+@pytest.mark.parametrize(("form", "labels"), [("TIFF", ["000", "001", "002"]), ("GIF", []), ("PNG", [])])
+def test_the_pages_of_a_tiff_are_listed(keep, form: str, labels: list[str]) -> None:
+    first, *rest = (Image.fromarray(np.roll(gray_ramp(), k, axis=0)) for k in range(3))
+    contents = look_into(keep(encoded(first, form, save_all=True, append_images=rest)), "scan")
+    assert contents is not None and list(contents.parts) == labels
 
 
 def test_the_first_picture_of_a_camera_mpo_is_read(keep) -> None:
@@ -237,7 +261,7 @@ def test_missing_permission(keep, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(raster, "open", refused, raising=False)  # the superuser may read everything
+    monkeypatch.setattr(files, "open", refused, raising=False)  # the superuser may read everything
     with pytest.raises(ImageError, match=r"^scan: cannot be opened \(Permission denied\); check the path and its"):
         decode_file(path, "scan")
 

@@ -71,3 +71,23 @@ def test_writes_into_a_row_of_a_batch(shape: tuple[int, ...]) -> None:
 def test_the_same_size_is_left_alone() -> None:
     pixels = np.random.default_rng(0).random((16, 16, 3), dtype=np.float32)
     np.testing.assert_array_equal(to_input(pixels, 16), pixels.transpose(2, 0, 1))
+
+
+@given(pictures, st.integers(1, 48))
+def test_letterbox_keeps_proportions_between_black_bars(picture: NDArray[np.uint8], size: int) -> None:
+    pixels = read_pixels(picture)
+    made = to_input(pixels, size, np.full((3, size, size), -1, np.float32), aspect="letterbox")
+    height, width = (max(1, round(side * size / max(pixels.shape[:2]))) for side in pixels.shape[:2])
+    top, left = (size - height) // 2, (size - width) // 2
+    inside = np.zeros((size, size), bool)
+    inside[top : top + height, left : left + width] = True
+    assert (made[:, ~inside] == 0).all()
+    for channel in range(3):
+        plane = pixels if pixels.ndim == 2 else pixels[..., channel]
+        shrunk = np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
+        np.testing.assert_array_equal(made[channel][inside], shrunk.ravel())
+
+
+def test_a_square_is_the_same_either_way() -> None:
+    pixels = np.random.default_rng(0).random((40, 40, 3), dtype=np.float32)
+    np.testing.assert_array_equal(to_input(pixels, 16, aspect="letterbox"), to_input(pixels, 16))

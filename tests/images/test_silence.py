@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from msde.images.silence import pillow_silenced
+from msde.images.silence import decoders_silenced
 
 
 def warn_as(module: str) -> None:
@@ -13,7 +13,7 @@ def warn_as(module: str) -> None:
 
 
 def test_only_pillow_is_silenced() -> None:
-    with pillow_silenced():
+    with decoders_silenced():
         warn_as("PIL.Image")
         with pytest.warns(UserWarning, match="told"):
             warn_as("numpy.linalg")
@@ -24,12 +24,12 @@ def test_the_filters_are_restored_when_the_last_of_overlapping_readers_leaves() 
     inside, leave = threading.Event(), threading.Event()
 
     def reader() -> None:
-        with pillow_silenced():
+        with decoders_silenced():
             inside.set()
             leave.wait(10)
 
     thread = threading.Thread(target=reader)
-    with pillow_silenced():
+    with decoders_silenced():
         thread.start()
         assert inside.wait(10)
     warn_as("PIL.Image")  # the other reader is still at work
@@ -42,6 +42,6 @@ def test_the_filters_are_restored_when_the_last_of_overlapping_readers_leaves() 
 
 def test_an_error_restores_the_filters() -> None:
     before = list(warnings.filters)
-    with pytest.raises(ValueError, match="inside"), pillow_silenced():
+    with pytest.raises(ValueError, match="inside"), decoders_silenced():
         raise ValueError("inside")
     assert list(warnings.filters) == before

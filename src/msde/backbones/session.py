@@ -1,4 +1,4 @@
-"""A backbone at work: batches of images in, embeddings out, by ONNX Runtime on the CPU."""
+"""A backbone at work: batches of images in, embeddings out, by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ from msde.parallel import available_cores  # noqa: E402
 BATCH = 8
 FATAL_ONLY = 4  # errors are raised as well
 ROUNDING = 1e-4  # how far resizing may carry a pixel out of [0, 1]
+# Without TF32, whose 10 bits of mantissa would take scores away from those of a processor.
+PROVIDERS: dict[str, list[tuple[str, dict[str, str]]]] = {
+    "cpu": [("CPUExecutionProvider", {})],
+    "cuda": [("CUDAExecutionProvider", {"use_tf32": "0"}), ("CPUExecutionProvider", {})],
+}
 
 
 class EmbeddingSession:
@@ -34,11 +39,13 @@ class EmbeddingSession:
         What to run.
     threads : int, optional
         Number of threads of the convolutions; by default as many as the process may use cores.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where the network runs.
 
     Raises
     ------
     BackboneError
-        If graph and weights do not fit together.
+        If graph and weights do not fit together, or the device cannot be used.
 
     Notes
     -----
@@ -47,7 +54,8 @@ class EmbeddingSession:
     whatever reads the next images.
     """
 
-    def __init__(self, backbone: Backbone, threads: int | None = None) -> None:
+    def __init__(self, backbone: Backbone, threads: int | None = None, device: str = "cpu") -> None:
+        providers = execution_providers(device)
         self.backbone = backbone  # its arrays must outlive the session, which does not copy them all
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or available_cores()
@@ -58,12 +66,17 @@ class EmbeddingSession:
         self._weights = {name: ort.OrtValue.ortvalue_from_numpy(values) for name, values in weights.items()}
         try:
             options.add_external_initializers(list(self._weights), list(self._weights.values()))
-            self._session = ort.InferenceSession(backbone.graph, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(backbone.graph, options, providers=providers)
         except Exception as error:  # ONNX Runtime's own errors have no common base but this
             reason = str(error).partition("\n")[0]
             raise BackboneError(
                 f"backbone {backbone.name}: its graph and weights do not fit together: {reason}"
             ) from error
+        if self._session.get_providers()[0] != providers[0][0]:  # the runtime falls back without a word
+            raise BackboneError(
+                f"device {device}: ONNX Runtime has found no usable one; check its driver and CUDA libraries, or leave"
+                " the device out"
+            )
 
     def embed(self, batch: np.ndarray) -> np.ndarray:
         """Embed images.
@@ -118,3 +131,21 @@ class EmbeddingSession:
     def channels(self, level: str) -> int:
         """Return how many channels a feature map has."""
         return int(next(output.shape[1] for output in self._session.get_outputs() if output.name == level))
+
+
+def execution_providers(device: str) -> list[tuple[str, dict[str, str]]]:
+    """Return what the runtime is to compute with, the first choice first.
+
+    Raises
+    ------
+    BackboneError
+        If the device is unknown, or the installed runtime has no part for it.
+    """
+    if device not in PROVIDERS:
+        raise BackboneError(f"device {device!r} is unknown; give {' or '.join(PROVIDERS)}")
+    if PROVIDERS[device][0][0] not in ort.get_available_providers():
+        raise BackboneError(
+            f"device {device}: this ONNX Runtime cannot use one; install onnxruntime-gpu in place of onnxruntime, or"
+            " leave the device out"
+        )
+    return PROVIDERS[device]

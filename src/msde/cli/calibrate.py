@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import Rate, with_cache
+from msde.cli.options import Rate, with_cache, with_device
 from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
 
 if TYPE_CHECKING:
@@ -23,9 +23,15 @@ if TYPE_CHECKING:
     type=Rate(),
     help="Target false-alarm rate. [default: the model's]",
 )
+@with_device
 @with_cache
 def calibrate(
-    model: Path, normals: tuple[str, ...], output: Path, alpha: float | None, cache: EmbeddingCache | None
+    model: Path,
+    normals: tuple[str, ...],
+    output: Path,
+    alpha: float | None,
+    device: str,
+    cache: EmbeddingCache | None,
 ) -> None:
     """Set p-values and threshold anew on normals of the place where the model is used.
 
@@ -37,7 +43,7 @@ def calibrate(
     from msde.pipeline import AnomalyModel
 
     check_writable(output)
-    loaded = AnomalyModel.load(model, cache)
+    loaded = AnomalyModel.load(model, cache, device)
     paths = find_images(normals)
     with progress("Scoring normals", len(paths)) as tick:
         loaded.calibrate(paths, alpha, tick=tick)
@@ -46,5 +52,7 @@ def calibrate(
     click.echo(
         f"{output}: calibrated on {len(calibration.scores)} normal images, threshold {calibration.threshold:.4g}"
     )
+    if loaded.volumes_ is not None:
+        click.echo(f"and on {len(loaded.volumes_.scores)} volumes, threshold {loaded.volumes_.threshold:.4g}")
     warn_of_few_normals(calibration)
     report_unreadable(loaded.unreadable_)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_cache
+from msde.cli.options import with_cache, with_device
 from msde.cli.progress import progress, report_unreadable
 
 if TYPE_CHECKING:
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 @click.option("--normal", required=True, multiple=True, metavar="PATH", help="Normal images; may be repeated.")
 @click.option("--abnormal", required=True, multiple=True, metavar="PATH", help="Abnormal images; may be repeated.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@with_device
 @with_cache
 def evaluate(
     model: Path,
     normal: tuple[str, ...],
     abnormal: tuple[str, ...],
     json_file: Path | None,
+    device: str,
     cache: EmbeddingCache | None,
 ) -> None:
     """Measure how well a model tells normal from abnormal images it was not trained on.
@@ -38,7 +40,7 @@ def evaluate(
 
     if json_file is not None:
         check_output(json_file)
-    loaded = AnomalyModel.load(model, cache)
+    loaded = AnomalyModel.load(model, cache, device)
     normals, abnormals = find_images(normal), find_images(abnormal)
     with progress("Scoring", len(normals) + len(abnormals)) as tick:
         evaluation = evaluate_model(loaded, normals, abnormals, tick=tick)

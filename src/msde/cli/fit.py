@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import Rate, with_cache
+from msde.cli.options import Rate, with_cache, with_device
 from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
 
 LISTED = 10
@@ -81,6 +81,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Write the normals that stand out from the others to this file, a path a line, the most doubtful first.",
 )
+@click.option("--int8", is_flag=True, help="Store the networks' weights as 8-bit integers; needs onnx.")
+@click.option(
+    "--select",
+    is_flag=True,
+    help="Choose the looks from a short table by synthetic anomalies of the normals, or by --unlabelled; no labels.",
+)
+@with_device
 @with_cache
 def fit(
     normals: tuple[str, ...],
@@ -94,6 +101,9 @@ def fit(
     unlabelled: tuple[str, ...],
     alpha: float,
     distrusted: Path | None,
+    int8: bool,
+    select: bool,
+    device: str,
     cache: EmbeddingCache | None,
 ) -> None:
     """Learn what normal images look like and write a model file.
@@ -112,6 +122,8 @@ def fit(
     mode = mode or ("adaptive" if unlabelled else "inductive")
     if (mode == "adaptive") != bool(unlabelled):
         raise click.UsageError("--mode adaptive and --unlabelled go together")
+    if select and looks:
+        raise click.UsageError("--select chooses the looks; leave --look out")
     rule = ImageRule(intensity, aspect)
     check_writable(output)
     if distrusted is not None:
@@ -119,7 +131,17 @@ def fit(
     paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
     detector = MSDEDetector(mode=mode, alpha=alpha)  # type: ignore[arg-type]
     networks = [load_backbone(name, checkpoint) for name in backbones]
-    model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule)
+    if int8:
+        from msde.backbones.quantize import with_int8_weights
+
+        networks = [with_int8_weights(network) for network in networks]
+    if select:
+        from msde.selection import select_looks
+
+        chosen = select_looks(networks, paths, pool, rule, cache, device).chosen
+        looks = tuple(map(str, chosen))
+        click.echo(f"chosen looks: {' '.join(looks)}")
+    model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule, device)
     with progress("Embedding", len(paths) + len(pool or ())) as tick:
         model.fit(paths, pool, tick=tick)
     model.save(output)

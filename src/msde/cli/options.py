@@ -27,6 +27,17 @@ class Rate(click.FloatRange):
         return number
 
 
+with_device = click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    envvar="MSDE_DEVICE",
+    show_envvar=True,
+    help="Where the networks run; cuda needs onnxruntime-gpu.",
+)
+
+
 def with_cache(command: Command) -> Command:
     """Add --cache and --cache-size to a command, hand it an EmbeddingCache or None, and tell what came of the cache."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_cache
+from msde.cli.options import with_cache, with_device
 from msde.cli.progress import progress, report_unreadable
 
 if TYPE_CHECKING:
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Table to write: .csv, .jsonl or .parquet. [default: print CSV]",
 )
+@with_device
 @with_cache
-def score(model: Path, images: tuple[str, ...], output: Path | None, cache: EmbeddingCache | None) -> None:
+def score(model: Path, images: tuple[str, ...], output: Path | None, device: str, cache: EmbeddingCache | None) -> None:
     """Score images with a model file: high scores and low p-values are abnormal.
 
     IMAGES are files, folders (searched recursively) or globs. Columns: path, anomaly_score, p_value (how often a normal
-    image scores at least as high), flagged (p-value at most the target false-alarm rate), error.
+    image scores at least as high), flagged (p-value at most the target false-alarm rate), error. A volume, stack or
+    slide has a row for each slice, page or tile, PATH#PART, and then one for itself, PATH: the mean of the highest
+    tenth of its scores. That one has a p-value once `msde calibrate` was given normal volumes.
     """
     from msde.images import find_images
     from msde.pipeline import AnomalyModel
@@ -39,7 +42,7 @@ def score(model: Path, images: tuple[str, ...], output: Path | None, cache: Embe
 
     if output is not None:
         check_table(output)
-    loaded = AnomalyModel.load(model, cache)
+    loaded = AnomalyModel.load(model, cache, device)
     paths = find_images(images)
     seen: list[ImageScore] = []
     with progress("Scoring", len(paths)) as tick:

@@ -4,6 +4,19 @@ from msde.images.formats import SUFFIXES
 from msde.images.paths import find_images
 from msde.images.reader import read_pixels
 from msde.images.resize import to_input
+from msde.images.rule import AS_EVER, ImageRule
 from msde.images.samples import MAX_PIXELS, MIN_SIDE
+from msde.images.source import Part, expanded
 
-__all__ = ["MAX_PIXELS", "MIN_SIDE", "SUFFIXES", "find_images", "read_pixels", "to_input"]
+__all__ = [
+    "AS_EVER",
+    "MAX_PIXELS",
+    "MIN_SIDE",
+    "SUFFIXES",
+    "ImageRule",
+    "Part",
+    "expanded",
+    "find_images",
+    "read_pixels",
+    "to_input",
+]

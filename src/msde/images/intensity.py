@@ -2,77 +2,141 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
-from msde.images.samples import Samples, check_size
+from msde.images.rule import ImageRule
+from msde.images.samples import Ends, Samples, check_size
+
+PERCENTILES = (0.5, 99.5)
 
 _WHITE = {"b1": 1.0, "u1": 255.0, "u2": 65535.0, "f2": 1.0, "f4": 1.0, "f8": 1.0, "f16": 1.0}
 
 
-def stated_range(values: NDArray[Any], name: str) -> Samples:
+def stated_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Give the black and white that a type states: white is 255, 65535, in bool and float 1, else infinite."""
+    white = _WHITE.get(dtype.str[1:], math.inf)
+    return (0.0 if math.isfinite(white) else -math.inf), white
+
+
+def array_samples(values: NDArray[Any], name: str) -> Samples:
     """Check that an array is an image, and give it the range that its type states.
 
     Parameters
     ----------
     values : ndarray of shape (H, W) or (H, W, C), C in 1..4
-        White is 1 in bool and float, 255 in uint8, 65535 in uint16.
+        Bool, integer or float.
     name : str
         What an error calls the image.
 
     Raises
     ------
     ImageError
-        A shape that is no image, a size outside the limits, or a type that states no range (signed or wider integers).
+        A shape that is no image, a size outside the limits, or a type that is no real number.
     """
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, 2, 3, 4)):
         raise ImageError(f"{name}: is no image; give (height, width) or (height, width, channels), 1 to 4 channels")
     check_size(values.shape[1], values.shape[0], name)
-    white = _WHITE.get(values.dtype.str[1:])
-    if white is None:
-        raise ImageError(
-            f"{name}: samples of type {values.dtype} have no stated range; give uint8, uint16 or floats in [0, 1]"
-        )
-    return Samples(values, 0.0, white)
+    if values.dtype.kind not in "biuf":
+        raise _no_range(values, name)
+    return Samples(values, *stated_range(values.dtype))
 
 
-def full_range(samples: Samples, name: str) -> NDArray[np.float32]:
-    """Scale samples by the full range of their type and put them over black.
+def to_pixels(samples: Samples, rule: ImageRule, name: str) -> NDArray[np.float32]:
+    """Scale samples as a rule says and put them over black.
+
+    Parameters
+    ----------
+    samples : Samples
+        As decoded.
+    rule : ImageRule
+        Which values become black and white.
+    name : str
+        What an error calls the image.
 
     Returns
     -------
     ndarray of shape (H, W) or (H, W, 3), float32
-        Pixels in [0, 1]. One correctly rounded division makes each, so that equal pictures in 8 bits, 16 bits and
-        floats give equal bits.
+        Pixels in [0, 1]. One correctly rounded division makes each where the values are whole numbers, so that equal
+        pictures in 8 bits, 16 bits and floats give equal bits.
 
     Raises
     ------
     ImageError
-        Floats that are not finite or lie outside [0, 1].
+        Values that are not finite, or under ``full-range`` lie outside the range or have none.
     """
-    values, black, white = samples
-    if values.dtype.kind == "f":
-        _check_floats(values, name)
-    if black > white:
-        values = np.subtract(values.dtype.type(black), values)
-    pixels: NDArray[np.float32] = np.divide(
-        values, np.float32(abs(white - black)), dtype=np.float32, casting="same_kind"
-    )
-    if pixels.ndim == 2:
-        return pixels
-    if pixels.shape[2] in (2, 4):
-        pixels = pixels[..., :-1] * pixels[..., -1:]
-    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
-
-
-def _check_floats(values: NDArray[Any], name: str) -> None:
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
+    values, black, white, display = samples
+    if values.dtype.kind == "f" and not (np.isfinite(values.min()) and np.isfinite(values.max())):
         raise ImageError(f"{name}: holds NaN or infinite samples; replace them, for example by 0")
-    if low < 0 or high > 1:
+    alpha = None
+    if values.ndim == 3 and values.shape[2] in (2, 4):
+        alpha, values = _linear((values[..., -1:], black, white), inverted=False), values[..., :-1]
+    if rule.intensity == "percentile":
+        ends = percentiles(values)
+    elif rule.intensity.startswith("window:"):
+        ends = (values, *rule.window())
+    elif rule.intensity == "dicom" and display is not None:
+        ends = display(values)
+    else:
+        _check_range(values, black, white, name)
+        ends = (values, min(black, white), max(black, white))
+    if not math.isfinite(ends[2] - ends[1]):
+        raise ImageError(f"{name}: its samples span more than can be told apart; give another intensity rule")
+    pixels = _linear(ends, inverted=black > white)
+    if alpha is not None:
+        pixels *= alpha
+    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+
+
+def percentiles(values: NDArray[Any]) -> Ends:
+    """Take a picture's own 0.5th and 99.5th percentile, over all its channels, for the ends.
+
+    They are values of the picture, not means of two, so that they are the same in every type.
+    """
+    low, high = np.percentile(values, PERCENTILES, method="nearest")
+    return values, float(low), float(high)
+
+
+def _linear(ends: Ends, *, inverted: bool) -> NDArray[np.float32]:
+    """Map the lower end to 0 and the upper to 1, or the other way round; where they meet, only what is above is 1."""
+    values, low, high = ends
+    pixels: NDArray[np.float32]
+    if not high > low:
+        pixels = ((values <= low) if inverted else (values > low)).astype(np.float32)
+        return pixels
+    # 32-bit floats hold smaller whole numbers exactly; beyond, and for tiny ranges, they lose or overflow.
+    exact = max(abs(low), abs(high)) <= 2**24 and high - low > 1e-30
+    kind: dict[str, Any] = {"dtype": np.float32 if exact else np.float64, "casting": "same_kind"}
+    with np.errstate(all="ignore"):  # what overflows is beyond the ends
+        if inverted:
+            pixels = np.subtract(high, values, **kind)
+        elif low != 0:
+            pixels = np.subtract(values, low, **kind)
+        else:
+            pixels = values
+        pixels = np.divide(pixels, high - low, **kind)
+    return np.clip(pixels, 0, 1, out=pixels).astype(np.float32, copy=False)
+
+
+def _check_range(values: NDArray[Any], black: float, white: float, name: str) -> None:
+    if not math.isfinite(white - black):
+        raise _no_range(values, name)
+    if values.dtype.kind != "f":
+        return
+    (low, high), (bottom, top) = (values.min(), values.max()), sorted((black, white))
+    if low < bottom or high > top:
         raise ImageError(
-            f"{name}: float samples span {low:.4g} to {high:.4g}, outside [0, 1]; divide all by one fixed maximum"
+            f"{name}: float samples span {low:.4g} to {high:.4g}, outside [{bottom:.4g}, {top:.4g}]; divide all by one"
+            " fixed maximum, or fit with another intensity rule"
         )
+
+
+def _no_range(values: NDArray[Any], name: str) -> ImageError:
+    return ImageError(
+        f"{name}: samples of type {values.dtype} have no stated range; give uint8, uint16 or floats in [0, 1], or fit"
+        " with the intensity rule percentile or window:LOW,HIGH"
+    )

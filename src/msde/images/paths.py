@@ -1,33 +1,46 @@
-"""Find image files: a file, a folder searched recursively, or a glob."""
+"""Find images: a file, a folder searched recursively, or a glob; and in them the slices of volumes."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
-from msde.errors import DataError
-from msde.images.formats import SUFFIXES
+from msde.errors import DataError, ImageError
+from msde.images.files import Contents, look_into
+from msde.images.formats import DICOM, SIGNATURE_BYTES, SUFFIXES, Format, by_suffix, recognise
+from msde.images.source import ONE_PICTURE, Part
 
 _GLOB = re.compile(r"[*?\[]")
 _LOOKED_FOR = " ".join(sorted(SUFFIXES))
+_SEVERAL = 2
+
+Look = Callable[[Path], Contents | None]
+Source = Path | Part
 
 
-def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """List the image files that paths name, each real file once.
+def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
+    """List the images that paths name, each real file once.
+
+    Files that hold several pictures, such as volumes, multi-frame DICOM and TIFF of several pages, are listed by their
+    parts. DICOM files of one folder that are slices of one series, equal in size and orientation, are the parts of a
+    volume, in the order of their places. It has the name of the folder, or ``FOLDER/series-1`` and so on where there
+    are several.
 
     Parameters
     ----------
     paths : iterable of str or os.PathLike
         Each a file (taken whatever its suffix), a folder (searched recursively) or a glob (``**`` crosses folders; a
         folder that matches is searched). Hidden files and folders are passed over in folders and globs, as are files
-        without an image's suffix. Links are followed, each folder once.
+        without an image's suffix, but for DICOM files, which often have none, and DICOM objects without a picture.
+        Links are followed, each folder once.
 
     Returns
     -------
-    list of Path
+    list of Path and Part
         In the order of the entries, sorted within each by path.
 
     Raises
@@ -36,30 +49,71 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
         An entry does not exist, cannot be listed or holds no image.
     """
     found: dict[str, Path] = {}
+    look = cache(_contents)
     for entry in paths:
-        for path in sorted(_images_of(Path(entry))):
+        for path in sorted(_images_of(Path(entry), look)):
             found.setdefault(os.path.realpath(path), path)
     if not found:
         raise DataError("no path given; name an image file, a folder or a glob")
-    return list(found.values())
+    return _parts(list(found.values()), look)
 
 
-def _images_of(entry: Path) -> list[Path]:
+def _parts(paths: list[Path], look: Look) -> list[Source]:
+    """Put parts in place of files that hold several, and gather the slices of a series."""
+    series: dict[Hashable, list[Path]] = {}
+    for path in paths:
+        contents = look(path)
+        if contents and contents.series is not None:
+            series.setdefault((path.parent, contents.series), []).append(path)
+    volumes = {slices[0]: slices for slices in series.values() if len(slices) >= _SEVERAL}
+    names = dict(zip(volumes, _names(list(volumes)), strict=True))
+    gathered = {path for slices in volumes.values() for path in slices}
+    sources: list[Source] = []
+    for path in paths:
+        contents = look(path) or Contents()
+        if path in volumes:
+            slices = sorted(volumes[path], key=lambda path: ((look(path) or Contents()).place, path))
+            sources.extend(Part(names[path], str(slice_), None) for slice_ in slices)
+        elif path not in gathered:
+            sources.extend([Part(str(path), str(path), label) for label in contents.parts] or [path])
+    return sources
+
+
+def _names(firsts: list[Path]) -> Iterator[str]:
+    """Name each series by its folder, with a number where several are in one."""
+    folders = [path.parent for path in firsts]
+    for number, folder in enumerate(folders):
+        several = folders.count(folder) > 1
+        yield str(folder / f"series-{folders[: number + 1].count(folder)}") if several else str(folder)
+
+
+def _contents(path: Path) -> Contents | None:
+    """Look into a file where there may be something to find; what cannot be read is left to the reader to say."""
+    form = by_suffix(path.name)
+    if form is not None and form.name in ONE_PICTURE:
+        return Contents()
+    try:
+        return look_into(path, str(path))
+    except ImageError:
+        return Contents()
+
+
+def _images_of(entry: Path, look: Look) -> list[Path]:
     if os.path.isdir(entry):
-        return _images_in(entry)
+        return _images_in(entry, look)
     if os.path.lexists(entry):
         return [entry]
     if not _GLOB.search(str(entry)):
         raise DataError(f"{entry}: no such file or folder; check the spelling and the current folder")
-    images = list(_matches(entry))
+    images = list(_matches(entry, look))
     if not images:
         raise DataError(f"{entry}: the pattern matches no image (looked for {_LOOKED_FOR}); check the pattern")
     return images
 
 
-def _images_in(folder: Path) -> list[Path]:
+def _images_in(folder: Path, look: Look) -> list[Path]:
     files = list(_files_below(folder, set()))
-    images = [file for file in files if _is_image(file)]
+    images = [file for file in files if _is_image(file, look)]
     if not images:
         held = f"holds {len(files)} file{'s'[: len(files) != 1]} but no image" if files else "is empty"
         raise DataError(f"{folder}: the folder {held} (looked for {_LOOKED_FOR}); give a folder with images")
@@ -74,19 +128,21 @@ def _files_below(folder: Path, seen: set[str]) -> Iterator[Path]:
             yield path
 
 
-def _matches(pattern: Path) -> Iterator[Path]:
+def _matches(pattern: Path, look: Look) -> Iterator[Path]:
     parts = pattern.parts
     fixed = next(i for i, part in enumerate(parts) if _GLOB.search(part))
     base = Path(*parts[:fixed])
     if base.is_dir():
-        yield from _matches_below(base, parts[fixed:])
+        for path in _matches_below(base, parts[fixed:]):
+            if _is_image(path, look):
+                yield path
 
 
 def _matches_below(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
     head, rest = parts[0], parts[1:]
     if head == "**":
         if not rest:
-            yield from filter(_is_image, _files_below(folder, set()))
+            yield from _files_below(folder, set())
         else:
             for start in _folders_below(folder, set()):
                 yield from _matches_below(start, rest)
@@ -98,8 +154,8 @@ def _matches_below(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
             if path.is_dir():
                 yield from _matches_below(path, rest)
         elif path.is_dir():
-            yield from filter(_is_image, _files_below(path, set()))
-        elif _is_image(path):
+            yield from _files_below(path, set())
+        else:
             yield path
 
 
@@ -123,5 +179,23 @@ def _listed(folder: Path, seen: set[str], *, hidden: bool = False) -> list[Path]
     return [folder / name for name in names if hidden or not name.startswith(".")]
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
+def _is_image(path: Path, look: Look) -> bool:
+    """Tell by the suffix; DICOM files without one by their first bytes, and all DICOM by whether there is a picture."""
+    form = by_suffix(path.name)
+    if form is None and _may_lack_suffix(path.name):
+        form = _seen(path)
+    return form is not None and (form is not DICOM or look(path) is not None)
+
+
+def _may_lack_suffix(name: str) -> bool:
+    return "." not in name or not name.rpartition(".")[2].strip("0123456789")
+
+
+def _seen(path: Path) -> Format | None:
+    """Tell DICOM by its signature."""
+    try:
+        with open(path, "rb") as file:
+            form = recognise(file.read(SIGNATURE_BYTES))
+    except OSError:
+        return None
+    return form if form is DICOM else None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import math
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -11,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
-from msde.images.formats import NAMES, SIGNATURE_BYTES, recognise
+from msde.images.files import Contents, damaged, number_of, numbered
+from msde.images.formats import Format
 from msde.images.samples import Samples, check_size
-from msde.images.silence import pillow_silenced
+from msde.images.silence import decoders_silenced
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,19 +50,66 @@ _ORIENTATION = {
     7: (True, True, True),
     8: (True, True, False),
 }
+_PLUGIN = {
+    "PNG": "Png",
+    "JPEG": "Jpeg",
+    "TIFF": "Tiff",
+    "BMP": "Bmp",
+    "GIF": "Gif",
+    "WEBP": "WebP",
+    "PPM": "Ppm",
+    "JPEG2000": "Jpeg2K",
+}
 _ORIENTATION_TAG = 0x0112
 _BITS_TAG = 258
+_TILE_TAG = 322
 _PHOTOMETRIC_TAG = 262
 _WHITE_IS_ZERO = 0
 
 
-def decode_file(path: str | os.PathLike[str], name: str) -> Samples:
-    """Decode a raster file in one of the formats of `msde.images.formats`.
+def look_into(path: str, form: Format, name: str) -> Contents:
+    """Count the pages of a TIFF; files of other formats are one picture.
+
+    Raises
+    ------
+    ImageError
+        The file is damaged.
+    """
+    if form.name != "TIFF":
+        return Contents()
+    try:
+        with open(path, "rb") as file, _opened(file, form.name) as image:
+            return Contents(numbered(_pages(image)))
+    except Exception as error:
+        raise damaged(name, form.name, _said(error)) from None
+
+
+def tiff_layout(path: str, form: Format, name: str) -> tuple[int, int, bool]:
+    """Give width and height of a TIFF's first page, and whether it is stored in tiles.
+
+    Raises
+    ------
+    ImageError
+        The file is damaged.
+    """
+    try:
+        with open(path, "rb") as file, _opened(file, form.name) as image:
+            return *image.size, _TILE_TAG in image.tag_v2  # type: ignore[attr-defined]
+    except Exception as error:
+        raise damaged(name, form.name, _said(error)) from None
+
+
+def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
+    """Decode a raster file.
 
     Parameters
     ----------
-    path : str or os.PathLike
+    path : str
         The file.
+    form : Format
+        Its format.
+    part : str or None
+        Number of a TIFF's page.
     name : str
         What an error calls it.
 
@@ -76,19 +123,19 @@ def decode_file(path: str | os.PathLike[str], name: str) -> Samples:
     ImageError
         No readable, whole picture within the limits.
     """
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{name}: is a folder, not an image; give the images in it")
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device would wait for ever
-            raise ImageError(f"{name}: is no regular file; give an image file")
-        if status.st_size == 0:
-            raise ImageError(f"{name}: is empty (0 bytes); copy or export it again")
-        with open(path, "rb") as file:
-            return _decode_stream(file, name)
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(f"{name}: cannot be opened ({reason}); check the path and its permissions") from None
+    with open(path, "rb") as file:
+        # Pillow's plug-ins raise nearly every built-in exception on damaged input; all of them mean the same here.
+        try:
+            with _opened(file, form.name) as image:
+                check_size(*image.size, name)
+                page = number_of(part, _pages(image), name, "pages or frames")
+                if page:
+                    image.seek(page)
+                return _samples(image, name)
+        except (ImageError, MemoryError):
+            raise
+        except Exception as error:
+            raise damaged(name, form.name, _said(error)) from None
 
 
 def decode_image(image: Image, name: str) -> Samples:
@@ -100,41 +147,25 @@ def decode_image(image: Image, name: str) -> Samples:
         The picture is damaged, outside the limits or in a mode without a stated range.
     """
     try:
-        with pillow_silenced():
+        with decoders_silenced():
             return _samples(image, name)
     except (ImageError, MemoryError):
         raise
     except Exception as error:
-        raise _damaged(name, "Pillow", error) from None
+        raise damaged(name, "Pillow", _said(error)) from None
 
 
-def _decode_stream(file: BinaryIO, name: str) -> Samples:
-    form = recognise(file.read(SIGNATURE_BYTES))
-    if form is None:
-        raise ImageError(f"{name}: is not an image in a format that is read ({NAMES}); convert it to PNG")
-    file.seek(0)
-    # Pillow's plug-ins raise nearly every built-in exception on damaged input; all of them mean the same here.
-    try:
-        with pillow_silenced():
-            from PIL import Image
+def _opened(file: BinaryIO, form: str) -> Image:
+    from PIL import Image
 
-            import_module(form.plugin)
-            factory, _ = Image.OPEN[form.name]  # Image.open would judge the size itself, first by a warning
-            with factory(file, "") as image:
-                _check_one_page(image, name)
-                return _samples(image, name)
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:
-        raise _damaged(name, form.name, error) from None
+    import_module(f"PIL.{_PLUGIN[form]}ImagePlugin")
+    factory, _ = Image.OPEN[form]  # Image.open would judge the size itself, first by a warning
+    return factory(file, "")
 
 
-def _check_one_page(image: Image, name: str) -> None:
-    check_size(*image.size, name)
-    pages = getattr(image, "n_frames", 1)
+def _pages(image: Image) -> int:
     # The further pictures of an MPO are a camera's previews of the first.
-    if pages > 1 and image.format != "MPO":
-        raise ImageError(f"{name}: holds {pages} pages or frames where one is expected; save each as a file of its own")
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
 
 
 def _samples(image: Image, name: str) -> Samples:
@@ -144,25 +175,25 @@ def _samples(image: Image, name: str) -> Samples:
     image.load()
     mode = _SAMPLES_AS[image.mode][image.has_transparency_data]
     values = np.asarray(image if image.mode == mode else image.convert(mode))
-    black, white = _stated_range(image, values, name)
+    black, white = _stated_range(image, values)
     return Samples(_upright(values, _orientation(image)), black, white)
 
 
-def _stated_range(image: Image, values: NDArray[Any], name: str) -> tuple[float, float]:
+def _stated_range(image: Image, values: NDArray[Any]) -> tuple[float, float]:
     tags = getattr(image, "tag_v2", {})  # a TIFF's
+    black = 0.0
     if image.mode == "I":
         # Pillow holds 16-bit data of PNG and PNM in 32 bits; a TIFF's 32 bits are any numbers at all.
-        if tags or values.min() < 0 or values.max() > 65535:
-            raise ImageError(f"{name}: signed or 32-bit samples have no stated range; save it with 16 unsigned bits")
-        return 0.0, 65535.0
-    if image.mode.startswith("I;16"):
+        stated = not tags and values.min() >= 0 and values.max() <= 65535
+        black, white = (0.0, 65535.0) if stated else (-math.inf, math.inf)
+    elif image.mode.startswith("I;16"):
         white = float(2 ** tags.get(_BITS_TAG, (16,))[0] - 1)
     else:
         white = 255.0 if values.dtype == np.uint8 else 1.0
     # Pillow inverts such a TIFF itself where it has 8 bits or fewer.
     if image.mode[0] in "IF" and tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO:
-        return white, 0.0
-    return 0.0, white
+        return white, black
+    return black, white
 
 
 def _orientation(image: Image) -> int:
@@ -179,6 +210,5 @@ def _upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
     return values[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
 
 
-def _damaged(name: str, form: str, error: Exception) -> ImageError:
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
-    return ImageError(f"{name}: damaged or truncated {form} image ({reason}); copy or export it again")
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

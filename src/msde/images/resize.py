@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def to_input(pixels: NDArray[np.float32], size: int, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """Squeeze pixels to a square with antialiased bilinear interpolation, as the published pipeline does.
+def to_input(
+    pixels: NDArray[np.float32], size: int, out: NDArray[np.float32] | None = None, *, aspect: str = "squeeze"
+) -> NDArray[np.float32]:
+    """Fit pixels to a square with antialiased bilinear interpolation, as the published pipeline does.
 
     The filter is Pillow's on 32-bit floats: it releases the interpreter lock, starts no threads beside those of the
     backbone, and gives the same bits on every machine. (The published pipeline rounds to 8 bits after it.)
@@ -20,6 +22,8 @@ def to_input(pixels: NDArray[np.float32], size: int, out: NDArray[np.float32] | 
         Side of the square, in pixels.
     out : ndarray of shape (3, size, size), float32, optional
         Where to write, such as one row of a batch.
+    aspect : {"squeeze", "letterbox"}, default="squeeze"
+        Squeeze the picture into the square, or keep its proportions in the middle of black bars.
 
     Returns
     -------
@@ -30,9 +34,19 @@ def to_input(pixels: NDArray[np.float32], size: int, out: NDArray[np.float32] | 
 
     if out is None:
         out = np.empty((3, size, size), np.float32)
+    height, width = (size, size) if aspect == "squeeze" else _fitting(pixels.shape[0], pixels.shape[1], size)
+    top, left = (size - height) // 2, (size - width) // 2
+    if (height, width) != (size, size):
+        out[:] = 0
     planes = (pixels,) if pixels.ndim == 2 else tuple(pixels[..., c] for c in range(3))
     for channel, plane in enumerate(planes):
-        image = Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR)
-        out[channel] = np.asarray(image)
+        image = Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
+        out[channel, top : top + height, left : left + width] = np.asarray(image)
     out[len(planes) :] = out[0]
     return out
+
+
+def _fitting(height: int, width: int, size: int) -> tuple[int, int]:
+    """Scale a picture's sides so that the longer one is `size`."""
+    longer = max(height, width)
+    return max(1, round(height * size / longer)), max(1, round(width * size / longer))

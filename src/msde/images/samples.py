@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -13,21 +14,29 @@ MAX_PIXELS = 100_000_000
 MIN_SIDE = 8
 """Pixels that each side of an image must have: nothing can be seen in less."""
 
+Ends = tuple[NDArray[Any], float, float]
+"""Values with the lower and the upper end of what is shown of them."""
+
 
 class Samples(NamedTuple):
     """Samples as stored, and the range which their type states.
 
     Parameters
     ----------
-    values : ndarray of shape (H, W) or (H, W, C), C in 1..4, bool, unsigned integer or float
-        C = 2 and 4 carry alpha in the last channel.
+    values : ndarray of shape (H, W) or (H, W, C), C in 1..4, bool, integer or float
+        In the file's own unit, such as Hounsfield units. C = 2 and 4 carry alpha in the last channel.
     black, white : float
-        The values that mean black and white; ``black`` is the larger where white is stored as zero.
+        The ends of the range that the type states, which are infinite where it states none; ``black`` is the larger
+        where white is stored as the lowest value.
+    display : callable, optional
+        How the file asks to be shown: takes values, gives them (or what a table makes of them) with the ends of the
+        range to show. By default all of the range.
     """
 
     values: NDArray[Any]
     black: float
     white: float
+    display: Callable[[NDArray[Any]], Ends] | None = None
 
 
 def check_size(width: int, height: int, name: str) -> None:

@@ -1,20 +1,27 @@
-"""Pillow's warnings, held back while a file is read: what is wrong with an image is said by an error or not at all."""
+"""Decoders' warnings, held back while a file is read: what is wrong with an image is said by an error or not at all.
+
+Such a warning may quote what a medical file says of the patient.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# A decoder's warning is put down to its caller, too, where the decoder asks for that.
+_MODULES = r"(PIL|pydicom|nibabel|tifffile|openslide|openjpeg|libjpeg|pylibjpeg|msde\.images)\b"
+_LOGGERS = ("pydicom", "nibabel", "nibabel.global", "tifffile", "PIL", "pylibjpeg", "libjpeg", "openjpeg")
 _lock = threading.Lock()
 _readers = 0
 _filters = warnings.catch_warnings()
 
 
 @contextmanager
-def pillow_silenced() -> Iterator[None]:
-    """Ignore warnings raised inside Pillow until the last of the concurrent readers has left.
+def decoders_silenced() -> Iterator[None]:
+    """Ignore warnings and log records of the decoders until the last of the concurrent readers has left.
 
     The filters of `warnings` belong to the whole process, so a plain ``catch_warnings`` in each of several reader
     threads may restore them in the wrong order. Warnings from other modules pass.
@@ -24,7 +31,9 @@ def pillow_silenced() -> Iterator[None]:
         if _readers == 0:
             _filters = warnings.catch_warnings()
             _filters.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\.")
+            warnings.filterwarnings("ignore", module=_MODULES)
+            for name in _LOGGERS:
+                logging.getLogger(name).addFilter(_nothing)
         _readers += 1
     try:
         yield
@@ -33,3 +42,9 @@ def pillow_silenced() -> Iterator[None]:
             _readers -= 1
             if _readers == 0:
                 _filters.__exit__(None, None, None)
+                for name in _LOGGERS:
+                    logging.getLogger(name).removeFilter(_nothing)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False

@@ -1,0 +1,161 @@
+"""One image file: told by its content, looked into and decoded by the reader of its format."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Hashable, Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import NamedTuple
+
+from msde.errors import ImageError
+from msde.images.formats import DICOM, NAMES, SIGNATURE_BYTES, Format, by_suffix, recognise
+from msde.images.samples import Samples
+from msde.images.silence import decoders_silenced
+
+MAX_PARTS = 100_000
+"""Slices, frames, pages or tiles that a file may hold."""
+
+
+class Contents(NamedTuple):
+    """What a file holds.
+
+    Parameters
+    ----------
+    parts : sequence of str
+        Labels of its slices, frames, pages or tiles; empty where the file is one picture.
+    series : hashable, optional
+        The same for all files that are slices of one volume.
+    place : tuple of float
+        Where in its series a file belongs.
+    """
+
+    parts: Sequence[str] = ()
+    series: Hashable = None
+    place: tuple[float, ...] = ()
+
+
+def look_into(path: str | os.PathLike[str], name: str) -> Contents | None:
+    """Tell what a file holds, without decoding pixels.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    name : str
+        What an error calls it.
+
+    Returns
+    -------
+    Contents or None
+        None where the file is sound but holds no picture, such as a DICOM report.
+
+    Raises
+    ------
+    ImageError
+        Its header cannot be read, or a library for it is missing.
+    """
+    form = _recognised(path, name)
+    with decoders_silenced():
+        contents: Contents | None = _reader(form).look_into(os.fspath(path), form, name)
+    if contents and len(contents.parts) > MAX_PARTS:
+        raise ImageError(f"{name}: holds {len(contents.parts):,} pictures, over the limit of {MAX_PARTS:,}; split it")
+    return contents
+
+
+def decode_file(path: str | os.PathLike[str], name: str, part: str | None = None) -> Samples:
+    """Decode one picture of a file in one of the formats of `msde.images.formats`.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    name : str
+        What an error calls it.
+    part : str, optional
+        One of the labels that `look_into` gave; by default the only picture.
+
+    Returns
+    -------
+    Samples
+        The picture, upright.
+
+    Raises
+    ------
+    ImageError
+        No readable, whole picture within the limits.
+    """
+    form = _recognised(path, name)
+    try:
+        with decoders_silenced():
+            samples: Samples = _reader(form).decode(os.fspath(path), form, part, name)
+            return samples
+    except OSError as error:
+        raise _unopened(name, error) from None
+
+
+def numbered(n: int) -> list[str]:
+    """Give the labels of n slices, frames or pages, or none where there is only one."""
+    return [f"{k:03}" for k in range(n)] if n > 1 else []
+
+
+def number_of(part: str | None, n: int, name: str, kind: str) -> int:
+    """Give the number that a label stands for.
+
+    Raises
+    ------
+    ImageError
+        Several to choose from and no label, or no such one.
+    """
+    if part is None and n == 1:
+        return 0
+    if part is None:
+        raise ImageError(f"{name}: holds {n} {kind} where one is expected; name one, such as {name}#000")
+    if not (part.isascii() and part.isdigit() and int(part) < n):
+        raise ImageError(f"{name}: there is no such part among its {n} {kind}; count from #000")
+    return int(part)
+
+
+def whole(name: str, part: str | None) -> str:
+    """Give the name of the file in the name of its part."""
+    return name if part is None else name.removesuffix(f"#{part}")
+
+
+def damaged(name: str, form: str, reason: str) -> ImageError:
+    """Give the error for a file that cannot be decoded."""
+    return ImageError(f"{name}: damaged or truncated {form} image ({reason}); copy or export it again")
+
+
+def missing(name: str, what: str, extra: str) -> ImageError:
+    """Give the error for a library that is not installed."""
+    return ImageError(f"{name}: reading {what} needs a further library; run `pip install 'msde[{extra}]'`")
+
+
+def _recognised(path: str | os.PathLike[str], name: str) -> Format:
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{name}: is a folder, not an image; give the images in it")
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device would wait for ever
+            raise ImageError(f"{name}: is no regular file; give an image file")
+        if status.st_size == 0:
+            raise ImageError(f"{name}: is empty (0 bytes); copy or export it again")
+        with open(path, "rb") as file:
+            form = recognise(file.read(SIGNATURE_BYTES))
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise _unopened(name, error) from None
+    if form is None and by_suffix(os.fspath(path)) is DICOM:
+        return DICOM  # an old one may lack the signature
+    if form is None:
+        raise ImageError(f"{name}: is not an image in a format that is read ({NAMES}); convert it to PNG")
+    return form
+
+
+def _reader(form: Format) -> ModuleType:
+    return import_module(form.reader)
+
+
+def _unopened(name: str, error: Exception) -> ImageError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return ImageError(f"{name}: cannot be opened ({reason}); check the path and its permissions")

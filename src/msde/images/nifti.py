@@ -1,0 +1,222 @@
+"""Read NIfTI: slices across the direction of acquisition, turned as a radiologist looks at them, in stored units."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.errors import ImageError
+from msde.images.files import Contents, damaged, missing, number_of, numbered, whole
+from msde.images.formats import Format
+from msde.images.intensity import percentiles, stated_range
+from msde.images.samples import Samples, check_size
+
+MAX_BYTES = 4_000_000_000
+"""Bytes that a volume may hold when unpacked."""
+COARSE = 1.2
+"""How much coarser the distance of slices must be than the finer distances, for slices to be taken across it."""
+
+_GZIP = b"\x1f\x8b"
+_HEADER_BYTES = 540
+_NIFTI_1 = re.compile(rb".{344}n\+1\x00", re.DOTALL)
+_NIFTI_2 = re.compile(rb".{4}n\+2\x00\r\n\x1a\n.{528}", re.DOTALL)
+_opening = Lock()
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """A volume on disk by its header; its axes are turned to left, posterior and inferior, then time and the like."""
+
+    path: str
+    name: str
+    packed: bool
+    offset: int
+    dtype: np.dtype[Any]
+    stored_shape: tuple[int, ...]
+    turns: NDArray[np.float64]
+    shape: tuple[int, ...]
+    axis: int
+    slope: float
+    intercept: float
+    window: tuple[float, float] | None
+
+    @property
+    def n(self) -> int:
+        return self.shape[self.axis] * math.prod(self.shape[3:])
+
+    @cached_property
+    def values(self) -> NDArray[Any] | ImageError:
+        """Samples, on disk, or what is wrong with them: a packed file is unpacked once, be it damaged."""
+        import nibabel
+
+        try:
+            with _said_plainly(self.name):
+                if self.packed:
+                    values = _unpacked(self.path, self.offset, self.dtype, self.stored_shape)
+                else:
+                    values = np.memmap(self.path, self.dtype, "r", self.offset, self.stored_shape, "F")
+                return np.asarray(nibabel.apply_orientation(values, self.turns))
+        except ImageError as error:
+            return error
+
+    def slice(self, number: int) -> NDArray[Any]:
+        """Take one slice as (rows, columns) or (rows, columns, 3)."""
+        rest, place = divmod(number, self.shape[self.axis])
+        further = np.unravel_index(rest, self.shape[3:]) if len(self.shape) > 3 else ()
+        with _opening:  # else several workers would unpack the same volume
+            values = self.values
+        if isinstance(values, ImageError):
+            raise ImageError(str(values))
+        index: tuple[Any, ...] = (slice(None), slice(None), place, *further)
+        plane = np.moveaxis(values, self.axis, 2)[index].T
+        if plane.dtype.names:
+            return np.stack([plane[channel] for channel in plane.dtype.names], axis=-1)
+        return np.array(plane, plane.dtype.newbyteorder("="))
+
+
+def look_into(path: str, _: Format, name: str) -> Contents:
+    """Count the slices of a volume."""
+    return Contents(numbered(_volume(path, name).n))
+
+
+def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
+    """Read one slice.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    part : str or None
+        Number of the slice, from the head, the left or the front; those of later times follow.
+    name : str
+        What an error calls it.
+
+    Returns
+    -------
+    Samples
+        In the unit after ``scl_slope`` and ``scl_inter``.
+
+    Raises
+    ------
+    ImageError
+        No whole volume within the limits, or none whose axes can be told.
+    """
+    volume = _volume(path, whole(name, part))
+    plane = volume.slice(number_of(part, volume.n, name, "slices"))
+    check_size(plane.shape[1], plane.shape[0], name)
+    black, white = stated_range(plane.dtype)
+    if plane.ndim == 3:
+        return Samples(plane, black, white)
+    in_integers = plane.dtype.kind in "iu"
+    if (volume.slope, volume.intercept) != (1, 0):
+        with np.errstate(over="ignore"):
+            plane = (plane * volume.slope + volume.intercept).astype(np.float32)
+        black, white = sorted((black * volume.slope + volume.intercept, white * volume.slope + volume.intercept))
+    if volume.window is not None:
+        low, high = volume.window
+        return Samples(plane, black, white, lambda values: (values, low, high))
+    return Samples(plane, black, white, None if in_integers and math.isfinite(white - black) else percentiles)
+
+
+def _volume(path: str, name: str) -> _Volume:
+    status = os.stat(path)
+    return _opened(path, name, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)  # slices come one after the other, and few volumes are at work at once
+def _opened(path: str, name: str, *_: int) -> _Volume:
+    with _said_plainly(name):
+        import nibabel
+
+        with open(path, "rb") as file:
+            packed = file.read(2) == _GZIP
+        with gzip.open(path, "rb") if packed else open(path, "rb") as file:
+            head = file.read(_HEADER_BYTES)
+        if _NIFTI_1.match(head):
+            return _laid_out(nibabel.Nifti1Header(head[:348], check=False), path, packed, name)
+        if _NIFTI_2.match(head):
+            return _laid_out(nibabel.Nifti2Header(head, check=False), path, packed, name)
+    raise ImageError(f"{name}: is packed, but holds no NIfTI volume in one piece; give .nii or .nii.gz")
+
+
+@contextmanager
+def _said_plainly(name: str) -> Iterator[None]:
+    """Turn what goes wrong into one line about the file."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except ImportError:
+        raise missing(name, "NIfTI", "nifti") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise damaged(name, "NIfTI", type(error).__name__) from None
+
+
+def _laid_out(header: Any, path: str, packed: bool, name: str) -> _Volume:
+    import nibabel
+
+    if not 1 <= header["dim"][0] <= 7:
+        raise ImageError(f"{name}: states no possible number of dimensions; save it again")
+    shape = tuple(int(side) for side in header.get_data_shape())
+    shape += (1,) * (3 - len(shape))
+    dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
+    if dtype.kind not in "iufV" or (dtype.kind == "V" and not dtype.names) or min(shape, default=0) < 1:
+        raise ImageError(f"{name}: holds samples of type {dtype} in a shape of {shape}; give real numbers or RGB")
+    size = math.prod(shape) * dtype.itemsize
+    if size > MAX_BYTES:
+        raise ImageError(f"{name}: holds {size:,} bytes, over the limit of {MAX_BYTES:,}; cut the volume")
+    if not packed and os.path.getsize(path) < offset + size:
+        raise damaged(name, "NIfTI", "fewer samples than its header states")
+    affine = header.get_best_affine()
+    steps = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
+        raise ImageError(f"{name}: its affine is singular, so no axis can be told; mend the header's sform or qform")
+    turns = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(affine), nibabel.orientations.axcodes2ornt("LPI")
+    )
+    order = np.argsort(turns[:, 0])
+    slope, intercept = header.get_slope_inter()
+    low, high = float(header["cal_min"]), float(header["cal_max"])
+    turned = (*(shape[k] for k in order), *shape[3:])
+    return _Volume(
+        *(path, name, packed, offset, dtype, shape, turns, turned),
+        _slice_axis(turned, steps[order]),
+        1.0 if slope is None or not math.isfinite(slope) else float(slope),
+        0.0 if intercept is None or not math.isfinite(intercept) else float(intercept),
+        (low, high) if math.isfinite(high - low) and low < high else None,
+    )
+
+
+def _slice_axis(shape: tuple[int, ...], steps: NDArray[np.float64]) -> int:
+    """Choose the axis to slice across: of length 1, else that of clearly the largest step, else from head to foot."""
+    if shape[:3].count(1) == 1:
+        return shape.index(1)
+    middle, largest = np.sort(steps)[1:]
+    return int(np.argmax(steps)) if largest >= COARSE * middle else 2
+
+
+def _unpacked(path: str, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Unpack the samples into a file without a name, so that memory holds no more than the slices at work."""
+    left = math.prod(shape) * dtype.itemsize
+    with gzip.open(path, "rb") as file, tempfile.TemporaryFile(prefix="msde-") as unpacked:
+        file.seek(offset)
+        while left and (block := file.read(min(left, 2**20))):
+            unpacked.write(block)
+            left -= len(block)
+        if left:
+            raise EOFError("fewer samples than the header states")
+        return np.memmap(unpacked, dtype, "r", 0, shape, "F")  # which keeps the file, and lets go of it at its own end
