@@ -61,7 +61,7 @@ def write_table(scores: Iterable[ImageScore], path: str | os.PathLike[str]) -> N
     """
     path = Path(path)
     check_table(path)
-    with _replacing(path) as unfinished:
+    with replacing(path) as unfinished:
         if path.suffix.lower() == ".parquet":
             _write_parquet(scores, unfinished)
         else:
@@ -84,7 +84,7 @@ def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None
     OutputError
         If the file cannot be written.
     """
-    with _replacing(Path(path)) as unfinished:
+    with replacing(Path(path)) as unfinished:
         unfinished.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
@@ -96,7 +96,7 @@ def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
     OutputError
         If the file cannot be written.
     """
-    with _replacing(Path(path)) as unfinished:
+    with replacing(Path(path)) as unfinished:
         unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
@@ -163,7 +163,8 @@ def _pyarrow(path: Path) -> Any:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
+    """Hand out a new file beside the path; put it in place when all is written, or remove it."""
     check_output(path)
     # A name of its own, for another run may write to the same path.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")

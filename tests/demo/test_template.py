@@ -36,7 +36,7 @@ def test_imports_no_nilearn_and_needs_no_network() -> None:
         "socket.socket.connect = refused\n"
         "from msde.demo.template import load_template\n"
         "load_template()\n"
-        "print(sorted({'nilearn', 'sklearn', 'pandas', 'requests', 'matplotlib'} & set(sys.modules)))"
+        "print(sorted({'nilearn', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

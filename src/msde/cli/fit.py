@@ -141,6 +141,8 @@ def fit(
         chosen = select_looks(networks, paths, pool, rule, cache, device).chosen
         looks = tuple(map(str, chosen))
         click.echo(f"chosen looks: {' '.join(looks)}")
+        if pool is not None:
+            click.echo("msde: a choice by a pool does harm where few of its images are abnormal", err=True)
     model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule, device)
     with progress("Embedding", len(paths) + len(pool or ())) as tick:
         model.fit(paths, pool, tick=tick)

@@ -1,0 +1,65 @@
+"""`msde report`: a model file and images in, a worklist with pictures out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from msde.cli.options import with_cache, with_device
+from msde.cli.progress import progress, report_unreadable
+
+if TYPE_CHECKING:
+    from msde.cache import EmbeddingCache
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="HTML file to write.")
+@click.option(
+    "--normals",
+    multiple=True,
+    metavar="PATH",
+    help="Normal images to compare with, such as those of the fit; may be repeated. A model file holds none.",
+)
+@with_device
+@with_cache
+def report(
+    model: Path,
+    images: tuple[str, ...],
+    output: Path,
+    normals: tuple[str, ...],
+    device: str,
+    cache: EmbeddingCache | None,
+) -> None:
+    """Score images and write a worklist with pictures: one HTML file for any browser, without a network.
+
+    IMAGES and PATH are files, folders (searched recursively) or globs. The file holds small copies of the images and
+    their paths below the folder that they have in common: protect it like the images.
+    """
+    import hashlib
+    from importlib.metadata import version
+
+    from msde.images import find_images
+    from msde.pipeline import AnomalyModel
+    from msde.report import Normals, make_worklist, write_report
+    from msde.results import check_output
+
+    check_output(output)
+    loaded = AnomalyModel.load(model, cache, device)
+    paths, to_compare = find_images(images), find_images(normals) if normals else []
+    with progress("Scoring", len(paths) + len(to_compare)) as tick:
+        compared = Normals.embed(loaded, to_compare, tick) if to_compare else None
+        worklist = make_worklist(loaded, paths, compared, tick=tick)
+    with model.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    settings = {"Model file": model.name, "SHA-256 of it": digest, "Made by": f"msde {version('msde')}"}
+    with progress("Drawing", len(worklist.cases)) as tick:
+        write_report(worklist, loaded, output, settings, tick=tick)
+    if worklist.drift.found:
+        click.echo(
+            "msde: these images do not look like the normals that the model is calibrated on; see the report", err=True
+        )
+    report_unreadable(worklist.errors)

@@ -1,0 +1,129 @@
+"""What holds for all cases of a worklist, and what the model is, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from msde.drift import Drift
+from msde.pipeline import AnomalyModel
+from msde.report.explainer import explainer
+from msde.report.row import VIEWER_SIDE, Scale
+from msde.report.words import counted
+from msde.report.worklist import Worklist
+
+
+def title(worklist: Worklist) -> str:
+    """Name the page by what it lists."""
+    kinds = {"image": sum(not case.is_volume for case in worklist.cases)}
+    kinds["volume"] = len(worklist.cases) - kinds["image"]
+    return f"Worklist of {' and '.join(counted(n, kind) for kind, n in kinds.items() if n) or 'no images'}"
+
+
+def lines(worklist: Worklist, scales: tuple[Scale | None, Scale | None]) -> Iterator[str]:
+    """Say how many cases are flagged, of how many to expect, and whether there is drift where none is found."""
+    for scale, is_volume in zip(scales, (False, True), strict=True):
+        flags = [case.result.flagged for case in worklist.cases if case.is_volume == is_volume]
+        flags = [flag for flag in flags if flag is not None]
+        if scale and flags and math.isfinite(scale.calibration.threshold):
+            alpha = scale.calibration.alpha
+            yield (
+                f"{sum(map(bool, flags)):,} of {counted(len(flags), scale.kind)} flagged, with p-values of at most"
+                f" {alpha:g}. If all were normal, about {alpha * len(flags):.0f} would be."
+            )
+    if not worklist.drift.found and worklist.drift.explained < 1:
+        yield "Drift: none found beyond what chance and a tenth of abnormal images explain."
+
+
+def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
+    """Give the warnings."""
+    calibration = model.calibration_
+    if model.scorer_.batchwise:
+        yield "Transductive scores depend on the batch, so they have no p-values and no flags."
+    elif math.isinf(calibration.threshold):
+        yield (
+            f"{counted(len(calibration.scores), 'held-out normal')}: too few to flag any image at a false-alarm rate of"
+            f" {calibration.alpha:g}."
+        )
+    if worklist.drift.found:
+        yield _of_drift(worklist.drift)
+    elif worklist.drift.explained >= 1 and not model.scorer_.batchwise:
+        yield "Too few images or held-out normals to tell whether these images look like the normals."
+    volumes = sum(case.is_volume and case.result.error is None for case in worklist.cases)
+    if volumes and model.volumes_ is None and not model.scorer_.batchwise:
+        yield (
+            f"No p-value for {counted(volumes, 'volume')}, after the images in the list, by score: the model has not"
+            " been calibrated on volumes, which `msde calibrate` does where normal volumes are among its images."
+        )
+    seen = sum(case.seen_in_training for case in worklist.cases)
+    if seen:
+        yield f"The model was fitted on {counted(seen, 'case')} of this list, whose scores are too low."
+    unusable = sum(case.result.error is not None for case in worklist.cases)
+    if unusable:
+        yield f"No score for {counted(unusable, 'case')}, at the end of the list: what is there could not be used."
+
+
+def _of_drift(drift: Drift) -> str:
+    return (
+        "Drift: these images do not look like the normals that the model is calibrated on. Their scores lie"
+        f" {drift.distance:.2f} apart (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain"
+        f" {drift.explained:.2f}. Either over a tenth are abnormal, or their source is another and p-values are wrong"
+        " until the model has been calibrated on normals of it."
+    )
+
+
+def legend(images: Scale | None, volumes: Scale | None) -> str:
+    """Explain order and drawings."""
+    order = "The lowest p-value comes first, then what has only a score, then what has none."
+    scales = [scale for scale in (images, volumes) if scale]
+    if not scales:
+        return order
+    of = " or ".join(counted(len(scale.calibration.scores), f"held-out normal {scale.kind}") for scale in scales)
+    return (
+        f"{order} Grey bars: scores of {of}; dashed: the score above which a case is flagged; marker: the case itself,"
+        " an arrow where it lies further to the right."
+    )
+
+
+def card(model: AnomalyModel) -> dict[str, str]:
+    """Give the facts of a model, as its file states them."""
+    info: dict[str, Any] = model.info()
+    training, calibration = info["training"], info["calibration"]
+    threshold = calibration["threshold"]
+    facts = {
+        "Mode": info["mode"],
+        "Fitted on": counted(training["images"], "normal image"),
+        "Unlabelled images at the fit": f"{training['unlabelled']:,}",
+        "Fingerprint of these images": training["fingerprint"],
+        "Calibrated on": f"{counted(calibration['normals'], 'normal image')} ({calibration['source']})",
+        "Calibrated on volumes": f"{calibration['volumes']:,}",
+        "Target false-alarm rate": f"{calibration['alpha']:g}",
+        "Threshold of the score": "none" if threshold is None else f"{threshold:.4g}",
+        "Lowest p-value possible": f"{calibration['resolution']:.2g}",
+        "Networks": "; ".join(
+            f"{network['name']} ({network['licence']}; {network['source']})" for network in info["encoder"]["backbones"]
+        ),
+        "Looks": ", ".join(info["encoder"]["looks"]),
+        "Intensities and aspect": f"{info['images']['intensity']}, {info['images']['aspect']}",
+        "Libraries at the fit": ", ".join(f"{name} {version}" for name, version in info["libraries"].items()),
+    }
+    return {name: fact for name, fact in facts.items() if fact != "0"}
+
+
+def settings(worklist: Worklist, model: AnomalyModel) -> dict[str, str]:
+    """Tell how the page was made."""
+    normals = "none were given"
+    if worklist.normals:
+        known = model.fingerprint_.count_known(worklist.normals.digests)
+        given = counted(len(worklist.normals.sources), "image")
+        normals = (
+            f"{given}, of which the model was fitted on {known:,}; the nearest in the model's standardised features"
+        )
+    return {
+        "Normals to compare with": normals,
+        "Overlays": "from the model" if explainer(model) else "none: the model cannot tell where an image differs",
+        "Pictures": f"reduced to at most {VIEWER_SIDE} px and compressed, for orientation only; shown by the model's"
+        " rule for intensities",
+        "Names": "paths below the folder that the images have in common; nothing else of a file's header is shown",
+    }

@@ -1,0 +1,82 @@
+"""A fitted model and a folder with everything that a worklist may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.pictures import disc, write_discs
+
+from msde.images import find_images
+from msde.pipeline import AnomalyModel
+from msde.report import Normals, Worklist, make_worklist, write_report
+
+HOSTILE = "</script><img src=x onerror=alert(1)> \"'&$x é 胸.png"  # a file in a folder named "<"
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What a model's explanation has to have for a report."""
+
+    overlay: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def train(tmp_path_factory) -> Path:
+    return write_discs(tmp_path_factory.mktemp("train") / "normal", 40)
+
+
+@pytest.fixture(scope="session")
+def model(train) -> AnomalyModel:
+    return AnomalyModel().fit(find_images([train]))
+
+
+@pytest.fixture
+def explaining(model, monkeypatch) -> AnomalyModel:
+    """The model with a stand-in for what tells where an image differs: the picture in red."""
+
+    def explain(source):
+        with Image.open(source) as image:
+            gray = np.asarray(image.convert("L"))
+        return Marked(np.stack([gray, gray * 0, gray * 0], axis=2))
+
+    monkeypatch.setattr(model, "localizer_", True, raising=False)
+    monkeypatch.setattr(model, "explain", explain, raising=False)
+    return model
+
+
+@pytest.fixture(scope="session")
+def incoming(tmp_path_factory) -> Path:
+    """Three normals, three abnormal images, one of a hostile name, and one that is none."""
+    folder = tmp_path_factory.mktemp("DOE^JANE_19700101") / "incoming"
+    write_discs(folder / "normal", 3, seed=1)
+    write_discs(folder / "abnormal", 3, seed=2, lesion=True)
+    (folder / HOSTILE).parent.mkdir()
+    Image.fromarray(disc(np.random.default_rng(3), lesion=True)).save(folder / HOSTILE)
+    (folder / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory) -> Path:
+    """A TIFF of eight pages, the fourth of which is abnormal."""
+    rng = np.random.default_rng(4)
+    pages = [Image.fromarray(disc(rng, lesion=number == 3)) for number in range(8)]
+    path = tmp_path_factory.mktemp("stack") / "stack.tif"
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    return path
+
+
+@pytest.fixture(scope="session")
+def worklist(model, incoming, train) -> Worklist:
+    return make_worklist(model, find_images([incoming]), Normals.embed(model, find_images([train])))
+
+
+@pytest.fixture
+def page(worklist, model, tmp_path) -> str:
+    """The report without overlays."""
+    write_report(worklist, model, tmp_path / "report.html")
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
