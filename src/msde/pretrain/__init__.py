@@ -1,0 +1,1 @@
+"""Pretraining of an encoder on normals by telling them from synthetic anomalies. Needs torch."""

@@ -1,0 +1,33 @@
+"""A tiny training: small discs and a network of timm's for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.pictures import disc
+
+from msde.pretrain.anatomy import anatomy_masks
+from msde.pretrain.images import Normals
+
+TINY = "timm:test_resnet"
+
+
+@pytest.fixture(scope="session")
+def normals() -> Normals:
+    rng = np.random.default_rng(5)
+    images = np.stack([np.stack([disc(rng, side=32)] * 3) for _ in range(20)])
+    return Normals(images, anatomy_masks(images), np.arange(4, 20), np.arange(4), [])
+
+
+@pytest.fixture
+def real(shared: Path):
+    """Read some real images of a set at 160 px."""
+    from msde.images import find_images, read_pixels, to_input
+
+    def read(name: str, count: int = 12) -> list[np.ndarray]:
+        paths = find_images([shared / "data" / name / "train/normal"])
+        return [to_input(read_pixels(path), 160) for path in paths[:: len(paths) // count][:count]]
+
+    return read
