@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msde.backbones.backbone import LOCAL_LICENCE as LOCAL_LICENCE
 from msde.backbones.backbone import Backbone, Triple, per_channel, triple
 from msde.backbones.graph import rename, separate
 from msde.backbones.parity import check_parity, noise

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msde.backbones.backbone import Backbone, per_channel, triple
-from msde.backbones.export import LOCAL_LICENCE, first_line, require
+from msde.backbones.backbone import LOCAL_LICENCE, Backbone, per_channel, triple
+from msde.backbones.export import first_line, require
 from msde.backbones.graph import separate
 from msde.backbones.parity import HALF_PARITY, PARITY, check_parity, noise
 from msde.errors import BackboneError, WeightsFileError

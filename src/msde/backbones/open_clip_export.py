@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from msde.backbones.backbone import Backbone
+from msde.backbones.backbone import LOCAL_LICENCE, Backbone
 from msde.backbones.checkpoint import find_weights, fit_tensors, read_checkpoint, within
-from msde.backbones.export import LOCAL_LICENCE, export_torch, first_line, quiet, require
+from msde.backbones.export import export_torch, first_line, quiet, require
 from msde.backbones.hub import failed_download, snapshot
 from msde.errors import BackboneError
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msde.backbones.backbone import Backbone
+from msde.backbones.backbone import LOCAL_LICENCE, Backbone
 from msde.backbones.checkpoint import (
     WEIGHTS_NAMES,
     differences,
@@ -18,7 +18,7 @@ from msde.backbones.checkpoint import (
     within,
     without,
 )
-from msde.backbones.export import LOCAL_LICENCE, export_torch, first_line, pooled, quiet, require
+from msde.backbones.export import export_torch, first_line, pooled, quiet, require
 from msde.backbones.hub import failed_download, snapshot
 from msde.errors import BackboneError
 

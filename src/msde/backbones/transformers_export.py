@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msde.backbones.backbone import Backbone, triple
+from msde.backbones.backbone import LOCAL_LICENCE, Backbone, triple
 from msde.backbones.checkpoint import WEIGHTS_NAMES, find_weights, read_checkpoint, refuse, shape
-from msde.backbones.export import LOCAL_LICENCE, export_torch, first_line, pooled, quiet, require
+from msde.backbones.export import export_torch, first_line, pooled, quiet, require
 from msde.backbones.hub import snapshot
 from msde.errors import BackboneError, WeightsFileError
 

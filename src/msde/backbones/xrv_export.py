@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msde.backbones.backbone import Backbone
+from msde.backbones.backbone import LOCAL_LICENCE, Backbone
 from msde.backbones.checkpoint import fit_tensors, read_checkpoint, within, without
-from msde.backbones.export import LOCAL_LICENCE, export_torch, quiet, require
+from msde.backbones.export import export_torch, quiet, require
 from msde.errors import BackboneError
 
 if TYPE_CHECKING:
