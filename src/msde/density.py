@@ -30,6 +30,7 @@ PUBLISHED_BLOCK = 100
 N_RADII = 4
 RADIUS_ROWS = 10_000
 
+_BLOCK_ROWS = 1000
 _SCALE_BISECTIONS = 64
 _SCALE_TOLERANCE = 1e-5
 _SMALLEST_SCALE = 1e-3
@@ -209,15 +210,29 @@ class _SparseDistances:
         if measured is None:
             measured = np.arange(graph.shape[0])
         all_lengths = np.asarray(graph.multiply(graph).sum(axis=1)).ravel()
-        lengths = all_lengths[measured]
+        blocks = np.array_split(measured, -(-len(measured) // _BLOCK_ROWS))
+        counts, squared, apart = zip(*(cls._not_apart(graph, all_lengths, block) for block in blocks), strict=True)
+        return cls(
+            all_lengths[measured],
+            np.sort(all_lengths),
+            np.concatenate([[0], np.cumsum(np.concatenate(counts))]),
+            np.concatenate(squared),
+            np.concatenate(apart),
+            0.0,
+            float(np.sqrt(2 * all_lengths.max())),
+        )
+
+    @staticmethod
+    def _not_apart(
+        graph: csr_array, all_lengths: NDArray[np.float64], measured: IndexArray
+    ) -> tuple[IndexArray, NDArray[np.float64], NDArray[np.float64]]:
+        """Count each measured row's other rows with a common neighbour; give their distances and those if apart."""
         common = (graph[measured] @ graph.T).tocsr()
-        rows = np.repeat(np.arange(len(lengths)), np.diff(common.indptr))
+        rows = np.repeat(np.arange(len(measured)), np.diff(common.indptr))
         other = common.indices != measured[rows]
-        apart = lengths[rows[other]] + all_lengths[common.indices[other]]
-        starts = np.concatenate([[0], np.cumsum(np.bincount(rows[other], minlength=len(lengths)))])
+        apart = all_lengths[measured][rows[other]] + all_lengths[common.indices[other]]
         squared = np.maximum(apart - 2 * common.data[other], 0)
-        largest = float(np.sqrt(2 * all_lengths.max()))
-        return cls(lengths, np.sort(all_lengths), starts, squared, apart, 0.0, largest)
+        return np.bincount(rows[other], minlength=len(measured)), squared, apart
 
     def __len__(self) -> int:
         return len(self.squared_lengths)
@@ -226,20 +241,19 @@ class _SparseDistances:
         reach = radius**2
         within = np.searchsorted(self.sorted_squared_lengths, reach - self.squared_lengths, side="right")
         within -= 2 * self.squared_lengths <= reach
-        mended = np.concatenate(
-            [[0], np.cumsum((self.squared <= reach).astype(int) - (self.squared_if_apart <= reach))]
-        )
+        mended = np.zeros(len(self.squared) + 1, dtype=np.int32)
+        steps = (self.squared <= reach).view(np.int8) - (self.squared_if_apart <= reach)
+        np.cumsum(steps, dtype=np.int32, out=mended[1:])
         return within + mended[self.starts[1:]] - mended[self.starts[:-1]]
 
 
 def _crowding_by_blocks(graph: csr_array) -> NDArray[np.float64]:
     """Average the counts of all rows at the radii of a sample of them, block by block to bound the memory."""
     n = graph.shape[0]
-    sample = _SparseDistances.between(graph, evenly_spaced(n, RADIUS_ROWS))
-    radii = _radii(sample, np.count_nonzero)
-    if len(sample) == n:
-        return _mean_count(sample, radii)
-    blocks = np.array_split(np.arange(n), -(-n // RADIUS_ROWS))
+    if n <= RADIUS_ROWS:
+        return _crowding(_SparseDistances.between(graph), np.count_nonzero)
+    radii = _radii(_SparseDistances.between(graph, evenly_spaced(n, RADIUS_ROWS)), np.count_nonzero)
+    blocks = np.array_split(np.arange(n), -(-n // _BLOCK_ROWS))
     return np.concatenate([_mean_count(_SparseDistances.between(graph, block), radii) for block in blocks])
 
 
