@@ -1,0 +1,73 @@
+"""Fetch a public data set: download, check, unpack, and see that it can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msde.datasets.archive import unpack
+from msde.datasets.download import Progress, download, silent
+from msde.datasets.known import Known, known_sets, normal_labels
+from msde.datasets.reader import read_dataset
+from msde.errors import DataError
+
+
+def find_known(name: str) -> Known:
+    """Find a public set by its name, in upper or lower case.
+
+    Raises
+    ------
+    DataError
+        There is none of that name.
+    """
+    sets = known_sets()
+    known = next((known for key, known in sets.items() if key.lower() == name.lower()), None)
+    if known is None:
+        names = ", ".join(key for key in sets if not key.rpartition("_")[2].isdigit())
+        raise DataError(f"unknown data set {name!r}; known are {names}, those of MedMNIST also with _64, _128 or _224")
+    return known
+
+
+def fetch_set(known: Known, folder: Path, mirror: str | None = None, progress: Progress = silent) -> str:
+    """Download and unpack a set; archives that are there already are checked and used.
+
+    Parameters
+    ----------
+    known : Known
+        From `find_known`.
+    folder : Path
+        Where archives and the set go; is made if it is not there.
+    mirror : str, optional
+        Address of a folder with the same archives.
+    progress : callable, optional
+        Such as `msde.cli.progress.progress`; a step is a megabyte.
+
+    Returns
+    -------
+    str
+        Where the set is and what it holds.
+
+    Raises
+    ------
+    DataError
+        The set cannot be had, is not what its publisher states, cannot be unpacked safely or cannot be read.
+    """
+    target = folder / known.into
+    packed = [folder / archive.name for archive in known.archives]
+    if target in packed or not target.exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for archive, path in zip(known.archives, packed, strict=True):
+                url = f"{mirror.rstrip('/')}/{archive.name}" if mirror else archive.url
+                download(url, path, archive.md5, progress)
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from None
+        if target not in packed:
+            unpack(packed, folder, known.into)
+    return f"{target}: {_summary(target)}"
+
+
+def _summary(target: Path) -> str:
+    if target.suffix == ".npz" and not normal_labels(target.stem):
+        return "its normal classes have to be named by --normal"
+    dataset = read_dataset(target)
+    return f"{len(dataset.train)} images to train on, {len(dataset.normal)} normal and {len(dataset.abnormal)} abnormal"
