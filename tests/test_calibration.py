@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from msde.calibration import Calibration, CrossFit, folds
+from msde.calibration import Calibration, CrossFit, folds, grouped
 from msde.gaussian import fit_ledoit_wolf
 
 scores = arrays(float, st.integers(1, 60), elements=st.integers(0, 20).map(float))
@@ -54,6 +54,25 @@ def test_each_row_is_in_one_fold_and_neighbours_stay_together(n):
     assert max(sizes) - min(sizes) <= run
     if n >= 50:
         assert all(np.all(np.diff(fold[:run]) == 1) for fold in dealt)
+
+
+@given(st.lists(st.integers(1, 12), max_size=30), st.integers(0, 40))
+def test_volumes_are_held_out_whole(sizes, n_alone):
+    rows = np.random.default_rng(0).permutation(sum(sizes) + n_alone)
+    volumes = [volume.tolist() for volume in np.split(rows, np.cumsum(sizes))[:-1]] if sizes else []
+    groups = grouped(len(rows), volumes)
+    assert set(groups.tolist()) == set(range(len(set(groups.tolist()))))
+    if len(rows) < 1 or groups.max() < 1:
+        return
+    dealt = list(folds(len(rows), groups))
+    np.testing.assert_array_equal(np.sort(np.concatenate(dealt)), np.arange(len(rows)))
+    assert all(0 < len(fold) < len(rows) for fold in dealt)
+    for volume in volumes:
+        assert sum(bool(set(volume) & set(fold.tolist())) for fold in dealt) == 1
+
+
+def test_a_row_of_several_volumes_is_the_first_ones():
+    assert grouped(5, [[0, 1], [1, 2]]).tolist() == [0, 0, 1, 2, 2]
 
 
 @pytest.mark.parametrize(("alpha", "held_out"), [(0, [1]), (1, [1]), (np.nan, [1]), (0.1, [2, 1]), (0.1, [np.nan])])

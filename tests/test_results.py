@@ -5,7 +5,7 @@ import pytest
 
 from msde.errors import OutputError
 from msde.pipeline import ImageScore
-from msde.results import COLUMNS, check_table, write_json, write_table
+from msde.results import check_table, write_json, write_table
 
 NAN = float("nan")
 SCORES = [
@@ -15,8 +15,9 @@ SCORES = [
 ]
 
 
-def test_the_columns_are_the_documented_ones():
-    assert COLUMNS == ["path", "anomaly_score", "p_value", "flagged", "error"]
+def test_the_columns_are_the_documented_ones(tmp_path):
+    write_table([], tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text() == "path,anomaly_score,p_value,flagged,error\n"
 
 
 def test_csv(tmp_path):

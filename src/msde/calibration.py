@@ -7,7 +7,7 @@ p-values are approximate (Vovk's cross-conformal predictors, 2015, would score e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -91,10 +91,13 @@ class CrossFit:
         Normals. Runs of five neighbours and more, often of one patient, stay in one fold.
     fit : callable
         Makes a scorer from rows, and says how doubtful each of them is.
+    groups : ndarray of shape (n,), int, optional
+        Numbers from 0; rows of one number stay in one fold instead of runs.
     """
 
     rows: FloatArray
     fit: Fit
+    groups: IndexArray | None = None
 
     @cached_property
     def scores(self) -> NDArray[np.float64]:
@@ -102,19 +105,45 @@ class CrossFit:
         if len(self.rows) < 3:
             return np.empty(0)
         scores = np.empty(len(self.rows))
-        for held_out in folds(len(self.rows)):
+        for held_out in folds(len(self.rows), self.groups):
             scorer, _ = self.fit(np.delete(self.rows, held_out, axis=0))
             scores[held_out] = scorer.score(self.rows[held_out])
         return scores
 
 
-def folds(n: int) -> Iterator[IndexArray]:
-    """Deal the row numbers 0..n-1 in runs of neighbours to at most ten folds.
+def folds(n: int, groups: IndexArray | None = None) -> Iterator[IndexArray]:
+    """Deal the row numbers 0..n-1 in groups, or in runs of neighbours, to at most ten folds.
 
     Runs keep the images of a patient together; dealing keeps a fold from being one source of images.
     """
-    n_folds = min(N_FOLDS, n)
-    run = min(max(SHORTEST_RUN, n // 100), n // n_folds)
-    fold = np.arange(n) // run % n_folds
+    if groups is None:
+        n_folds = min(N_FOLDS, n)
+        run = min(max(SHORTEST_RUN, n // 100), n // n_folds)
+        groups = np.arange(n) // run
+    else:
+        n_folds = min(N_FOLDS, int(groups.max()) + 1)
     for number in range(n_folds):
-        yield np.flatnonzero(fold == number)
+        yield np.flatnonzero(groups % n_folds == number)
+
+
+def grouped(n: int, volumes: Sequence[Sequence[int]]) -> IndexArray:
+    """Give rows the numbers of the volumes that they belong to; the others are runs of neighbours.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    volumes : sequence of sequences of int
+        Row numbers; a row of several volumes is taken for the first's.
+
+    Returns
+    -------
+    ndarray of shape (n,), int
+        From 0, none left out.
+    """
+    groups = np.full(n, -1)
+    for number in reversed(range(len(volumes))):
+        groups[np.asarray(volumes[number], dtype=np.intp)] = number
+    alone = np.flatnonzero(groups < 0)
+    groups[alone] = len(volumes) + np.arange(len(alone)) // SHORTEST_RUN
+    return np.unique(groups, return_inverse=True)[1]

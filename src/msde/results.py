@@ -11,16 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args, get_type_hints
 
 from msde.bundle import umask
 from msde.errors import OutputError
 from msde.pipeline import ImageScore
 
-COLUMNS = [field.name for field in fields(ImageScore)]
 
-
-def write_csv(scores: Iterable[ImageScore], file: TextIO) -> None:
+def write_csv(scores: Iterable[ImageScore], file: TextIO, kind: type[ImageScore] = ImageScore) -> None:
     """Write scores as CSV with a header, a row as soon as it is there.
 
     Parameters
@@ -28,9 +26,11 @@ def write_csv(scores: Iterable[ImageScore], file: TextIO) -> None:
     scores : iterable of ImageScore
     file : text file
         Opened with ``newline=""``. Missing values are left empty; flagged is true or false.
+    kind : type
+        Dataclass of the scores, whose fields are the columns.
     """
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow([field.name for field in fields(kind)])
     for score in scores:
         writer.writerow(_plain(score, "").values())
         file.flush()
@@ -43,7 +43,9 @@ def write_jsonl(scores: Iterable[ImageScore], file: TextIO) -> None:
         file.flush()
 
 
-def write_table(scores: Iterable[ImageScore], path: str | os.PathLike[str]) -> None:
+def write_table(
+    scores: Iterable[ImageScore], path: str | os.PathLike[str], kind: type[ImageScore] = ImageScore
+) -> None:
     """Write scores to a file, its format by its suffix: .csv, .jsonl or .parquet.
 
     Rows are written as they come to a file beside it, ``PATH.*.part``, which takes the name PATH when it is complete
@@ -53,6 +55,8 @@ def write_table(scores: Iterable[ImageScore], path: str | os.PathLike[str]) -> N
     ----------
     scores : iterable of ImageScore
     path : path-like
+    kind : type
+        As in `write_csv`.
 
     Raises
     ------
@@ -63,11 +67,13 @@ def write_table(scores: Iterable[ImageScore], path: str | os.PathLike[str]) -> N
     check_table(path)
     with replacing(path) as unfinished:
         if path.suffix.lower() == ".parquet":
-            _write_parquet(scores, unfinished)
-        else:
-            write = write_csv if path.suffix.lower() == ".csv" else write_jsonl
-            with unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                write(scores, file)
+            _write_parquet(scores, unfinished, kind)
+            return
+        with unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            if path.suffix.lower() == ".csv":
+                write_csv(scores, file, kind)
+            else:
+                write_jsonl(scores, file)
 
 
 def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -141,14 +147,14 @@ def _plain(score: ImageScore, missing: Any) -> dict[str, Any]:
     return row
 
 
-def _write_parquet(scores: Iterable[ImageScore], path: Path) -> None:
+def _write_parquet(scores: Iterable[ImageScore], path: Path, kind: type[ImageScore]) -> None:
     pyarrow = _pyarrow(path)
     from pyarrow import parquet
 
-    types = [pyarrow.string(), pyarrow.float64(), pyarrow.float64(), pyarrow.bool_(), pyarrow.string()]
-    table = pyarrow.Table.from_pylist(
-        [_plain(score, None) for score in scores], schema=pyarrow.schema(list(zip(COLUMNS, types, strict=True)))
-    )
+    types = {str: pyarrow.string(), float: pyarrow.float64(), bool: pyarrow.bool_()}
+    hints = get_type_hints(kind)
+    columns = [(field.name, types[(get_args(hints[field.name]) or (hints[field.name],))[0]]) for field in fields(kind)]
+    table = pyarrow.Table.from_pylist([_plain(score, None) for score in scores], schema=pyarrow.schema(columns))
     parquet.write_table(table, path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 TOP_SHARE = 0.1
 
@@ -27,5 +27,20 @@ def volume_score(scores: NDArray[np.float64]) -> float:
     """
     if np.isnan(scores).any():
         return math.nan
-    highest = math.ceil(len(scores) * TOP_SHARE)
-    return float(np.sort(scores)[-highest:].mean())
+    return float(np.sort(scores)[-_n_highest(len(scores)) :].mean())
+
+
+def highest_parts(scores: ArrayLike) -> NDArray[np.intp]:
+    """Tell which parts `volume_score` averages: their numbers, the highest score first.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n,)
+        As there, none of them NaN.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    return np.argsort(-values, kind="stable")[: _n_highest(len(values))]
+
+
+def _n_highest(n: int) -> int:
+    return math.ceil(n * TOP_SHARE)

@@ -90,6 +90,21 @@ def test_a_volume_gets_a_p_value_once_volumes_were_calibrated_on(data: Path) -> 
     assert rows[str(data / "new/ill")]["flagged"] == "true"
 
 
+def test_volumes_among_many_normals_are_calibrated_on_at_the_fit(data: Path) -> None:
+    rng, normals = np.random.default_rng(7), data / "many"
+    for k in range(20):
+        write_series(normals / f"{k}", rng, f"1.6.{k}", n=6)
+    for alpha, volumes in (("0.05", 20), ("0.04", 0)):
+        model, rule = data / f"many-{alpha}.msde", ["--intensity", "window:-1024,3071", "--no-heatmaps"]
+        done = run("fit", normals, "-o", model, "--alpha", alpha, *rule)
+        assert done.returncode == 0, done.stderr
+        assert AnomalyModel.load(model).info()["calibration"]["volumes"] == volumes
+    rows = table(run("score", data / "many-0.05.msde", data / "new").stdout)
+    ill, well = rows[str(data / "new/ill")], rows[str(data / "new/well")]
+    assert float(ill["p_value"]) == pytest.approx(1 / 21) and ill["flagged"] == "true"
+    assert float(well["p_value"]) > float(ill["p_value"])
+
+
 def test_the_same_scan_as_nifti_has_the_scores_of_the_series(data: Path, tmp_path: Path) -> None:
     (tmp_path / "scan.nii.gz").write_bytes(as_nifti(data / "new/ill"))
     model = AnomalyModel.load(data / "m.msde")
@@ -98,7 +113,7 @@ def test_the_same_scan_as_nifti_has_the_scores_of_the_series(data: Path, tmp_pat
     assert [row.path for row in scan] == [f"{tmp_path}/scan.nii.gz#{k:03}" for k in range(12)] + [
         f"{tmp_path}/scan.nii.gz"
     ]
-    expected = [row.anomaly_score for row in (*series[-2::-1], series[-1])]  # a series goes from foot to head
+    expected = [row.anomaly_score for row in series]
     np.testing.assert_allclose([row.anomaly_score for row in scan], expected, rtol=1e-6)
 
 

@@ -123,3 +123,26 @@ def test_normals_of_other_patients_are_flagged_about_as_often_as_asked(shared):
         # Four deviations of a binomial share, of the test set and of the calibration set.
         allowed = 4 * np.sqrt(alpha * (1 - alpha) * (1 / len(normals) + 1 / len(train)))
         assert abs(flagged - alpha) <= allowed, alpha
+
+
+def test_rows_of_one_group_are_held_out_together(rng):
+    def groups_of_alike(n):
+        return np.repeat(rng.normal(size=(n, 20)), 12, axis=0) + rng.normal(scale=0.1, size=(n * 12, 20))
+
+    rows, new = groups_of_alike(30), groups_of_alike(30)
+    numbers = np.repeat(np.arange(30), 12)
+    whole = MSDEDetector().fit(rows, groups=numbers)
+    scores = whole.cross_fitted_scores()
+    for number in (0, 17):
+        fold = numbers % 10 == number % 10
+        alone = MSDEDetector().fit(rows[~fold]).anomaly_score(rows[fold])
+        np.testing.assert_allclose(scores[fold], alone)
+    runs = MSDEDetector().fit(rows).cross_fitted_scores().mean()
+    unseen = whole.anomaly_score(new).mean()
+    assert runs < scores.mean() and abs(scores.mean() - unseen) < abs(runs - unseen)
+
+
+@pytest.mark.parametrize("groups", [[0, 1], [0, 0, 0], [1, 2, 1], [0, 2, 0], [0.0, 1.0, 0.0], [-1, 0, 1]])
+def test_groups_that_are_none_are_refused(rng, groups):
+    with pytest.raises(ValueError, match="groups must be"):
+        MSDEDetector().fit(rng.normal(size=(3, 4)), groups=groups)

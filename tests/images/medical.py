@@ -80,7 +80,7 @@ def ct_slice(values: NDArray[Any], depth: float, series: str, number: int = 1, *
         values,
         SeriesInstanceUID=series,
         InstanceNumber=number,
-        ImagePositionPatient=[0, 0, depth],
+        ImagePositionPatient=elements.pop("ImagePositionPatient", [0, 0, depth]),
         ImageOrientationPatient=elements.pop("turned", [1, 0, 0, 0, 1, 0]),
         **elements,
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from msde.images.formats import FORMATS, SIGNATURE_BYTES, SUFFIXES, by_suffix, recognise
+from msde.images.formats import FORMATS, MIRAX, SIGNATURE_BYTES, SUFFIXES, by_suffix, recognise
 
 from .medical import medical_files
 from .pictures import small_files
@@ -18,7 +18,7 @@ def test_each_file_is_recognised_by_its_first_bytes_and_has_a_listed_suffix(name
 
 
 def test_every_format_is_covered_by_a_file() -> None:
-    assert {recognise(data[:SIGNATURE_BYTES]) for data in FILES.values()} == set(FORMATS)
+    assert {recognise(data[:SIGNATURE_BYTES]) for data in FILES.values()} == set(FORMATS) - {MIRAX}
 
 
 @pytest.mark.parametrize(

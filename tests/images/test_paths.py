@@ -9,9 +9,9 @@ from PIL import Image
 from pydicom.uid import BasicTextSRStorage
 
 from msde.errors import DataError
-from msde.images import Part, find_images, read_pixels
+from msde.images import ImageRule, Part, find_images, read_pixels
 
-from .medical import ct_slice, dicom_bytes, dicom_dataset, medical_files, pydicom_file, saved
+from .medical import ct_slice, dicom_bytes, dicom_dataset, medical_files, nifti_bytes, pydicom_file, saved
 from .pictures import encoded, gray_ramp
 
 FILES = [
@@ -163,16 +163,43 @@ def test_a_series_is_a_volume_in_the_order_of_its_places(tmp_path: Path) -> None
     first, second, third = series("1.2.3", [30, -10, 5])
     folder = keep(tmp_path / "ct", IM1=first, IM2=second, IM3=third, notes=b"text")
     sources = find_images([folder])
-    assert [str(source) for source in sources] == [f"{folder}#{name}" for name in ("IM2", "IM3", "IM1")]
+    assert [str(source) for source in sources] == [
+        f"{folder}#{name}" for name in ("IM1", "IM3", "IM2")
+    ]  # from the head
     assert {source.volume for source in sources if isinstance(source, Part)} == {str(folder)}
-    np.testing.assert_array_equal(read_pixels(sources[0]), read_pixels(gray_ramp() + np.uint8(1)))
+    np.testing.assert_array_equal(read_pixels(sources[2]), read_pixels(gray_ramp() + np.uint8(1)))
     np.testing.assert_array_equal(read_pixels(str(sources[0])), read_pixels(sources[0]))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize(
+    ("axis", "turned"),
+    [(2, [1, 0, 0, 0, 1, 0]), (1, [1, 0, 0, 0, 0, -1]), (0, [0, 1, 0, 0, 0, -1])],
+    ids=["axial", "coronal", "sagittal"],
+)
+def test_a_series_and_the_same_volume_as_nifti_have_their_slices_in_one_order(
+    tmp_path: Path, axis: int, turned: list[int], flip: bool
+) -> None:
+    volume = np.random.default_rng(axis).integers(0, 256, (20, 24, 28), np.uint8)  # to left, posterior and head
+    steps = np.where(np.arange(3) == axis, 4.0, 1.0)
+    (tmp_path / "scan.nii").write_bytes(nifti_bytes(volume, np.diag([-1, -1, 1, 1]) @ np.diag([*steps, 1])))
+    order = range(volume.shape[axis])
+    for number, k in enumerate(reversed(order) if flip else order):
+        plane = volume.take(k, axis).T if axis == 2 else volume.take(k, axis).T[::-1]
+        place = [4.0 * k if side == axis else 0.0 for side in range(3)]
+        content = ct_slice(plane, 0, "1.2.3", number, turned=turned, ImagePositionPatient=place)
+        keep(tmp_path / "series", **{f"IM{number:02}": content})
+    as_series, as_nifti = (
+        [read_pixels(part, ImageRule("full-range")) for part in find_images([tmp_path / name])]
+        for name in ("series", "scan.nii")
+    )
+    np.testing.assert_array_equal(np.stack(as_series), np.stack(as_nifti))
 
 
 def test_slices_given_one_by_one_are_a_volume_too(tmp_path: Path) -> None:
     first, second = series("1.2.3", [30, -10])
     folder = keep(tmp_path / "ct", a=first, b=second)
-    assert found(folder / "a", folder / "b") == [f"{folder}#b", f"{folder}#a"]
+    assert found(folder / "a", folder / "b") == [f"{folder}#a", f"{folder}#b"]
 
 
 def test_mixed_series_are_told_apart(tmp_path: Path) -> None:
@@ -180,7 +207,7 @@ def test_mixed_series_are_told_apart(tmp_path: Path) -> None:
     (localiser,) = series("1.2.3", [7], turned=[0, 1, 0, 0, 0, -1])
     (alone,) = series("7.8.9", [1])
     folder = keep(tmp_path / "all", a=one[0], b=two[0], c=one[1], d=two[1], e=localiser, f=alone)
-    expected = [f"{folder}/series-1#a", f"{folder}/series-1#c", f"{folder}/series-2#d", f"{folder}/series-2#b"]
+    expected = [f"{folder}/series-1#c", f"{folder}/series-1#a", f"{folder}/series-2#b", f"{folder}/series-2#d"]
     assert found(folder) == [*expected, f"{folder}/e", f"{folder}/f"]
 
 

@@ -116,7 +116,7 @@ def test_a_small_tiled_picture_is_one_picture(keep) -> None:
     ("levels", "options", "said"),
     [
         (GLASS.astype(np.float32), {}, "in an unusual layout; save it with 8 or 16 bits"),
-        (GLASS.transpose(2, 0, 1), {"planarconfig": "separate"}, "in an unusual layout"),
+        (GLASS.transpose(2, 0, 1).astype(np.float32), {"planarconfig": "separate"}, "in an unusual layout"),
     ],
 )
 def test_other_layouts_are_refused(keep, levels: np.ndarray, options: dict[str, Any], said: str) -> None:

@@ -37,6 +37,12 @@ with_device = click.option(
     help="Where the networks run; cuda needs onnxruntime-gpu.",
 )
 
+with_identifiers = click.option(
+    "--identifiers",
+    is_flag=True,
+    help="State patient ID, study date and UIDs of DICOM images too. Without it nothing of a file's header is stated.",
+)
+
 
 def with_cache(command: Command) -> Command:
     """Add --cache and --cache-size to a command, hand it an EmbeddingCache or None, and tell what came of the cache."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,10 +37,30 @@ def write_datasets(datasets: Iterable[Dataset], folder: str | os.PathLike[str]) 
     OutputError
         If a file cannot be written, or reads back as something else; what was written before it stays.
     """
+    made = make_folder(folder)
+    return [_write(dataset, made) for dataset in datasets]
+
+
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """Make a folder if it is missing, and find out before long work whether files could be written to it.
+
+    Raises
+    ------
+    OutputError
+        If they could not.
+    """
     folder = Path(folder)
-    try:
+    with _said_plainly(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        return [_write(dataset, folder) for dataset in datasets]
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return folder
+
+
+@contextmanager
+def _said_plainly(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputError(
             f"{folder}: DICOM results cannot be written: {error.strerror or error}; make room or give another folder"
@@ -51,17 +73,18 @@ def _write(dataset: Dataset, folder: Path) -> Path:
     path = folder / f"{dataset.SOPInstanceUID}.dcm"
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
     content = _encoded(dataset)
-    try:
-        with unfinished.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        written = unfinished.read_bytes()
-        if written != content or _encoded(dcmread(io.BytesIO(written))) != content:
-            raise OutputError(f"{path}: reads back as something else than was written; check the disk")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with _said_plainly(folder):
+        try:
+            with unfinished.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            written = unfinished.read_bytes()
+            if written != content or _encoded(dcmread(io.BytesIO(written))) != content:
+                raise OutputError(f"{path}: reads back as something else than was written; check the disk")
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     return path
 
 

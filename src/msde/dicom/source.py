@@ -6,6 +6,7 @@ library sees a name or an identifier of the patient before it is known to be wel
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from msde.errors import DataError, ImageError
+from msde.images.files import damaged, format_of
+from msde.images.formats import DICOM
+from msde.images.silence import decoders_silenced
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -165,6 +169,31 @@ def read_source(dataset: Dataset) -> Source:
         thickness=thickness[0] if thickness and thickness[0] > 0 else None,
         plane=_plane(dataset),
     )
+
+
+def read_header(path: str | os.PathLike[str]) -> Dataset | None:
+    """Read all of a DICOM file but its pixels, without a word about its values.
+
+    Returns
+    -------
+    pydicom.Dataset or None
+        None where the file is no DICOM.
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read.
+    """
+    name = os.fspath(path)
+    if format_of(path, name) is not DICOM:
+        return None
+    from pydicom import dcmread
+
+    with decoders_silenced():
+        try:
+            return dcmread(path, stop_before_pixels=True, force=True)
+        except Exception as error:
+            raise damaged(name, "DICOM", type(error).__name__) from None
 
 
 def read_series(datasets: Sequence[Dataset]) -> list[Source]:

@@ -16,7 +16,7 @@ from msde.calibration import Calibration, CrossFit, Fit
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
 from msde.gaussian import fit_empirical, fit_ledoit_wolf
-from msde.neighbors import FloatArray
+from msde.neighbors import FloatArray, IndexArray
 from msde.scorer import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
 from msde.standardizer import CompressingStandardizer, Standardizer
 from msde.trust import FEWEST_ROWS, LIMIT, doubt
@@ -86,7 +86,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha = alpha
         self.enhancer = enhancer
 
-    def fit(self, X: Any, y: Any = None, *, unlabelled: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, unlabelled: Any = None, groups: Any = None) -> Self:
         """Learn what normal embeddings look like.
 
         Parameters
@@ -96,6 +96,9 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         y : ignored
         unlabelled : array-like of shape (m, d), optional
             Embeddings of whatever comes in, normal and abnormal; required in adaptive mode and refused in the others.
+        groups : array-like of shape (n,), int, optional
+            Number of the patient or volume of each row, from 0 and none left out, at least two of them: rows of one are
+            held out together. By default runs of neighbouring rows are.
 
         Returns
         -------
@@ -113,7 +116,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows), len(rows))
         self.scorer_, self.doubt_ = fit_scorer(rows)
         self.trusted_ = self.doubt_ <= LIMIT
-        self._cross_fit = CrossFit(rows, fit_scorer)
+        self._cross_fit = CrossFit(rows, fit_scorer, None if groups is None else _checked_groups(groups, len(rows)))
         return self
 
     @property
@@ -181,6 +184,16 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         if self.mode == "transductive":
             return partial(_fit_transductive, MeanShiftEnhancer() if self.enhancer is None else self.enhancer)
         raise ValueError(f"mode must be one of {', '.join(SCORERS)}; got {self.mode!r}")
+
+
+def _checked_groups(groups: Any, n: int) -> IndexArray:
+    numbers = np.asarray(groups)
+    if numbers.shape != (n,) or numbers.dtype.kind not in "iu":
+        raise ValueError(f"groups must be integers of shape ({n},); got {numbers.dtype} {numbers.shape}")
+    found = np.unique(numbers)
+    if len(found) < 2 or found[0] != 0 or found[-1] != len(found) - 1:
+        raise ValueError("groups must be numbered from 0, none left out, and be at least two")
+    return numbers.astype(np.intp)
 
 
 def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from msde.images.formats import SUFFIXES
 from msde.images.paths import find_images
 from msde.images.reader import read_pixels
-from msde.images.resize import to_input
+from msde.images.resize import from_input, to_input
 from msde.images.rule import AS_EVER, ImageRule
 from msde.images.samples import MAX_PIXELS, MIN_SIDE
 from msde.images.source import Part, expanded
@@ -17,6 +17,7 @@ __all__ = [
     "Part",
     "expanded",
     "find_images",
+    "from_input",
     "read_pixels",
     "to_input",
 ]

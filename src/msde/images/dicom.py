@@ -31,6 +31,7 @@ MAX_INFLATED = 512_000_000
 CT_WINDOW = (-1000.0, 1000.0)
 """Hounsfield units shown of CT that states no window: from air to dense bone."""
 _ARBITRARY_UNITS = frozenset({"MR", "PT", "NM"})  # modalities whose stored range means nothing by itself
+_ONWARDS = (1, 1, -1)  # to the left, to the back and to the feet, in the patient's coordinates
 
 _TAGS = [
     *("SeriesInstanceUID", "InstanceNumber", "Modality", "SOPClassUID", "ImagePositionPatient"),
@@ -65,7 +66,10 @@ def look_into(path: str, _: Format, name: str) -> Contents | None:
             return Contents(frames)
         # Slices of one volume are parallel and of one size; a localiser in the same series is neither.
         axes = np.array(turned, dtype=float)
-        depth = float(np.cross(axes[:3], axes[3:]) @ np.array(where, dtype=float))
+        across = np.cross(axes[:3], axes[3:])
+        # From the head, the patient's right or the front, as the slices of NIfTI are numbered.
+        main = int(np.abs(across).argmax())
+        depth = float(across @ np.array(where, dtype=float) * np.sign(across[main]) * _ONWARDS[main])
         key = (str(series), int(header.Rows), int(header.Columns), *axes.round(2).tolist())
         return Contents(frames, key, (depth, float(header.get("InstanceNumber") or 0)))
 
@@ -143,6 +147,7 @@ def _stored(path: str, header: Dataset, frame: int, name: str) -> NDArray[Any]:
         DeflatedExplicitVRLittleEndian,
         ExplicitVRLittleEndian,
         ImplicitVRLittleEndian,
+        JPEGExtended12Bit,
         RLELossless,
     )
 
@@ -152,12 +157,18 @@ def _stored(path: str, header: Dataset, frame: int, name: str) -> NDArray[Any]:
         plain = ImplicitVRLittleEndian if header.original_encoding[0] else ExplicitVRLittleEndian
         everything.file_meta.TransferSyntaxUID = syntax or plain
         values = pixel_array(everything, index=frame)
+    elif not syntax.is_encapsulated:
+        values = pixel_array(path, index=frame)
     else:
-        if syntax.is_encapsulated:
-            _check_stream(path, header, frame, name)
+        stream, as_stated = _stream(path, header, frame, name)
         # The other plug-in for RLE leaves by no Exception where the stream is damaged.
         plugin = "pydicom" if syntax == RLELossless else ""
-        values = pixel_array(path, index=frame, decoding_plugin=plugin)
+        try:
+            values = pixel_array(path if as_stated else dcmread(path), index=frame, decoding_plugin=plugin)
+        except RuntimeError:
+            if syntax != JPEGExtended12Bit or not find_spec("imagecodecs"):
+                raise
+            values = _lenient(stream, header)
     kept, held = int(header.BitsStored), 8 * values.dtype.itemsize
     if values.ndim == 2 and values.dtype.kind in "iu" and 1 < kept < held:
         unused = values.dtype.type(held - kept)  # the bits above may carry an overlay
@@ -165,14 +176,30 @@ def _stored(path: str, header: Dataset, frame: int, name: str) -> NDArray[Any]:
     return values
 
 
-def _check_stream(path: str, header: Dataset, frame: int, name: str) -> None:
-    """Refuse a frame whose stream states another size than the header, before a decoder makes room for it."""
+def _lenient(stream: bytes, header: Dataset) -> NDArray[np.uint16]:
+    """Decode JPEG of 12 bits whose spectral selection is misstated, as that of old encoders is."""
+    import imagecodecs
+
+    values: NDArray[np.uint16] = imagecodecs.jpeg_decode(stream)
+    if values.shape != (header.Rows, header.Columns) or values.dtype != np.uint16:
+        raise ValueError("the stream holds something else than the header states")
+    return values
+
+
+def _stream(path: str, header: Dataset, frame: int, name: str) -> tuple[bytes, bool]:
+    """Read the compressed stream of a frame, and tell whether the file is written in the way that its syntax says.
+
+    Refused is one that states another size than the header, before a decoder makes room for it.
+    """
     from pydicom import dcmread
     from pydicom.encaps import get_frame
 
     with open(path, "rb") as file:
         dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])
-        file.seek(12, os.SEEK_CUR)  # tag, type and length of the pixel data
+        head = file.read(12)  # tag, type and length of the pixel data
+        as_stated = head[4:6] in (b"OB", b"OW", b"UN")
+        if not as_stated:  # no type: the file is in implicit form, which dcmread alone finds out
+            file.seek(-4, os.SEEK_CUR)
         table = [header.get(part) for part in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")]
         stream = get_frame(
             file,
@@ -183,6 +210,7 @@ def _check_stream(path: str, header: Dataset, frame: int, name: str) -> None:
     size = stated_size(stream)
     if size not in (None, (int(header.Columns), int(header.Rows))):
         raise damaged(name, "DICOM", "its compressed stream states another size than its header")
+    return stream, as_stated
 
 
 def _in_its_unit(stored: NDArray[Any], header: Dataset, frame: int) -> Ends:

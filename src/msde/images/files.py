@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from msde.errors import ImageError
-from msde.images.formats import DICOM, NAMES, SIGNATURE_BYTES, Format, by_suffix, recognise
+from msde.images.formats import DICOM, MIRAX, NAMES, SIGNATURE_BYTES, Format, by_suffix, recognise
 from msde.images.samples import Samples
 from msde.images.silence import decoders_silenced
 
@@ -56,7 +56,7 @@ def look_into(path: str | os.PathLike[str], name: str) -> Contents | None:
     ImageError
         Its header cannot be read, or a library for it is missing.
     """
-    form = _recognised(path, name)
+    form = format_of(path, name)
     with decoders_silenced():
         contents: Contents | None = _reader(form).look_into(os.fspath(path), form, name)
     if contents and len(contents.parts) > MAX_PARTS:
@@ -86,13 +86,42 @@ def decode_file(path: str | os.PathLike[str], name: str, part: str | None = None
     ImageError
         No readable, whole picture within the limits.
     """
-    form = _recognised(path, name)
+    form = format_of(path, name)
     try:
         with decoders_silenced():
             samples: Samples = _reader(form).decode(os.fspath(path), form, part, name)
             return samples
     except OSError as error:
         raise _unopened(name, error) from None
+
+
+def format_of(path: str | os.PathLike[str], name: str) -> Format:
+    """Tell a file's format by its content.
+
+    Raises
+    ------
+    ImageError
+        It cannot be opened, or is in none of the formats that are read.
+    """
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{name}: is a folder, not an image; give the images in it")
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device would wait for ever
+            raise ImageError(f"{name}: is no regular file; give an image file")
+        if status.st_size == 0:
+            raise ImageError(f"{name}: is empty (0 bytes); copy or export it again")
+        with open(path, "rb") as file:
+            form = recognise(file.read(SIGNATURE_BYTES))
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise _unopened(name, error) from None
+    if by_suffix(os.fspath(path)) is MIRAX:
+        return MIRAX
+    if form is None and by_suffix(os.fspath(path)) is DICOM:
+        return DICOM  # an old one may lack the signature
+    if form is None:
+        raise ImageError(f"{name}: is not an image in a format that is read ({NAMES}); convert it to PNG")
+    return form
 
 
 def numbered(n: int) -> list[str]:
@@ -130,26 +159,6 @@ def damaged(name: str, form: str, reason: str) -> ImageError:
 def missing(name: str, what: str, extra: str) -> ImageError:
     """Give the error for a library that is not installed."""
     return ImageError(f"{name}: reading {what} needs a further library; run `pip install 'msde[{extra}]'`")
-
-
-def _recognised(path: str | os.PathLike[str], name: str) -> Format:
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{name}: is a folder, not an image; give the images in it")
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device would wait for ever
-            raise ImageError(f"{name}: is no regular file; give an image file")
-        if status.st_size == 0:
-            raise ImageError(f"{name}: is empty (0 bytes); copy or export it again")
-        with open(path, "rb") as file:
-            form = recognise(file.read(SIGNATURE_BYTES))
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        raise _unopened(name, error) from None
-    if form is None and by_suffix(os.fspath(path)) is DICOM:
-        return DICOM  # an old one may lack the signature
-    if form is None:
-        raise ImageError(f"{name}: is not an image in a format that is read ({NAMES}); convert it to PNG")
-    return form
 
 
 def _reader(form: Format) -> ModuleType:

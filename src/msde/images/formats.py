@@ -1,7 +1,7 @@
 """The image formats that are read: their readers, file suffixes and signatures, as data.
 
-A file is recognised by its first bytes, never by its name. Formats which Pillow hands to external programs (EPS, PDF)
-are left out on purpose.
+A file is recognised by its first bytes, never by its name but for MIRAX. Formats which Pillow hands to external
+programs (EPS, PDF) are left out on purpose.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ FORMATS = (
     _format("JPEG2000", "raster", ".jp2 .j2k .jpx .jpf .j2c", rb"\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  \r\n\x87\n"),
     _format("DICOM", "dicom", ".dcm .dicom .ima", rb".{128}DICM"),
     _format("NIfTI", "nifti", ".nii .nii.gz", rb".{344}n\+1\x00|.{4}n\+2\x00\r\n\x1a\n|\x1f\x8b\x08"),
+    # Begins like a JPEG, and the slide is in the folder of its name, so here the name decides.
+    _format("MIRAX", "tiff", ".mrxs", rb"(?!)"),
 )
 SIGNATURE_BYTES = 352
 SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes)
 NAMES = ", ".join(form.name for form in FORMATS)
-DICOM = next(form for form in FORMATS if form.name == "DICOM")
+DICOM, MIRAX = (next(form for form in FORMATS if form.name == name) for name in ("DICOM", "MIRAX"))
 
 
 def recognise(head: bytes) -> Format | None:

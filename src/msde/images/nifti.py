@@ -99,7 +99,7 @@ def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
     path : str
         The file.
     part : str or None
-        Number of the slice, from the head, the left or the front; those of later times follow.
+        Number of the slice, from the head, the patient's right or the front; those of later times follow.
     name : str
         What an error calls it.
 

@@ -46,6 +46,35 @@ def to_input(
     return out
 
 
+def from_input(grid: NDArray[np.float32], height: int, width: int, *, aspect: str = "squeeze") -> NDArray[np.float32]:
+    """Bring what was found on the square of `to_input` back to the picture, with bilinear interpolation.
+
+    Parameters
+    ----------
+    grid : ndarray of shape (g, g), float32
+        Values all over the square.
+    height, width : int
+        Of the picture, in pixels.
+    aspect : {"squeeze", "letterbox"}, default="squeeze"
+        As given to `to_input`.
+
+    Returns
+    -------
+    ndarray of shape (height, width), float32
+        Within the range of the grid's values.
+    """
+    from PIL import Image
+
+    side = len(grid)
+    longer = max(height, width)
+    across, down = (side * width / longer, side * height / longer) if aspect == "letterbox" else (side, side)
+    left, top = (side - across) / 2, (side - down) / 2
+    resized = Image.fromarray(grid).resize(
+        (width, height), Image.Resampling.BILINEAR, box=(left, top, left + across, top + down)
+    )
+    return np.asarray(resized)
+
+
 def _fitting(height: int, width: int, size: int) -> tuple[int, int]:
     """Scale a picture's sides so that the longer one is `size`."""
     longer = max(height, width)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from msde.errors import ImageError
 from msde.images import raster
 from msde.images.codestream import stated_size
 from msde.images.files import MAX_PARTS, Contents, damaged, missing, whole
-from msde.images.formats import Format
+from msde.images.formats import MIRAX, Format
+from msde.images.pyramid import Pyramid, readable
 from msde.images.samples import MAX_PIXELS, MIN_SIDE, Samples, check_size
 
 TILE = 512
@@ -36,6 +37,7 @@ scanner's filling are gray."""
 _OVERVIEW = 1024
 _PLACE = re.compile(r"x(\d{6})y(\d{6})")
 _RESOLUTION = re.compile(r"MPP\s*=\s*(\d*\.?\d+)")
+T = TypeVar("T")
 _UNITS = {2: 25_400.0, 3: 10_000.0}  # TIFF's code -> micrometres in an inch and a centimetre
 
 
@@ -83,6 +85,8 @@ def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
 
 
 def _is_slide(path: str, form: Format, name: str) -> bool:
+    if form is MIRAX:
+        return True
     width, height, in_tiles = raster.tiff_layout(path, form, name)
     return width * height > MAX_PIXELS or (in_tiles and max(width, height) > SLIDE_SIDE)
 
@@ -97,19 +101,70 @@ def _tiles(path: str, name: str) -> list[str]:
 
 @lru_cache(maxsize=4)
 def _tiles_with_tissue(path: str, name: str, *_: int) -> list[str]:
-    with _Slide(path, name) as slide:
-        kept = slide.tissue()
+    def listed(slide: _Slide | Pyramid) -> list[str]:
+        kept = _tissue(slide)
         steps = [_places(side) for side in slide.shape]
-        return [_label(x, y) for y in steps[0] for x in steps[1] if slide.share(kept, x, y) >= LEAST_TISSUE]
+        return [_label(x, y) for y in steps[0] for x in steps[1] if _share(kept, slide.shape, x, y) >= LEAST_TISSUE]
+
+    return _in_slide(path, name, listed)
 
 
 def _tile(path: str, x: int, y: int, name: str) -> Samples:
-    with _Slide(path, whole(name, _label(x, y))) as slide:
+    def cut(slide: _Slide | Pyramid) -> NDArray[Any]:
         if x not in _places(slide.shape[1]) or y not in _places(slide.shape[0]):
             raise ImageError(f"{name}: there is no tile at this place; list the tiles with find_images")
-        tile = slide.region(x, y, min(TILE, slide.shape[1]), min(TILE, slide.shape[0]))
+        return slide.region(x, y, min(TILE, slide.shape[1]), min(TILE, slide.shape[0]))
+
+    tile = _in_slide(path, whole(name, _label(x, y)), cut)
     check_size(tile.shape[1], tile.shape[0], name)
     return Samples(tile, 0.0, float(np.iinfo(tile.dtype).max))
+
+
+def _in_slide(path: str, name: str, work: Callable[[_Slide | Pyramid], T]) -> T:
+    """Do something with a slide: by tifffile, or by OpenSlide where tifffile cannot."""
+    if not path.lower().endswith(MIRAX.suffixes):
+        try:
+            with _Slide(path, name) as slide:
+                return work(slide)
+        except _UnusualLayoutError:
+            if not readable(path):
+                raise
+    with Pyramid(path, name, MICROMETRES, MIN_SIDE) as pyramid:
+        _check_extent(name, *pyramid.shape)
+        return work(pyramid)
+
+
+def _check_extent(name: str, height: int, width: int) -> None:
+    if height * width > MAX_PARTS * TILE**2:
+        raise ImageError(f"{name}: has over {MAX_PARTS:,} tiles; cut it into parts")
+
+
+def _tissue(slide: _Slide | Pyramid) -> NDArray[np.bool_] | None:
+    """Draw an overview of what is tissue; None for a gray picture, which has no glass around it."""
+    sizes = [max(shape) for shape in slide.levels]
+    level = min(range(len(sizes)), key=lambda level: abs(math.log(sizes[level] / _OVERVIEW)))
+    (height, width), step = slide.levels[level], max(1, sizes[level] // _OVERVIEW)
+    kept: NDArray[np.bool_] = np.zeros((-(-height // step), -(-width // step)), bool)
+    for left, top, block in slide.blocks(level):
+        if block.shape[2] < 3:
+            return None
+        colours = block[-top % step :: step, -left % step :: step, :3].astype(np.float32)
+        found = np.ptp(colours, axis=2) > COLOURED * slide.white
+        row, column = -(-top // step), -(-left // step)
+        kept[row : row + found.shape[0], column : column + found.shape[1]] = found
+    return kept
+
+
+def _share(kept: NDArray[np.bool_] | None, shape: tuple[int, int], x: int, y: int) -> float:
+    """Measure how much of a tile is tissue, in [0, 1]."""
+    if kept is None:
+        return 1.0
+    rows, columns = (kept.shape[axis] / shape[axis] for axis in (0, 1))
+    part = kept[
+        int(y * rows) : max(int(y * rows) + 1, round((y + TILE) * rows)),
+        int(x * columns) : max(int(x * columns) + 1, round((x + TILE) * columns)),
+    ]
+    return float(part.mean()) if part.size else 0.0
 
 
 def _label(x: int, y: int) -> str:
@@ -119,6 +174,10 @@ def _label(x: int, y: int) -> str:
 def _places(side: int) -> list[int]:
     """Give where tiles begin along a side; the last ends with it."""
     return [*range(0, max(side - TILE, 0), TILE), max(side - TILE, 0)]
+
+
+class _UnusualLayoutError(ImageError):
+    """The file is sound, but stored in a way that is not read by tiles here."""
 
 
 class _Slide:
@@ -146,7 +205,9 @@ class _Slide:
         except BaseException as error:
             self.__exit__(type(error), error)
             raise
+        self.levels = [(int(page.imagelength), int(page.imagewidth)) for page in self._levels]
         self.shape = int(self._page.imagelength), int(self._page.imagewidth)
+        self.white = int(np.iinfo(self._page.dtype).max)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
@@ -168,30 +229,10 @@ class _Slide:
             ]
         return out[..., 0] if out.shape[2] == 1 else out[..., :3]
 
-    def tissue(self) -> NDArray[np.bool_] | None:
-        """Draw an overview of what is tissue; None for a gray picture, which has no glass around it."""
-        if self._page.samplesperpixel < 3:
-            return None
-        page = min(self._levels, key=lambda page: abs(math.log(max(page.imagelength, page.imagewidth) / _OVERVIEW)))
-        step = max(1, max(page.imagelength, page.imagewidth) // _OVERVIEW)
-        kept: NDArray[np.bool_] = np.zeros((-(-page.imagelength // step), -(-page.imagewidth // step)), bool)
-        for left, top, block in self._blocks(page, (0, 0, page.imagewidth, page.imagelength)):
-            colours = block[-top % step :: step, -left % step :: step, :3].astype(np.float32)
-            found = np.ptp(colours, axis=2) > COLOURED * np.iinfo(page.dtype).max
-            row, column = -(-top // step), -(-left // step)
-            kept[row : row + found.shape[0], column : column + found.shape[1]] = found
-        return kept
-
-    def share(self, kept: NDArray[np.bool_] | None, x: int, y: int) -> float:
-        """Measure how much of a tile is tissue, in [0, 1]."""
-        if kept is None:
-            return 1.0
-        rows, columns = (kept.shape[axis] / self.shape[axis] for axis in (0, 1))
-        part = kept[
-            int(y * rows) : max(int(y * rows) + 1, round((y + TILE) * rows)),
-            int(x * columns) : max(int(x * columns) + 1, round((x + TILE) * columns)),
-        ]
-        return float(part.mean()) if part.size else 0.0
+    def blocks(self, level: int) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """Decode all of a level, as (left, top, samples of shape (h, w, c))."""
+        page = self._levels[level]
+        return self._blocks(page, (0, 0, page.imagewidth, page.imagelength))
 
     def _nearest_level(self) -> Any:
         finest = self._levels[0]
@@ -204,18 +245,17 @@ class _Slide:
     def _check(self) -> None:
         for page in self._levels:
             if page.planarconfig != 1 or page.samplesperpixel not in (1, 3, 4) or page.dtype not in ("u1", "u2"):
-                raise ImageError(
+                raise _UnusualLayoutError(
                     f"{self._name}: is a slide in an unusual layout; save it with 8 or 16 bits, gray or RGB"
                 )
             if math.prod(page.chunks[:2]) > MAX_PIXELS:
-                raise ImageError(
+                raise _UnusualLayoutError(
                     f"{self._name}: is stored in one piece of over {MAX_PIXELS:,} pixels; save it in tiles"
                 )
             n = -(-page.imagelength // page.chunks[0]) * -(-page.imagewidth // page.chunks[1])
             if not n == len(page.dataoffsets) == len(page.databytecounts):
                 raise damaged(self._name, "TIFF", "it has not all of its tiles or strips")
-            if page.imagelength * page.imagewidth > MAX_PARTS * TILE**2:
-                raise ImageError(f"{self._name}: has over {MAX_PARTS:,} tiles; cut it into parts")
+            _check_extent(self._name, page.imagelength, page.imagewidth)
 
     def _blocks(self, page: Any, window: tuple[int, int, int, int]) -> Iterator[tuple[int, int, NDArray[Any]]]:
         """Decode the strips or tiles that a window touches, as (left, top, samples of shape (h, w, c))."""
