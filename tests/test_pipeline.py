@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -6,6 +7,7 @@ import pytest
 from PIL import Image
 
 from msde import AnomalyModel, MSDEDetector
+from msde.bundle import read_bundle, write_bundle
 from msde.encoder import EncoderSession
 from msde.errors import DataError, ModelFileError, MSDEError
 from tests.pictures import disc, write_discs
@@ -132,8 +134,6 @@ def test_an_array_image_is_named_by_its_number(model, rng):
 
 
 def test_a_model_file_with_a_part_missing_is_refused(model, tmp_path):
-    from msde.bundle import read_bundle, write_bundle
-
     model.save(tmp_path / "m.msde")
     config, parts = read_bundle(tmp_path / "m.msde")
     for part in ("scorer", "calibration", "graph"):
@@ -177,8 +177,6 @@ def test_abnormal_images_are_a_drift(model, folders):
     ],
 )
 def test_arrays_that_make_no_model_are_refused(model, tmp_path, part, name, value):
-    from msde.bundle import read_bundle, write_bundle
-
     model.save(tmp_path / "m.msde")
     config, parts = read_bundle(tmp_path / "m.msde")
     parts[part][name] = value
@@ -190,8 +188,6 @@ def test_arrays_that_make_no_model_are_refused(model, tmp_path, part, name, valu
 
 @pytest.mark.parametrize("alpha", [0, 5, "x", None])
 def test_settings_that_make_no_model_are_refused(model, tmp_path, alpha):
-    from msde.bundle import read_bundle, write_bundle
-
     model.save(tmp_path / "m.msde")
     config, parts = read_bundle(tmp_path / "m.msde")
     config["calibration"]["alpha"] = alpha
@@ -214,6 +210,7 @@ def test_a_second_fit_on_the_same_images_does_no_inference(folders, tmp_path, mo
     assert expected == AnomalyModel().fit(folders / "train").score(folders / "normal")
     monkeypatch.setattr(EncoderSession, "embed", lambda *_: pytest.fail("inference"))
     second = AnomalyModel(cache=tmp_path / "cache").fit(folders / "train")
+    np.testing.assert_equal(second.localizer_.arrays(), first.localizer_.arrays())
     loaded = AnomalyModel.load(tmp_path / "m.msde", cache=tmp_path / "cache")
     assert second.score(folders / "normal") == loaded.score(folders / "normal") == expected
     assert (second.cache.asked, second.cache.found) == (52, 52)
@@ -222,7 +219,43 @@ def test_a_second_fit_on_the_same_images_does_no_inference(folders, tmp_path, mo
 def test_the_cache_holds_no_names(folders, tmp_path):
     AnomalyModel(cache=tmp_path).fit(folders / "train")
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(kept) == 40
+    assert len(kept) == 80  # embeddings, and what heat maps are fitted on
     for path in kept:
-        assert b"png" not in path.read_bytes()
+        assert not any(image.name.encode() in path.read_bytes() for image in (folders / "train").iterdir())
         assert ".png" not in path.name
+
+
+def test_heat_maps_survive_the_model_file(folders, tmp_path):
+    model = AnomalyModel().fit(folders / "train")
+    model.save(tmp_path / "m.msde")
+    loaded = AnomalyModel.load(tmp_path / "m.msde")
+    (image,) = [path for path in (folders / "normal").iterdir() if path.name == "000.png"]
+    np.testing.assert_array_equal(loaded.explain(image).heat, model.explain(image).heat)
+    assert loaded.info()["heatmaps"] is True
+    assert os.path.getsize(tmp_path / "m.msde") < 40_000_000
+
+
+def test_a_file_of_before_heat_maps_loads_without_them(folders, tmp_path):
+    AnomalyModel().fit(folders / "train", heatmaps=False).save(tmp_path / "m.msde")
+    config, parts = read_bundle(tmp_path / "m.msde")
+    assert "localizer" not in config
+    assert not [part for part in parts if part.startswith("localizer")]
+    assert AnomalyModel.load(tmp_path / "m.msde").localizer_ is None
+
+
+@pytest.mark.parametrize("change", ["missing", "shorter", "wider", "nan"])
+def test_heat_maps_that_do_not_fit_are_found_at_loading(folders, tmp_path, change):
+    AnomalyModel().fit(folders / "train").save(tmp_path / "m.msde")
+    config, parts = read_bundle(tmp_path / "m.msde")
+    part, name = parts["localizer.plain"], "normality.coarse.whitening"
+    if change == "missing":
+        del part[name]
+    elif change == "shorter":
+        part[name] = part[name][:-1]
+    elif change == "wider":
+        part["axes.coarse.axes"] = part["axes.coarse.axes"][:, :-1]
+    else:
+        part[name] = np.full_like(part[name], np.nan)
+    write_bundle(tmp_path / "odd.msde", parts, config)
+    with pytest.raises(ModelFileError, match=r"odd\.msde"):
+        AnomalyModel.load(tmp_path / "odd.msde")

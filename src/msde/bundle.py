@@ -46,7 +46,7 @@ def write_bundle(
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    described = {**config, "parts": {part: _sha256(arrays) for part, arrays in parts.items()}}
+    described = {**config, "parts": {part: digest_of_arrays(arrays) for part, arrays in parts.items()}}
     text = json.dumps(described, sort_keys=True, allow_nan=False)
     metadata = {
         "format": FORMAT,
@@ -101,7 +101,7 @@ def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Parts]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelFileError(f"{path}: no whole model file ({reason}); restore it from a copy or fit again") from error
     for part, arrays in parts.items():
-        if _sha256(arrays) != config["parts"][part]:
+        if digest_of_arrays(arrays) != config["parts"][part]:
             raise ModelFileError(
                 f"{path}: the part {part!r} was altered (sha256 differs); restore the file from a copy"
             )
@@ -144,7 +144,8 @@ def _checked_config(path: str | os.PathLike[str], metadata: Mapping[str, str]) -
     return config
 
 
-def _sha256(arrays: Mapping[str, NDArray[Any]]) -> str:
+def digest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 of a part's arrays in hexadecimal, as docs/model-file.md defines it."""
     digest = hashlib.sha256()
     for name, values in sorted(arrays.items()):
         values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msde.cache import EmbeddingCache
-from msde.encoder import Encoder, EncoderSession
+from msde.encoder import Encoder, EncoderSession, Viewed
 from msde.errors import ImageError
 from msde.images import ImageRule, Part, expanded, read_pixels, to_input
-from msde.parallel import available_cores
+from msde.parallel import in_order
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     ImageSource = str | os.PathLike[str] | Image | NDArray[Any]
 
 BATCH_SIZE = 8
-_QUEUED_PER_WORKER = 2
 _DEFAULT_RULE = ImageRule()
 # How ONNX Runtime and the allocators below it say that memory ran out; their errors have no type of their own.
 _OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
@@ -55,6 +52,10 @@ class Embedded:
         Name of the volume, stack or slide that the image is a part of.
     peak : float
         The brightest pixel, in [0, 1].
+    shape : tuple of int
+        Height and width in pixels.
+    maps : ndarray of shape (w,) or None
+        Float32: what a `MapReader` made of the feature maps, where one was given that wanted them.
     """
 
     name: str
@@ -63,6 +64,30 @@ class Embedded:
     error: str | None
     volume: str | None = None
     peak: float = 0.0
+    shape: tuple[int, int] = (0, 0)
+    maps: NDArray[np.float32] | None = None
+
+
+class MapReader(Protocol):
+    """Makes a row of numbers of what the first network has seen of an image, in the pass that embeds it."""
+
+    @property
+    def key(self) -> bytes:
+        """Tells rows of this reader from those of others, in a cache."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Length of a row."""
+        ...
+
+    def wants(self, digest: bytes) -> bool:
+        """Tell whether an image's row is of use."""
+        ...
+
+    def read(self, viewed: Mapping[str, Viewed]) -> NDArray[np.float32]:
+        """Make the rows of n images, (n, width); called from several threads at once."""
+        ...
 
 
 def embed_images(
@@ -71,6 +96,7 @@ def embed_images(
     workers: int | None = None,
     cache: EmbeddingCache | None = None,
     rule: ImageRule = _DEFAULT_RULE,
+    reader: MapReader | None = None,
 ) -> Iterator[Embedded]:
     """Embed images in order.
 
@@ -87,6 +113,8 @@ def embed_images(
         Where embeddings are looked up before the network runs, and kept after.
     rule : ImageRule, optional
         How files and arrays become pixels.
+    reader : MapReader, optional
+        Reads the feature maps.
 
     Yields
     ------
@@ -94,28 +122,42 @@ def embed_images(
         One an image, in the order of the images. An unreadable image yields its error; the others go on. Where memory
         runs out, a batch is worked on in halves; an image that is too much alone yields its error.
     """
-    workers = workers or available_cores()
     numbered = enumerate(expanded(images))
     batches = iter(lambda: list(islice(numbered, BATCH_SIZE)), [])
-    pending: deque[Future[list[Embedded]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="msde-embed") as pool:
-        try:
-            for batch in batches:
-                pending.append(pool.submit(_embed_batch, session, cache, rule, batch))
-                if len(pending) >= workers * _QUEUED_PER_WORKER:
-                    yield from pending.popleft().result()
-            while pending:
-                yield from pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+    at_work = _AtWork(session, cache, rule, reader)
+    for results in in_order(lambda batch: _embed_batch(at_work, batch), batches, workers):
+        yield from results
 
 
-def _embed_batch(
-    session: EncoderSession, cache: EmbeddingCache | None, rule: ImageRule, batch: list[tuple[int, ImageSource]]
-) -> list[Embedded]:
+@dataclass(frozen=True)
+class _AtWork:
+    """What all batches share."""
+
+    session: EncoderSession
+    cache: EmbeddingCache | None
+    rule: ImageRule
+    reader: MapReader | None
+
+    def kept(self, key: bytes, width: int) -> NDArray[np.float32] | None:
+        return self.cache.get(key, width) if self.cache else None
+
+    def keep(self, key: bytes, row: NDArray[np.float32]) -> None:
+        if self.cache:
+            self.cache.put(key, row)
+
+    def run(
+        self, inputs: Sequence[NDArray[np.float32]], with_maps: bool
+    ) -> tuple[NDArray[np.float32], Sequence[NDArray[np.float32] | None]]:
+        """Give a row for the embedding of each image, and one for its maps, or None."""
+        if self.reader is None or not with_maps:
+            return self.session.embed(inputs), [None] * len(inputs[0])
+        rows, viewed = self.session.embed_and_view(inputs)
+        return rows, list(self.reader.read(viewed))
+
+
+def _embed_batch(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:
     try:
-        return _embed_at_once(session, cache, rule, batch)
+        return _embed_at_once(at_work, batch)
     except Exception as error:
         if not _out_of_memory(error):
             raise
@@ -125,16 +167,14 @@ def _embed_batch(
         reason = f"{name}: out of memory even for this image alone; make it smaller or free memory"
         return [_unusable(name, reason, volume)]
     half = len(batch) // 2
-    return _embed_batch(session, cache, rule, batch[:half]) + _embed_batch(session, cache, rule, batch[half:])
+    return _embed_batch(at_work, batch[:half]) + _embed_batch(at_work, batch[half:])
 
 
-def _embed_at_once(
-    session: EncoderSession, cache: EmbeddingCache | None, rule: ImageRule, batch: list[tuple[int, ImageSource]]
-) -> list[Embedded]:
-    encoder, dim = session.encoder, session.dim
+def _embed_at_once(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:
+    encoder, rule, reader = at_work.session.encoder, at_work.rule, at_work.reader
     inputs = [np.empty((len(batch), 3, size, size), dtype=np.float32) for size in encoder.input_sizes]
     results: list[Embedded] = []
-    missing: dict[int, bytes] = {}  # row -> key of what the networks have to see, in the first slots
+    missing: dict[int, tuple[bytes, bytes | None]] = {}  # rows that the networks have to see, in the first slots
     for number, source in batch:
         name, slots = _name(number, source), [pixels[len(missing)] for pixels in inputs]
         try:
@@ -145,24 +185,33 @@ def _embed_at_once(
             results.append(_unusable(name, str(error), _volume(source)))
             continue
         digest = _digest(slots)
-        key = _key(encoder, digest) if cache else b""
-        embedding = cache.get(key, dim) if cache else None
-        if embedding is None:
-            missing[len(results)] = key
-        results.append(Embedded(name, embedding, digest, None, _volume(source), float(pixels.max())))
+        key = _key(encoder, digest)
+        key_of_maps = _key(encoder, digest, reader.key) if reader and reader.wants(digest) else None
+        embedding = at_work.kept(key, at_work.session.dim)
+        maps = at_work.kept(key_of_maps, reader.width) if reader and key_of_maps else None
+        if embedding is None or (maps is None and key_of_maps):
+            missing[len(results)] = key, key_of_maps
+        height, width = pixels.shape[:2]
+        peak = float(pixels.max())
+        results.append(Embedded(name, embedding, digest, None, _volume(source), peak, (height, width), maps))
     readable = sum(image.error is None for image in results)
-    embeddings = session.embed([pixels[: len(missing)] for pixels in inputs]) if missing else ()
-    for (row, key), embedding in zip(missing.items(), embeddings, strict=True):
+    if missing:
+        with_maps = any(key_of_maps for _, key_of_maps in missing.values())
+        embeddings, read = at_work.run([pixels[: len(missing)] for pixels in inputs], with_maps)
+    else:
+        embeddings, read = np.empty((0, 0), np.float32), []
+    for (row, (key, key_of_maps)), embedding, maps in zip(missing.items(), embeddings, read, strict=True):
         image = results[row]
         if not np.isfinite(embedding).all():
             reason = f"{image.name}: the backbone gives no finite embedding for it; check the image and the backbone"
             results[row] = _unusable(image.name, reason, image.volume)
             continue
-        results[row] = replace(image, embedding=embedding)
-        if cache:
-            cache.put(key, embedding)
-    if cache:
-        cache.count(readable, readable - len(missing))
+        results[row] = replace(image, embedding=embedding, maps=maps if key_of_maps else None)
+        at_work.keep(key, embedding)
+        if maps is not None and key_of_maps:
+            at_work.keep(key_of_maps, maps)
+    if at_work.cache:
+        at_work.cache.count(readable, readable - len(missing))
     return results
 
 
@@ -173,9 +222,9 @@ def _digest(slots: Iterable[NDArray[np.float32]]) -> bytes:
     return digest.digest()
 
 
-def _key(encoder: Encoder, digest: bytes) -> bytes:
-    """Give the key of an embedding: pixels and encoder decide it, and the runtime its last bits."""
-    return hashlib.sha256(f"{encoder.sha256} onnxruntime {_runtime()}\n".encode() + digest).digest()
+def _key(encoder: Encoder, digest: bytes, reader: bytes = b"") -> bytes:
+    """Give the key of an embedding: pixels and encoder decide it, and the runtime its last bits; or of a map's row."""
+    return hashlib.sha256(f"{encoder.sha256} onnxruntime {_runtime()}\n".encode() + digest + reader).digest()
 
 
 def _runtime() -> str:
@@ -197,4 +246,6 @@ def _volume(source: ImageSource) -> str | None:
 
 
 def _name(number: int, source: ImageSource) -> str:
-    return str(Path(source)) if isinstance(source, str | os.PathLike) else str(number)
+    if isinstance(source, str | os.PathLike):
+        return str(Path(source))
+    return getattr(source, "name", "") or str(number)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from msde.look import OWN, POOLINGS, VIEWS, Look
 DEFAULT_LOOKS = (Look(("plain",), ("mean", "std")), Look(("stretched",), ("mean",)))
 
 _SHORTEST = 1e-12
+_MAPPED_VIEWS = ("plain", "stretched")  # the mirrored one would show the same places again
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,22 @@ class Encoder:
         return cls(tuple(backbones), tuple(map(Look.parse, description["looks"])))
 
 
+class Viewed(NamedTuple):
+    """What the first network has seen of n images through one view.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (n, 3, size, size), float32
+        As the network saw them.
+    fine, coarse : ndarray of shape (n, c, h, w), float32
+        Its last but one and its last feature map.
+    """
+
+    pixels: NDArray[np.float32]
+    fine: NDArray[np.float32]
+    coarse: NDArray[np.float32]
+
+
 class EncoderSession:
     """An encoder at work.
 
@@ -154,14 +171,61 @@ class EncoderSession:
         BackboneError
             If an input has another shape or type, or pixels outside [0, 1].
         """
+        return self._embed(inputs, None)
+
+    @property
+    def mapped_views(self) -> list[str]:
+        """Views whose feature maps `embed_and_view` gives; none where the first network has no maps."""
+        if not self.encoder.backbones[0].levels:
+            return []
+        used = {view for look in self.encoder.looks for view in look.views}
+        return [view for view in _MAPPED_VIEWS if view in used] or [_MAPPED_VIEWS[0]]
+
+    def map_channels(self) -> list[int]:
+        """Return the channels of the fine and of the coarse map that `embed_and_view` gives."""
+        return [self._sessions[0].channels(level) for level in self._mapped_levels]
+
+    def embed_and_view(self, inputs: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], dict[str, Viewed]]:
+        """Embed images, and keep what the first network has seen of them, in the same pass.
+
+        Parameters
+        ----------
+        inputs : sequence of ndarray
+            As in `embed`.
+
+        Returns
+        -------
+        embeddings : ndarray of shape (n, dim), float32
+        viewed : dict of str to Viewed
+            By view, in the order of `mapped_views`.
+
+        Raises
+        ------
+        BackboneError
+            As `embed`.
+        """
+        viewed: dict[str, Viewed] = {}
+        rows = self._embed(inputs, viewed)
+        return rows, {view: viewed[view] for view in self.mapped_views}
+
+    @property
+    def _mapped_levels(self) -> tuple[str, str]:
+        levels = self.encoder.backbones[0].levels
+        return levels[-2:][0], levels[-1]
+
+    def _embed(self, inputs: Sequence[NDArray[np.float32]], viewed: dict[str, Viewed] | None) -> NDArray[np.float32]:
+        """Embed images; where asked to, put what the first network has seen into `viewed`."""
         by_size = dict(zip(self.encoder.input_sizes, inputs, strict=True))
-        rows = []
+        looks, rows = self.encoder.looks, []
         for session in self._sessions:
-            pixels, looks = by_size[session.backbone.input_size], self.encoder.looks
-            seen = {
-                view: session.run(VIEWS[view](pixels), _wanted(session.backbone, view, looks))
-                for view in {view for look in looks for view in look.views}
-            }
+            mapped = self.mapped_views if viewed is not None and session is self._sessions[0] else []
+            seen = {}
+            for view in {*mapped, *(view for look in looks for view in look.views)}:
+                pixels = VIEWS[view](by_size[session.backbone.input_size])
+                levels = self._mapped_levels if view in mapped else ()
+                seen[view] = session.run(pixels, sorted({*_wanted(session.backbone, view, looks), *levels}))
+                if viewed is not None and view in mapped:
+                    viewed[view] = Viewed(pixels, *(seen[view][level] for level in self._mapped_levels))
             for look in looks:
                 rows.append(np.mean([_kept(session.backbone, look, seen[view]) for view in look.views], axis=0))
         return np.hstack(rows)

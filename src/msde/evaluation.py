@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 
 from msde.embedding import Embedded
 from msde.errors import DataError
-from msde.images import Part, expanded
+from msde.images import Part, expanded, from_input
+from msde.localize.explain import localizer_of
+from msde.localize.masks import Masks
+from msde.localize.pixel_metrics import PixelCounter, PixelFigures
+from msde.localize.seen import SIDE
 from msde.metrics import Discrimination, discrimination
 from msde.pipeline import AnomalyModel, ImageScore, Tick, VolumeScore, ticking
 
@@ -34,6 +38,8 @@ class Evaluation:
         Target false-alarm rate of the model.
     n_seen_in_training : int
         Images that the model was trained on.
+    pixels : PixelFigures or None
+        Of the heat maps, where masks were given.
     """
 
     scores: list[ImageScore]
@@ -41,6 +47,7 @@ class Evaluation:
     discrimination: Discrimination
     alpha: float
     n_seen_in_training: int
+    pixels: PixelFigures | None = None
 
     @property
     def errors(self) -> list[str]:
@@ -54,7 +61,8 @@ class Evaluation:
         -------
         dict
             auroc, auroc_ci, ap, ap_ci, n_normal, n_abnormal, n_unreadable, n_seen_in_training, alpha,
-            false_alarm_rate and sensitivity (shares flagged at alpha, None in transductive mode).
+            false_alarm_rate and sensitivity (shares flagged at alpha, None in transductive mode). With masks also
+            pixel_auroc, pixel_ap, aupro, n_masks and n_regions.
         """
         usable = np.array([score.error is None for score in self.scores])
         auroc, ap = self.discrimination.auroc, self.discrimination.ap
@@ -69,6 +77,18 @@ class Evaluation:
             "n_seen_in_training": self.n_seen_in_training,
             "alpha": self.alpha,
             **dict(zip(("false_alarm_rate", "sensitivity"), self._flagged_shares(usable), strict=True)),
+            **self._of_pixels(),
+        }
+
+    def _of_pixels(self) -> dict[str, Any]:
+        if self.pixels is None:
+            return {}
+        return {
+            "pixel_auroc": self.pixels.auroc,
+            "pixel_ap": self.pixels.ap,
+            "aupro": self.pixels.aupro,
+            "n_masks": self.pixels.n_images,
+            "n_regions": self.pixels.n_regions,
         }
 
     def _flagged_shares(self, usable: NDArray[np.bool_]) -> list[float | None]:
@@ -87,13 +107,19 @@ class Evaluation:
             low, high = figures[f"{name}_ci"]
             lines.append(f"{name.upper():6} {figures[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})")
         counts = f"normal {figures['n_normal']}, abnormal {figures['n_abnormal']}, unreadable {figures['n_unreadable']}"
-        if figures["false_alarm_rate"] is None:
-            return [*lines, counts]
-        flagged = (
-            f"flagged at a target false-alarm rate of {self.alpha:g}: {figures['false_alarm_rate']:.1%} of the normal"
-            f" and {figures['sensitivity']:.1%} of the abnormal images"
-        )
-        return [*lines, counts, flagged]
+        lines.append(counts)
+        if figures["false_alarm_rate"] is not None:
+            lines.append(
+                f"flagged at a target false-alarm rate of {self.alpha:g}: {figures['false_alarm_rate']:.1%} of the"
+                f" normal and {figures['sensitivity']:.1%} of the abnormal images"
+            )
+        if self.pixels is not None:
+            lines.append(
+                f"heat maps: pixel AUROC {self.pixels.auroc:.3f}, pixel AP {self.pixels.ap:.3f}, AUPRO"
+                f" {self.pixels.aupro:.3f} (to a false-positive rate of 0.3), over the normal images and the"
+                f" {self.pixels.n_images} abnormal ones with a mask ({self.pixels.n_regions} regions)"
+            )
+        return lines
 
 
 def evaluate_model(
@@ -101,6 +127,7 @@ def evaluate_model(
     normal: Sequence[Path | Part],
     abnormal: Sequence[Path | Part],
     *,
+    masks: Sequence[str | os.PathLike[str]] = (),
     tick: Tick | None = None,
 ) -> Evaluation:
     """Score labelled images as one batch and compare the scores with the labels; a volume counts once, by its score.
@@ -111,6 +138,9 @@ def evaluate_model(
         Fitted.
     normal, abnormal : sequence of Path and Part
         Images of either class, as `find_images` lists them; none may be in both.
+    masks : sequence of path-like, optional
+        What is abnormal in abnormal images, as :class:`msde.localize.masks.Masks` takes it. Of normal images nothing
+        is; abnormal images without a mask do not count for the heat maps.
     tick : callable, optional
         Called after each image.
 
@@ -121,13 +151,17 @@ def evaluate_model(
     Raises
     ------
     DataError
-        If a file stands in both classes or no image of a class can be used.
+        If a file stands in both classes, no image of a class can be used, or masks do not fit their images.
+    MSDEError
+        If masks are given and the model has no heat maps.
     """
     normal, abnormal = list(expanded(normal)), list(expanded(abnormal))
     both = {os.path.realpath(path) for path in normal} & {os.path.realpath(path) for path in abnormal}
     if both:
         raise DataError(f"{min(both)}: given as normal and as abnormal; leave it out of one")
-    embedded = list(ticking(model.embed([*normal, *abnormal]), tick))
+    marked = Masks(masks, abnormal) if masks else None
+    localizer = localizer_of(model) if marked else None
+    embedded = list(ticking(model.embed([*normal, *abnormal], localizer), tick))
     of_parts = np.repeat([False, True], [len(normal), len(abnormal)])
     scores, labelled = zip(*_whole(model.score_with_volumes(embedded), embedded, of_parts), strict=True)
     labels = np.array(labelled)
@@ -144,7 +178,23 @@ def evaluate_model(
         discrimination(values[usable & ~labels], values[usable & labels]),
         model.calibration_.alpha,
         model.fingerprint_.count_known(digests),
+        _measured(model, embedded, of_parts, marked) if marked else None,
     )
+
+
+def _measured(
+    model: AnomalyModel, embedded: Sequence[Embedded], abnormal: NDArray[np.bool_], masks: Masks
+) -> PixelFigures | None:
+    """Compare heat maps with masks at the images' own resolution."""
+    counter = PixelCounter()
+    for image, is_abnormal in zip(embedded, abnormal, strict=True):
+        if image.maps is None:
+            continue
+        mask = masks.of(image.name, image.shape) if is_abnormal else None
+        if mask is not None or not is_abnormal:
+            heat = from_input(image.maps.reshape(SIDE, SIDE), *image.shape, aspect=model.rule.aspect)
+            counter.add(heat, mask)
+    return counter.figures()
 
 
 def _whole(

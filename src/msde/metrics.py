@@ -52,11 +52,11 @@ def discrimination(
     counts = [np.bincount(part, minlength=len(values)) for part in (level[: len(normal)], level[len(normal) :])]
     rng = np.random.default_rng(seed)
     whole = [part[None] for part in counts]
-    figures = [(_auroc(*whole), _average_precision(*whole))]
+    figures = [(auroc_of_counts(*whole), average_precision_of_counts(*whole))]
     for start in range(0, n_resamples, _CHUNK):
         size = min(_CHUNK, n_resamples - start)
         drawn = [rng.multinomial(part.sum(), part / part.sum(), size=size) for part in counts]
-        figures.append((_auroc(*drawn), _average_precision(*drawn)))
+        figures.append((auroc_of_counts(*drawn), average_precision_of_counts(*drawn)))
     aurocs, precisions = (np.concatenate(column) for column in zip(*figures, strict=True))
     return Discrimination(_metric(aurocs), _metric(precisions))
 
@@ -66,13 +66,13 @@ def auroc(normal: NDArray[np.float64], abnormal: NDArray[np.float64]) -> float:
     return discrimination(normal, abnormal, n_resamples=1).auroc.value
 
 
-def _auroc(normals: NDArray[np.int64], abnormals: NDArray[np.int64]) -> NDArray[np.float64]:
+def auroc_of_counts(normals: NDArray[np.int64], abnormals: NDArray[np.int64]) -> NDArray[np.float64]:
     """Compute the AUROC of each row of counts; columns are the distinct scores, ascending."""
     below = np.cumsum(normals, axis=1) - normals / 2
     return (abnormals * below).sum(axis=1) / (normals.sum(axis=1) * abnormals.sum(axis=1))
 
 
-def _average_precision(normals: NDArray[np.int64], abnormals: NDArray[np.int64]) -> NDArray[np.float64]:
+def average_precision_of_counts(normals: NDArray[np.int64], abnormals: NDArray[np.int64]) -> NDArray[np.float64]:
     """Compute the average precision of each row of counts; columns are the distinct scores, ascending."""
     found = np.cumsum(abnormals[:, ::-1], axis=1)
     called = found + np.cumsum(normals[:, ::-1], axis=1)

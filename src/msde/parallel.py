@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
+
+_QUEUED_PER_WORKER = 2
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def available_cores() -> int:
@@ -20,6 +24,38 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def in_order(job: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
+    """Run a job on each item, several at once, a bounded number ahead of what is taken.
+
+    Parameters
+    ----------
+    job : callable
+        Takes an item; may run in any of the threads.
+    items : iterable
+        Consumed no faster than it is worked on.
+    workers : int, optional
+        Threads; by default the number of usable processors.
+
+    Yields
+    ------
+    object
+        What the job returned, in the order of the items.
+    """
+    workers = workers or available_cores()
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="msde-job") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(job, item))
+                if len(pending) >= workers * _QUEUED_PER_WORKER:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def for_blocks(job: Callable[[slice], object], n: int, step: int) -> None:

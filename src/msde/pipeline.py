@@ -16,13 +16,15 @@ from msde.backbones import Backbone, load_backbone
 from msde.backbones.session import execution_providers
 from msde.bundle import read_bundle, write_bundle
 from msde.cache import EmbeddingCache
-from msde.calibration import Calibration
+from msde.calibration import Calibration, grouped
 from msde.drift import Drift, measure_drift
-from msde.embedding import Embedded, embed_images
+from msde.embedding import Embedded, MapReader, embed_images
 from msde.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.errors import DataError, ModelFileError, MSDEError
 from msde.fingerprint import Fingerprint
 from msde.images import AS_EVER, ImageRule, find_images
+from msde.localize.localizer import Localizer
+from msde.localize.normals import Normals
 from msde.look import Look
 from msde.record import put_together, take_apart
 from msde.scorer import SCORERS, Scorer
@@ -31,6 +33,7 @@ from msde.volumes import volume_score
 if TYPE_CHECKING:
     from msde.embedding import ImageSource
     from msde.estimators.detector import MSDEDetector
+    from msde.localize import Explanation
 
     Images = str | os.PathLike[str] | Iterable[ImageSource]
     Cache = str | os.PathLike[str] | EmbeddingCache
@@ -70,7 +73,7 @@ class ImageScore:
 class VolumeScore(ImageScore):
     """What a model says of a volume, stack or slide, by :func:`msde.volumes.volume_score` of its parts.
 
-    Its p-value is NaN until the model is calibrated on volumes.
+    Its p-value is NaN where the model is not calibrated on volumes.
     """
 
 
@@ -102,7 +105,8 @@ class AnomalyModel:
     scorer_ : msde.scorer.Scorer
     calibration_ : msde.calibration.Calibration
     volumes_ : msde.calibration.Calibration or None
-        Of whole volumes, once `calibrate` was given some.
+        Of whole volumes: where enough of them were among the normals to flag a volume, and once `calibrate` was given
+        some.
     fingerprint_ : msde.fingerprint.Fingerprint
         Of the training images.
     unreadable_ : list of str
@@ -114,6 +118,8 @@ class AnomalyModel:
         Exact copies of other images, which are left out.
     peak_ : float
         The brightest pixel of all training images, in [0, 1]; NaN after `load`.
+    localizer_ : msde.localize.Localizer or None
+        Draws heat maps; None where the fit left it out, or the network gives no feature maps.
     libraries_ : dict of str to str
         Versions of the libraries that fitted the model.
 
@@ -148,7 +154,14 @@ class AnomalyModel:
         # One thread a session: the workers of `embed_images` keep the processors busy, each with a batch of its own.
         self._session = EncoderSession(self.encoder, threads=1, device=device)
 
-    def fit(self, images: Images, unlabelled: Images | None = None, *, tick: Tick | None = None) -> Self:
+    def fit(
+        self,
+        images: Images,
+        unlabelled: Images | None = None,
+        *,
+        heatmaps: bool = True,
+        tick: Tick | None = None,
+    ) -> Self:
         """Learn what normal images look like.
 
         Parameters
@@ -158,6 +171,9 @@ class AnomalyModel:
         unlabelled : path or iterable of paths, Pillow images or arrays, optional
             Images as they come in, normal and abnormal, which a detector in adaptive mode learns from too. With them
             the default detector is in that mode.
+        heatmaps : bool, default=True
+            Learn to tell where an image differs too, of at most 500 of the normals; see `explain`. Fewer than ten
+            normals, or a network without feature maps, give no heat maps.
         tick : callable, optional
             Called after each image.
 
@@ -172,14 +188,17 @@ class AnomalyModel:
         """
         from msde.estimators.detector import MSDEDetector
 
-        normals = _gather(ticking(self.embed(images), tick), "normal", at_least=2)
+        maps = Normals(self._session) if heatmaps and self._session.mapped_views else None
+        embedded = ticking(self.embed(images, maps), tick)
+        normals = _gather(maps.taking(embedded) if maps else embedded, "normal", at_least=2)
         pool = None
         if unlabelled is not None:
             pool = _gather(ticking(self.embed(unlabelled), tick), "unlabelled", at_least=1)
         detector = self.detector
         if detector is None:
             detector = MSDEDetector("inductive" if pool is None else "adaptive")
-        detector.fit(normals.rows, unlabelled=None if pool is None else pool.rows)
+        groups = normals.groups(detector.alpha)
+        detector.fit(normals.rows, unlabelled=None if pool is None else pool.rows, groups=groups)
         self.unreadable_ = normals.errors + (pool.errors if pool else [])
         self.n_copies_ = normals.n_copies + (pool.n_copies if pool else 0)
         worst_first = np.argsort(-detector.doubt_, kind="stable")
@@ -190,26 +209,31 @@ class AnomalyModel:
         else:
             self.calibration_ = detector.calibration_
         self.volumes_: Calibration | None = None
+        if groups is not None and not self.scorer_.batchwise:
+            scores = normals.volume_scores(detector.cross_fitted_scores())
+            self.volumes_ = Calibration(scores, detector.alpha, "cross-fitted training volumes")
+        self.localizer_: Localizer | None = maps.localizer() if maps else None
         self.peak_ = normals.peak
         self.fingerprint_ = Fingerprint.of(normals.digests, pool.digests if pool else [])
         self.libraries_ = {library: version(library) for library in _LIBRARIES}
         return self
 
-    def embed(self, images: Images) -> Iterator[Embedded]:
+    def embed(self, images: Images, reader: MapReader | None = None) -> Iterator[Embedded]:
         """Embed images in order.
 
         Parameters
         ----------
         images : path or iterable of paths, Pillow images or arrays
             As in `fit`.
+        reader : MapReader, optional
+            Reads the feature maps in the same pass.
 
         Yields
         ------
         Embedded
             One an image.
         """
-        sources: Iterable[Any] = find_images([images]) if isinstance(images, str | os.PathLike) else images
-        return embed_images(self._session, sources, cache=self.cache, rule=self.rule)
+        return embed_images(self._session, _sources(images), cache=self.cache, rule=self.rule, reader=reader)
 
     def score(self, images: Images, *, tick: Tick | None = None) -> list[ImageScore]:
         """Score images.
@@ -294,6 +318,55 @@ class AnomalyModel:
             for image in embedded:
                 yield from self._results([image])
 
+    def explain(self, source: ImageSource) -> Explanation:
+        """Score an image and tell where it differs from the normals, in one pass of the networks.
+
+        Parameters
+        ----------
+        source : path, Pillow image or array
+            One image; of a file that holds several, one of them, such as ``scan.nii.gz#012``.
+
+        Returns
+        -------
+        msde.localize.Explanation
+            Its score, heat map and overlay.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be used.
+        MSDEError
+            If the model has no heat maps.
+        """
+        from msde.localize.explain import explain_one
+
+        return explain_one(self, source)
+
+    def explain_iter(
+        self, images: Images, *, tick: Tick | None = None
+    ) -> Iterator[tuple[ImageScore, Explanation | None]]:
+        """Score images and tell where they differ, one after the other in bounded memory.
+
+        Parameters
+        ----------
+        images, tick
+            As in `score`.
+
+        Yields
+        ------
+        tuple of ImageScore and msde.localize.Explanation or None
+            What `score_iter` yields, each with its explanation; None for a volume, whose parts have theirs, and for an
+            image that could not be used.
+
+        Raises
+        ------
+        MSDEError
+            If the model has no heat maps.
+        """
+        from msde.localize.explain import explain_images
+
+        return explain_images(self, _sources(images), tick)
+
     def calibrate(self, images: Images, alpha: float | None = None, *, tick: Tick | None = None) -> Self:
         """Replace the calibration by one on normals of the place where the model is used; nothing is fitted again.
 
@@ -337,8 +410,8 @@ class AnomalyModel:
         alpha = self.calibration_.alpha if alpha is None else alpha
         held_out = self.scorer_.score(normals.rows)
         self.calibration_ = Calibration(np.sort(held_out), alpha, "held-out normals given to calibrate")
-        whole = [volume_score(held_out[rows]) for rows in normals.volumes.values() if _UNUSABLE not in rows]
-        self.volumes_ = Calibration(np.sort(whole), alpha, "held-out volumes given to calibrate") if whole else None
+        whole = normals.volume_scores(held_out)
+        self.volumes_ = Calibration(whole, alpha, "held-out volumes given to calibrate") if len(whole) else None
         return self
 
     def drift(self, scores: Iterable[ImageScore]) -> Drift:
@@ -380,11 +453,13 @@ class AnomalyModel:
         }
         taken = {part: take_apart(record) for part, record in records.items()}
         parts = {part: arrays for part, (arrays, _) in taken.items() if arrays}
+        heatmaps = self.localizer_
         write_bundle(
             path,
-            {**parts, **self.encoder.arrays()},
+            {**parts, **self.encoder.arrays(), **(heatmaps.arrays() if heatmaps else {})},
             {
                 **{part: settings for part, (_, settings) in taken.items()},
+                **({"localizer": heatmaps.describe()} if heatmaps else {}),
                 "libraries": self.libraries_,
                 "encoder": self.encoder.describe(),
                 "mode": _mode_of(self.scorer_),
@@ -429,6 +504,10 @@ class AnomalyModel:
                 model.volumes_ = put_together(Calibration, parts["volumes"], config["volumes"])
             model.fingerprint_ = put_together(Fingerprint, parts["fingerprint"], config["fingerprint"])
             model.libraries_ = config["libraries"]
+            model.localizer_ = None
+            if "localizer" in config:
+                model.localizer_ = Localizer.from_description(config["localizer"], parts)
+                model.localizer_.check(model._session)
             model._check_widths()
         except KeyError as error:
             raise ModelFileError(
@@ -468,6 +547,7 @@ class AnomalyModel:
                 "volumes": len(self.volumes_.scores) if self.volumes_ else 0,
             },
             "scorer": take_apart(self.scorer_)[1],
+            "heatmaps": self.localizer_ is not None,
             "libraries": self.libraries_,
         }
 
@@ -525,6 +605,23 @@ class _Gathered:
     volumes: dict[str, list[int]]  # the row of each one's parts, or _UNUSABLE
     peak: float
 
+    @property
+    def whole(self) -> list[list[int]]:
+        """The volumes of which all parts can be used; of copies the first."""
+        return list({tuple(sorted(rows)): rows for rows in self.volumes.values() if _UNUSABLE not in rows}.values())
+
+    def volume_scores(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Score the whole volumes by the scores of the rows; ascending."""
+        return np.sort([volume_score(scores[rows]) for rows in self.whole])
+
+    def groups(self, alpha: float) -> NDArray[np.intp] | None:
+        """Give rows their volumes' numbers, or None where too few volumes are whole to flag one at this rate."""
+        if int(alpha * (len(self.whole) + 1) + 1e-9) < 1:
+            return None
+        parts = [[row for row in rows if row != _UNUSABLE] for rows in self.volumes.values()]
+        groups = grouped(len(self.rows), parts)
+        return groups if groups.max() > 0 else None
+
 
 def _gather(embedded: Iterable[Embedded], kind: str, at_least: int) -> _Gathered:
     rows: list[NDArray[np.float32]] = []
@@ -554,6 +651,10 @@ def _gather(embedded: Iterable[Embedded], kind: str, at_least: int) -> _Gathered
             f"{len(rows)} of {n} {kind} images can be used{copies}{reason}; give at least {at_least} of them"
         )
     return _Gathered(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak)
+
+
+def _sources(images: Images) -> Iterable[ImageSource]:
+    return find_images([images]) if isinstance(images, str | os.PathLike) else images
 
 
 def _mode_of(scorer: Scorer) -> str:

@@ -31,7 +31,7 @@ def train(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(train) -> AnomalyModel:
-    return AnomalyModel().fit(find_images([train]))
+    return AnomalyModel().fit(find_images([train]), heatmaps=False)
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def explaining(model, monkeypatch) -> AnomalyModel:
             gray = np.asarray(image.convert("L"))
         return Marked(np.stack([gray, gray * 0, gray * 0], axis=2))
 
-    monkeypatch.setattr(model, "localizer_", True, raising=False)
-    monkeypatch.setattr(model, "explain", explain, raising=False)
+    monkeypatch.setattr(model, "localizer_", True)
+    monkeypatch.setattr(model, "explain", explain)
     return model
 
 

@@ -129,6 +129,15 @@ def test_overlays_are_there_where_the_model_explains(worklist, explaining, tmp_p
 
 def test_there_are_none_where_it_does_not(page):
     assert "data-overlay=" not in page
+    assert 'class="colours' not in page
+
+
+def test_heat_maps_have_a_colour_bar_with_units(worklist, train, tmp_path):
+    text = written(worklist, AnomalyModel().fit(find_images([train])), tmp_path)
+    assert text.count("data-overlay=") == 7
+    assert text.count('class="colours') == 1
+    assert "Colours from 1 in 100 to 1 in 10,000" in text
+    assert "as odd as 1 in 100 of the area of normal images" in text
 
 
 def test_a_volume_has_a_row_with_its_slices(model, stack, tmp_path):

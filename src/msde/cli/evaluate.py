@@ -1,4 +1,4 @@
-"""`msde evaluate`: a model file and labelled images in, AUROC and average precision out."""
+"""`msde evaluate`: a model file and labelled images in, AUROC and average precision out, of heat maps too."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--normal", required=True, multiple=True, metavar="PATH", help="Normal images; may be repeated.")
 @click.option("--abnormal", required=True, multiple=True, metavar="PATH", help="Abnormal images; may be repeated.")
+@click.option(
+    "--masks",
+    multiple=True,
+    metavar="PATH",
+    help="Masks of abnormal images, 0 where normal and 255 or 1 where not, each named like its image but for the"
+    " suffix; may be repeated. Measures the heat maps.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 @with_device
 @with_cache
@@ -25,13 +32,16 @@ def evaluate(
     model: Path,
     normal: tuple[str, ...],
     abnormal: tuple[str, ...],
+    masks: tuple[str, ...],
     json_file: Path | None,
     device: str,
     cache: EmbeddingCache | None,
 ) -> None:
     """Measure how well a model tells normal from abnormal images it was not trained on.
 
-    A PATH is a file, a folder (searched recursively) or a glob.
+    A PATH is a file, a folder (searched recursively) or a glob. With --masks also how well heat maps find what is
+    abnormal: AUROC and average precision of single pixels, and AUPRO, the overlap with each marked region. All pixels
+    of normal images count as normal; abnormal images without a mask are left out of these.
     """
     from msde.evaluation import evaluate_model
     from msde.images import find_images
@@ -43,7 +53,7 @@ def evaluate(
     loaded = AnomalyModel.load(model, cache, device)
     normals, abnormals = find_images(normal), find_images(abnormal)
     with progress("Scoring", len(normals) + len(abnormals)) as tick:
-        evaluation = evaluate_model(loaded, normals, abnormals, tick=tick)
+        evaluation = evaluate_model(loaded, normals, abnormals, masks=masks, tick=tick)
     for line in evaluation.summary():
         click.echo(line)
     if json_file is not None:

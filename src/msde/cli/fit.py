@@ -9,6 +9,7 @@ import click
 
 from msde.cli.options import Rate, with_cache, with_device
 from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
+from msde.cli.ray import refuse_with_ray, tell, with_ray
 
 LISTED = 10
 DIM = 0.1
@@ -16,6 +17,7 @@ DIM = 0.1
 if TYPE_CHECKING:
     from msde.adaptive import Direction
     from msde.cache import EmbeddingCache
+    from msde.cluster.cluster import Cluster
 
 
 @click.command()
@@ -81,14 +83,36 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Write the normals that stand out from the others to this file, a path a line, the most doubtful first.",
 )
+@click.option(
+    "--input-size",
+    type=click.IntRange(32, 1024),
+    metavar="PX",
+    help="Side to which images are scaled for the networks, if theirs is not to be; needs onnx, and networks of"
+    " convolutions.",
+)
 @click.option("--int8", is_flag=True, help="Store the networks' weights as 8-bit integers; needs onnx.")
 @click.option(
     "--select",
     is_flag=True,
     help="Choose the looks from a short table by synthetic anomalies of the normals, or by --unlabelled; no labels.",
 )
+@click.option(
+    "--heatmaps/--no-heatmaps",
+    default=True,
+    show_default=True,
+    help="Learn to tell where an image differs too, for `msde score --heatmaps` and reports; adds some 13 MB to the"
+    " model.",
+)
+@click.option(
+    "--landmarks",
+    type=click.IntRange(min=100),
+    default=50_000,
+    show_default=True,
+    help="With --ray: of more normals than that, so many decide scale, trust and calibration, and all the Gaussian.",
+)
 @with_device
 @with_cache
+@with_ray
 def fit(
     normals: tuple[str, ...],
     output: Path,
@@ -101,10 +125,14 @@ def fit(
     unlabelled: tuple[str, ...],
     alpha: float,
     distrusted: Path | None,
+    input_size: int | None,
     int8: bool,
     select: bool,
+    heatmaps: bool,
+    landmarks: int,
     device: str,
     cache: EmbeddingCache | None,
+    cluster: Cluster | None,
 ) -> None:
     """Learn what normal images look like and write a model file.
 
@@ -128,9 +156,17 @@ def fit(
     check_writable(output)
     if distrusted is not None:
         check_output(distrusted)
-    paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
+    if cluster is not None:
+        refuse_with_ray(select=select, cache=cache)
+        paths, pool = [], None  # listed by the cluster's job
+    else:
+        paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
     detector = MSDEDetector(mode=mode, alpha=alpha)  # type: ignore[arg-type]
     networks = [load_backbone(name, checkpoint) for name in backbones]
+    if input_size is not None:
+        from msde.backbones.input_size import with_input_size
+
+        networks = [with_input_size(network, input_size) for network in networks]
     if int8:
         from msde.backbones.quantize import with_int8_weights
 
@@ -144,9 +180,19 @@ def fit(
         if pool is not None:
             click.echo("msde: a choice by a pool does harm where few of its images are abnormal", err=True)
     model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule, device)
-    with progress("Embedding", len(paths) + len(pool or ())) as tick:
-        model.fit(paths, pool, tick=tick)
+    if cluster is not None:
+        from msde.cluster.fit import fit_on
+
+        model, summaries = fit_on(cluster, model, normals, unlabelled, landmarks, tell)
+        for line in [line for summary in summaries for line in summary.lines()]:
+            tell(line)
+        heatmaps = False
+    else:
+        with progress("Embedding", len(paths) + len(pool or ())) as tick:
+            model.fit(paths, pool, heatmaps=heatmaps, tick=tick)
     model.save(output)
+    if model.volumes_ is not None:
+        click.echo(f"{len(model.volumes_.scores)} whole volumes are calibrated on too")
     n_normals = model.fingerprint_.n_normals
     click.echo(f"{output}: fitted on {n_normals - len(model.distrusted_)} of {n_normals} normal images")
     if model.n_copies_:
@@ -171,6 +217,8 @@ def fit(
             " fit with --intensity percentile or window:LOW,HIGH",
             err=True,
         )
+    if heatmaps and model.localizer_ is None:
+        click.echo("msde: no heat maps, which take 10 normals and a network with feature maps", err=True)
     if not model.scorer_.batchwise:
         warn_of_few_normals(model.calibration_)
     report_unreadable(model.unreadable_)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_cache, with_device
+from msde.cli.options import with_cache, with_device, with_identifiers
 from msde.cli.progress import progress, report_unreadable
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Normal images to compare with, such as those of the fit; may be repeated. A model file holds none.",
 )
+@with_identifiers
 @with_device
 @with_cache
 def report(
@@ -31,6 +32,7 @@ def report(
     images: tuple[str, ...],
     output: Path,
     normals: tuple[str, ...],
+    identifiers: bool,
     device: str,
     cache: EmbeddingCache | None,
 ) -> None:
@@ -57,7 +59,7 @@ def report(
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     settings = {"Model file": model.name, "SHA-256 of it": digest, "Made by": f"msde {version('msde')}"}
     with progress("Drawing", len(worklist.cases)) as tick:
-        write_report(worklist, loaded, output, settings, tick=tick)
+        write_report(worklist, loaded, output, settings, identifiers=identifiers, tick=tick)
     if worklist.drift.found:
         click.echo(
             "msde: these images do not look like the normals that the model is calibrated on; see the report", err=True

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_cache, with_device
+from msde.cli.options import with_cache, with_device, with_identifiers
 from msde.cli.progress import progress, report_unreadable
+from msde.cli.ray import refuse_with_ray, report, tell, with_ray
 
 if TYPE_CHECKING:
     from msde.cache import EmbeddingCache
+    from msde.cluster.cluster import Cluster
     from msde.pipeline import ImageScore
 
 
@@ -26,31 +28,77 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Table to write: .csv, .jsonl or .parquet. [default: print CSV]",
 )
+@click.option(
+    "--dicom",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for a DICOM report on each DICOM image and series, with overlay and heat map if the model has them;"
+    " in the image's study, under the patient's name.",
+)
+@click.option(
+    "--heatmaps",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for two files an image: NAME.overlay.png, the image with what differs in colour and a colour bar, and"
+    " NAME.heat.png, the heat in 16 bits.",
+)
+@with_identifiers
 @with_device
 @with_cache
-def score(model: Path, images: tuple[str, ...], output: Path | None, device: str, cache: EmbeddingCache | None) -> None:
+@with_ray
+def score(
+    model: Path,
+    images: tuple[str, ...],
+    output: Path | None,
+    dicom: Path | None,
+    heatmaps: Path | None,
+    identifiers: bool,
+    device: str,
+    cache: EmbeddingCache | None,
+    cluster: Cluster | None,
+) -> None:
     """Score images with a model file: high scores and low p-values are abnormal.
 
     IMAGES are files, folders (searched recursively) or globs. Columns: path, anomaly_score, p_value (how often a normal
     image scores at least as high), flagged (p-value at most the target false-alarm rate), error. A volume, stack or
     slide has a row for each slice, page or tile, PATH#PART, and then one for itself, PATH: the mean of the highest
-    tenth of its scores. That one has a p-value once `msde calibrate` was given normal volumes.
+    tenth of its scores. That one has a p-value where the model is calibrated on normal volumes.
     """
+    if cluster is not None:
+        refuse_with_ray(output=output, dicom=dicom, heatmaps=heatmaps, identifiers=identifiers, cache=cache)
+        from msde.cluster.jobs import score_on
+
+        return report(score_on(cluster, model, images, tell), cluster.parts)
+    from msde.dicom import Exporter, IdentifiedScore, beside_sources, identified
     from msde.images import find_images
-    from msde.pipeline import AnomalyModel
+    from msde.pipeline import AnomalyModel, ImageScore
     from msde.results import check_table, write_csv, write_table
 
     if output is not None:
         check_table(output)
     loaded = AnomalyModel.load(model, cache, device)
+    exporter = None if dicom is None else Exporter(loaded, model, dicom)
     paths = find_images(images)
+    if heatmaps is not None:
+        from msde.localize.heat_files import HeatFiles
+
+        files = HeatFiles(heatmaps, paths)
     seen: list[ImageScore] = []
     with progress("Scoring", len(paths)) as tick:
-        scores = _noting(loaded.score_iter(paths, tick=tick), seen)
-        if output is None:
-            write_csv(scores, sys.stdout)
+        if heatmaps is None:
+            scores = loaded.score_iter(paths, tick=tick)
         else:
-            write_table(scores, output)
+            scores = files.writing(loaded.explain_iter(paths, tick=tick))
+        scores = _noting(scores, seen)
+        if exporter is not None:
+            scores = exporter.following(beside_sources(scores, paths))
+        if identifiers:
+            scores = identified(beside_sources(scores, paths))
+        kind = IdentifiedScore if identifiers else ImageScore
+        if output is None:
+            write_csv(scores, sys.stdout, kind)
+        else:
+            write_table(scores, output, kind)
     if loaded.scorer_.batchwise:
         click.echo("msde: transductive scores depend on the batch, so they have no p-values and no flags", err=True)
     drift = loaded.drift(seen)
@@ -62,7 +110,12 @@ def score(model: Path, images: tuple[str, ...], output: Path | None, device: str
             " wrong until `msde calibrate` has seen normals of it",
             err=True,
         )
-    report_unreadable([result.error for result in seen if result.error is not None])
+    errors = [result.error for result in seen if result.error is not None]
+    if exporter is not None:
+        errors += exporter.errors
+        if exporter.skipped:
+            click.echo(f"msde: {exporter.skipped} of the images are no DICOM and have no DICOM results", err=True)
+    report_unreadable(errors)
 
 
 def _noting(scores: Iterable[ImageScore], seen: list[ImageScore]) -> Iterator[ImageScore]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from msde.pipeline import AnomalyModel
 
-Explain = Callable[[Any], Any]
+if TYPE_CHECKING:
+    from msde.embedding import ImageSource
+    from msde.localize import Explanation
+
+    Explain = Callable[[ImageSource], Explanation]
 
 
 def explainer(model: AnomalyModel) -> Explain | None:
     """Return what takes an image and gives an object with its ``overlay``, RGB, or None where the model cannot tell."""
-    return getattr(model, "explain", None) if getattr(model, "localizer_", None) is not None else None
+    return model.explain if model.localizer_ is not None else None

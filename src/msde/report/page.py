@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 from base64 import b64encode
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TypeVar
 
 from msde.errors import MSDEError
 from msde.images import read_pixels
-from msde.parallel import available_cores
+from msde.parallel import in_order
 from msde.pipeline import AnomalyModel, Tick
 from msde.report import summary
+from msde.report.colour_bar import colour_bar
 from msde.report.explainer import explainer
 from msde.report.names import Names
 from msde.report.normals import Normals
@@ -28,8 +26,6 @@ from msde.report.worklist import Worklist
 from msde.results import replacing
 
 NORMAL_SIDE = 256
-_QUEUED_PER_WORKER = 2
-T = TypeVar("T")
 
 
 def write_report(
@@ -38,6 +34,7 @@ def write_report(
     path: str | os.PathLike[str],
     settings: Mapping[str, str] | None = None,
     *,
+    identifiers: bool = False,
     tick: Tick | None = None,
 ) -> None:
     """Write a worklist as an HTML file.
@@ -54,6 +51,8 @@ def write_report(
         Where to.
     settings : mapping of str to str, optional
         What else the page is to say of how it was made.
+    identifiers : bool, default=False
+        Whether to state patient ID, study date and UIDs of DICOM images.
     tick : callable, optional
         Called after each case.
 
@@ -66,14 +65,16 @@ def write_report(
         replacing(Path(path)) as unfinished,
         unfinished.open("w", encoding="utf-8", newline="\n") as file,
     ):
-        file.writelines(_page(worklist, model, settings or {}, tick))
+        file.writelines(_page(worklist, model, settings or {}, identifiers, tick))
 
 
-def _page(worklist: Worklist, model: AnomalyModel, settings: Mapping[str, str], tick: Tick | None) -> Iterator[str]:
+def _page(
+    worklist: Worklist, model: AnomalyModel, settings: Mapping[str, str], identifiers: bool, tick: Tick | None
+) -> Iterator[str]:
     scales = Scale.of("image", model.calibration_), Scale.of("volume", model.volumes_)
     cases, normals = worklist.cases, worklist.normals
     paths = [result.path for case in cases for result in (case.result, *case.unusable)]
-    rows = Rows(model, Names.below(paths), *scales)
+    rows = Rows(model, Names.below(paths), *scales, identifiers)
     style, script = _text("page.css"), _text("page.js")
     frame = Template(_text("page.html")).substitute(
         policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)};"
@@ -85,14 +86,15 @@ def _page(worklist: Worklist, model: AnomalyModel, settings: Mapping[str, str], 
         + _paragraphs(' class="notice"', summary.notices(worklist, model)),
         symbols="".join(scale.histogram.symbol() for scale in scales if scale),
         legend=escape(summary.legend(*scales)),
+        colours=colour_bar() if explainer(model) else "",
         alike="Most like these normals, except where marked" if explainer(model) else "Most like these normals",
         card=_facts(summary.card(model)),
-        settings=_facts({**settings, **summary.settings(worklist, model)}),
+        settings=_facts({**settings, **summary.settings(worklist, model, identifiers)}),
     )
     before, frame = frame.split("<!-- cases -->\n")
     between, after = frame.split("<!-- normals -->\n")
     yield before
-    for row in _in_order(lambda numbered: rows.draw(*numbered), enumerate(cases, 1)):
+    for row in in_order(lambda numbered: rows.draw(*numbered), enumerate(cases, 1)):
         yield row
         if tick is not None:
             tick()
@@ -100,7 +102,7 @@ def _page(worklist: Worklist, model: AnomalyModel, settings: Mapping[str, str], 
     if normals is not None:
         names = Names.below(str(source) for source in normals.sources)
         shown = sorted({number for case in cases for picture in case.pictures for number in picture.alike})
-        yield from _in_order(lambda number: _normal(model, normals, names, number), shown)
+        yield from in_order(lambda number: _normal(model, normals, names, number), shown)
     yield after
 
 
@@ -116,23 +118,6 @@ def _normal(model: AnomalyModel, normals: Normals, names: Names, number: int) ->
         f'<figure id="normal-{number}"><img src="{thumbnail.uri}" width="{thumbnail.width}" height="{thumbnail.height}"'
         f' alt="Normal image"><figcaption><bdi>{name}</bdi></figcaption></figure>\n'
     )
-
-
-def _in_order(draw: Callable[[T], str], items: Iterable[T]) -> Iterator[str]:
-    """Draw on all processors, a bounded number ahead of what is taken."""
-    workers = available_cores()
-    pending: deque[Future[str]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="msde-report") as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(draw, item))
-                if len(pending) >= workers * _QUEUED_PER_WORKER:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def _text(name: str) -> str:

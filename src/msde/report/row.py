@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from msde.calibration import Calibration
+from msde.dicom import Identifiers
 from msde.errors import MSDEError
 from msde.images import read_pixels
 from msde.pipeline import AnomalyModel, ImageScore
@@ -63,12 +64,15 @@ class Rows:
         Of the images.
     images, volumes : Scale or None
         None where there is nothing to compare with.
+    identifiers : bool, default=False
+        Whether to state patient ID, study date and UIDs of DICOM images.
     """
 
     model: AnomalyModel
     names: Names
     images: Scale | None
     volumes: Scale | None
+    identifiers: bool = False
 
     def draw(self, rank: int, case: Case) -> str:
         """Draw a case; its pictures are read again, and those that have gone are left out."""
@@ -87,7 +91,14 @@ class Rows:
         name = f'<a href="#case-{rank}"><bdi>{escape(self.names.short(case.result.path))}</bdi></a>'
         if case.is_volume:
             name += f' <span class="quiet">{case.n_parts:,} slices</span>'
-        return name + (' <span class="flag">flagged</span>' if case.result.flagged else "")
+        if case.result.flagged:
+            name += ' <span class="flag">flagged</span>'
+        return name + (self._identifiers(case) if self.identifiers else "")
+
+    def _identifiers(self, case: Case) -> str:
+        found = Identifiers.of(*(picture.source for picture in case.pictures)) if case.pictures else Identifiers()
+        said = [f"{words} <bdi>{escape(value)}</bdi>" for words, value in found.in_words() if value]
+        return f'<br><span class="quiet">{"; ".join(said)}</span>' if said else ""
 
     def _often(self, case: Case) -> str:
         result = case.result

@@ -13,6 +13,8 @@ from msde.report.row import VIEWER_SIDE, Scale
 from msde.report.words import counted
 from msde.report.worklist import Worklist
 
+IDENTIFIED = "patient IDs, study dates and UIDs are those of the files' headers: protect this page like the images"
+
 
 def title(worklist: Worklist) -> str:
     """Name the page by what it lists."""
@@ -111,7 +113,7 @@ def card(model: AnomalyModel) -> dict[str, str]:
     return {name: fact for name, fact in facts.items() if fact != "0"}
 
 
-def settings(worklist: Worklist, model: AnomalyModel) -> dict[str, str]:
+def settings(worklist: Worklist, model: AnomalyModel, identifiers: bool = False) -> dict[str, str]:
     """Tell how the page was made."""
     normals = "none were given"
     if worklist.normals:
@@ -125,5 +127,6 @@ def settings(worklist: Worklist, model: AnomalyModel) -> dict[str, str]:
         "Overlays": "from the model" if explainer(model) else "none: the model cannot tell where an image differs",
         "Pictures": f"reduced to at most {VIEWER_SIDE} px and compressed, for orientation only; shown by the model's"
         " rule for intensities",
-        "Names": "paths below the folder that the images have in common; nothing else of a file's header is shown",
+        "Names": "paths below the folder that the images have in common; "
+        + (IDENTIFIED if identifiers else "nothing of a file's header is shown"),
     }

@@ -1,0 +1,181 @@
+"""Heat maps against masks: the model's, each kind of its evidence, other memories of patches, and what they cost.
+
+    python benchmarks/heatmaps.py lgg_flair_hemispheres busi_ultrasound
+
+Prints for each set of shared/data with masks pixel AUROC, pixel AP and AUPRO (to a false-positive rate of 0.3), over
+all pixels of the normal test images, which count as normal, and of the abnormal ones with a mask. Every row is scaled
+by held-out training normals as the model's own heat is; nothing is chosen by the test images.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from msde import AnomalyModel
+from msde.calibration import folds
+from msde.embedding import Embedded
+from msde.images import find_images, from_input
+from msde.localize.explain import localizer_of
+from msde.localize.localizer import FOLDS_HELD_OUT
+from msde.localize.masks import Masks
+from msde.localize.modes import KEPT, Modes, spread
+from msde.localize.normality import Axes
+from msde.localize.normals import Normals
+from msde.localize.pixel_metrics import PixelCounter
+from msde.localize.place_gaussian import PlaceGaussian
+from msde.localize.scale import Scale
+from msde.localize.seen import SIDE, Seen
+
+SHARED = Path(os.environ.get("MSDE_SHARED", "../shared"))
+VIEWS = ("plain", "stretched")
+CANDIDATES = 4000  # patches that modes are shifted from, and that the other memories choose from
+TIMED, ROUNDS = 64, 5
+BATCH = 16
+
+
+class Measure(Protocol):
+    def distances(self, maps: np.ndarray) -> np.ndarray: ...
+
+
+def random_patches(maps: np.ndarray) -> Modes:
+    patches = spread(maps.reshape(-1, maps.shape[-1]), CANDIDATES)
+    return Modes(spread(patches, KEPT).astype(np.float16))
+
+
+def coreset(maps: np.ndarray) -> Modes:
+    """Take the patch farthest from those taken, again and again, as PatchCore does."""
+    patches = spread(maps.reshape(-1, maps.shape[-1]), CANDIDATES)
+    chosen = [0]
+    nearest = np.full(len(patches), np.inf, np.float32)
+    while len(chosen) < min(KEPT, len(patches)):
+        nearest = np.minimum(nearest, ((patches - patches[chosen[-1]]) ** 2).sum(axis=1))
+        chosen.append(int(nearest.argmax()))
+    return Modes(patches[chosen].astype(np.float16))
+
+
+def many_patches(maps: np.ndarray) -> Modes:
+    return Modes(spread(maps.reshape(-1, maps.shape[-1]), CANDIDATES).astype(np.float16))
+
+
+KINDS: dict[str, tuple[str, Callable[[np.ndarray], Measure]]] = {
+    "fine": ("fine", PlaceGaussian.fit),
+    "coarse": ("coarse", PlaceGaussian.fit),
+    "brightness": ("brightness", PlaceGaussian.fit),
+    "modes": ("coarse", Modes.fit),
+    "random": ("coarse", random_patches),
+    "coreset": ("coarse", coreset),
+    "kNN fine": ("fine", many_patches),
+    "kNN coarse": ("coarse", many_patches),
+}
+ROWS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "Gaussian at each place, 14 x 14 (PaDiM), plain view": (["fine"], ["plain"]),
+    "Gaussian at each place, 14 x 14": (["fine"], VIEWS),
+    "Gaussian at each place, 7 x 7": (["coarse"], VIEWS),
+    "brightness at each place, 56 x 56": (["brightness"], VIEWS),
+    "patch kNN, 4,000 patches, 14 x 14": (["kNN fine"], VIEWS),
+    "patch kNN, 4,000 patches, 7 x 7": (["kNN coarse"], VIEWS),
+    "1,000 modes, 7 x 7": (["modes"], VIEWS),
+    "1,000 random patches, 7 x 7": (["random"], VIEWS),
+    "1,000 patches of a greedy coreset, 7 x 7": (["coreset"], VIEWS),
+    "all four: Gaussians, brightness and modes": (["fine", "coarse", "brightness", "modes"], VIEWS),
+    "all four, plain view only": (["fine", "coarse", "brightness", "modes"], ["plain"]),
+    "all four, random patches for modes": (["fine", "coarse", "brightness", "random"], VIEWS),
+    "all four, greedy coreset for modes": (["fine", "coarse", "brightness", "coreset"], VIEWS),
+    "without modes": (["fine", "coarse", "brightness"], VIEWS),
+    "without brightness": (["fine", "coarse", "modes"], VIEWS),
+    "without the 14 x 14 map": (["coarse", "brightness", "modes"], VIEWS),
+}
+
+
+def seen_of(model: AnomalyModel, paths: Sequence[Path]) -> tuple[list[Embedded], dict[str, Seen]]:
+    reader = Normals(model._session)
+    images = list(model.embed(paths, reader))
+    parts = np.split(np.stack([image.maps for image in images if image.maps is not None]), len(VIEWS), axis=1)
+    return images, {
+        view: Seen.unpacked(part, reader._blank[view].shapes()) for view, part in zip(VIEWS, parts, strict=True)
+    }
+
+
+def evidence(normals: np.ndarray, images: np.ndarray, fit: Callable[[np.ndarray], Measure]) -> list[np.ndarray]:
+    """Measure held-out normals, and images."""
+    held_out = [
+        fit(np.delete(normals, rows, axis=0)).distances(normals[rows])
+        for rows in islice(folds(len(normals)), FOLDS_HELD_OUT)
+    ]
+    measure = fit(normals)
+    batches = np.array_split(images, -(-len(images) // BATCH))
+    return [np.concatenate(held_out), np.concatenate([measure.distances(batch) for batch in batches])]
+
+
+def print_quality(name: str) -> None:
+    folder = SHARED / "data" / name
+    train, normal, abnormal = (
+        find_images([folder / part]) for part in ("train/normal", "test/normal", "test/abnormal")
+    )
+    masks = Masks([folder / "test" / "mask"], abnormal)
+    with_mask = {path.stem for path in find_images([folder / "test" / "mask"])}
+    abnormal = [path for path in abnormal if path.stem in with_mask]
+    model = AnomalyModel()
+    _, known = seen_of(model, train)
+    images, seen = seen_of(model, [*normal, *abnormal])
+    found = {}
+    for view in VIEWS:
+        axes = Axes.fit(known[view])
+        normals, others = axes.apply(known[view]), axes.apply(seen[view])
+        for kind, (part, fit) in KINDS.items():
+            found[kind, view] = evidence(getattr(normals, part), getattr(others, part), fit)
+    marks = [None] * len(normal) + [masks.of(image.name, image.shape) for image in images[len(normal) :]]
+    print(f"\n{name}: {len(train)} normals to fit; {len(normal)} normal and {len(abnormal)} abnormal images\n")
+    print("| evidence | pixel AUROC | pixel AP | AUPRO |\n|---|---|---|---|")
+    brightness = seen["plain"].brightness[..., 0]
+    heats = {"brightness itself": brightness / max(1, brightness.max())}
+    for row, (kinds, views) in ROWS.items():
+        held_out, tested = zip(*(found[kind, view] for view in views for kind in kinds), strict=True)
+        heats[row] = Scale.fit(held_out).heat(tested)
+    for row, heat in heats.items():
+        counter = PixelCounter()
+        for grid, image, mask in zip(heat, images, marks, strict=True):
+            counter.add(from_input(np.ascontiguousarray(grid), *image.shape), mask)
+        figures = counter.figures() or sys.exit(f"{name}: nothing is marked")
+        print(f"| {row} | {figures.auroc:.3f} | {figures.ap:.3f} | {figures.aupro:.3f} |", flush=True)
+
+
+def print_cost(name: str) -> None:
+    folder = SHARED / "data" / name
+    model = AnomalyModel().fit(folder / "train" / "normal")
+    localizer = localizer_of(model)
+    paths = find_images([folder / "test"])[:TIMED]
+    jobs: dict[str, Callable[[], object]] = {
+        "scores alone": lambda: list(model.score_iter(paths)),
+        "scores and heat, 56 x 56": lambda: list(model.embed(paths, localizer)),
+        "scores, heat and overlay at the image's resolution": lambda: [
+            pair[1].overlay for pair in model.explain_iter(paths) if pair[1]
+        ],
+    }
+    taken: dict[str, list[float]] = {job: [] for job in jobs}
+    for _ in range(ROUNDS):
+        for job, run in jobs.items():
+            start = time.perf_counter()
+            run()
+            taken[job].append((time.perf_counter() - start) / len(paths))
+    first = min(taken["scores alone"])
+    print(f"\n{name}, ms an image, the best of {ROUNDS} rounds over {len(paths)} images\n")
+    for job, times in taken.items():
+        print(f"{job}: {1000 * min(times):.1f} ({min(times) / first - 1:+.0%})")
+    megabytes = sum(array.nbytes for part in localizer.arrays().values() for array in part.values()) / 1e6
+    print(f"in the model file: {megabytes:.1f} MB; maps of {SIDE} x {SIDE}")
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:]:
+        print_quality(chosen)
+    if sys.argv[1:]:
+        print_cost(sys.argv[-1])
