@@ -1,0 +1,255 @@
+"""What a benchmark is to measure, read from a TOML file and checked before any work."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msde.benchmark.detectors import find_detector
+from msde.benchmark.protocols import PROTOCOLS, Condition
+from msde.encoder import DEFAULT_LOOKS
+from msde.errors import BackboneError, DataError
+from msde.look import Look
+
+FEWEST_DRAWS = 5
+PUBLISHED = Path(__file__).with_name("published.toml")
+_FOR_SHARES = ("prevalence", "contamination")
+
+
+@dataclass(frozen=True)
+class SetPlan:
+    """A data set: its folder below the data folder, and what is known of it.
+
+    Parameters
+    ----------
+    name, folder : str
+    modality : str
+        Sets of one modality are put to each other in the protocol ``cross-site``.
+    patient : str or None
+        Regular expression for the start of a file's name that tells the patient; without one each image (or volume)
+        is a patient of its own.
+    published : dict of str to float
+        Published figures to stand beside, ``auroc`` and ``ap``.
+    """
+
+    name: str
+    folder: str
+    modality: str
+    patient: str | None
+    published: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class BackbonePlan:
+    """Networks and looks that make an embedding."""
+
+    name: str
+    networks: tuple[str, ...]
+    looks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProtocolPlan:
+    """A protocol, its conditions and the detectors that it is for."""
+
+    name: str
+    conditions: tuple[Condition, ...]
+    detectors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of a benchmark.
+
+    Parameters
+    ----------
+    title : str
+    sets, backbones, protocols : tuples
+    detectors : tuple of str
+        The first is the one that the others are compared with.
+    draws : int
+        Seeds of whatever is random, at least five.
+    alpha : float
+        Target false-alarm rate of the protocol ``cross-site``.
+    select : bool
+        Whether to report as well what a choice by AUCp, without labels, would have given.
+    remark : str
+        What is to be known of the sets or the settings.
+    """
+
+    title: str
+    sets: tuple[SetPlan, ...]
+    backbones: tuple[BackbonePlan, ...]
+    detectors: tuple[str, ...]
+    protocols: tuple[ProtocolPlan, ...]
+    draws: int
+    alpha: float
+    select: bool
+    remark: str
+
+
+def read_config(path: str | os.PathLike[str]) -> Config:
+    """Read a benchmark's TOML file; docs/benchmark.md describes it.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    DataError
+        If the file is missing, is no TOML, or something in it is unknown, missing or out of range; the line names it.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path}: no such file; give a benchmark's TOML file, such as benchmarks/shared.toml"
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as TOML: {error}") from error
+    try:
+        return _config(_Table(table, ""))
+    except (DataError, BackboneError) as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+class _Table:
+    """A TOML table that says which of its entries is wrong."""
+
+    def __init__(self, entries: Any, name: str) -> None:
+        if not isinstance(entries, dict):
+            raise DataError(f"{name} must be a table")
+        self._left, self.name = dict(entries), name
+
+    def take(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
+        """Take an entry of a type; without a default it has to be there."""
+        if key not in self._left:
+            if default is None:
+                raise DataError(f"{self._of(key)} is missing")
+            return default
+        value = self._left.pop(key)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            wanted = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+            raise DataError(f"{self._of(key)} must be {wanted}; it is {value!r}")
+        return value
+
+    def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        """Take a list of texts, at least one and none twice."""
+        values = tuple(self.take(key, (list, tuple), default))
+        if not values or not all(isinstance(value, str) for value in values) or len(set(values)) < len(values):
+            raise DataError(f"{self._of(key)} must be a list of different texts; it is {list(values)!r}")
+        return values
+
+    def tables(self, key: str) -> list[_Table]:
+        """Take a table of tables, at least one."""
+        entries = self.take(key, dict)
+        if not entries:
+            raise DataError(f"{self._of(key)} is empty; name at least one")
+        return [_Table(entry, f"{self._of(key)}.{name}") for name, entry in entries.items()]
+
+    def figures(self, key: str, names: tuple[str, ...]) -> dict[str, float]:
+        """Take a table of numbers in [0, 1] that has some of the names, and no others."""
+        inner = _Table(self.take(key, dict, {}), self._of(key))
+        found = {name: float(inner.take(name, (int, float))) for name in names if name in inner._left}
+        inner.finished()
+        strange = [name for name, value in found.items() if not 0 <= value <= 1]
+        if strange:
+            raise DataError(f"{inner._of(strange[0])} must lie in [0, 1]")
+        return found
+
+    def finished(self) -> None:
+        """Refuse what is left, which may be a slip of the pen."""
+        if self._left:
+            raise DataError(f"{self._of(next(iter(self._left)))} is unknown; remove or correct it")
+
+    @property
+    def own(self) -> str:
+        """The last part of the name."""
+        return self.name.partition(".")[2]
+
+    def _of(self, key: str) -> str:
+        return f"{self.name}.{key}" if self.name else key
+
+
+def _config(table: _Table) -> Config:
+    detectors = table.texts("detectors")
+    for name in detectors:
+        find_detector(name)
+    config = Config(
+        title=table.take("title", str),
+        sets=tuple(map(_set, table.tables("sets"))),
+        backbones=tuple(map(_backbone, table.tables("backbones"))),
+        detectors=detectors,
+        protocols=tuple(_protocol(entry, detectors) for entry in table.tables("protocols")),
+        draws=table.take("draws", int, FEWEST_DRAWS),
+        alpha=float(table.take("alpha", float, 0.05)),
+        select=table.take("select", bool, False),
+        remark=table.take("remark", str, ""),
+    )
+    table.finished()
+    if config.draws < FEWEST_DRAWS:
+        raise DataError(f"draws must be at least {FEWEST_DRAWS}; it is {config.draws}")
+    if not 0 < config.alpha < 1:
+        raise DataError(f"alpha must lie between 0 and 1; it is {config.alpha}")
+    return config
+
+
+def _set(table: _Table) -> SetPlan:
+    plan = SetPlan(
+        name=table.own,
+        folder=table.take("folder", str, table.own),
+        modality=table.take("modality", str, table.own),
+        patient=table.take("patient", str, "") or None,
+        published=table.figures("published", ("auroc", "ap")),
+    )
+    table.finished()
+    if plan.patient is not None:
+        try:
+            re.compile(plan.patient)
+        except re.error as error:
+            raise DataError(f"{table.name}.patient is no regular expression: {error}") from error
+    return plan
+
+
+def _backbone(table: _Table) -> BackbonePlan:
+    looks = table.texts("looks", tuple(map(str, DEFAULT_LOOKS)))
+    plan = BackbonePlan(
+        table.own, table.texts("networks", (table.own,)), tuple(str(Look.parse(look)) for look in looks)
+    )
+    table.finished()
+    return plan
+
+
+def _protocol(table: _Table, detectors: tuple[str, ...]) -> ProtocolPlan:
+    if table.own not in PROTOCOLS:
+        raise DataError(f"{table.name} is unknown; the protocols are {', '.join(PROTOCOLS)}")
+    protocol = PROTOCOLS[table.own]
+    conditions = tuple(table.take("conditions", list, list(protocol.conditions)))
+    chosen = table.texts("detectors", detectors)
+    table.finished()
+    strange = [name for name in chosen if name not in detectors]
+    if strange:
+        raise DataError(f"{table.name}.detectors: {strange[0]} is not among the detectors of the file; add it there")
+    wrong = [one for one in conditions if not _fits(table.own, one)]
+    if wrong or not conditions:
+        raise DataError(f"{table.name}.conditions: {wrong[0] if wrong else 'none'!r} is no condition of this protocol")
+    return ProtocolPlan(table.own, conditions, chosen)
+
+
+def _fits(protocol: str, condition: Any) -> bool:
+    if protocol in _FOR_SHARES:
+        return isinstance(condition, float) and 0 < condition < 1
+    if protocol == "few-normals":
+        return condition == "all" or (isinstance(condition, int) and condition >= 2)
+    return condition is None

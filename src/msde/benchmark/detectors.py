@@ -1,0 +1,254 @@
+"""Detectors by name: how each learns from normals and what it scores.
+
+What scikit-learn and PyOD offer is taken from there with their own settings, on standardised embeddings; nothing is
+tuned. Sources of the others: GDE, arXiv 2404.04518 (MedIAnomaly) and arXiv 2604.19191; per-level Mahalanobis distances,
+Rippel, Mertens, Merhof, ICPR 2020; displacement, arXiv 2602.03293.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.density import density_weights
+from msde.errors import DataError
+from msde.estimators.detector import Mode, MSDEDetector
+from msde.estimators.enhancer import MeanShiftEnhancer
+from msde.gaussian import fit_empirical, fit_ledoit_wolf
+from msde.shift import shift
+from msde.standardizer import Standardizer
+
+Rows = NDArray[Any]
+Score = Callable[[Rows], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a detector learns from.
+
+    Parameters
+    ----------
+    normals : ndarray of shape (n, ...)
+        In the detector's space.
+    seed : int, default=0
+        Of whatever is random in it.
+    pool : ndarray of shape (m, ...), optional
+        Unlabelled images, for a detector that learns from them too.
+    spans : ndarray of shape (k, 2), int, optional
+        First column and end of each feature map's part of an embedding.
+    """
+
+    normals: Rows
+    seed: int = 0
+    pool: Rows | None = None
+    spans: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A way to learn from normals.
+
+    Parameters
+    ----------
+    fit : callable
+        Turns a Lesson into a function that scores rows; the higher, the more abnormal.
+    about : str
+        What it is.
+    space : {"embedding", "patches", "pixels", "files"}, default="embedding"
+        What its rows are: embeddings (d,), patches of feature maps (p, c), small grey images (s, s), or paths.
+    batchwise : bool, default=False
+        Whether a score depends on the rows scored with it.
+    pooled : bool, default=False
+        Whether it learns from unlabelled images as well.
+    random : bool, default=False
+        Whether a seed, or the order of the rows, changes its scores.
+    """
+
+    fit: Callable[[Lesson], Score]
+    about: str
+    space: str = "embedding"
+    batchwise: bool = False
+    pooled: bool = False
+    random: bool = False
+
+
+def find_detector(name: str) -> Detector:
+    """Look a detector up.
+
+    Parameters
+    ----------
+    name : str
+        One of `DETECTORS`, ``pyod:MODULE.CLASS`` such as ``pyod:hbos.HBOS``, or ``anomalib:CLASS``.
+
+    Raises
+    ------
+    DataError
+        If there is none of this name, or its library is missing.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "pyod" and rest.count(".") == 1:
+        module, _, model = rest.partition(".")
+        return _from_pyod(module, model)
+    if kind == "anomalib" and rest.isidentifier():
+        return Detector(
+            partial(_late, "anomalib_model", "fit_anomalib", model=rest), f"anomalib's {rest}", "files", random=True
+        )
+    if name not in DETECTORS:
+        known = ", ".join(DETECTORS)
+        raise DataError(f"detector {name!r} is unknown; give one of {known}, pyod:MODULE.CLASS or anomalib:CLASS")
+    return DETECTORS[name]
+
+
+def _msde(mode: Mode, lesson: Lesson, enhancer: MeanShiftEnhancer | None = None) -> Score:
+    return MSDEDetector(mode, enhancer=enhancer).fit(lesson.normals, unlabelled=lesson.pool).anomaly_score
+
+
+def _as_published(lesson: Lesson) -> Score:
+    return _msde("transductive", lesson, MeanShiftEnhancer(weighting="published"))
+
+
+def _gde(lesson: Lesson) -> Score:
+    standardizer = Standardizer.fit(lesson.normals)
+    gaussian = fit_empirical(standardizer.apply(lesson.normals))
+    return lambda rows: gaussian.mahalanobis(standardizer.apply(rows))
+
+
+def _ledoit_wolf(lesson: Lesson) -> Score:
+    standardizer = Standardizer.fit(lesson.normals)
+    gaussian = fit_ledoit_wolf(standardizer.apply(lesson.normals))
+    return lambda rows: gaussian.mahalanobis(standardizer.apply(rows))
+
+
+def _per_level(lesson: Lesson) -> Score:
+    standardizer = Standardizer.fit(lesson.normals)
+    normals = standardizer.apply(lesson.normals)
+    spans = [slice(*span) for span in ([(0, normals.shape[1])] if lesson.spans is None else lesson.spans.tolist())]
+    gaussians = [fit_ledoit_wolf(normals[:, span]) for span in spans]
+
+    def score(rows: Rows) -> NDArray[np.float64]:
+        standard = standardizer.apply(rows)
+        return sum(
+            (gaussian.mahalanobis(standard[:, span]) for gaussian, span in zip(gaussians, spans, strict=True)),
+            np.zeros(len(rows)),
+        )
+
+    return score
+
+
+def _displacement(lesson: Lesson) -> Score:
+    standardizer = Standardizer.fit(lesson.normals)
+    normals = standardizer.apply(lesson.normals)
+
+    def score(rows: Rows) -> NDArray[np.float64]:
+        union = np.vstack([normals, standardizer.apply(rows)])
+        _, _, displacement = shift(union, density_weights(union, "published"))
+        return np.asarray(displacement[len(normals) :], dtype=np.float64)
+
+    return score
+
+
+def _frozen_displacement(lesson: Lesson) -> Score:
+    standardizer = Standardizer.fit(lesson.normals)
+    trajectory = MeanShiftEnhancer().fit(standardizer.apply(lesson.normals)).trajectory_
+    return lambda rows: np.asarray(trajectory.follow(standardizer.apply(rows))[1], dtype=np.float64)
+
+
+def _isolation_forest(lesson: Lesson) -> Score:
+    from sklearn.ensemble import IsolationForest
+
+    forest = IsolationForest(random_state=lesson.seed).fit(lesson.normals)
+    return lambda rows: -forest.score_samples(rows)
+
+
+def _lof(lesson: Lesson) -> Score:
+    from sklearn.neighbors import LocalOutlierFactor
+
+    standardizer = Standardizer.fit(lesson.normals)
+    n_neighbors = min(20, len(lesson.normals) - 1)
+    lof = LocalOutlierFactor(n_neighbors, novelty=True).fit(standardizer.apply(lesson.normals))
+    return lambda rows: -lof.score_samples(standardizer.apply(rows))
+
+
+def _ocsvm(lesson: Lesson) -> Score:
+    from sklearn.svm import OneClassSVM
+
+    standardizer = Standardizer.fit(lesson.normals)
+    machine = OneClassSVM().fit(standardizer.apply(lesson.normals))
+    return lambda rows: -machine.score_samples(standardizer.apply(rows))
+
+
+def _from_pyod(module: str, name: str, about: str = "", batchwise: bool = False) -> Detector:
+    kind = partial(_pyod_class, module, name)
+    random = "random_state" in inspect.signature(kind()).parameters if not about else False
+    return Detector(partial(_fit_pyod, kind), about or f"PyOD's {name}", batchwise=batchwise, random=random)
+
+
+def _fit_pyod(kind: Callable[[], Any], lesson: Lesson) -> Score:
+    standardizer = Standardizer.fit(lesson.normals)
+    model = kind()
+    settings = {"random_state": lesson.seed} if "random_state" in inspect.signature(model).parameters else {}
+    fitted = model(**settings).fit(standardizer.apply(lesson.normals))
+    return lambda rows: np.asarray(fitted.decision_function(standardizer.apply(rows)), dtype=np.float64)
+
+
+def _pyod_class(module: str, name: str) -> Any:
+    try:
+        return getattr(import_module(f"pyod.models.{module}"), name)
+    except (ImportError, AttributeError) as error:
+        raise DataError(
+            f"detector pyod:{module}.{name}: {error}; run `pip install 'msde[pyod]'` or correct it"
+        ) from error
+
+
+def _late(module: str, function: str, lesson: Lesson, **settings: Any) -> Score:
+    """Import what needs torch or has much to it when it is used."""
+    fit: Callable[..., Score] = getattr(import_module(f"msde.benchmark.{module}"), function)
+    return fit(lesson, **settings)
+
+
+DETECTORS: dict[str, Detector] = {
+    "msde": Detector(partial(_msde, "inductive"), "MSDEDetector, the default: one image at a time"),
+    "msde-adaptive": Detector(partial(_msde, "adaptive"), "MSDEDetector with an unlabelled pool", pooled=True),
+    "msde-transductive": Detector(
+        partial(_msde, "transductive"), "mean shift of normals and batch, order-free weights", batchwise=True
+    ),
+    "msde-published": Detector(
+        _as_published,
+        "mean shift of normals and batch, as the official scripts compute it",
+        batchwise=True,
+        random=True,
+    ),
+    "gde": Detector(_gde, "Gaussian on at most 256 principal axes"),
+    "ledoit-wolf": Detector(_ledoit_wolf, "Gaussian with Ledoit-Wolf covariance"),
+    "per-level": Detector(_per_level, "Mahalanobis distances of the feature maps' parts, summed"),
+    "displacement": Detector(
+        _displacement, "path length of the shift of normals and batch", batchwise=True, random=True
+    ),
+    "displacement-frozen": Detector(_frozen_displacement, "path length along the frozen shift of the normals"),
+    "knn": _from_pyod("knn", "KNN", "distance to the fifth neighbour (PyOD)"),
+    "lof": Detector(_lof, "local outlier factor (scikit-learn)"),
+    "ocsvm": Detector(_ocsvm, "one-class support vector machine (scikit-learn)"),
+    "isolation-forest": Detector(_isolation_forest, "isolation forest (scikit-learn)", random=True),
+    # These two take the ranks of the normals and the batch together.
+    "ecod": _from_pyod("ecod", "ECOD", "empirical tail probabilities (PyOD)", batchwise=True),
+    "copod": _from_pyod("copod", "COPOD", "empirical copula (PyOD)", batchwise=True),
+    "padim": Detector(
+        partial(_late, "patches", "fit_padim"), "PaDiM: a Gaussian for each place of the maps", "patches", random=True
+    ),
+    "patchcore": Detector(
+        partial(_late, "patches", "fit_patchcore"),
+        "PatchCore-style: nearest patches of a core set",
+        "patches",
+        random=True,
+    ),
+    "autoencoder": Detector(
+        partial(_late, "autoencoder", "fit_autoencoder"), "small denoising autoencoder (torch)", "pixels", random=True
+    ),
+}

@@ -1,0 +1,147 @@
+"""A benchmark from beginning to end: sets are made ready, cells are measured, and each goes to the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from msde.benchmark.cell import Ready, Task, measure, plan
+from msde.benchmark.config import Config
+from msde.benchmark.data import Order, Prepared, prepare
+from msde.benchmark.detectors import find_detector
+from msde.benchmark.journal import Journal, Line, current, read_journal
+from msde.benchmark.lanes import Lanes
+from msde.benchmark.origin import revision, versions
+from msde.errors import DataError, MSDEError
+from msde.parallel import available_cores
+
+JOURNAL = "cells.jsonl"
+Progress = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run has found.
+
+    Parameters
+    ----------
+    config : Config
+    lines : list of dict
+        One a cell; see docs/benchmark.md.
+    notices : list of str
+        What could not be run and which images could not be read, a line each.
+    n_measured : int
+        Cells that this run measured; the others were there from before.
+    sizes : dict of str to tuple of int
+        Training normals, test normals and test abnormals of the sets that are there.
+    """
+
+    config: Config
+    lines: list[Line]
+    notices: list[str]
+    n_measured: int
+    sizes: dict[str, tuple[int, int, int]]
+
+
+def run(
+    config: Config, data: Path, folder: Path, progress: Progress, jobs: int | None = None, device: str = "cpu"
+) -> Results:
+    """Measure all cells that the folder does not hold yet.
+
+    Parameters
+    ----------
+    config : Config
+    data : Path
+        Folder of the sets.
+    folder : Path
+        Where the journal, and what is computed of the images, are kept; made if missing.
+    progress : callable
+        Takes a label and a number of steps; gives a context whose value is called after each step.
+    jobs : int, optional
+        Processes; by default the number of usable processors.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where the networks run.
+
+    Returns
+    -------
+    Results
+
+    Raises
+    ------
+    DataError
+        If none of the sets is there.
+    OutputError
+        If the folder cannot be written.
+    """
+    jobs = jobs or available_cores()
+    ready, notices = _make_ready(config, data, folder, progress, jobs, device)
+    groups = plan(config, ready, version("msde"))
+    keys = [task.cell.key for group in groups for task in group]
+    before = read_journal(folder / JOURNAL)
+    finished = {line["key"] for line in before if "error" not in line}
+    waiting = [[task for task in group if task.cell.key not in finished] for group in groups]
+    waiting = [group for group in waiting if group]
+    n_waiting = sum(map(len, waiting))
+    origin = {"versions": versions(), "revision": revision()}
+    with Journal(folder / JOURNAL) as journal, progress("Measuring", n_waiting) as tick:
+        for task, result in Lanes(measure, jobs).run(waiting):
+            line = _failed(task, result) if isinstance(result, Exception) else result
+            before.append({**line, **origin})
+            journal.append(before[-1])
+            tick()
+    lines = current(before, keys)
+    sizes = {name: prepared.sizes for (name, _, _), prepared in ready.items()}
+    return Results(config, lines, notices + _errors(lines), n_waiting, sizes)
+
+
+def _make_ready(
+    config: Config, data: Path, folder: Path, progress: Progress, jobs: int, device: str
+) -> tuple[Ready, list[str]]:
+    if not data.is_dir():
+        raise DataError(f"{data}: no such folder; give the folder of the sets with --data")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made: {error.strerror}; give another folder") from error
+    spaces = {find_detector(name).space for name in config.detectors}
+    orders = [
+        Order(one, backbone, space, data, folder / "rows", device)
+        for one in config.sets
+        for backbone in config.backbones
+        for space in sorted(spaces)
+        if space not in ("pixels", "files") or backbone == config.backbones[0]
+    ]
+    ready: dict[tuple[str, str, str], Prepared] = {}
+    notices: list[str] = []
+    unreadable: dict[str, None] = {}
+    with progress("Embedding", len(orders)) as tick:
+        for order, result in Lanes(prepare, jobs).run([[order] for order in orders]):
+            if isinstance(result, Exception):
+                if not isinstance(result, MSDEError | RuntimeError):
+                    raise result
+                notices.append(f"{order.plan.name}, {order.backbone.name}, {order.space}: {result}")
+            else:
+                ready[order.plan.name, order.backbone.name, order.space] = result
+                unreadable |= dict.fromkeys(result.unreadable)
+            tick()
+    if not ready:
+        raise DataError(f"{data}: nothing can be measured; {notices[0]}")
+    return ready, [*notices, *unreadable]
+
+
+def _failed(task: Task, error: Exception) -> Line:
+    cell = task.cell
+    return {"key": cell.key, **vars(cell), "error": str(error)}
+
+
+def _errors(lines: list[Line]) -> list[str]:
+    """Say once for each detector, set and protocol why cells are missing."""
+    reasons = {
+        f"{line['set']}, {line['backbone']}, {line['detector']}, {line['protocol']}: {line['error']}": None
+        for line in lines
+        if "error" in line
+    }
+    return list(reasons)

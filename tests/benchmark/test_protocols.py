@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+from msde.benchmark.detectors import DETECTORS, Detector, Lesson
+from msde.benchmark.protocols import PROTOCOLS, Part, Parts, Subject, label_free_quality
+from msde.errors import DataError
+
+
+class Watcher:
+    """A detector that notes what it is shown; a row's score is its first column."""
+
+    def __init__(self, **kind):
+        self.lessons, self.batches = [], []
+        self.detector = Detector(self.fit, "a watcher", **kind)
+
+    def fit(self, lesson):
+        self.lessons.append(lesson)
+
+        def score(rows):
+            self.batches.append(rows)
+            return rows[:, 0].astype(float)
+
+        return score
+
+
+def parts(rng, n=60, m=40, shift=2.0):
+    """Column 0 tells abnormal from normal, column 1 is the patient, column 2 the label; two images a patient."""
+    patients = np.arange(n + m) // 2
+    values = np.concatenate([rng.normal(size=n), rng.normal(shift, 1, size=m)])
+    labels = np.repeat([0, 1], [n, m])
+    rows = np.stack([values, patients, labels], axis=1)
+    train = np.stack([rng.normal(size=50), np.full(50, -1), np.zeros(50)], axis=1)
+    return Parts(Part(train, np.full(50, -1)), Part(rows[:n], patients[:n]), Part(rows[n:], patients[n:]))
+
+
+def run(protocol, watcher, given, condition=None, seed=0, other=None):
+    def fit(rows, pool=None):
+        return watcher.detector.fit(Lesson(rows, pool=pool))
+
+    subject = Subject(given, watcher.detector, fit, lambda: fit(given.train.rows), lambda name: other)
+    return PROTOCOLS[protocol].run(subject, condition, np.random.default_rng(seed))
+
+
+def test_published_shows_the_pool_without_order(rng):
+    watcher, given = Watcher(pooled=True), parts(rng)
+    outcome = run("published", watcher, given)
+    pool = watcher.lessons[0].pool
+    assert len(pool) == 100 and (np.diff(pool[:, 2]) < 0).any()
+    assert outcome.figures["auroc_low"] < outcome.figures["auroc"] < outcome.figures["auroc_high"]
+    np.testing.assert_array_equal(outcome.labelled.scores[:60], given.normal.rows[:, 0])
+    np.testing.assert_array_equal(outcome.labelled.patients, np.arange(100) // 2)
+
+
+def test_single_refuses_a_detector_that_looks_at_the_batch(rng):
+    given = parts(rng)
+    assert run("single", Watcher(), given).figures["auroc"] > 0.8
+    strange = Watcher()
+    strange.detector = Detector(lambda lesson: lambda rows: rows[:, 0] - rows[:, 0].mean(), "of the batch")
+    with pytest.raises(DataError, match="alone"):
+        run("single", strange, given)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+def test_pool_and_scored_images_are_of_different_patients_at_the_share(rng, share):
+    watcher, given = Watcher(pooled=True), parts(rng)
+    run("prevalence", watcher, given, share)
+    pool, scored = watcher.lessons[0].pool, watcher.batches[0]
+    assert not set(pool[:, 1]) & set(scored[:, 1])
+    assert pool[:, 2].mean() == pytest.approx(share, abs=0.05)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.5])
+def test_batches_have_the_share(rng, share):
+    watcher = Watcher(batchwise=True)
+    outcome = run("prevalence", watcher, parts(rng), share)
+    assert all(batch[:, 2].mean() == pytest.approx(share, abs=0.03) for batch in watcher.batches)
+    assert 0.5 < outcome.figures["auroc"] <= 1
+
+
+def test_precision_falls_with_the_share_and_auroc_does_not(rng):
+    given = parts(rng)
+    few, many = (run("prevalence", Watcher(), given, share).figures for share in (0.01, 0.5))
+    assert few["auroc"] == pytest.approx(many["auroc"])
+    assert few["ap"] < many["ap"]
+
+
+def test_hidden_patients_are_not_scored(rng):
+    watcher, given = Watcher(), parts(rng)
+    outcome = run("contamination", watcher, given, 0.1)
+    mixed = watcher.lessons[0].normals
+    hidden = mixed[mixed[:, 2] == 1]
+    assert len(hidden) == outcome.figures["n_hidden"] == 6
+    assert mixed[:, 2].mean() == pytest.approx(0.1, abs=0.02)
+    assert all(not set(hidden[:, 1]) & set(batch[:, 1]) for batch in watcher.batches)
+    assert outcome.figures["lost"] == 0
+
+
+def test_too_many_hidden_images_are_refused(rng):
+    with pytest.raises(DataError, match="too few"):
+        run("contamination", Watcher(), parts(rng, m=14), 0.2)
+
+
+def test_few_normals_are_drawn_from_the_training_normals(rng):
+    watcher, given = Watcher(), parts(rng)
+    for condition in (10, "all"):
+        run("few-normals", watcher, given, condition)
+    drawn, whole = (lesson.normals for lesson in watcher.lessons)
+    assert len(drawn) == 10 and set(drawn[:, 0]) <= set(whole[:, 0]) and len(whole) == 50
+
+
+def test_local_normals_repair_the_false_alarms_of_another_site(rng):
+    here, there = parts(rng), parts(rng)
+    moved = Parts(*(Part(part.rows + [3, 0, 0], part.patients) for part in (there.train, there.normal, there.abnormal)))
+    figures = run("cross-site", Watcher(), here, "there", other=moved).figures
+    assert figures["false_alarms_own"] > 0.5
+    assert figures["false_alarms_local"] < 0.2
+
+
+def test_label_free_quality_sees_no_row_twice(rng):
+    watcher, given = Watcher(), parts(rng)
+    subject = Subject(given, watcher.detector, lambda rows: watcher.fit(Lesson(rows)), lambda: None, lambda name: given)
+    assert 0.5 < label_free_quality(subject) < 1
+    assert len(watcher.lessons[0].normals) == 40
+    assert not set(watcher.lessons[0].normals[:, 0]) & set(watcher.batches[0][:, 0])
+
+
+def test_who_takes_part():
+    assert not PROTOCOLS["single"].takes(DETECTORS["msde-published"])
+    assert not PROTOCOLS["few-normals"].takes(DETECTORS["msde-adaptive"])
+    assert all(PROTOCOLS["published"].takes(one) for one in DETECTORS.values())
