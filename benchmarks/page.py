@@ -1,0 +1,130 @@
+"""The page over a full worklist: when Chromium first paints, and when the rows are there.
+
+Run: python benchmarks/page.py MODEL.msde [--rows 10000] [--turns 5]
+Rows are written into the database of a fresh folder, with one small picture each and p-values as normals have them;
+then `msde serve` is started, and a browser that has signed in opens the page with an empty cache. Times are from the
+start of navigation: paints as Chromium states them, and the page's own mark when the first rows stand in the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser
+from http.client import HTTPConnection
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pictures
+from playwright.sync_api import Page, sync_playwright
+from sqlalchemy import insert, select
+
+from msde.serve.database import Database
+from msde.serve.schema import Image, Model, Score
+from msde.serve.settings import Settings
+
+SIDE = 64
+CHUNK = 500
+TIMES = """() => {
+  const paint = Object.fromEntries(performance.getEntriesByType('paint').map(entry => [entry.name, entry.startTime]));
+  const [rows] = performance.getEntriesByName('worklist');
+  return [paint['first-paint'], paint['first-contentful-paint'], rows.startTime];
+}"""
+
+
+def fill(settings: Settings, n: int) -> None:
+    """Write images with results, as if they had been uploaded and scored."""
+    rng = np.random.default_rng(0)
+    database = Database(settings.url)
+    with database.write() as session:
+        model = session.scalars(select(Model)).one()
+        images, scores = [], []
+        for number in range(1, n + 1):
+            file = BytesIO()
+            Pictures.fromarray(rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)).save(file, "PNG")
+            content = file.getvalue()
+            digest = hashlib.sha256(content).hexdigest()
+            path = settings.folder / "images" / digest[:2] / f"{digest}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            image = {"id": number, "digest": digest, "suffix": ".png", "name": f"study-{number:06}.png"}
+            images.append({**image, "format": "PNG", "modality": "other", "origin": "rest"})
+            of = {"image_id": number, "model_id": model.id, "version_id": model.version_id}
+            p_value = float(rng.integers(1, 311)) / 310
+            scores.append({**of, "shown": True, "state": "scored", "anomaly_score": 1 / p_value, "p_value": p_value})
+        for table, rows in ((Image, images), (Score, scores)):
+            for start in range(0, n, CHUNK):
+                session.execute(insert(table), rows[start : start + CHUNK])
+    database.close()
+
+
+def start(settings: Settings) -> subprocess.Popen[bytes]:
+    """Start the service and wait until it answers."""
+    command = [Path(sys.executable).with_name("msde"), "serve", *settings.models, "--data", settings.data]
+    process = subprocess.Popen([*command, "--port", str(settings.port)], stderr=subprocess.DEVNULL)
+    while True:
+        try:
+            connection = HTTPConnection("127.0.0.1", settings.port, timeout=60)
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return process
+        except OSError:
+            if process.poll() is not None:
+                raise SystemExit("the service did not start") from None
+        time.sleep(0.1)
+
+
+def visit(page: Page, settings: Settings) -> list[float]:
+    """Open the page and read its times, in milliseconds."""
+    page.goto(f"http://127.0.0.1:{settings.port}/")
+    page.wait_for_selector("#rows tr")
+    page.wait_for_timeout(500)
+    return page.evaluate(TIMES)
+
+
+def main() -> None:
+    parser = ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--turns", type=int, default=5)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        settings = Settings(data=folder, models=(str(given.model),), port=port)
+        process = start(settings)  # makes tables, tokens and the model's row
+        process.terminate()
+        process.wait()
+        fill(settings, given.rows)
+        process = start(settings)
+        try:
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+                times = []
+                for _ in range(given.turns):
+                    context = browser.new_context(viewport={"width": 1440, "height": 900})
+                    token = (Path(folder) / "admin-token").read_text().strip()
+                    context.request.post(f"http://127.0.0.1:{port}/api/session", data={"token": token})
+                    times.append(visit(context.new_page(), settings))
+                    context.close()
+                browser.close()
+        finally:
+            process.terminate()
+            process.wait()
+    first, contentful, rows = np.median(times, axis=0)
+    worst = np.max(times, axis=0)
+    print(
+        f"{given.rows:,} rows, {given.turns} visits with an empty cache: first paint {first:.0f} ms, first contentful"
+        f" paint {contentful:.0f} ms, rows in the table {rows:.0f} ms (medians; slowest {worst[0]:.0f}, {worst[1]:.0f},"
+        f" {worst[2]:.0f} ms)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The service: a page and a REST interface over models, with a durable queue and the readers' verdicts."""

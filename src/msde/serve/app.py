@@ -1,0 +1,107 @@
+"""The application: routes, page and outermost layer around a service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+
+from msde import __version__
+from msde.errors import ModelFileError, MSDEError
+from msde.serve.edge import Edge
+from msde.serve.errors import Busy, Denied, ServiceError
+from msde.serve.logs import log_failure, set_up_logs
+from msde.serve.routes import arrivals, audit, images, models, operation, session, verdicts
+from msde.serve.service import Service
+from msde.serve.settings import Settings
+
+ROUTERS = (operation, session, arrivals, images, verdicts, models, audit)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application; `msde.serve.service.prepare` brings the data folder into order first.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    FastAPI
+        Its ``state.service`` is the service, which starts and stops with it.
+    """
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(run_in_threadpool, service.stop)
+            await run_in_threadpool(service.start)
+            if settings.pacs:
+                from msde.serve import pacs
+
+                stack.enter_context(pacs.plug(app, service, Path(settings.pacs)))
+            _mount_page(app)
+            yield
+            service.ready = False
+
+    app = FastAPI(
+        title="MSDE",
+        summary="Anomaly detection in medical images. For research use only; not a medical device.",
+        version=__version__,
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # their scripts would come from elsewhere
+        redoc_url=None,
+        lifespan=life,
+    )
+    app.state.service = service
+    for routes in ROUTERS:
+        app.include_router(routes.router)
+    app.add_exception_handler(MSDEError, _refused)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(SQLAlchemyError, _no_database)
+    app.add_middleware(Edge, settings=settings, metrics=service.metrics)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """Make the application of a worker process."""
+    set_up_logs()
+    return create_app(Settings.from_environment())
+
+
+def _mount_page(app: FastAPI) -> None:
+    """Serve the page at what no other route takes."""
+    page = Path(str(files("msde.serve"))) / "page"
+    if page.is_dir():
+        app.mount("/", StaticFiles(directory=page, html=True), name="page")
+
+
+def _refused(_: Request, error: Exception) -> JSONResponse:
+    headers = {}
+    if isinstance(error, Busy):
+        headers["retry-after"] = str(error.retry_after)
+    if isinstance(error, Denied):
+        headers["www-authenticate"] = "Bearer"
+    status = error.status if isinstance(error, ServiceError) else 503 if isinstance(error, ModelFileError) else 422
+    return JSONResponse({"detail": str(error)}, status, headers)
+
+
+def _malformed(_: Request, error: Exception) -> JSONResponse:
+    """Say what is wrong without quoting it: it may be a name, or a number that JSON cannot hold."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
+    kept = [{name: problem[name] for name in ("loc", "msg", "type")} for problem in error.errors()]
+    return JSONResponse({"detail": kept}, 422)
+
+
+def _no_database(_: Request, error: Exception) -> JSONResponse:
+    log_failure("the database failed", error)
+    return JSONResponse({"detail": "the database does not answer; try again"}, 503, {"retry-after": "5"})

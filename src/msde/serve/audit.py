@@ -1,0 +1,47 @@
+"""The record of who saw and decided what."""
+
+from __future__ import annotations
+
+import time
+from threading import Lock
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from msde.serve.database import Database
+from msde.serve.schema import Audit
+
+_AGAIN = 60.0  # seconds within which the parts of one look are one look
+_REMEMBERED = 10_000
+
+
+def record(session: Session, user: str, action: str, image_id: int | None = None, **detail: Any) -> None:
+    """Write down what somebody did, in the transaction in which it is done."""
+    session.add(Audit(user=user, action=action, image_id=image_id, detail=detail))
+
+
+class Looks:
+    """Writes down who looked at what; picture, overlay and figures of an image within a minute are one look.
+
+    Parameters
+    ----------
+    database : Database
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._latest: dict[tuple[str, str, int | None], float] = {}
+        self._lock = Lock()
+
+    def note(self, user: str, action: str, image_id: int | None = None) -> None:
+        """Write a look down before it is answered."""
+        key, moment = (user, action, image_id), time.monotonic()
+        with self._lock:
+            latest = self._latest.pop(key, None)
+            self._latest[key] = moment if latest is None or moment - latest > _AGAIN else latest
+            if len(self._latest) > _REMEMBERED:
+                self._latest.pop(next(iter(self._latest)))
+            if self._latest[key] != moment:
+                return
+        with self._database.write() as session:
+            record(session, user, action, image_id)

@@ -1,0 +1,318 @@
+"""The models served: their versions, kept for good, and the one of each that is current."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from msde.cache import EmbeddingCache
+from msde.calibration import Calibration
+from msde.errors import ModelFileError, MSDEError
+from msde.pipeline import AnomalyModel
+from msde.serve import queue
+from msde.serve.database import Database
+from msde.serve.errors import Conflict, NotFound
+from msde.serve.logs import log, log_failure
+from msde.serve.metrics import Metrics
+from msde.serve.schema import Model, Version
+from msde.serve.store import sync
+
+_LOADED = 6  # versions kept in memory
+_TOLERANCE = 1e-12  # p-values are fractions, alpha a decimal
+
+
+@dataclass(frozen=True)
+class Current:
+    """A model as it is now.
+
+    Parameters
+    ----------
+    model_id, version_id, number : int
+        The number is the version's within the model.
+    name : str
+    alpha : float
+        The false-alarm rate in use.
+    own_alpha : float
+        That which the version itself was made for.
+    """
+
+    model_id: int
+    version_id: int
+    number: int
+    name: str
+    alpha: float
+    own_alpha: float
+
+    @property
+    def highest_p(self) -> float:
+        """The largest p-value that is flagged."""
+        return self.alpha + _TOLERANCE
+
+
+class Models:
+    """Model files and their versions.
+
+    Parameters
+    ----------
+    database : Database
+    data : Path
+        The service's data folder.
+    files : iterable of path
+        Named at the start.
+    device : {"cpu", "cuda"}
+    metrics : Metrics
+    """
+
+    def __init__(
+        self, database: Database, data: Path, files: Iterable[str | os.PathLike[str]], device: str, metrics: Metrics
+    ) -> None:
+        self._database, self._device, self._metrics = database, device, metrics
+        self._folder = data / "models"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._cache = EmbeddingCache(data / "cache", warn=lambda line: log("warning", "embeddings cannot be kept"))
+        self._files = {Path(file).stem: Path(file) for file in files}
+        self._stamps: dict[str, tuple[int, int, int]] = {}
+        self._loaded: dict[int, AnomalyModel] = {}
+        self._current: dict[str, Current] = {}
+        self._lock = Lock()
+
+    def __iter__(self) -> Iterator[Current]:
+        """List the models in the order in which they were named."""
+        return iter(self._current.values())
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def start(self) -> None:
+        """Read all files named; later changes are found by `refresh`.
+
+        Raises
+        ------
+        MSDEError
+            If one cannot be served.
+        """
+        for name, path in self._files.items():
+            if not path.is_file():
+                raise ModelFileError(f"{path}: no such file; make a model with `msde fit NORMALS -o {path}`")
+            self._stamps[name] = _stamp(path)
+            self._take(name, path)
+        self._look_up()
+
+    def refresh(self) -> None:
+        """Take over model files that have changed, and versions that other processes have made current."""
+        for name, path in self._files.items():
+            try:
+                stamp = _stamp(path)
+            except OSError:
+                continue  # being replaced, or gone: what was read is served on
+            if stamp == self._stamps.get(name):
+                continue
+            self._stamps[name] = stamp
+            try:
+                if self._take(name, path):
+                    self._metrics.reloaded(good=True)
+                    log("info", "a new model file is served", model=name)
+            except (MSDEError, OSError) as error:
+                self._metrics.reloaded(good=False)
+                log_failure("a changed model file cannot be served; the version before it stays", error)
+        self._look_up()
+
+    def named(self, name: str | None) -> Current:
+        """Find a model by name, by default the first.
+
+        Raises
+        ------
+        NotFound
+        """
+        if name is None and self._current:
+            return next(iter(self._current.values()))
+        if name not in self._current:
+            raise NotFound(f"no model of this name is served; there are: {', '.join(self._current) or 'none'}")
+        return self._current[name]
+
+    def version(self, version_id: int) -> AnomalyModel:
+        """Return a version, loaded.
+
+        Raises
+        ------
+        NotFound
+            If there is none.
+        ModelFileError
+            If its file is damaged.
+        """
+        with self._lock:
+            model = self._loaded.pop(version_id, None)
+            if model is None:
+                with self._database.read() as session:
+                    version = session.get(Version, version_id)
+                if version is None:
+                    raise NotFound("there is no such version of the model")
+                model = self._load(self._path(version.sha256))
+            self._loaded[version_id] = model  # the last is the latest used
+            while len(self._loaded) > max(_LOADED, 2 * len(self._files)):
+                self._loaded.pop(next(iter(self._loaded)))
+            return model
+
+    def calibration(self, current: Current) -> Calibration:
+        """Return the calibration at the rate in use."""
+        own = self.version(current.version_id).calibration_
+        return Calibration(own.scores, current.alpha, own.source)
+
+    def set_alpha(self, session: Session, current: Current, alpha: float | None) -> None:
+        """Set the false-alarm rate of a model; None for the version's own."""
+        self._row(session, current).alpha = alpha
+
+    def set_version(self, session: Session, current: Current, number: int) -> None:
+        """Make a version current.
+
+        Raises
+        ------
+        NotFound
+        """
+        chosen = select(Version).where(Version.model_id == current.model_id, Version.number == number)
+        version = session.scalars(chosen).one_or_none()
+        if version is None:
+            raise NotFound(f"there is no version {number} of the model")
+        self._row(session, current).version_id = version.id
+        queue.prefer(session, current.model_id, version.id)
+
+    def add(
+        self, current: Current, made_by: str, origin: str, change: Callable[[AnomalyModel], object]
+    ) -> tuple[int, AnomalyModel]:
+        """Keep a changed copy of the current version as a new one; `adopt` makes it current.
+
+        Parameters
+        ----------
+        current : Current
+        made_by, origin : str
+            Who asked for it, and what was done.
+        change : callable
+            Called with a copy of the model.
+
+        Returns
+        -------
+        version_id : int
+        model : AnomalyModel
+        """
+        with self._database.read() as session:
+            before = session.get_one(Version, current.version_id)
+        model = self._load(self._path(before.sha256))
+        change(model)
+        unnamed = self._folder / f"{uuid.uuid4().hex}.part"
+        try:
+            model.save(unnamed)
+            sha256 = self._file(unnamed)
+        finally:
+            unnamed.unlink(missing_ok=True)
+        with self._database.write() as session:
+            row = self._row(session, current, lock=True)
+            version_id = _version(session, row, sha256, origin, made_by, len(model.calibration_.scores))
+        return version_id, model
+
+    def adopt(self, session: Session, current: Current, version_id: int) -> None:
+        """Make a new version current, unless another became so in the meantime.
+
+        Raises
+        ------
+        Conflict
+            If another did.
+        """
+        row = self._row(session, current, lock=True)
+        if row.version_id != current.version_id:
+            raise Conflict("another version of the model became current in the meantime; look again, then repeat")
+        row.version_id = version_id
+
+    def _take(self, name: str, path: Path) -> bool:
+        """Make a file's content a version, and the current one where the file has changed; tell whether it has."""
+        unnamed = self._folder / f"{uuid.uuid4().hex}.part"
+        try:
+            shutil.copyfile(path, unnamed)
+            sha256 = _sha256(unnamed)
+            with self._database.read() as session:
+                known = session.scalars(select(Model).where(Model.name == name)).one_or_none()
+                if known is not None and known.file_sha256 == sha256:
+                    return False
+            model = self._load(unnamed)
+            if model.scorer_.batchwise:
+                raise MSDEError(f"{path}: is transductive, whose scores depend on the batch; fit without --mode")
+            self._file(unnamed)
+        finally:
+            unnamed.unlink(missing_ok=True)
+        with self._database.write() as session:
+            fresh = {"name": name, "file_sha256": ""}
+            session.execute(self._database.insert(Model).values(fresh).on_conflict_do_nothing())
+            row = session.scalars(select(Model).where(Model.name == name).with_for_update()).one()
+            row.version_id = _version(session, row, sha256, "file", "", len(model.calibration_.scores))
+            row.file_sha256 = sha256
+        return True
+
+    def _look_up(self) -> None:
+        with self._database.read() as session:
+            chosen = select(Model, Version).join(Version, Version.id == Model.version_id)
+            rows = {model.name: (model, version) for model, version in session.execute(chosen)}
+        found = {}
+        for name in self._files:
+            if name not in rows:
+                continue
+            row, version = rows[name]
+            try:
+                own = self.version(version.id).calibration_.alpha
+            except MSDEError as error:
+                log_failure("a version cannot be loaded; the one before it stays", error)
+                if name in self._current:
+                    found[name] = self._current[name]
+                continue
+            alpha = own if row.alpha is None else row.alpha
+            found[name] = Current(row.id, version.id, version.number, name, alpha, own)
+        self._current = found
+
+    def _load(self, path: Path) -> AnomalyModel:
+        return AnomalyModel.load(path, self._cache, self._device)
+
+    def _path(self, sha256: str) -> Path:
+        return self._folder / f"{sha256}.msde"
+
+    def _file(self, unnamed: Path) -> str:
+        """Put a model file under its digest."""
+        sha256 = _sha256(unnamed)
+        if not self._path(sha256).exists():
+            sync(unnamed)
+            unnamed.rename(self._path(sha256))
+            sync(self._folder)
+        return sha256
+
+    def _row(self, session: Session, current: Current, *, lock: bool = False) -> Model:
+        chosen = select(Model).where(Model.id == current.model_id)
+        return session.scalars(chosen.with_for_update() if lock else chosen).one()
+
+
+def _version(session: Session, model: Model, sha256: str, origin: str, made_by: str, normals: int) -> int:
+    """Find or make the version with this content."""
+    chosen = select(Version.id).where(Version.model_id == model.id, Version.sha256 == sha256)
+    known = session.scalar(chosen)
+    if known is not None:
+        return known
+    latest = session.scalar(select(func.max(Version.number)).where(Version.model_id == model.id)) or 0
+    made = Version(model_id=model.id, number=latest + 1, sha256=sha256, origin=origin, made_by=made_by, normals=normals)
+    session.add(made)
+    session.flush()
+    return made.id
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,89 @@
+"""The one way in for DICOM objects, however they come: each image once, and never a result of our own."""
+
+from __future__ import annotations
+
+import threading
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter
+
+from msde.errors import ImageError
+from msde.serve.errors import Busy, ServiceError, TooLarge
+from msde.serve.pacs.instance import Instance
+
+if TYPE_CHECKING:
+    from msde.serve.pacs.ledger import Ledger
+    from msde.serve.service import Service
+
+
+class Fate(StrEnum):
+    """What became of an object."""
+
+    TAKEN = "taken"
+    KNOWN = "known"
+    OWN = "own"
+    NO_PICTURE = "no picture"
+    REFUSED = "refused"
+
+
+class Intake:
+    """Hands objects over to the service.
+
+    Parameters
+    ----------
+    service : msde.serve.service.Service
+    ledger : Ledger
+    """
+
+    def __init__(self, service: Service, ledger: Ledger) -> None:
+        self._service = service
+        self.ledger = ledger
+        self._turn = threading.Lock()  # so that two ways in do not take the same object at once
+        self._objects = Counter(
+            "msde_pacs_objects",
+            "DICOM objects that arrived, by way and by what became of them.",
+            ["way", "fate"],
+            registry=service.metrics.registry,
+        )
+
+    def take(self, content: bytes, origin: str) -> tuple[Instance, Fate]:
+        """Take an object in; it is on disk and queued when this returns `Fate.TAKEN`.
+
+        Parameters
+        ----------
+        content : bytes
+            A DICOM file.
+        origin : str
+            How it came.
+
+        Raises
+        ------
+        ImageError
+            If it is no DICOM file or lacks its UIDs.
+        Busy, TooLarge
+            As the service raises them; the object may be sent again.
+        """
+        instance = Instance.of(content)
+        with self._turn:
+            known = self.ledger.fate(instance.uid)
+            if known is None:
+                fate = self._fate(instance, content, origin)
+                self.ledger.note(instance.uid, fate)
+            else:
+                fate = Fate.KNOWN if known == Fate.TAKEN else Fate(known)
+        self._objects.labels(origin.partition(":")[0], fate).inc()
+        return instance, fate
+
+    def _fate(self, instance: Instance, content: bytes, origin: str) -> Fate:
+        if instance.is_own:
+            return Fate.OWN
+        if not instance.has_picture:
+            return Fate.NO_PICTURE
+        try:
+            received = self._service.ingest(content, f"{instance.uid}.dcm", origin)
+        except (Busy, TooLarge):
+            raise
+        except (ImageError, ServiceError):
+            return Fate.REFUSED
+        return Fate.REFUSED if received.refused else Fate.TAKEN

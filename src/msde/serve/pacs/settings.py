@@ -1,0 +1,231 @@
+"""The PACS file: which archives there are, what listens, and the limits; a TOML file."""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from msde.errors import DataError
+
+_Title = Annotated[str, Field(pattern=r"^[ -\[\]-~]{1,16}$")]  # ASCII without backslash
+_MEGABYTE = 1_000_000
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PacsSettings(_Strict):
+    """One archive.
+
+    Parameters
+    ----------
+    name : str
+        What logs, metrics and the outbox call it.
+    url : str
+        Root of its DICOMweb service, such as ``https://pacs.example/dicom-web``.
+    results : bool
+        Whether results are stored there.
+    poll_seconds : float
+        How often it is asked for new images; 0 for never.
+    days : int
+        How far back the date of a study may lie to be asked for; 0 for today.
+    match : mapping of str to str
+        Further attributes that a series has to have, such as ``Modality = "DX"``.
+    user : str, optional
+        For HTTP Basic, with `password_file`.
+    password_file, token_file : Path, optional
+        Files whose first line is the password, or the bearer token.
+    ca, certificate, key : Path, optional
+        PEM files: authorities to trust, and the certificate that is shown to the PACS.
+    timeout : float
+        Seconds without a byte after which a request is given up; ten times that for all of it.
+    instance_megabytes : int
+        Size of the longest answer that is taken.
+    """
+
+    name: str = Field("pacs", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
+    url: str
+    results: bool = True
+    poll_seconds: float = Field(0, ge=0, allow_inf_nan=False)
+    days: int = Field(2, ge=0, le=36500)
+    match: Mapping[str, str] = {}
+    user: str | None = None
+    password_file: Path | None = None
+    token_file: Path | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    timeout: float = Field(20, gt=0, le=600)
+    instance_megabytes: int = Field(256, ge=1, le=1500)
+
+    @field_validator("url")
+    @classmethod
+    def _is_root(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be like https://pacs.example/dicom-web")
+        if parts.username or parts.password:
+            raise ValueError("must hold no password; use user and password_file")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> PacsSettings:
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("user and password_file go together")
+        if self.user is not None and self.token_file is not None:
+            raise ValueError("give user and password_file, or token_file, not both")
+        secret = self.user is not None or self.token_file is not None
+        if secret and self.url.startswith("http://") and not is_loopback(urlsplit(self.url).hostname or ""):
+            raise ValueError("a password or token goes over https only")
+        return self
+
+    @property
+    def basic(self) -> tuple[str, str] | None:
+        """User and password."""
+        return None if self.user is None or self.password_file is None else (self.user, _line(self.password_file))
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The header with the token."""
+        return {} if self.token_file is None else {"Authorization": f"Bearer {_line(self.token_file)}"}
+
+    @property
+    def client_certificate(self) -> str | tuple[str, str] | None:
+        """The certificate that is shown to the PACS, with its key."""
+        if self.certificate is None or self.key is None:
+            return None if self.certificate is None else str(self.certificate)
+        return str(self.certificate), str(self.key)
+
+    @property
+    def instance_bytes(self) -> int:
+        """Bytes of the longest answer that is taken."""
+        return self.instance_megabytes * _MEGABYTE
+
+
+class ListenSettings(_Strict):
+    """The listener for C-STORE and C-ECHO.
+
+    Parameters
+    ----------
+    ae_title : str
+        Our title; associations that call another are rejected.
+    host : str
+        Address to listen at.
+    port : int
+        0 for a free one.
+    callers : tuple of str
+        Titles that may send; empty for all.
+    associations : int
+        How many at a time.
+    instance_megabytes : int
+        Size of the largest object that is taken; so much memory each association may use.
+    timeout : float
+        Seconds of silence after which an association is closed.
+    """
+
+    ae_title: _Title = "MSDE"
+    host: str = "127.0.0.1"
+    port: int = Field(11112, ge=0, le=65535)
+    callers: tuple[_Title, ...] = ()
+    associations: int = Field(8, ge=1, le=100)
+    instance_megabytes: int = Field(128, ge=1, le=2000)
+    timeout: float = Field(30, gt=0, le=600)
+
+    @property
+    def instance_bytes(self) -> int:
+        """Bytes of the largest object that is taken."""
+        return self.instance_megabytes * _MEGABYTE
+
+
+class StowSettings(_Strict):
+    """STOW-RS in.
+
+    Parameters
+    ----------
+    instances : int
+        How many one request may hold.
+    instance_megabytes : int
+        Size of the largest object; so much memory each request may use.
+    """
+
+    instances: int = Field(1000, ge=1)
+    instance_megabytes: int = Field(128, ge=1, le=2000)
+
+    @property
+    def instance_bytes(self) -> int:
+        """Bytes of the largest object that is taken."""
+        return self.instance_megabytes * _MEGABYTE
+
+
+class Settings(_Strict):
+    """All of the file.
+
+    Parameters
+    ----------
+    pacs : tuple of PacsSettings
+        The archives; their names differ.
+    listen : ListenSettings, optional
+        None for no listener.
+    stow : StowSettings, optional
+        None for no STOW-RS in.
+    """
+
+    pacs: tuple[PacsSettings, ...] = ()
+    listen: ListenSettings | None = None
+    stow: StowSettings | None = None
+
+    @model_validator(mode="after")
+    def _has_names(self) -> Settings:
+        if len({one.name for one in self.pacs}) < len(self.pacs):
+            raise ValueError("two archives have one name; give each a name of its own")
+        return self
+
+    @classmethod
+    def read(cls, path: str | Path) -> Settings:
+        """Read a file; relative paths in it are relative to it.
+
+        Raises
+        ------
+        DataError
+            If it cannot be read, is no TOML, or holds what it should not.
+        """
+        try:
+            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            settings = cls.model_validate(content)
+            return settings.model_copy(update={"pacs": tuple(_beside(one, Path(path).parent) for one in settings.pacs)})
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DataError(f"{path}: cannot be read as a PACS file: {reason}; see docs/pacs.md") from None
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise DataError(
+                f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}; see docs/pacs.md"
+            ) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _beside(pacs: PacsSettings, folder: Path) -> PacsSettings:
+    """Resolve the paths, and find out now whether the files are there."""
+    paths = {key: folder / path for key, path in pacs if isinstance(path, Path)}
+    for path in paths.values():
+        path.read_bytes()
+    return pacs.model_copy(update=paths)
+
+
+def _line(path: Path) -> str:
+    return path.read_text(encoding="utf-8").partition("\n")[0].strip()

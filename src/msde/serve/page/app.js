@@ -1,0 +1,208 @@
+// Puts the page together: session, models, worklist, viewer, uploads and keys.
+
+import { ask, begin, session } from "./api.js";
+import { openSettings, signIn, singleKeys } from "./dialogs.js";
+import { $, calmly, h, later, say } from "./dom.js";
+import { ModelPanel } from "./model.js";
+import { Uploads } from "./upload.js";
+import { Viewer } from "./viewer.js";
+import { counted } from "./words.js";
+import { Worklist } from "./worklist.js";
+
+const BUSY = 2000; // ms between looks while images are being scored
+const IDLE = 15000;
+
+let models = [];
+let model = null; // with its curve
+let seen = 0; // images uploaded at the last look
+let stale = false; // pictures may be missing that came while nobody was signed in
+let lasting = false; // whether what is said of trouble stays until it is closed
+let due = false; // whether to look without waiting
+let rouse = () => {};
+
+const wake = () => {
+  due = true;
+  rouse();
+};
+
+const trouble = (text, ...more) => {
+  $("trouble").hidden = !text;
+  $("trouble").replaceChildren(...(text ? [h("span", {}, text), ...more] : []));
+};
+
+const close = () => {
+  lasting = false;
+  trouble("");
+};
+
+const failed = (error) => {
+  if (error.name === "AbortError" || (lasting && error.passing)) return;
+  lasting = !error.passing;
+  trouble(error.message, h("button", { type: "button", onclick: close }, "Close"));
+};
+
+const waits = (text) => {
+  if (!lasting) trouble(text);
+};
+
+const place = () => {
+  const rank = list.rank;
+  return rank ? `${rank.toLocaleString("en-GB")} of ${list.total.toLocaleString("en-GB")}` : "";
+};
+
+const remember = (row) => {
+  const named = new URLSearchParams({ model: model.name, ...(row ? { image: row.id } : {}) });
+  history.replaceState(null, "", `#${named}`);
+};
+
+const list = new Worklist((row) => {
+  remember(row);
+  viewer.show(row, model, place());
+}, failed);
+
+const viewer = new Viewer({
+  changed: (found, judged) => {
+    list.renew(found);
+    recount();
+    if (judged) wake();
+  },
+  removed: async () => {
+    list.chosen = null;
+    await list.load();
+    recount();
+  },
+  failed,
+});
+
+const panel = new ModelPanel({ changed: () => renew(), failed });
+const uploads = new Uploads(calmly(400, () => wake()));
+const recount = calmly(100, () => panel.refresh());
+
+/** Ask what the models are now; load the list anew where something in it has changed. */
+const look = async () => {
+  models = (await ask("GET", "/api/models")).models;
+  const now = models.find(({ name }) => name === model.name) || models[0];
+  const other = now.version !== model.version || now.alpha !== model.alpha;
+  const moved = now.queued !== model.queued || uploads.images !== seen || stale;
+  seen = uploads.images;
+  stale = false;
+  if (other) return renew();
+  Object.assign(model, now);
+  panel.drawVersions();
+  drawQueue();
+  if (moved) {
+    await list.load();
+    $("place").textContent = place();
+    recount();
+  }
+};
+
+/** Take over a model's new version or threshold. */
+const renew = async () => {
+  model = await ask("GET", `/api/models/${encodeURIComponent(model.name)}`);
+  list.model = model;
+  panel.show(model);
+  drawQueue();
+  await list.load();
+  await Promise.all([viewer.renew(model, place()), panel.refresh()]);
+};
+
+const choose = async (name, image = null) => {
+  model = { ...models.find((one) => one.name === name), curve: [] };
+  const chosen = model;
+  uploads.model = name;
+  $("model").value = name;
+  list.of(chosen);
+  drawQueue();
+  const listed = list.from(0, { image }); // the rows need not wait for the curve
+  Object.assign(chosen, await ask("GET", `/api/models/${encodeURIComponent(name)}`));
+  if (model !== chosen) return;
+  panel.show(chosen);
+  await Promise.all([listed, panel.refresh()]);
+  viewer.redraw(place());
+};
+
+const drawQueue = () => {
+  const text = model.queued ? `${counted(model.queued, "image")} waiting to be scored` : "";
+  if ($("queue").textContent && !text) say("All images are scored.");
+  $("queue").textContent = text;
+};
+
+const keys = {
+  j: () => list.step(1),
+  k: () => list.step(-1),
+  " ": () => {
+    const covered = viewer.picture.toggle();
+    say(covered === null ? "This image has no overlay." : covered ? "Overlay on." : "Overlay off.");
+  },
+  n: () => viewer.judge("normal"),
+  a: () => viewer.judge("abnormal"),
+  u: () => viewer.judge("unsure"),
+  m: () => $("note").focus(),
+  w: () => viewer.picture.reset(),
+  f: () => viewer.picture.enlarge(),
+  "/": () => $("filters").elements.search.focus(),
+  "?": () => openSettings(),
+};
+
+const WRITES = "input:not([type=range], [type=checkbox], [type=file]), select, textarea";
+const SPACED = "button, summary, a.button, input:not([type=range])";
+
+document.addEventListener("keydown", (event) => {
+  const { target, key } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (key === "Escape" && target.matches("#note, [type=search]")) target.blur();
+  if (!singleKeys() || !(key in keys) || target.closest(WRITES)) return;
+  if (key === " " && target.closest(SPACED)) return;
+  if (event.repeat && !"jk".includes(key)) return;
+  event.preventDefault();
+  keys[key]();
+});
+
+$("model").addEventListener("change", ({ target }) => choose(target.value).catch(failed));
+$("sign-out").addEventListener("click", async () => {
+  await ask("DELETE", "/api/session").catch(failed);
+  location.reload();
+});
+
+document.addEventListener("visibilitychange", () => !document.hidden && wake());
+
+const watch = async () => {
+  for (;;) {
+    const roused = new Promise((resolve) => {
+      rouse = resolve;
+    });
+    if (!due) await Promise.race([later(model.queued ? BUSY : IDLE), roused]);
+    due = false;
+    if (document.hidden) continue; // becoming visible wakes
+    await look().catch(failed);
+  }
+};
+
+const greet = (who) => {
+  document.body.dataset.role = who.role;
+  $("user").textContent = `${who.user} (${who.role})`;
+  $("sign-out").hidden = false;
+  $("software").textContent = `MSDE ${who.version}. ${who.notice}`;
+  uploads.limits = who.limits;
+};
+
+const start = async () => {
+  begin(async () => {
+    await signIn();
+    greet(await session());
+    stale = true;
+    wake();
+  }, waits);
+  const [who, served] = await Promise.all([session(), ask("GET", "/api/models")]);
+  greet(who);
+  models = served.models;
+  $("model").replaceChildren(...models.map(({ name }) => h("option", { value: name }, name)));
+  $("model").disabled = models.length < 2;
+  const named = new URLSearchParams(location.hash.slice(1));
+  const first = models.find(({ name }) => name === named.get("model")) || models[0];
+  await choose(first.name, Number(named.get("image")));
+  watch();
+};
+
+start().catch(failed);

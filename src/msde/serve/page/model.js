@@ -1,0 +1,213 @@
+// The model in use: threshold, false alarms, drift and versions.
+
+import { ask, query } from "./api.js";
+import { chart } from "./chart.js";
+import { confirmed } from "./dialogs.js";
+import { $, calmly, h, say } from "./dom.js";
+import { counted, falseAlarms, figure, percent, when } from "./words.js";
+
+const RATES = [0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5];
+const TOLERANCE = 1e-9; // rates are decimals, what can be resolved a fraction
+const slider = $("rate");
+
+/** `changed(model)` is called when version or threshold are others, `failed(error)` on trouble. */
+export class ModelPanel {
+  constructor({ changed, failed }) {
+    Object.assign(this, { changed, failed });
+    this.model = null;
+    slider.addEventListener("input", () => this.preview());
+    $("rate-apply").addEventListener("click", () => this.setRate(this.rate));
+    $("rate-own").addEventListener("click", () => this.setRate(null));
+    $("rate-back").addEventListener("click", () => this.back());
+    $("recalibrate").addEventListener("click", () => this.recalibrate());
+    $("rescore").addEventListener("click", () => this.rescore());
+    this.countPreview = calmly(150, () => this.tallyAt(this.rate));
+  }
+
+  /** Show a model, with its curve. */
+  show(model) {
+    const before = this.model;
+    this.model = model;
+    const rates = RATES.filter((rate) => rate >= model.resolution - TOLERANCE);
+    this.rates = [...new Set([...rates, model.alpha, model.own_alpha])].sort((a, b) => a - b);
+    slider.max = this.rates.length - 1;
+    if (before?.name !== model.name || before?.alpha !== model.alpha || before?.version !== model.version) this.back();
+    $("rate-own").textContent = `The model's own rate, ${percent(model.own_alpha)}`;
+    $("version").textContent = `version ${model.version}`;
+    $("threshold").firstElementChild.textContent = `Threshold: flags ${percent(model.alpha)} of normals`;
+    this.drawVersions();
+  }
+
+  get rate() {
+    return this.rates[Number(slider.value)];
+  }
+
+  get needed() {
+    return Math.ceil(1 / this.model.alpha - TOLERANCE) - 1;
+  }
+
+  back() {
+    slider.value = this.rates.indexOf(this.model.alpha);
+    this.preview();
+  }
+
+  // Threshold and tally
+
+  preview() {
+    const rate = this.rate;
+    const inUse = rate === this.model.alpha;
+    const few = rate < this.model.resolution - TOLERANCE;
+    const text = few
+      ? `${percent(rate)}: too few held-out normals to flag any image`
+      : `${percent(rate)}: of 100 normal images, about ${figure(100 * rate)} would be flagged`;
+    $("rate-says").textContent = text + (inUse ? " (in use)" : "");
+    slider.setAttribute("aria-valuetext", $("rate-says").textContent);
+    $("rate-apply").disabled = $("rate-back").disabled = inUse;
+    $("rate-own").disabled = this.model.alpha === this.model.own_alpha;
+    this.countPreview();
+  }
+
+  async tallyAt(alpha) {
+    if (!$("threshold").open) return;
+    try {
+      const tally = await this.count(alpha);
+      if (alpha !== this.rate) return;
+      const score = tally.threshold === null ? "" : `Flagged above a score of ${figure(tally.threshold)}. `;
+      const here = `${tally.flagged.toLocaleString("en-GB")} of ${counted(tally.images, "image")} flagged`;
+      $("rate-tally").textContent = `${score}Here: ${here}; false alarms: ${falseAlarms(tally)}.`;
+      $("rate-chart").replaceChildren(chart(this.model.curve, tally.threshold, null));
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  count(alpha) {
+    return ask("GET", `/api/models/${encodeURIComponent(this.model.name)}/tally${query({ alpha })}`);
+  }
+
+  /** Count flags and false alarms anew; tell of drift. */
+  async refresh() {
+    const { name } = this.model;
+    try {
+      const [tally, drift] = await Promise.all([
+        this.count(this.model.alpha),
+        ask("GET", `/api/models/${encodeURIComponent(name)}/drift`),
+      ]);
+      if (this.model.name !== name) return;
+      this.drawTally(tally);
+      this.drawDrift(drift);
+      if ($("threshold").open) this.countPreview();
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  drawTally(tally) {
+    if (!tally.images) {
+      $("tally").textContent = `No image has a p-value yet. Expected false alarms: ${percent(tally.expected)} of normals.`;
+      return;
+    }
+    const found = tally.confirmed_abnormals
+      ? ` Of ${counted(tally.confirmed_abnormals, "confirmed abnormal image")}, ${tally.found.toLocaleString("en-GB")} flagged.`
+      : "";
+    $("tally").replaceChildren(
+      h("strong", {}, `${tally.flagged.toLocaleString("en-GB")} of ${counted(tally.images, "image")} flagged.`),
+      " False alarms: ",
+      h("strong", {}, falseAlarms(tally)),
+      `; expected ${percent(tally.expected)}.${found}`,
+    );
+  }
+
+  drawDrift({ found, distance, explained, images }) {
+    const banner = $("drift");
+    const text =
+      ` The scores of the latest ${counted(images, "image")} lie ${distance.toFixed(2)} apart from theirs` +
+      ` (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain ${explained.toFixed(2)}. Either over a tenth are` +
+      " abnormal, or their source is another and p-values are wrong until the model is recalibrated on normals of it.";
+    banner.hidden = !found;
+    if (!found || banner.textContent.endsWith(text)) return; // said once
+    banner.replaceChildren(
+      h("strong", {}, "Drift: the latest images do not look like the normals that the model is calibrated on."),
+      text,
+    );
+  }
+
+  async setRate(alpha) {
+    await this.request("PUT", "threshold", { alpha }, (model) => `Images are now flagged at ${percent(model.alpha)}.`);
+  }
+
+  // Versions
+
+  drawVersions() {
+    const { model } = this;
+    const confirmedNormals = counted(model.confirmed_normals, "image");
+    const enough = model.confirmed_normals >= this.needed;
+    $("recalibrate").disabled = !enough;
+    $("recalibrate-says").textContent =
+      `Readers call ${confirmedNormals} normal` +
+      (enough
+        ? ". Recalibrated on them, p-values hold for images from the same source; that makes a new version, and this one is kept."
+        : `; to recalibrate at a false-alarm rate of ${percent(model.alpha)}, at least ${this.needed} are needed.`);
+    const rows = model.versions.toReversed().map((one) =>
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, String(one.version)),
+        h("td", {}, when(one.at)),
+        h("td", {}, one.made_by || "–"),
+        h("td", {}, one.origin),
+        h("td", {}, one.normals.toLocaleString("en-GB")),
+        h("td", {}, h("code", { title: one.sha256 }, one.sha256.slice(0, 12))),
+        h("td", {}, this.useOf(one.version)),
+      ),
+    );
+    $("versions").replaceChildren(...rows);
+    const { training, encoder, images } = model.info;
+    const facts = {
+      "Fitted on": counted(training.images, "normal image"),
+      "Lowest p-value possible": String(Number(model.resolution.toPrecision(2))),
+      Networks: encoder.backbones.map(({ name, licence }) => `${name} (${licence})`).join("; "),
+      "Intensities and aspect": `${images.intensity}, ${images.aspect}`,
+      Overlays: model.has_overlays ? "from the model" : "none: the model cannot tell where an image differs",
+    };
+    $("facts").replaceChildren(...Object.entries(facts).flatMap(([name, fact]) => [h("dt", {}, name), h("dd", {}, fact)]));
+  }
+
+  useOf(version) {
+    if (version === this.model.version) return h("strong", {}, "in use");
+    return h("button", { type: "button", class: "of-admin", onclick: () => this.useVersion(version) }, `Use version ${version}`);
+  }
+
+  async useVersion(version) {
+    await this.request("PUT", "version", { version }, () => `Version ${version} is in use.`);
+  }
+
+  async recalibrate() {
+    const { confirmed_normals: n, version, alpha } = this.model;
+    const text =
+      `${counted(n, "confirmed normal image")} will tell what is normal here, at a false-alarm rate of ${percent(alpha)}.` +
+      ` That makes a new version, used from then on. Version ${version} is kept and can be used again at any time. Scores stay;` +
+      " p-values and flags change.";
+    if (!(await confirmed("Recalibrate from confirmed normals?", text, "Recalibrate"))) return;
+    $("recalibrate").disabled = true;
+    say("Recalibrating.");
+    await this.request("POST", "recalibrate", { alpha: null }, (model) => `Version ${model.version} is in use.`);
+    this.drawVersions();
+  }
+
+  async rescore() {
+    await this.request("POST", "rescore", undefined, ({ queued }) => `${counted(queued, "image")} queued.`);
+  }
+
+  async request(method, what, body, words) {
+    try {
+      const answer = await ask(method, `/api/models/${encodeURIComponent(this.model.name)}/${what}`, { body });
+      say(words(answer));
+      await this.changed();
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+}
+
+$("threshold").addEventListener("toggle", () => slider.dispatchEvent(new Event("input")));

@@ -1,0 +1,51 @@
+// Figures in words.
+
+const SPACE = "\u00a0";
+const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+
+export const VERDICTS = { normal: "Normal", abnormal: "Abnormal", unsure: "Unsure" };
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+export const counted = (n, noun) => `${n.toLocaleString("en-GB")} ${noun}${n === 1 ? "" : "s"}`;
+export const when = (text) => moment.format(new Date(text));
+export const percent = (share) => `${Number((100 * share).toPrecision(2))}${SPACE}%`;
+export const figure = (value) => String(Number(value.toPrecision(3)));
+export const bytes = (n) => (n < 1e6 ? `${Math.ceil(n / 1e3)}${SPACE}kB` : `${(n / 1e6).toFixed(1)}${SPACE}MB`);
+
+export const pValue = (p) => `p${SPACE}=${SPACE}${Number(p.toPrecision(2))}`;
+
+/** A p-value of volumes, for which the service gives no words; such as "about 1 in 50 normal volumes scores this high". */
+const howOften = (p, noun) => {
+  if (p >= 0.95) return `nearly every normal ${noun} scores this high`;
+  if (p > 0.15) return `about ${Math.round(10 * p)} in 10 normal ${noun}s score this high`;
+  return `about 1 in ${Math.round(Number((1 / p).toPrecision(2)))} normal ${noun}s scores this high`;
+};
+
+/** What is said of an image in the worklist and beside its picture: a sentence, and its p-value. */
+export const verdictOfModel = (row) => {
+  if (row.state === "queued") return ["Waiting to be scored.", ""];
+  if (row.state === "failed") return [`No score: ${row.error}`, ""];
+  if (row.p_value === null) {
+    const volume = "the model is not calibrated on volumes";
+    return [`No p-value: ${row.kind === "volume" ? volume : "there are no held-out normals to compare with"}.`, ""];
+  }
+  return [`${capital(row.words || howOften(row.p_value, row.kind))}.`, pValue(row.p_value)];
+};
+
+export const remarks = (row, version) => {
+  const said = [];
+  if (row.state !== "failed" && row.error) said.push(row.error);
+  if (row.seen_in_training) said.push("The model was fitted on it, so its score is too low.");
+  if (row.state === "scored" && version && row.version !== version) {
+    said.push(`Scored by version ${row.version}; version ${version} is in use.`);
+  }
+  return said;
+};
+
+/** "1 of 20 confirmed normals, 5 % (95 % interval 0.9 % to 24 %)". */
+export const falseAlarms = (tally) => {
+  if (!tally.confirmed_normals) return "no normal is confirmed yet";
+  const [low, high] = tally.interval;
+  const of = `${tally.false_alarms.toLocaleString("en-GB")} of ${counted(tally.confirmed_normals, "confirmed normal")}`;
+  return `${of}, ${percent(tally.rate)} (95${SPACE}% interval ${percent(low)} to ${percent(high)})`;
+};

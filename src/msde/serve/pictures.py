@@ -1,0 +1,136 @@
+"""Images as a browser shows them: PNG of a size, and samples for window and level."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.images import ImageRule, Part, read_pixels
+from msde.images.files import decode_file
+from msde.images.intensity import percentiles
+from msde.serve.errors import NotFound, TooLarge
+
+MOST_SAMPLES = 25_000_000
+_LEVELS = 65_535
+
+
+@dataclass(frozen=True)
+class Shades:
+    """Values of a gray image, and which of them are black and white.
+
+    Parameters
+    ----------
+    values : ndarray of shape (H, W)
+        In the file's own unit.
+    low, high : float
+        The lowest and the highest.
+    window : (float, float)
+        Black and white by the model's rule; equal to the ends where a table in the file decides.
+    bits : int
+        Of the type in which they are stored.
+    inverted : bool
+        Whether the lowest value is white.
+    """
+
+    values: NDArray[Any]
+    low: float
+    high: float
+    window: tuple[float, float]
+    bits: int
+    inverted: bool
+
+
+def shades(source: Path | Part, rule: ImageRule) -> Shades | None:
+    """Read the values of a gray image; None for colour.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    path, label = (source.path, source.label) if isinstance(source, Part) else (os.fspath(source), None)
+    samples = decode_file(path, str(source), label)
+    values, black, white = samples.values, samples.black, samples.white
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if values.ndim != 2:
+        return None
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    window = (min(black, white), max(black, white))
+    if rule.intensity == "percentile":
+        window = percentiles(values)[1:]
+    elif rule.intensity.startswith("window:"):
+        window = rule.window()
+    elif rule.intensity == "dicom" and samples.display is not None:
+        shown, *ends = samples.display(values)
+        window = (float(ends[0]), float(ends[1])) if shown is values else (low, high)
+    if not (math.isfinite(window[0]) and math.isfinite(window[1])):
+        window = (low, high)
+    return Shades(values, low, high, window, 8 * values.dtype.itemsize, black > white)
+
+
+def levels(source: Path | Part, rule: ImageRule) -> tuple[Shades, bytes]:
+    """Give the values of a gray image as 16-bit numbers, 0 for the lowest and 65535 for the highest, dark first.
+
+    Raises
+    ------
+    NotFound
+        A colour image.
+    TooLarge
+        More than `MOST_SAMPLES`.
+    ImageError
+        If it cannot be read.
+    """
+    found = shades(source, rule)
+    if found is None:
+        raise NotFound("the image is in colour; ask for its picture")
+    if found.values.size > MOST_SAMPLES:
+        raise TooLarge(f"the image has over {MOST_SAMPLES:,} pixels; ask for its picture")
+    span = found.high - found.low
+    scaled = (found.values.astype(np.float64) - found.low) * (_LEVELS / span if span > 0 else 0.0)
+    return found, np.rint(scaled).astype("<u2").tobytes()
+
+
+def picture(source: Path | Part, rule: ImageRule, side: int | None, window: tuple[float, float] | None) -> bytes:
+    """Draw an image as PNG of 8 bits.
+
+    Parameters
+    ----------
+    source : Path or Part
+    rule : ImageRule
+        Of the model.
+    side : int or None
+        Longest side in pixels; None or more than it has: as it is.
+    window : (float, float) or None
+        Values that become black and white; None: the rule's.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    if window is not None:
+        rule = ImageRule(f"window:{window[0]!r},{window[1]!r}", rule.aspect)
+    return png(read_pixels(source, rule), side)
+
+
+def png(pixels: NDArray[Any], side: int | None) -> bytes:
+    """Write pixels, floats in [0, 1] or uint8, gray or RGB, as PNG."""
+    from PIL import Image
+
+    samples = pixels if pixels.dtype == np.uint8 else np.rint(pixels * 255).astype(np.uint8)
+    drawn = Image.fromarray(samples)
+    if side is not None:
+        drawn.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=None)
+    file = BytesIO()
+    drawn.save(file, "PNG", compress_level=3)
+    return file.getvalue()

@@ -1,0 +1,74 @@
+"""The processes: one that answers and scores, or a parent with several."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import click
+import uvicorn
+
+from msde.errors import MSDEError
+from msde.serve.logs import set_up_logs
+from msde.serve.service import prepare
+from msde.serve.settings import Settings
+
+GRACE = 3  # seconds for requests under way; with those of the scorers less than ten
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Raises
+    ------
+    MSDEError
+        If the service cannot start.
+    """
+    set_up_logs()
+    if settings.pacs:
+        from msde.serve import pacs
+
+        pacs.check(Path(settings.pacs))
+    lock = prepare(settings)
+    settings.to_environment()
+    if settings.workers > 1:
+        shared = settings.folder / "metrics"
+        shutil.rmtree(shared, ignore_errors=True)
+        shared.mkdir()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)  # before the library is imported in the workers
+    click.echo(
+        f"msde: http://{_bracketed(settings.host)}:{settings.port}/ (token: {settings.folder / 'admin-token'})",
+        err=True,
+    )
+    try:
+        uvicorn.run(
+            "msde.serve.app:from_environment",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE,
+            timeout_keep_alive=30,
+            h11_max_incomplete_event_size=65_536,
+        )
+    except SystemExit as error:
+        if error.code:
+            raise MSDEError("the service could not start; see the log above") from None
+    finally:
+        lock.close()
+        sys.stderr.flush()
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,1 @@
+"""The routes, a noun a file; docs/service.md specifies them."""

@@ -1,0 +1,67 @@
+"""What routes ask for: the service, who asks, and a model by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from msde.serve.auth import Caller
+from msde.serve.errors import Forbidden
+from msde.serve.models import Current
+from msde.serve.routes.bodies import Problem
+from msde.serve.service import Service
+
+_BEARER = HTTPBearer(auto_error=False, description="A token of DATA/tokens.")
+
+
+async def the_service(request: Request) -> Service:
+    """Give the service."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def a_reader(
+    request: Request,
+    service: Annotated[Service, Depends(the_service)],
+    _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
+) -> Caller:
+    """Give who asks, a reader at least."""
+    peer = request.client.host if request.client else ""
+    return service.gate.caller(request.method, request.headers, request.cookies, peer)
+
+
+async def an_admin(caller: Annotated[Caller, Depends(a_reader)]) -> Caller:
+    """Give who asks, an admin."""
+    if caller.role != "admin":
+        raise Forbidden("this needs the role admin; ask the administrator of the service")
+    return caller
+
+
+Served = Annotated[Service, Depends(the_service)]
+Reader = Annotated[Caller, Depends(a_reader)]
+Admin = Annotated[Caller, Depends(an_admin)]
+ModelName = Annotated[str | None, Query(alias="model", max_length=200, description="By default the first one.")]
+
+
+async def a_model(service: Served, name: ModelName = None) -> Current:
+    """Give the model asked for by a parameter."""
+    return service.models.named(name)
+
+
+async def the_model(service: Served, model: Annotated[str, Path(max_length=200)]) -> Current:
+    """Give the model asked for in the path."""
+    return service.models.named(model)
+
+
+OfModel = Annotated[Current, Depends(a_model)]
+ThisModel = Annotated[Current, Depends(the_model)]
+ImageId = Annotated[int, Path(ge=1, le=2**53)]
+Side = Annotated[int | None, Query(ge=16, le=2048, description="Longest side in pixels.")]
+PartNumber = Annotated[int | None, Query(ge=0, le=1_000_000, description="Slice, from 0.")]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Document refusals, with those that any route may give."""
+    return {status: {"model": Problem} for status in (400, 401, 403, 404, 422, 503, *statuses)}

@@ -1,0 +1,147 @@
+"""Images coming in: to be kept and queued, or to be scored at once and forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
+
+from msde.report.words import how_often
+from msde.serve import audit
+from msde.serve.errors import ServiceError, TooLarge
+from msde.serve.models import Current
+from msde.serve.routes.access import ModelName, OfModel, Reader, Served, problems
+from msde.serve.routes.bodies import Received, Result
+from msde.serve.service import Received as Kept
+from msde.serve.service import Service
+from msde.serve.store import Arrival
+from msde.serve.uploads import clean
+from msde.serve.worklist import finite
+
+router = APIRouter(tags=["images"])
+Name = Annotated[str, Query(max_length=1000, description="What the sender calls it.")]
+T = TypeVar("T")
+
+_FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_FORM = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+        }
+    }
+}
+
+
+@router.post(
+    "/api/images",
+    status_code=202,
+    response_model=Received,
+    responses=problems(413, 415, 429),
+    openapi_extra={"requestBody": {"content": {**_FILE, **_FORM}, "required": True}},
+)
+async def upload(
+    request: Request, service: Served, caller: Reader, model: ModelName = None, name: Name = "upload"
+) -> Any:
+    """Keep an image, a volume, a zip of such or several files, and queue them; answered when all is on disk."""
+    models = None if model is None else [service.models.named(model).name]
+    await run_in_threadpool(service.check_room)
+    with service.store.arriving() as arrival:
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            files = await _form(request, arrival, service.settings.files)
+
+            def keep() -> Kept:
+                return service.keep_files(files, name, arrival, "rest", models)
+        else:
+            await _body(request, arrival, service.settings.upload_bytes)
+
+            def keep() -> Kept:
+                return service.keep_file(arrival, name, "rest", models)
+
+        return await _counted(service, keep)
+
+
+@router.post(
+    "/api/score",
+    response_model=Result,
+    responses=problems(413, 415, 429),
+    openapi_extra={"requestBody": {"content": _FILE, "required": True}},
+)
+async def score(request: Request, service: Served, caller: Reader, current: OfModel, name: Name = "image") -> Any:
+    """Score an image or volume and keep nothing of it."""
+    with service.store.arriving() as arrival:
+        await _body(request, arrival, service.settings.upload_bytes)
+        return await _counted(service, lambda: _score(service, caller.user, current, arrival.file, name))
+
+
+def _score(service: Service, user: str, current: Current, file: Path, name: str) -> dict[str, Any]:
+    outcome = service.score_at_once(file, name, current)
+    with service.database.write() as session:
+        audit.record(session, user, "score", model=current.name, version=current.number)
+    p_value = finite(outcome.p_value)
+    n = len(service.models.version(current.version_id).calibration_.scores)
+    return {
+        "name": clean(name),
+        "model": current.name,
+        "version": current.number,
+        "anomaly_score": finite(outcome.anomaly_score),
+        "p_value": p_value,
+        "words": None if p_value is None or outcome.n_parts > 1 else how_often(p_value, n),
+        "flagged": None if p_value is None else p_value <= current.highest_p,
+        "error": outcome.error,
+        "n_parts": outcome.n_parts,
+        "seen_in_training": outcome.seen_in_training,
+    }
+
+
+async def _counted(service: Service, job: Callable[[], T]) -> T:
+    """Run a job in a thread, and count its refusals."""
+    try:
+        return await run_in_threadpool(job)
+    except ServiceError as error:
+        service.metrics.refused(error.status)
+        raise
+
+
+async def _body(request: Request, arrival: Arrival, limit: int) -> None:
+    """Write the body to a file as it comes."""
+    size = 0
+    try:
+        with arrival.file.open("wb") as file:
+            async for block in request.stream():
+                size += len(block)
+                if size > limit:
+                    raise TooLarge(f"the file is over the limit of {limit:,} bytes; send a smaller one")
+                file.write(block)
+    except ClientDisconnect:
+        raise ServiceError("the connection ended within the body; send it again") from None
+    if not size:
+        raise ServiceError("the body is empty; send a file as the body")
+
+
+async def _form(request: Request, arrival: Arrival, files: int) -> list[tuple[str, Path]]:
+    """Write the files of a form to files of our own naming."""
+    kept: list[tuple[str, Path]] = []
+    folder = arrival.folder("form")
+    try:
+        async with request.form(max_files=files, max_fields=100) as form:
+            for number, (_, value) in enumerate(form.multi_items()):
+                if isinstance(value, UploadFile):
+                    path = folder / str(number)
+                    with path.open("wb") as file:
+                        while block := await value.read(1 << 20):
+                            file.write(block)
+                    kept.append((value.filename or "upload", path))
+    except MultiPartException as error:
+        raise ServiceError(f"the form cannot be read: {error.message}") from None
+    except ClientDisconnect:
+        raise ServiceError("the connection ended within the body; send it again") from None
+    if not kept:
+        raise ServiceError("the form holds no file; send at least one")
+    return kept

@@ -1,0 +1,45 @@
+"""The record of who saw and decided what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from sqlalchemy import func, select
+
+from msde.serve.routes.access import Admin, Served, problems
+from msde.serve.routes.bodies import AuditPage
+from msde.serve.schema import Audit
+from msde.serve.uploads import clean
+
+router = APIRouter(prefix="/api/audit", tags=["audit"])
+
+
+@router.get("", response_model=AuditPage, responses=problems())
+def page(
+    service: Served,
+    caller: Admin,
+    user: Annotated[str | None, Query(max_length=200)] = None,
+    action: Annotated[str | None, Query(max_length=40)] = None,
+    image: Annotated[int | None, Query(ge=1, le=2**53)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+) -> Any:
+    """List what was seen and decided, the newest first."""
+    rows = select(Audit)
+    if user is not None:
+        rows = rows.where(Audit.user == clean(user))
+    if action is not None:
+        rows = rows.where(Audit.action == clean(action))
+    if image is not None:
+        rows = rows.where(Audit.image_id == image)
+    with service.database.read() as session:
+        total = session.scalar(select(func.count()).select_from(rows.subquery())) or 0
+        found = session.scalars(rows.order_by(Audit.id.desc()).limit(limit).offset(offset)).all()
+    return {
+        "total": total,
+        "rows": [
+            {"at": row.at, "user": row.user, "action": row.action, "image": row.image_id, "detail": row.detail}
+            for row in found
+        ],
+    }

@@ -1,0 +1,229 @@
+"""The worklist, and what is shown of one image."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Response
+from fastapi import Path as PathParameter
+from sqlalchemy import delete, select
+
+from msde.errors import ImageError
+from msde.images import Part
+from msde.parallel import available_cores
+from msde.report.explainer import explainer
+from msde.serve import audit, pictures, worklist
+from msde.serve.errors import Conflict, NotFound, ServiceError
+from msde.serve.models import Current
+from msde.serve.routes.access import Admin, ImageId, OfModel, PartNumber, Reader, Served, Side, problems
+from msde.serve.routes.bodies import Case, Normals, State, VerdictWord, Worklist
+from msde.serve.schema import Image, Model, Score, Verdict, Version
+from msde.serve.service import Service
+
+router = APIRouter(prefix="/api", tags=["images"])
+Sort = Literal["p_value", "anomaly_score", "arrived", "name", "verdict", "state"]
+Value = Annotated[float | None, Query(allow_inf_nan=False)]
+_PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
+_BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
+# What does not change is kept by the browser, but asked for again by everybody who has to sign in.
+_KEEP = {"cache-control": "private, max-age=3600"}
+_drawing = threading.BoundedSemaphore(2 * available_cores())  # large images need memory
+
+
+@router.get("/images", response_model=Worklist, responses=problems())
+def worklist_page(
+    service: Served,
+    caller: Reader,
+    current: OfModel,
+    state: State | None = None,
+    flagged: bool | None = None,
+    verdict: VerdictWord | Literal["none"] | None = None,
+    search: Annotated[str | None, Query(max_length=200)] = None,
+    sort: Sort = "p_value",
+    order: Literal["asc", "desc"] | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+) -> Any:
+    """List images with their latest scores."""
+    service.looks.note(caller.user, "list")
+    descending = (order or ("desc" if sort == "arrived" else "asc")) == "desc"
+    filters = worklist.conditions(current, state, flagged, verdict, search)
+    with service.database.read() as session:
+        total, rows = worklist.page(session, current, filters, sort, descending, limit, offset)
+    threshold = service.models.calibration(current).threshold
+    return {
+        "model": current.name,
+        "version": current.number,
+        "alpha": current.alpha,
+        "total": total,
+        "rows": [worklist.row(current, threshold, *found) for found in rows],
+    }
+
+
+@router.get("/images/{id}", response_model=Case, responses=problems())
+def case(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Any:
+    """Tell all that is known of an image."""
+    image = service.image(id)
+    service.looks.note(caller.user, "view", id)
+    with service.database.read() as session:
+        found: Any = session.execute(worklist.select_rows(current).where(Image.id == id)).one_or_none()
+        given = session.execute(
+            select(Verdict, Model.name, Version.number)
+            .outerjoin(Version, Version.id == Verdict.version_id)
+            .outerjoin(Model, Model.id == Version.model_id)
+            .where(Verdict.image_id == id)
+            .order_by(Verdict.id.desc())
+        ).all()
+        scores = session.execute(
+            select(Score, Version.number)
+            .join(Version, Version.id == Score.version_id)
+            .where(Score.image_id == id, Score.model_id == current.model_id)
+            .order_by(Version.number.desc())
+        ).all()
+    if found is None:
+        raise NotFound(f"image {id} is not one of the model {current.name}")
+    _, score, version = found
+    shown = None
+    try:
+        with _drawing:
+            source = _source(service, image, _part(service, current, id, None))
+            shown = pictures.shades(source, service.models.version(current.version_id).rule)
+    except (ImageError, NotFound):  # what cannot be read has no range; its row says why
+        pass
+    size = (None, None) if shown is None else shown.values.shape
+    return {
+        **worklist.row(current, service.models.calibration(current).threshold, image, score, version),
+        "top_parts": [
+            {"part": part, "anomaly_score": anomaly, "p_value": p} for part, anomaly, p in score.top_parts or []
+        ],
+        "verdicts": [worklist.verdict_row(verdict, model, number) for verdict, model, number in given],
+        "history": [
+            {"version": number, "anomaly_score": past.anomaly_score, "p_value": past.p_value, "scored": past.scored}
+            for past, number in scores
+        ],
+        "range": None
+        if shown is None
+        else {"low": shown.low, "high": shown.high, "window": shown.window, "unit_bits": shown.bits},
+        "has_overlay": explainer(service.models.version(current.version_id)) is not None,
+        "width": size[1],
+        "height": size[0],
+    }
+
+
+@router.get("/images/{id}/picture", responses={**problems(), **_PNG}, response_class=Response)
+def picture(
+    service: Served,
+    caller: Reader,
+    current: OfModel,
+    id: ImageId,
+    part: PartNumber = None,
+    side: Side = None,
+    low: Value = None,
+    high: Value = None,
+) -> Response:
+    """Draw an image, or a slice of a volume, by the model's rule or between two values."""
+    if (low is None) != (high is None) or (low is not None and high is not None and low >= high):
+        raise ServiceError("give both low and high, low below high, or neither")
+    service.looks.note(caller.user, "view", id)
+    window = None if low is None or high is None else (low, high)
+    with _reading(service, current, id, part) as source:
+        drawn = pictures.picture(source, service.models.version(current.version_id).rule, side, window)
+    return Response(drawn, media_type="image/png", headers=_KEEP)
+
+
+@router.get("/images/{id}/samples", responses={**problems(413), **_BYTES}, response_class=Response)
+def samples(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Response:
+    """Give the values of a gray image for window and level in the browser; docs/service.md has the format."""
+    service.looks.note(caller.user, "view", id)
+    with _reading(service, current, id, part) as source:
+        found, numbers = pictures.levels(source, service.models.version(current.version_id).rule)
+    height, width = found.values.shape
+    facts = {"X-Width": width, "X-Height": height, "X-Low": found.low, "X-High": found.high}
+    facts |= {"X-Inverted": "1" if found.inverted else "0"}
+    headers = {**_KEEP, **{name: str(value) for name, value in facts.items()}}
+    return Response(numbers, media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/images/{id}/overlay", responses={**problems(), **_PNG}, response_class=Response)
+def overlay(
+    service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None, side: Side = None
+) -> Response:
+    """Draw where an image differs from the normals."""
+    explain = explainer(service.models.version(current.version_id))
+    if explain is None:
+        raise NotFound("the model cannot tell where an image differs")
+    service.looks.note(caller.user, "view", id)
+    with _reading(service, current, id, part) as source:
+        drawn = pictures.png(np.asarray(explain(source).overlay), side)
+    return Response(drawn, media_type="image/png", headers=_KEEP)
+
+
+@router.get("/images/{id}/normals", response_model=Normals, responses=problems())
+def normals(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Any:
+    """Name the normals most like an image."""
+    with _reading(service, current, id, part) as source:
+        numbers = service.comparison.nearest(current, source)
+    return {"normals": [{"number": n, "picture": f"/api/normals/{n}/picture?model={current.name}"} for n in numbers]}
+
+
+@router.get("/normals/{number}/picture", responses={**problems(), **_PNG}, response_class=Response)
+def normal(
+    service: Served,
+    caller: Reader,
+    current: OfModel,
+    number: Annotated[int, PathParameter(ge=0, le=10**9)],
+    side: Side = None,
+) -> Response:
+    """Draw a normal."""
+    source = service.comparison.source(current, number)
+    with _drawing:
+        drawn = pictures.picture(source, service.models.version(current.version_id).rule, side, None)
+    return Response(drawn, media_type="image/png", headers=_KEEP)
+
+
+@router.delete("/images/{id}", status_code=204, responses=problems(409))
+def remove(service: Served, caller: Admin, id: ImageId) -> None:
+    """Remove an image with its scores and verdicts; the audit log stays."""
+    with service.database.write() as session:
+        image = session.scalars(select(Image).where(Image.id == id).with_for_update()).one_or_none()
+        if image is None:
+            raise NotFound(f"there is no image {id}")
+        if session.scalars(select(Score.id).where(Score.image_id == id, Score.state == "running")).first():
+            raise Conflict(f"image {id} is being scored; try again in a moment")
+        audit.record(session, caller.user, "delete", id, digest=image.digest)
+        session.execute(delete(Image).where(Image.id == id))
+        # Before the rows go for good: a file without a row would stay unnoticed, a row without a file tells of itself.
+        service.store.remove(image.digest, image.suffix)
+
+
+@contextmanager
+def _reading(service: Service, current: Current, id_: int, part: int | None) -> Iterator[Path | Part]:
+    image = service.image(id_)
+    path = str(service.store.path(image.digest, image.suffix))
+    with _drawing:
+        try:
+            yield _source(service, image, _part(service, current, id_, part))
+        except ImageError as error:
+            raise ImageError(str(error).replace(path, image.name)) from None
+
+
+def _part(service: Service, current: Current, id_: int, part: int | None) -> int:
+    """Choose a slice: the one asked for, or that with the highest score."""
+    if part is not None:
+        return part
+    chosen = select(Score.top_parts).where(Score.image_id == id_, Score.model_id == current.model_id, Score.shown)
+    with service.database.read() as session:
+        highest = session.scalar(chosen)
+    return int(highest[0][0]) if highest else 0
+
+
+def _source(service: Service, image: Image, part: int) -> Path | Part:
+    sources = service.store.sources(image)
+    if part >= len(sources):
+        raise NotFound(f"image {image.id} has {len(sources)} parts; count from 0")
+    return sources[part]

@@ -1,0 +1,144 @@
+"""The models: their versions, thresholds, false alarms and drift."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query
+from sqlalchemy import func, select
+
+from msde.report.explainer import explainer
+from msde.serve import audit, queue, worklist
+from msde.serve.models import Current
+from msde.serve.recalibration import recalibrate
+from msde.serve.routes import bodies
+from msde.serve.routes.access import Admin, Reader, Served, ThisModel, problems
+from msde.serve.schema import Image, Score, Version
+from msde.serve.service import Service
+
+router = APIRouter(prefix="/api/models", tags=["models"])
+CURVE = 2000
+
+
+@router.get("", response_model=bodies.Models, responses=problems())
+def models(service: Served, caller: Reader) -> Any:
+    """List the models."""
+    return {"models": [_described(service, current) for current in service.models]}
+
+
+@router.get("/{model}", response_model=bodies.ModelWithCurve, responses=problems())
+def model(service: Served, caller: Reader, current: ThisModel) -> Any:
+    """Describe a model, with the scores of its held-out normals."""
+    scores = service.models.calibration(current).scores
+    chosen = np.linspace(0, len(scores) - 1, min(CURVE, len(scores))).round().astype(int)
+    return {**_described(service, current), "curve": [float(score) for score in scores[chosen]]}
+
+
+@router.get("/{model}/tally", response_model=bodies.Tally, responses=problems())
+def tally(
+    service: Served,
+    caller: Reader,
+    current: ThisModel,
+    alpha: Annotated[float | None, Query(gt=0, lt=1, allow_inf_nan=False)] = None,
+) -> Any:
+    """Count false alarms among confirmed normals, at the rate in use or another."""
+    if alpha is not None:
+        current = Current(**{**vars(current), "alpha": alpha})
+    with service.database.read() as session:
+        return worklist.tally(session, current, service.models.calibration(current))
+
+
+@router.get("/{model}/drift", response_model=bodies.Drift, responses=problems())
+def drift(service: Served, caller: Reader, current: ThisModel) -> Any:
+    """Tell whether the latest images look like the normals that the model is calibrated on."""
+    with service.database.read() as session:
+        images = len(worklist.latest_scores(session, current))
+    found = worklist.drift_of(service.database, service.models, current)
+    return {"found": found.found, "distance": found.distance, "explained": found.explained, "images": images}
+
+
+@router.put("/{model}/threshold", response_model=bodies.Model, responses=problems())
+def set_threshold(service: Served, caller: Admin, current: ThisModel, body: bodies.Threshold) -> Any:
+    """Set the false-alarm rate at which images are flagged."""
+    with service.database.write() as session:
+        service.models.set_alpha(session, current, body.alpha)
+        audit.record(session, caller.user, "threshold", model=current.name, alpha=body.alpha)
+    return _afresh(service, current)
+
+
+@router.put("/{model}/version", response_model=bodies.Model, responses=problems())
+def set_version(service: Served, caller: Admin, current: ThisModel, body: bodies.VersionChoice) -> Any:
+    """Make an earlier or later version current."""
+    with service.database.write() as session:
+        service.models.set_version(session, current, body.version)
+        audit.record(session, caller.user, "version", model=current.name, version=body.version)
+    return _afresh(service, current)
+
+
+@router.post("/{model}/recalibrate", status_code=201, response_model=bodies.Model, responses=problems(409))
+def calibrate(service: Served, caller: Admin, current: ThisModel, body: bodies.Threshold) -> Any:
+    """Make a new version, calibrated on the images that readers call normal."""
+    recalibrate(service, current, body.alpha, caller.user)
+    return _afresh(service, current)
+
+
+@router.post("/{model}/rescore", status_code=202, response_model=bodies.Queued, responses=problems())
+def rescore(service: Served, caller: Admin, current: ThisModel) -> Any:
+    """Queue all images that the current version has not scored."""
+    has = select(Score.image_id).where(Score.version_id == current.version_id)
+    of_model = select(Score.image_id).where(Score.model_id == current.model_id)
+    with service.database.write() as session:
+        missing = session.scalars(select(Image.id).where(Image.id.in_(of_model), Image.id.not_in(has))).all()
+        queue.put(service.database, session, [(i, current.model_id, current.version_id) for i in missing])
+        audit.record(session, caller.user, "rescore", model=current.name, images=len(missing))
+    return {"queued": len(missing)}
+
+
+def _afresh(service: Service, current: Current) -> dict[str, Any]:
+    service.models.refresh()
+    return _described(service, service.models.named(current.name))
+
+
+def _described(service: Service, current: Current) -> dict[str, Any]:
+    loaded, calibration = service.models.version(current.version_id), service.models.calibration(current)
+    with service.database.read() as session:
+        versions = session.scalars(
+            select(Version).where(Version.model_id == current.model_id).order_by(Version.number)
+        ).all()
+        normals = select(func.count()).select_from(Score).join(Image, Image.id == Score.image_id)
+        confirmed = session.scalar(
+            normals.where(Score.model_id == current.model_id, Score.shown, Image.verdict == "normal")
+        )
+        waiting = session.scalar(
+            select(func.count())
+            .select_from(Score)
+            .where(Score.model_id == current.model_id, Score.state.in_(queue.WAITING))
+        )
+    info = loaded.info()
+    return {
+        "name": current.name,
+        "version": current.number,
+        "versions": [
+            {
+                "version": version.number,
+                "sha256": version.sha256,
+                "origin": version.origin,
+                "made_by": version.made_by,
+                "at": version.at,
+                "normals": version.normals,
+            }
+            for version in versions
+        ],
+        "alpha": current.alpha,
+        "own_alpha": current.own_alpha,
+        "threshold": worklist.finite(calibration.threshold),
+        "normals": len(calibration.scores),
+        "resolution": calibration.resolution,
+        "mode": info["mode"],
+        "has_overlays": explainer(loaded) is not None,
+        "has_normals": service.comparison.has(current),
+        "confirmed_normals": confirmed or 0,
+        "queued": waiting or 0,
+        "info": info,
+    }

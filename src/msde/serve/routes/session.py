@@ -1,0 +1,50 @@
+"""Signing in on the page."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from msde import __version__
+from msde.serve.auth import COOKIE, LASTS, Caller
+from msde.serve.routes.access import Reader, Served, problems
+from msde.serve.routes.bodies import Session, Token
+from msde.serve.service import Service
+
+NOTICE = "For research use only. Not a medical device."
+router = APIRouter(prefix="/api/session", tags=["session"])
+
+
+@router.post("", response_model=Session, responses=problems())
+async def sign_in(service: Served, body: Token, response: Response) -> Session:
+    """Exchange a token for a cookie that no script can read."""
+    caller, cookie = service.gate.begin(body.token)
+    response.set_cookie(
+        COOKIE, cookie, max_age=LASTS, path="/", httponly=True, samesite="strict", secure=service.settings.https
+    )
+    return _session(service, caller)
+
+
+@router.get("", response_model=Session, responses=problems())
+async def who(service: Served, caller: Reader) -> Session:
+    """Tell who asks, and the CSRF token to send back."""
+    return _session(service, caller)
+
+
+@router.delete("", status_code=204, responses=problems())
+async def sign_out(service: Served, caller: Reader, response: Response) -> None:
+    """End the session in this browser."""
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict", secure=service.settings.https)
+
+
+def _session(service: Service, caller: Caller) -> Session:
+    limits = {name: getattr(service.settings, name) for name in ("upload_bytes", "files", "queue")}
+    return Session.model_validate(
+        {
+            "user": caller.user,
+            "role": caller.role,
+            "csrf": caller.csrf,
+            "version": __version__,
+            "notice": NOTICE,
+            "limits": limits,
+        }
+    )

@@ -1,0 +1,80 @@
+"""What readers say."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+from typing import Any
+
+from fastapi import APIRouter, Response
+from sqlalchemy import select
+
+from msde.serve import audit, worklist
+from msde.serve.errors import NotFound
+from msde.serve.routes.access import ImageId, OfModel, Reader, Served, problems
+from msde.serve.routes.bodies import NewVerdict, Verdict
+from msde.serve.schema import Image, Model, Score, Version
+from msde.serve.schema import Verdict as Row
+
+router = APIRouter(prefix="/api", tags=["verdicts"])
+COLUMNS = (
+    *("image", "name", "digest", "verdict", "note", "reader", "at"),
+    *("model", "version", "anomaly_score", "p_value"),
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@router.post("/images/{id}/verdicts", status_code=201, response_model=Verdict, responses=problems())
+def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: NewVerdict) -> Any:
+    """Store a verdict beside what the model says now; earlier ones stay."""
+    with service.database.write() as session:
+        image = session.scalars(select(Image).where(Image.id == id).with_for_update()).one_or_none()
+        if image is None:
+            raise NotFound(f"there is no image {id}")
+        chosen = select(Score).where(Score.image_id == id, Score.model_id == current.model_id, Score.shown)
+        score = session.scalars(chosen).one_or_none()
+        version = None if score is None else session.get_one(Version, score.version_id)
+        verdict = Row(
+            image_id=id,
+            version_id=version.id if version else None,
+            verdict=body.verdict,
+            note=body.note,
+            reader=caller.user,
+            anomaly_score=score.anomaly_score if score else None,
+            p_value=score.p_value if score else None,
+        )
+        session.add(verdict)
+        image.verdict = body.verdict
+        audit.record(session, caller.user, "verdict", id, verdict=body.verdict, model=current.name)
+        session.flush()
+    service.metrics.verdict(body.verdict)
+    return worklist.verdict_row(verdict, current.name if version else None, version.number if version else None)
+
+
+@router.get("/verdicts.csv", responses={**problems(), 200: {"content": {"text/csv": {}}}}, response_class=Response)
+def export(service: Served, caller: Reader, current: OfModel) -> Response:
+    """Give every verdict given beside a score of the model, the oldest first."""
+    chosen = (
+        select(Row, Image, Model.name, Version.number)
+        .join(Image, Image.id == Row.image_id)
+        .outerjoin(Version, Version.id == Row.version_id)
+        .outerjoin(Model, Model.id == Version.model_id)
+        .where((Version.model_id == current.model_id) | Row.version_id.is_(None))
+        .order_by(Row.id)
+    )
+    file = StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(COLUMNS)
+    with service.database.write() as session:
+        audit.record(session, caller.user, "export", model=current.name)
+        for verdict, image, model, version in session.execute(chosen):
+            given = (verdict.verdict, verdict.note, verdict.reader, verdict.at.isoformat())
+            beside = (model, version, verdict.anomaly_score, verdict.p_value)
+            table.writerow([_plain(cell) for cell in (image.id, image.name, image.digest, *given, *beside)])
+    headers = {"content-disposition": 'attachment; filename="verdicts.csv"'}
+    return Response(file.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _plain(cell: object) -> object:
+    """Keep a spreadsheet from taking a text for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

@@ -1,0 +1,151 @@
+"""The database: tables and what their columns mean; docs/service.md has the same in prose."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself in INTEGER columns alone
+
+
+def now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time in UTC, which SQLite would give back without its zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Put the zone back."""
+        return value if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+
+class Model(Base):
+    """A model by its name, which is the stem of its file; the version in use, and the rate asked for."""
+
+    __tablename__ = "models"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    file_sha256: Mapped[str] = mapped_column(String(64))  # of the file named at the start, as last seen
+    version_id: Mapped[int | None] = mapped_column(Id)  # the current one; a reference would go round in a circle
+    alpha: Mapped[float | None]  # false-alarm rate set by an admin; null: the model's own
+
+
+class Version(Base):
+    """One state of a model, kept for good as DATA/models/SHA256.msde."""
+
+    __tablename__ = "versions"
+    __table_args__ = (UniqueConstraint("model_id", "number"), UniqueConstraint("model_id", "sha256"))
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+    number: Mapped[int]  # 1, 2, ... within the model
+    sha256: Mapped[str] = mapped_column(String(64))
+    origin: Mapped[str] = mapped_column(String(200))  # "file", or "recalibrated from version 1 on 40 confirmed normals"
+    made_by: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    normals: Mapped[int]  # held-out normals that it is calibrated on
+
+
+class Image(Base):
+    """An image or volume; its bytes are DATA/images/DD/DIGEST.SUFFIX, a folder with the suffix .series for a series."""
+
+    __tablename__ = "images"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # the audit log names images that are gone
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)  # SHA-256 of the bytes; of its files' for a series
+    suffix: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(400))  # as the sender called it; may tell who the patient is
+    format: Mapped[str] = mapped_column(String(16))
+    modality: Mapped[str] = mapped_column(String(16))  # of DICOM, such as CT; else "other"
+    origin: Mapped[str] = mapped_column(String(200))  # "rest", "stow", "dimse:TITLE", "poll:NAME"
+    arrived: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
+    verdict: Mapped[str | None] = mapped_column(String(16), index=True)  # the latest one
+
+
+class Score(Base):
+    """What one version of a model says of an image, or is to say: the queue and the results are one table."""
+
+    __tablename__ = "scores"
+    __table_args__ = (
+        UniqueConstraint("image_id", "version_id"),
+        Index("scores_by_state", "state", "id"),
+        Index("scores_by_version", "version_id", "id"),
+        Index("scores_worklist", "model_id", "shown", "p_value"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+    shown: Mapped[bool]  # of its image and model, the one that the worklist shows
+    state: Mapped[str] = mapped_column(String(8))  # queued -> running -> scored | failed
+    worker: Mapped[str | None] = mapped_column(String(40))  # who runs it
+    leased: Mapped[datetime | None] = mapped_column(Moment)  # until when, unless it says so again
+    scored: Mapped[datetime | None] = mapped_column(Moment)
+    anomaly_score: Mapped[float | None]
+    p_value: Mapped[float | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    n_parts: Mapped[int] = mapped_column(default=1)
+    top_parts: Mapped[list[Any] | None] = mapped_column(JSON)  # [[part, anomaly_score, p_value], ...], highest first
+    seen_in_training: Mapped[bool] = mapped_column(default=False)
+
+
+class Verdict(Base):
+    """What a reader says of an image, beside what the model said then; rows are only ever added."""
+
+    __tablename__ = "verdicts"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
+    version_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id"))
+    verdict: Mapped[str] = mapped_column(String(16))  # normal, abnormal, unsure
+    note: Mapped[str] = mapped_column(Text)
+    reader: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    anomaly_score: Mapped[float | None]
+    p_value: Mapped[float | None]
+
+
+class Audit(Base):
+    """Who saw and decided what; rows are only ever added, and outlive the image."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    user: Mapped[str] = mapped_column(String(200), index=True)
+    action: Mapped[str] = mapped_column(String(40))
+    image_id: Mapped[int | None] = mapped_column(Id, index=True)  # no reference: the image may go
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+class Outgoing(Base):
+    """A result to send to a place, put down in the transaction that stores the score."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (UniqueConstraint("score_id", "destination"), Index("outbox_due", "state", "next_try"))
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    score_id: Mapped[int] = mapped_column(ForeignKey("scores.id", ondelete="CASCADE"))
+    destination: Mapped[str] = mapped_column(String(200))  # a name of the PACS settings
+    state: Mapped[str] = mapped_column(String(8), default="waiting")  # waiting -> sent | dead
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_try: Mapped[datetime] = mapped_column(Moment, default=now)
+    error: Mapped[str | None] = mapped_column(Text)  # of the last attempt, without identifiers
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    sent: Mapped[datetime | None] = mapped_column(Moment)

@@ -1,0 +1,270 @@
+"""Scoring what is queued: threads that take images, look at them and store results."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from msde.embedding import Embedded
+from msde.errors import MSDEError
+from msde.images import Part
+from msde.pipeline import AnomalyModel, ImageScore, VolumeScore
+from msde.report.worklist import SLICES
+from msde.serve import queue
+from msde.serve.database import Database
+from msde.serve.logs import log, log_failure
+from msde.serve.metrics import Metrics
+from msde.serve.models import Models
+from msde.serve.queue import Claim, Outcome
+from msde.serve.schema import Image
+from msde.serve.store import Store
+
+BATCH = 8
+POLL = 0.5
+STOP_WITHIN = 6.0
+
+Sources = Sequence[Path | Part]
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """The service stops, and what was begun is left to the next start."""
+
+
+def judge(model: AnomalyModel, images: Sequence[tuple[str, Sources]], stopping: Callable[[], bool]) -> list[Outcome]:
+    """Score images and volumes.
+
+    Parameters
+    ----------
+    model : AnomalyModel
+    images : sequence of (str, sequence of Path and Part)
+        What an error calls the image, and what `msde.serve.store.Store.sources` lists for it.
+    stopping : callable
+        Asked after each image or slice.
+
+    Returns
+    -------
+    list of Outcome
+        One an image, in their order.
+
+    Raises
+    ------
+    Stopped
+        If `stopping` says so.
+    """
+    outcomes: dict[int, Outcome] = {}
+    single = [number for number, (_, sources) in enumerate(images) if _is_single(sources)]
+    known: list[bool] = []
+    looked = model.embed([images[number][1][0] for number in single])
+    for number, result in zip(single, model.score_embedded(_noting(model, looked, known, stopping)), strict=True):
+        name, sources = images[number]
+        error = _called(result.error, sources, name)
+        outcomes[number] = Outcome(result.anomaly_score, result.p_value, error, seen_in_training=known[len(outcomes)])
+    for number, (name, sources) in enumerate(images):
+        if number not in outcomes:
+            outcomes[number] = _judge_volume(model, name, sources, stopping)
+    return [outcomes[number] for number in range(len(images))]
+
+
+def _judge_volume(model: AnomalyModel, name: str, sources: Sources, stopping: Callable[[], bool]) -> Outcome:
+    if not sources:
+        return Outcome(math.nan, math.nan, f"{name}: holds no image; send another file")
+    known: list[bool] = []
+    results = list(model.score_with_volumes(_noting(model, model.embed(sources), known, stopping)))
+    parts = [result for result in results if not isinstance(result, VolumeScore)]
+    whole = next(result for result in reversed(results) if isinstance(result, VolumeScore))
+    error = next((part.error for part in parts if part.error is not None), whole.error)
+    usable = [number for number, part in enumerate(parts) if part.error is None]
+    highest = sorted(usable, key=lambda number: -parts[number].anomaly_score)[:SLICES]
+    top = tuple((number, parts[number].anomaly_score, _p(parts[number])) for number in highest)
+    said = _called(error, sources, name)
+    return Outcome(whole.anomaly_score, whole.p_value, said, len(parts), top, any(known))
+
+
+def _is_single(sources: Sources) -> bool:
+    return len(sources) == 1 and not isinstance(sources[0], Part)
+
+
+def _p(result: ImageScore) -> float | None:
+    return None if math.isnan(result.p_value) else result.p_value
+
+
+def _called(error: str | None, sources: Sources, name: str) -> str | None:
+    """Put the image's name in place of the path where it is kept."""
+    if error is None:
+        return None
+    source = sources[0]
+    paths = [source.volume, source.path] if isinstance(source, Part) else [str(source)]
+    for path in paths:
+        error = error.replace(path, name)
+    return error
+
+
+def _noting(
+    model: AnomalyModel, embedded: Iterable[Embedded], known: list[bool], stopping: Callable[[], bool]
+) -> Iterator[Embedded]:
+    for image in embedded:
+        if stopping():
+            raise Stopped
+        known.append(bool(image.digest) and model.fingerprint_.count_known([image.digest]) > 0)
+        yield image
+
+
+@dataclass(frozen=True)
+class _Done:
+    """Outcomes and modalities by score_id, and how long each took."""
+
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    modalities: dict[int, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Scorers:
+    """Threads that score what is queued, a batch each at a time.
+
+    Parameters
+    ----------
+    database, store, models, metrics
+        Of the service.
+    destinations : sequence of str
+        Where results of DICOM images are to be sent.
+    threads : int
+        How many batches are worked on at once.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        models: Models,
+        metrics: Metrics,
+        destinations: Sequence[str],
+        threads: int,
+    ) -> None:
+        self._database, self._store, self._models, self._metrics = database, store, models, metrics
+        self._destinations = destinations
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._me = uuid.uuid4().hex
+        # Daemons, for a process that is told to stop must not wait for a long volume.
+        self._threads = [
+            threading.Thread(target=self._work, args=(f"{self._me}-{n}",), name=f"msde-score-{n}", daemon=True)
+            for n in range(threads)
+        ]
+        self._threads.append(threading.Thread(target=self._renew, name="msde-lease", daemon=True))
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Say that something was queued."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the batches at hand if that is soon done, else leave them to the next start."""
+        self._stop.set()
+        self._wake.set()
+        until = time.monotonic() + STOP_WITHIN
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        with self._database.write() as session:
+            for worker in self._workers():
+                queue.give_back(session, worker)
+
+    def _workers(self) -> list[str]:
+        return [f"{self._me}-{n}" for n in range(len(self._threads) - 1)]
+
+    def _work(self, worker: str) -> None:
+        done = _Done()
+        while not self._stop.is_set():
+            self._wake.clear()  # first, so that what is queued from here on is not slept through
+            try:
+                claimed, images = self._next(worker, done)
+                done = _Done()
+                if claimed:
+                    done = self._score(claimed, images)
+                    continue
+            except Stopped:
+                return
+            except Exception as error:  # a full disk or a database away must not end the thread
+                log_failure("scoring failed", error)
+                done = _Done()
+                self._leave(worker)
+                self._stop.wait(2.0)
+            self._wake.wait(POLL)
+        try:
+            self._next(worker, done, limit=0)
+        except SQLAlchemyError as error:  # then it is scored again after the next start
+            log_failure("a last batch could not be stored", error)
+
+    def _next(self, worker: str, done: _Done, limit: int = BATCH) -> tuple[list[Claim], list[Image]]:
+        """Store what is done and take what is next, in one transaction."""
+        with self._database.write() as session:
+            stored = queue.finish(session, worker, done.outcomes, self._destinations) if done.outcomes else []
+            claimed = queue.claim(session, worker, limit) if limit else []
+            chosen = select(Image).where(Image.id.in_([row.image_id for row in claimed]))
+            images = {image.id: image for image in session.scalars(chosen)} if claimed else {}
+        for score_id in stored:
+            self._metrics.scored(done.modalities[score_id], done.outcomes[score_id].error is None, done.seconds)
+        return claimed, [images[row.image_id] for row in claimed]
+
+    def _score(self, claimed: Sequence[Claim], images: Sequence[Image]) -> _Done:
+        start = time.perf_counter()
+        outcomes = self._judge(claimed[0].version_id, images)
+        seconds = (time.perf_counter() - start) / len(images)
+        numbers = [row.score_id for row in claimed]
+        modalities = {number: image.modality for number, image in zip(numbers, images, strict=True)}
+        return _Done(dict(zip(numbers, outcomes, strict=True)), modalities, seconds)
+
+    def _judge(self, version_id: int, images: Sequence[Image]) -> list[Outcome]:
+        try:
+            model = self._models.version(version_id)
+        except MSDEError as error:
+            return [Outcome(math.nan, math.nan, f"the model cannot be loaded: {error}") for _ in images]
+        listed: list[tuple[str, Sources]] = []
+        for image in images:
+            try:
+                listed.append((image.name, self._store.sources(image)))
+            except MSDEError:
+                listed.append((image.name, []))
+        try:
+            return judge(model, listed, self._stop.is_set)
+        except Stopped:
+            raise
+        except Exception as error:
+            log_failure("a batch failed; its images are scored one by one", error)
+            return [self._judge_alone(model, image) for image in listed]
+
+    def _judge_alone(self, model: AnomalyModel, image: tuple[str, Sources]) -> Outcome:
+        try:
+            return judge(model, [image], self._stop.is_set)[0]
+        except Stopped:
+            raise
+        except Exception as error:
+            log_failure("an image failed", error)
+            return Outcome(math.nan, math.nan, f"{image[0]}: cannot be scored ({type(error).__name__}); see the log")
+
+    def _leave(self, worker: str) -> None:
+        try:
+            with self._database.write() as session:
+                queue.give_back(session, worker)
+        except SQLAlchemyError:
+            log("error", "the database does not answer; leases will run out")
+
+    def _renew(self) -> None:
+        while not self._stop.wait(queue.LEASE.total_seconds() / 4):
+            try:
+                with self._database.write() as session:
+                    for worker in self._workers():
+                        queue.renew(session, worker)
+            except SQLAlchemyError as error:
+                log_failure("leases could not be renewed", error)

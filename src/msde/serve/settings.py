@@ -1,0 +1,91 @@
+"""How the service is set up; handed to worker processes through the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT = "MSDE_SERVE_SETTINGS"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `msde serve` was told.
+
+    Parameters
+    ----------
+    data : str
+        Folder of the database, images, model versions, tokens and embeddings.
+    models : tuple of str
+        Model files; each is served under the stem of its name and read again when it changes.
+    normals : tuple of str
+        Folders, files or globs of normals to compare with.
+    database : str
+        URL for SQLAlchemy; empty for SQLite in the data folder.
+    host, port
+        Where to listen.
+    workers : int
+        Processes.
+    queue : int
+        Images that may wait; beyond them uploads are answered with 429.
+    upload_bytes, unpacked_bytes, files : int
+        What one upload may hold, before and after unpacking.
+    hosts : tuple of str
+        Names by which the service may be called, in addition to those of this machine's loopback; ``*`` for any.
+    proxy_header : str
+        Name of the header with which a trusted proxy names the user; empty: none is trusted.
+    proxies : tuple of str
+        Addresses of trusted proxies.
+    admins : tuple of str
+        Users named by the proxy who are admins.
+    https : bool
+        Whether readers come by HTTPS (a proxy's), so that cookies must never go by HTTP.
+    device : {"cpu", "cuda"}
+        Where the networks run.
+    pacs : str
+        File of PACS settings; empty: none.
+    """
+
+    data: str
+    models: tuple[str, ...]
+    normals: tuple[str, ...] = ()
+    database: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8765
+    workers: int = 1
+    queue: int = 1000
+    upload_bytes: int = 500_000_000
+    unpacked_bytes: int = 2_000_000_000
+    files: int = 5_000
+    hosts: tuple[str, ...] = ()
+    proxy_header: str = ""
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    admins: tuple[str, ...] = ()
+    https: bool = False
+    device: str = "cpu"
+    pacs: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return Path(self.data)
+
+    @property
+    def url(self) -> str:
+        """URL of the database."""
+        return self.database or f"sqlite:///{self.folder.absolute() / 'msde.db'}"
+
+    def to_environment(self) -> None:
+        """Put the settings where worker processes find them."""
+        os.environ[ENVIRONMENT] = json.dumps(asdict(self))
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Take them from there."""
+        given = json.loads(os.environ[ENVIRONMENT])
+        values: dict[str, Any] = {field.name: given[field.name] for field in fields(cls)}
+        listed = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**(values | listed))

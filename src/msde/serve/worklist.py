@@ -1,0 +1,208 @@
+"""What the page lists and counts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from msde.calibration import Calibration
+from msde.drift import Drift, measure_drift
+from msde.report.words import how_often
+from msde.serve.database import Database
+from msde.serve.models import Current, Models
+from msde.serve.queue import WAITING
+from msde.serve.schema import Image, Score, Verdict, Version
+from msde.serve.store import SERIES
+from msde.serve.uploads import clean
+
+DRIFT_IMAGES = 500
+_Z = 1.959964  # of a 95 % interval
+
+SORTS: dict[str, Any] = {
+    "p_value": Score.p_value,
+    "anomaly_score": Score.anomaly_score,
+    "arrived": Image.arrived,
+    "name": Image.name,
+    "verdict": Image.verdict,
+    "state": Score.state,
+}
+VERDICTS = ("normal", "abnormal", "unsure")
+
+
+def select_rows(current: Current) -> Any:
+    """Select the latest score of each image by a model, with its image and version."""
+    return (
+        select(Image, Score, Version)
+        .join(Score, Score.image_id == Image.id)
+        .join(Version, Version.id == Score.version_id)
+        .where(Score.model_id == current.model_id, Score.shown)
+    )
+
+
+def conditions(
+    current: Current, state: str | None, flagged: bool | None, verdict: str | None, search: str | None
+) -> list[ColumnElement[bool]]:
+    """Turn the filters of the worklist into conditions."""
+    chosen: list[ColumnElement[bool]] = []
+    if state is not None:
+        chosen.append(Score.state.in_(WAITING) if state == "queued" else Score.state == state)
+    if flagged is not None:
+        above = Score.p_value <= current.highest_p
+        chosen.append(above if flagged else or_(Score.p_value > current.highest_p, Score.p_value.is_(None)))
+    if verdict is not None:
+        chosen.append(Image.verdict.is_(None) if verdict == "none" else Image.verdict == verdict)
+    if search:
+        chosen.append(Image.name.icontains(clean(search), autoescape=True))
+    return chosen
+
+
+def page(
+    session: Session,
+    current: Current,
+    filters: list[ColumnElement[bool]],
+    sort: str,
+    descending: bool,
+    limit: int,
+    offset: int,
+) -> tuple[int, list[tuple[Image, Score, Version]]]:
+    """Read one page of the worklist; give the number of all rows too."""
+    rows = select_rows(current).where(*filters)
+    counted = select(func.count()).select_from(rows.with_only_columns(Score.id).subquery())
+    key = SORTS[sort]
+    order = [(key.desc() if descending else key.asc()).nulls_last()]
+    if sort == "p_value":  # the lowest possible p-value is often shared
+        order.append(Score.anomaly_score.desc().nulls_last() if not descending else Score.anomaly_score.nulls_last())
+    order.append(Score.id.desc() if descending else Score.id.asc())
+    found: Any = session.execute(rows.order_by(*order).limit(limit).offset(offset))
+    return session.scalar(counted) or 0, [(image, score, version) for image, score, version in found]
+
+
+def row(current: Current, threshold: float, image: Image, score: Score, version: Version) -> dict[str, Any]:
+    """Put one line of the worklist together, ready for JSON.
+
+    Parameters
+    ----------
+    current : Current
+    threshold : float
+        Score above which the current version flags an image.
+    image, score, version
+        Rows of the tables.
+    """
+    volume = image.suffix == SERIES or score.n_parts > 1
+    p_value = score.p_value
+    return {
+        "id": image.id,
+        "name": image.name,
+        "kind": "volume" if volume else "image",
+        "format": image.format,
+        "modality": image.modality,
+        "origin": image.origin,
+        "arrived": image.arrived,
+        "version": version.number,
+        "state": "queued" if score.state in WAITING else score.state,
+        "anomaly_score": score.anomaly_score,
+        "p_value": p_value,
+        "words": None if p_value is None or volume else how_often(p_value, version.normals),
+        "flagged": None if p_value is None else p_value <= current.highest_p,
+        "error": score.error,
+        "n_parts": score.n_parts,
+        "seen_in_training": score.seen_in_training,
+        "verdict": image.verdict,
+        "threshold": finite(threshold) if version.id == current.version_id and not volume else None,
+    }
+
+
+def tally(session: Session, current: Current, calibration: Calibration) -> dict[str, Any]:
+    """Count false alarms among the images that readers call normal, by the model's latest scores.
+
+    Returns
+    -------
+    dict
+        Ready for JSON; the interval is Wilson's (1927), 95 %.
+    """
+    above = Score.p_value <= current.highest_p
+    query = (
+        select(Image.verdict, above.label("above"), func.count())
+        .join(Score, Score.image_id == Image.id)
+        .where(Score.model_id == current.model_id, Score.shown, Score.p_value.is_not(None))
+        .group_by(Image.verdict, above)
+    )
+    counts = {(verdict, bool(flagged)): n for verdict, flagged, n in session.execute(query)}
+    normals = counts.get(("normal", True), 0) + counts.get(("normal", False), 0)
+    false_alarms = counts.get(("normal", True), 0)
+    return {
+        "alpha": current.alpha,
+        "threshold": finite(calibration.threshold),
+        "expected": current.alpha,
+        "confirmed_normals": normals,
+        "false_alarms": false_alarms,
+        "rate": false_alarms / normals if normals else None,
+        "interval": wilson(false_alarms, normals) if normals else None,
+        "confirmed_abnormals": counts.get(("abnormal", True), 0) + counts.get(("abnormal", False), 0),
+        "found": counts.get(("abnormal", True), 0),
+        "images": sum(counts.values()),
+        "flagged": sum(n for (_, flagged), n in counts.items() if flagged),
+    }
+
+
+def wilson(k: int, n: int) -> tuple[float, float]:
+    """Give Wilson's 95 % interval (1927) of a share of k in n.
+
+    Examples
+    --------
+    >>> [round(end, 3) for end in wilson(2, 40)]
+    [0.014, 0.165]
+    """
+    share, z2 = k / n, _Z**2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def drift_of(database: Database, models: Models, current: Current) -> Drift:
+    """Tell whether the latest images look like the normals that the current version is calibrated on."""
+    with database.read() as session:
+        scores = latest_scores(session, current)
+    return measure_drift(models.calibration(current).scores, np.array(scores))
+
+
+def latest_scores(session: Session, current: Current) -> list[float]:
+    """Read the scores of the latest images, volumes aside, that the current version has scored."""
+    latest = (
+        select(Score.anomaly_score)
+        .where(
+            and_(
+                Score.version_id == current.version_id,
+                Score.state == "scored",
+                Score.n_parts == 1,
+                Score.anomaly_score.is_not(None),
+            )
+        )
+        .order_by(Score.id.desc())
+        .limit(DRIFT_IMAGES)
+    )
+    return [score for score in session.scalars(latest) if score is not None]
+
+
+def verdict_row(verdict: Verdict, model: str | None, version: int | None) -> dict[str, Any]:
+    """Put a verdict together, ready for JSON."""
+    return {
+        "id": verdict.id,
+        "verdict": verdict.verdict,
+        "note": verdict.note,
+        "reader": verdict.reader,
+        "at": verdict.at,
+        "model": model,
+        "version": version,
+        "anomaly_score": verdict.anomaly_score,
+        "p_value": verdict.p_value,
+    }
+
+
+def finite(value: float) -> float | None:
+    """Give a number that JSON can hold, or None."""
+    return value if math.isfinite(value) else None

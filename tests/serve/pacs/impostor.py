@@ -1,0 +1,124 @@
+"""Servers on loopback that speak HTTP and are no sound PACS."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+Behaviour = Callable[["Request"], None]
+
+
+class Request(BaseHTTPRequestHandler):
+    """One request, answered by the behaviour of its server."""
+
+    protocol_version = "HTTP/1.1"
+    ended: threading.Event
+    behave: Behaviour
+
+    def do_GET(self) -> None:
+        type(self).behave(self)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        type(self).behave(self)
+
+    def answer(self, status: int, body: bytes = b"", kind: str = "application/dicom+json", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def impostor(behave: Behaviour) -> Iterator[str]:
+    """Run such a server; give its root."""
+    handler = type("Handler", (Request,), {"behave": staticmethod(behave), "ended": threading.Event()})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/dicom-web"
+    finally:
+        handler.ended.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def forgetful(request: Request) -> None:
+    """Say that everything is stored, and store nothing."""
+    if request.command == "POST":
+        request.answer(200, b'{"00081199": {"vr": "SQ", "Value": []}}')
+    elif request.path.startswith("/dicom-web/studies?"):
+        request.answer(200, b"[]")
+    else:
+        request.answer(404)
+
+
+def silent(request: Request) -> None:
+    """Take the request and never answer."""
+    request.ended.wait()
+
+
+def dripping(request: Request) -> None:
+    """Answer, a byte at a time."""
+    request.send_response(200)
+    request.send_header("Content-Type", "application/dicom+json")
+    request.send_header("Content-Length", "1000000")
+    request.end_headers()
+    while not request.ended.wait(0.02):
+        try:
+            request.wfile.write(b" ")
+        except OSError:
+            return
+
+
+def endless(request: Request) -> None:
+    """Answer without an end."""
+    request.send_response(200)
+    request.send_header("Content-Type", "application/dicom+json")
+    request.end_headers()
+    while not request.ended.is_set():
+        try:
+            request.wfile.write(b" " * 100_000)
+        except OSError:
+            return
+
+
+def elsewhere(request: Request) -> None:
+    """Send the client away."""
+    request.answer(302, Location="/other")
+
+
+def page(request: Request) -> None:
+    """Answer everything with a web page."""
+    request.answer(200, b"<html></html>", "text/html")
+
+
+def repeating(request: Request) -> None:
+    """Give the same page of matches whatever the offset."""
+    request.answer(
+        200, b'[{"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "0020000E": {"vr": "UI", "Value": ["1.2.4"]}}]'
+    )
+
+
+def partly(request: Request) -> None:
+    """Give two series, and fail when asked for what is in the first."""
+    found = [
+        {tag: {"vr": "UI", "Value": [value]} for tag, value in zip(("0020000D", "0020000E"), uids, strict=True)}
+        | {"00201209": {"vr": "IS", "Value": [1]}}
+        for uids in (("1.2.4", "1.2.5"), ("1.2.4", "1.2.6"))
+    ]
+    if "1.2.5" in request.path:
+        request.answer(500)
+    else:
+        first = request.path.startswith("/dicom-web/series?") and "offset=0" in request.path
+        request.answer(200, json.dumps(found if first else []).encode())

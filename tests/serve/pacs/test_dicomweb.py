@@ -1,0 +1,112 @@
+"""The archive's side of DICOMweb: a real Orthanc, and servers that only look like one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+from tests.dicom.conftest import result  # noqa: F401 - a fixture
+from tests.dicom.kinds import KINDS
+from tests.dicom.sources import shipped
+from tests.serve.pacs.impostor import dripping, elsewhere, endless, forgetful, impostor, page, repeating, silent
+from tests.serve.pacs.orthanc import PASSWORD, USER, Orthanc, free_port
+
+from msde.dicom import Result
+from msde.serve.pacs import check
+from msde.serve.pacs.dicomweb import Listed, Pacs, PacsDownError, PacsError, Series
+from msde.serve.pacs.settings import PacsSettings
+
+LONG_AGO = date(1990, 1, 1)
+
+
+def results(result: Result) -> list[Dataset]:  # noqa: F811
+    return [make(shipped("CT_small.dcm"), result) for make in KINDS.values()]
+
+
+def test_results_are_stored_and_stored_again_without_a_second_copy(orthanc: Orthanc, result: Result) -> None:  # noqa: F811
+    pacs = Pacs(PacsSettings(url=orthanc.url))
+    for _ in range(2):
+        pacs.store(results(result))
+    found = orthanc.instances()
+    assert sorted(one["modality"] for one in found) == ["OT", "OT", "SR"]
+    assert {one["uid"] for one in found} == {one.SOPInstanceUID for one in results(result)}
+
+
+def test_what_is_listed_can_be_fetched_in_its_own_compression(orthanc: Orthanc) -> None:
+    for name in ("CT_small.dcm", "JPEG2000.dcm"):
+        orthanc.upload(Path(shipped(name).filename).read_bytes())
+    pacs = Pacs(PacsSettings(url=orthanc.url))
+    found = {series.manufacturer: series for series in pacs.series(LONG_AGO, {})}
+    assert {series.n_instances for series in found.values()} == {1}
+    assert [series.uid for series in pacs.series(LONG_AGO, {"Modality": "NM"})] == [found["GE Medical Systems"].uid]
+    assert list(pacs.series(date(2200, 1, 1), {})) == []
+    (one,) = pacs.instances(found["GE Medical Systems"])
+    assert one.sop_class == shipped("JPEG2000.dcm").SOPClassUID
+    assert shipped("JPEG2000.dcm").PixelData in pacs.fetch(one)
+    with pytest.raises(PacsError, match="does not give an instance out") as error:
+        pacs.fetch(Listed(one.study, one.series, "1.2.3", one.sop_class))
+    assert not isinstance(error.value, PacsDownError)
+    assert "1.2.3" not in str(error.value)
+
+
+def test_an_archive_is_searched_page_by_page(orthanc: Orthanc, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CT_small.dcm", "JPEG2000.dcm", "MR_small.dcm"):
+        orthanc.upload(Path(shipped(name).filename).read_bytes())
+    monkeypatch.setattr("msde.serve.pacs.dicomweb._PAGE", 1)
+    assert len({series.uid for series in Pacs(PacsSettings(url=orthanc.url)).series(LONG_AGO, {})}) == 3
+
+
+def test_the_root_and_the_credentials_are_checked(tmp_path: Path) -> None:
+    secret, wrong = tmp_path / "password", tmp_path / "wrong"
+    secret.write_text(f"{PASSWORD}\n")
+    wrong.write_text("guess")
+    with Orthanc(tmp_path / "orthanc", password=True) as orthanc:
+        known = {"user": USER, "password_file": secret}
+        Pacs(PacsSettings(url=orthanc.url, **known)).check()
+        for settings in ({}, {"user": USER, "password_file": wrong}, {"token_file": wrong}):
+            with pytest.raises(PacsDownError, match="refuses the credentials"):
+                Pacs(PacsSettings(url=orthanc.url, **settings)).check()
+        for root in ("/dicomweb", "", "/app"):
+            with pytest.raises(PacsError, match="is no root of a DICOMweb service") as error:
+                Pacs(PacsSettings(url=f"http://127.0.0.1:{orthanc.port}{root}", **known)).check()
+            assert not isinstance(error.value, PacsDownError)
+        file = tmp_path / "pacs.toml"
+        file.write_text(
+            f'[[pacs]]\nurl = "http://127.0.0.1:{orthanc.port}/app"\nuser = "{USER}"\npassword_file = "password"'
+        )
+        with pytest.raises(PacsError, match="is no root"):
+            check(file)
+        file.write_text(f'[[pacs]]\nurl = "http://127.0.0.1:{free_port()}/dicom-web"')
+        check(file)  # one that does not run may come later
+
+
+def test_an_archive_that_says_stored_and_has_not_is_found_out(result: Result) -> None:  # noqa: F811
+    with impostor(forgetful) as url, pytest.raises(PacsError, match="does not give a result back") as error:
+        pacs = Pacs(PacsSettings(url=url))
+        pacs.check()
+        pacs.store(results(result))
+    assert not isinstance(error.value, PacsDownError)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error", "said"),
+    [
+        (silent, PacsDownError, "does not answer"),
+        (dripping, PacsDownError, "takes longer than"),
+        (endless, PacsError, "longer than 1,000,000 bytes"),
+        (elsewhere, PacsError, "is no root of a DICOMweb service"),
+        (page, PacsError, "is no root of a DICOMweb service"),
+    ],
+)
+def test_what_is_no_sound_archive_is_told_in_one_line(behaviour: Callable, error: type, said: str) -> None:
+    with impostor(behaviour) as url, pytest.raises(error, match=said) as raised:
+        Pacs(PacsSettings(url=url, timeout=0.1, instance_megabytes=1)).check()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_server_that_knows_no_offset_is_not_asked_for_ever() -> None:
+    with impostor(repeating) as url:
+        assert list(Pacs(PacsSettings(url=url)).series(LONG_AGO, {})) == [Series("1.2.3", "1.2.4", None, "")]

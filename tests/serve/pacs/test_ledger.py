@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from msde.serve.pacs.ledger import ATTEMPTS, Ledger
+
+
+def test_what_is_noted_is_there_after_a_restart(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    assert ledger.fate("1.2") is None
+    ledger.note("1.2", "taken")
+    ledger.settle("a", "1", 3)
+    again = Ledger(tmp_path)
+    assert again.fate("1.2") == "taken"
+    assert (again.n_settled("a", "1"), again.n_settled("b", "1")) == (3, None)
+
+
+def test_a_failure_waits_and_is_given_up_in_the_end_until_it_is_revived(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    assert ledger.may_try("a", "1.2")
+    ledger.settle("a", "1", 3)
+    for _ in range(ATTEMPTS):
+        assert ledger.dead() == []
+        ledger.fail("a", "1.2", "1", "no")
+        assert not ledger.may_try("a", "1.2")
+    assert ledger.may_try("a", "1.2") is None
+    assert [(one.pacs, one.attempts, one.error) for one in ledger.dead()] == [("a", ATTEMPTS, "no")]
+    assert ledger.revive() == 1
+    assert ledger.may_try("a", "1.2") and ledger.dead() == []
+    assert ledger.n_settled("a", "1") is None, "the series has to be looked into again"
+
+
+def test_what_came_after_all_is_no_failure(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for _ in range(ATTEMPTS):
+        ledger.fail("a", "1.2", "1", "no")
+    ledger.note("1.2", "taken")
+    assert ledger.dead() == []

@@ -1,0 +1,210 @@
+"""A service that runs as its users start it, with a model of real radiographs, and readers at its page in Chromium."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from tests.report.browser import chromium
+
+from msde import AnomalyModel
+from msde.images import find_images
+
+NORMALS = 30
+QUEUE = 4
+READER_TOKEN = "anna-reads"  # noqa: S105 - of a service that lives as long as the tests
+NAMES = ("chest", "second", "recalibrated")
+PATIENCE = 60  # seconds; after that it hangs
+expect.set_options(timeout=1000 * PATIENCE)
+
+
+@dataclass
+class Running:
+    """A service of its own process."""
+
+    port: int
+    token: str
+    salt: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            kind = "application/json" if method == "PUT" else "application/octet-stream"
+            headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> Any:
+        status, body = self.ask("GET", path)
+        assert status == 200, body
+        return json.loads(body)
+
+    def fresh(self, image: Path) -> bytes:
+        """Give an image as bytes that the service has not seen: what stands after a picture's end changes nothing."""
+        self.salt += 1
+        return image.read_bytes() + b"\0" * 8 + self.salt.to_bytes(8, "big")
+
+    def upload(self, model: str, name: str, content: bytes) -> int:
+        while True:
+            status, body = self.ask("POST", f"/api/images?model={model}&name={quote(name)}", content)
+            if status == 202:
+                return int(json.loads(body)["images"][0]["id"])
+            assert status == 429, body
+            time.sleep(0.1)
+
+    def rows(self, model: str) -> list[dict[str, Any]]:
+        """Wait until all is scored; list it."""
+        until = time.monotonic() + PATIENCE
+        while self.get(f"/api/images?model={model}&state=queued")["total"]:
+            assert time.monotonic() < until, "the queue does not get shorter"
+            time.sleep(0.05)
+        return self.get(f"/api/images?model={model}&limit=500")["rows"]
+
+    def fill(self, model: str, images: list[Path]) -> list[dict[str, Any]]:
+        for number, image in enumerate(images):
+            self.upload(model, f"{number:02}-{image.name}", self.fresh(image))
+        return self.rows(model)
+
+
+@pytest.fixture(scope="session")
+def cxr(shared) -> Path:
+    return shared / "data/nih_cxr_pneumonia"
+
+
+@pytest.fixture(scope="session")
+def normals(cxr) -> list[Path]:
+    return sorted((cxr / "test/normal").iterdir())
+
+
+@pytest.fixture(scope="session")
+def abnormals(cxr) -> list[Path]:
+    return sorted((cxr / "test/abnormal").iterdir())
+
+
+@pytest.fixture(scope="session")
+def running(cxr, tmp_path_factory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("service")
+    train = folder / "normals"
+    train.mkdir()
+    for image in sorted((cxr / "train/normal").iterdir())[:NORMALS]:
+        shutil.copy(image, train)
+    first = folder / f"{NAMES[0]}.msde"
+    AnomalyModel().fit(find_images([train])).save(first)
+    files = [first, *(shutil.copy(first, folder / f"{name}.msde") for name in NAMES[1:])]
+    data = folder / "data"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("msde"), "serve", *files, "--data", data, "--port", str(port)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, "--normals", train, "--queue", str(QUEUE)], stderr=log)
+    try:
+        running = Running(port, "")
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                if running.ask("GET", "/readyz")[0] == 200:
+                    break
+            except OSError:
+                pass
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < until, "the service does not start"
+            time.sleep(0.05)
+        running.token = (data / "admin-token").read_text().strip()
+        with (data / "tokens").open("a") as tokens:
+            tokens.write(f"anna reader {hashlib.sha256(READER_TOKEN.encode()).hexdigest()}\n")
+        yield running
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+@pytest.fixture(autouse=True)
+def emptied(running) -> Iterator[None]:
+    """Leave no images to the next test."""
+    yield
+    for model in NAMES:
+        for row in running.rows(model):
+            running.ask("DELETE", f"/api/images/{row['id']}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Visit:
+    """A reader at the page, and what the page complained of or asked of others."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    allowed: tuple[str, ...] = ("status of 401",)  # the first question of a page is who it is
+
+    def watch(self, url: str) -> None:
+        self.page.on("console", lambda message: self._hear(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self._check(request.url, url))
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(text)
+
+    def _check(self, asked: str, url: str) -> None:
+        if not asked.startswith((url, "blob:", "data:")):
+            self.complaints.append(asked)
+
+    @property
+    def unexpected(self) -> list[str]:
+        return [text for text in self.complaints if not any(allowed in text for allowed in self.allowed)]
+
+
+Opened = Callable[..., Visit]
+
+
+@pytest.fixture
+def visit(browser, running) -> Iterator[Opened]:
+    """Open the page at a model as a reader who signs in; whatever it complains of fails the test."""
+    visits = []
+
+    def opened(model: str, token: str | None = None, **options: Any) -> Visit:
+        context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True, **options)
+        context.set_default_timeout(1000 * PATIENCE)
+        visit = Visit(context.new_page())
+        visit.watch(running.url)
+        visits.append(visit)
+        visit.page.goto(f"{running.url}#model={model}")
+        visit.page.fill("#token", running.token if token is None else token)
+        visit.page.keyboard.press("Enter")
+        if token != "wrong":  # noqa: S105 - no secret
+            visit.page.wait_for_selector("#rows tr, #nothing:not([hidden])")
+        return visit
+
+    yield opened
+    for visit in visits:
+        visit.page.context.close()
+        assert visit.unexpected == []

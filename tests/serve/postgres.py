@@ -1,0 +1,61 @@
+"""A PostgreSQL of the tests' own: Debian's package, on loopback, as a user without rights."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import uuid
+from pathlib import Path
+from tempfile import mkdtemp
+
+import psycopg
+
+USER = "postgres"
+
+
+class Postgres:
+    """A server in a folder of its own, which goes when it stops."""
+
+    def __init__(self) -> None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        if not found:
+            raise FileNotFoundError("PostgreSQL is missing; run `apt-get install postgresql`")
+        self._bin = found[-1].parent
+        self._folder = Path(mkdtemp(prefix="msde-postgres-"))
+        if os.getuid() == 0:  # the server refuses to run as root
+            user = pwd.getpwnam(USER)
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self._run("initdb", "-D", "data", "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        options = f"-c listen_addresses=127.0.0.1 -p {self._port} -c unix_socket_directories='' -c fsync=off"
+        self._run("pg_ctl", "-D", "data", "-w", "-o", options, "-l", "log", "start")
+
+    def database(self) -> str:
+        """Make an empty database and return its URL."""
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(self._url(USER), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")  # type: ignore[call-overload]
+        return self._url(name)
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
+        shutil.rmtree(self._folder)
+
+    def _url(self, name: str) -> str:
+        return f"postgresql://{USER}@127.0.0.1:{self._port}/{name}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        as_user = {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
+        subprocess.run(
+            [self._bin / program, *arguments],
+            cwd=self._folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+            **as_user,
+        )

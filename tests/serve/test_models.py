@@ -1,0 +1,116 @@
+"""Versions of a model: hot reload, thresholds, recalibration by confirmed normals, and back."""
+
+import shutil
+
+import numpy as np
+import pytest
+from tests.pictures import write_discs
+from tests.serve.conftest import png
+
+from msde import AnomalyModel
+from msde.errors import ModelFileError, MSDEError
+
+
+@pytest.fixture
+def replaceable(disc_model, tmp_path):
+    return shutil.copy(disc_model, tmp_path / "replaceable.msde")
+
+
+@pytest.fixture(scope="module")
+def other_model(disc_model, tmp_path_factory):
+    """The model, calibrated elsewhere."""
+    folder = tmp_path_factory.mktemp("other")
+    path = folder / "other.msde"
+    AnomalyModel.load(disc_model).calibrate(write_discs(folder / "normals", 25, seed=77)).save(path)
+    return path
+
+
+def test_a_changed_file_is_a_new_version_and_a_broken_one_changes_nothing(serve, url, replaceable, other_model):
+    with serve(database=url, models=(str(replaceable),)) as served:
+        number = served.send(png(1))
+        served.wait()
+        replaceable.write_bytes(b"no model")
+        served.service.models.refresh()
+        assert served.get("/api/models/replaceable")["version"] == 1
+        shutil.copy(other_model, replaceable)
+        served.service.models.refresh()
+        model = served.get("/api/models/replaceable")
+        assert (model["version"], [version["version"] for version in model["versions"]]) == (2, [1, 2])
+        assert served.wait()[0]["version"] == 1  # what it said stays until it is asked again
+        assert served.client.post("/api/models/replaceable/rescore").json() == {"queued": 1}
+        assert served.wait()[0]["version"] == 2
+        assert len(served.get(f"/api/images/{number}")["history"]) == 2
+        assert served.client.post("/api/models/replaceable/rescore").json() == {"queued": 0}
+    with serve(database=url, models=(str(replaceable),)) as served:
+        assert served.get("/api/models/replaceable")["version"] == 2
+
+
+def test_a_rate_can_be_set_and_taken_back(serve, url):
+    with serve(database=url) as served:
+        served.send(png(1))
+        served.wait()
+        changed = served.client.put("/api/models/discs/threshold", json={"alpha": 0.999}).json()
+        assert (changed["alpha"], changed["own_alpha"]) == (0.999, 0.05)
+        assert served.wait()[0]["flagged"]
+        assert served.get("/api/models/discs/tally")["flagged"] == 1
+        assert served.get("/api/models/discs/tally?alpha=0.05")["flagged"] == 0
+        back = served.client.put("/api/models/discs/threshold", json={"alpha": None}).json()
+        assert back["alpha"] == 0.05
+        for bad in ("0", "1", "NaN", "Infinity", '"x"'):
+            answer = served.client.put("/api/models/discs/threshold", content='{"alpha": ' + bad + "}")
+            assert answer.status_code == 422, bad
+
+
+def test_flags_follow_the_model_itself(serve, disc_model):
+    model = AnomalyModel.load(disc_model)
+    scores = model.calibration_.scores
+    with serve() as served:
+        shown = served.get("/api/models/discs")
+        assert shown["curve"] == pytest.approx(list(scores))
+        assert shown["threshold"] == model.calibration_.threshold
+        current = served.service.models.named("discs")
+        p_values = model.calibration_.p_values(scores)
+        assert np.array_equal(p_values <= current.highest_p, model.calibration_.flagged(scores))
+
+
+def test_confirmed_normals_recalibrate_and_the_version_before_can_come_back(serve, url):
+    with serve(database=url) as served:
+        numbers = [served.send(png(100 + n)) for n in range(24)]
+        odd = served.send(png(500, lesion=True))
+        before = {row["id"]: row for row in served.wait()}
+        refused = served.client.post("/api/models/discs/recalibrate", json={"alpha": None})
+        assert refused.status_code == 409
+        assert "at least 19 are needed" in refused.json()["detail"]
+        for number in numbers:
+            served.client.post(f"/api/images/{number}/verdicts", json={"verdict": "normal"})
+        tally = served.get("/api/models/discs/tally")
+        assert tally["confirmed_normals"] == 24
+        assert tally["interval"][0] <= tally["rate"] <= tally["interval"][1]
+        made = served.client.post("/api/models/discs/recalibrate", json={"alpha": 0.1})
+        assert made.status_code == 201, made.text
+        assert (made.json()["version"], made.json()["normals"], made.json()["alpha"]) == (2, 24, 0.1)
+        assert "24 confirmed normals" in made.json()["versions"][1]["origin"]
+        after = {row["id"]: row for row in served.wait()}
+        assert after.keys() == before.keys()
+        assert {row["version"] for row in after.values()} == {2}
+        for number, row in after.items():
+            assert row["anomaly_score"] == before[number]["anomaly_score"]
+        assert after[odd]["p_value"] == pytest.approx(1 / 25)
+        assert len({after[number]["p_value"] for number in numbers}) > 20
+        back = served.client.put("/api/models/discs/version", json={"version": 1}).json()
+        assert back["version"] == 1
+        assert {row["id"]: row["p_value"] for row in served.wait()} == {n: row["p_value"] for n, row in before.items()}
+        assert served.client.put("/api/models/discs/version", json={"version": 9}).status_code == 404
+        actions = [row["action"] for row in served.get("/api/audit")["rows"]]
+        assert {"recalibrate", "version", "verdict"} <= set(actions)
+
+
+def test_a_model_that_cannot_be_served_is_said_at_the_start(serve, tmp_path, discs):
+    with pytest.raises(ModelFileError, match="no such file"), serve(models=(str(tmp_path / "none.msde"),)):
+        pass
+    from msde import MSDEDetector
+
+    batchwise = tmp_path / "batchwise.msde"
+    AnomalyModel(detector=MSDEDetector("transductive")).fit(discs, heatmaps=False).save(batchwise)
+    with pytest.raises(MSDEError, match="transductive"), serve(models=(str(batchwise),)):
+        pass
