@@ -1,0 +1,92 @@
+"""The options of commands that can run on a Ray cluster."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from msde.cli.options import Command
+
+if TYPE_CHECKING:
+    from msde.cluster.run import Summary
+
+
+def with_ray(command: Command) -> Command:
+    """Add --ray and its companions to a command, and hand it a Cluster or None."""
+
+    @click.option(
+        "--ray",
+        "address",
+        metavar="ADDRESS|local",
+        envvar="MSDE_RAY",
+        show_envvar=True,
+        help="Work on a Ray cluster: the address of its head node, or local for the processors of this machine."
+        " Inputs may be manifests (.csv or .parquet with a column path or uri) and addresses such as s3://bucket/folder/"
+        " then.",
+    )
+    @click.option(
+        "--parts",
+        metavar="DIR|ADDRESS",
+        help="Folder for the results of --ray, Parquet by Parquet, that all nodes can write to. The same command with"
+        " the same folder takes up an interrupted job.",
+    )
+    @click.option(
+        "--workers", type=click.IntRange(min=1), help="Worker processes with --ray. [default: all processors]"
+    )
+    @click.option(
+        "--gpus",
+        type=click.FloatRange(min=0),
+        default=0,
+        show_default=True,
+        help="GPUs of each worker with --ray, such as 1 or 0.25; needs onnxruntime-gpu.",
+    )
+    @click.option(
+        "--part-rows",
+        type=click.IntRange(min=1),
+        default=1000,
+        show_default=True,
+        help="Images a part with --ray: what a worker that dies has to do again.",
+    )
+    @wraps(command)
+    def clustered(
+        *, address: str | None, parts: str | None, workers: int | None, gpus: float, part_rows: int, **arguments: Any
+    ) -> None:
+        if address is None:
+            return command(cluster=None, **arguments)
+        if parts is None:
+            raise click.UsageError("--ray needs --parts, the folder for its results")
+        from msde.cluster.cluster import Cluster, check_libraries
+
+        check_libraries()
+        return command(cluster=Cluster(parts, address, workers, gpus, part_rows), **arguments)
+
+    return clustered
+
+
+def refuse_with_ray(**given: object) -> None:
+    """Refuse options that do not go with --ray.
+
+    Raises
+    ------
+    click.UsageError
+        Names the first of them that was given.
+    """
+    for name, value in given.items():
+        if value:
+            raise click.UsageError(f"--{name.replace('_', '-')} does not go with --ray")
+
+
+def tell(line: str) -> None:
+    """Tell how a job goes."""
+    click.echo(f"msde: {line}", err=True)
+
+
+def report(summary: Summary, parts: str) -> None:
+    """Say what a job took, and leave with status 3 if images could not be used."""
+    for line in summary.lines():
+        click.echo(f"{parts}: {line}")
+    if summary.errors:
+        click.echo(f"msde: {sum(summary.errors.values())} images could not be used; see the column error", err=True)
+        raise click.exceptions.Exit(3)

@@ -1,0 +1,315 @@
+"""Fit a model to embeddings in parts: as ever while they fit into memory, by landmarks and one pass beyond."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.calibration import Calibration, folds
+from msde.cluster.cluster import Cluster
+from msde.cluster.job import Job
+from msde.cluster.jobs import embed_on
+from msde.cluster.moments import Moments
+from msde.cluster.run import Summary, Tell
+from msde.cluster.tables import EMBEDDINGS, embeddings, matrix
+from msde.embedding import Embedded, MapReader
+from msde.estimators.detector import MSDEDetector
+from msde.fingerprint import Fingerprint
+from msde.pipeline import AnomalyModel
+from msde.scorer import InductiveScorer
+from msde.trust import LIMIT
+
+LANDMARKS = 50_000
+GROUPS_PER_WORKER = 4
+NAMED = 10_000
+"""Distrusted normals that are named at most when there are more normals than landmarks."""
+
+
+class EmbeddedModel(AnomalyModel):
+    """A model that is fitted to images which are embedded already."""
+
+    def embed(self, images: Any, reader: MapReader | None = None) -> Iterator[Embedded]:
+        """Pass embedded images on."""
+        yield from images
+
+
+def fit_on(
+    cluster: Cluster,
+    model: AnomalyModel,
+    normals: Sequence[str],
+    unlabelled: Sequence[str],
+    landmarks: int,
+    tell: Tell,
+) -> tuple[AnomalyModel, list[Summary]]:
+    """Fit a model as :meth:`msde.AnomalyModel.fit` does, on a cluster.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        Where; its folder of parts takes the embeddings, in ``normals`` and ``unlabelled``.
+    model : AnomalyModel
+        Unfitted: its encoder, image rule and detector are used.
+    normals, unlabelled : sequence of str
+        See :func:`msde.cluster.listing.sources`.
+    landmarks : int
+        Normals up to which the fit is the ordinary one. Beyond, evenly spaced landmarks stand for all: they decide the
+        scale of the features, which normals are trusted, and calibrate; in inductive mode the Gaussian is that of all
+        trusted normals, in the other modes of the landmarks.
+    tell : callable
+        Takes a line on the progress now and then.
+
+    Returns
+    -------
+    AnomalyModel
+        Fitted, without heat maps.
+    list of Summary
+        Of the embedding of normals and unlabelled images.
+
+    Raises
+    ------
+    DataError
+        If too few images can be used.
+    MSDEError
+        If the cluster fails.
+    """
+    detector = model.detector or MSDEDetector("adaptive" if unlabelled else "inductive")
+    jobs, summaries = [], []
+    with cluster.running() as workers:
+        for name, inputs in (("normals", normals), ("unlabelled", unlabelled)):
+            if inputs:
+                place = replace(cluster, parts=f"{cluster.parts.rstrip('/')}/{name}")
+                job, summary = embed_on(place, model.encoder, model.rule, inputs, tell)
+                jobs.append(Parts.of(job))
+                summaries.append(summary)
+        fitted = EmbeddedModel(model.encoder.backbones, detector, looks=model.encoder.looks, rule=model.rule)
+        embedded: list[Any] = [parts.landmarks(landmarks) for parts in jobs]
+        fitted.fit(*embedded, heatmaps=False)
+        parts = jobs[0]
+        if len(parts.kept) > landmarks and detector.mode == "inductive":
+            tell(f"the Gaussian takes all {len(parts.kept)} normals")
+            _take_all(fitted, detector, parts, landmarks, workers)
+    if any(len(parts.kept) > landmarks for parts in jobs):
+        fitted.unreadable_ = [error for parts in jobs for error in parts.errors]
+        fitted.n_copies_ = sum(parts.n_copies for parts in jobs)
+        fitted.peak_ = parts.peak
+    return fitted, summaries
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Embeddings in the parts of a job, and which of them are used.
+
+    Parameters
+    ----------
+    job : Job
+        All of whose parts are done.
+    kept : ndarray of shape (n,), int
+        Place of each usable, distinct image among all rows of all parts, ascending.
+    starts : ndarray of shape (n_parts + 1,), int
+        Place of the first row of each part.
+    digests : list of bytes
+        Of the images that are kept.
+    errors : list of str
+        Why the others could not be used.
+    n_copies : int
+        Exact copies of others, which are left out.
+    peak : float
+        The brightest pixel.
+    """
+
+    job: Job
+    kept: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    digests: list[bytes]
+    errors: list[str]
+    n_copies: int
+    peak: float
+
+    @classmethod
+    def of(cls, job: Job) -> Parts:
+        """Look through the parts of a job, without their embeddings."""
+        seen: set[bytes] = set()
+        kept: list[int] = []
+        digests: list[bytes] = []
+        errors: list[str] = []
+        starts = [0]
+        n_copies, peak = 0, 0.0
+        for part in range(job.n_parts):
+            starts.append(starts[-1])
+            table = _read(job, part, ["sha256", "error", "peak"])
+            for row in table.to_pylist():
+                peak = max(peak, row["peak"])
+                if row["error"]:
+                    errors.append(row["error"])
+                elif row["sha256"] in seen:
+                    n_copies += 1
+                else:
+                    seen.add(row["sha256"])
+                    digests.append(row["sha256"])
+                    kept.append(starts[-1])
+                starts[-1] += 1
+        return cls(job, np.array(kept, np.int64), np.array(starts), digests, errors, n_copies, peak)
+
+    def landmarks(self, most: int) -> Iterator[Embedded]:
+        """Yield all images in order, or only as many as asked for, evenly spaced, where more could be used."""
+        if len(self.kept) <= most:
+            for part in range(self.job.n_parts):
+                yield from embeddings(_read(self.job, part))
+            return
+        for part, wanted in self._by_part(self.chosen(most)):
+            yield from embeddings(_read(self.job, part).take(wanted))
+
+    def chosen(self, most: int) -> NDArray[np.int64]:
+        """Give the numbers among those kept of as many as asked for, evenly spaced."""
+        return np.arange(most) * len(self.kept) // most
+
+    def of_part(self, part: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Give the rows of a part that are kept, and their numbers among all that are kept."""
+        first, last = np.searchsorted(self.kept, self.starts[part : part + 2])
+        return self.kept[first:last] - self.starts[part], np.arange(first, last)
+
+    def _by_part(self, chosen: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        places = self.kept[chosen]
+        bounds = np.searchsorted(places, self.starts)
+        for part in range(self.job.n_parts):
+            wanted = places[bounds[part] : bounds[part + 1]] - self.starts[part]
+            if len(wanted):
+                yield part, wanted
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one look at the embeddings of some parts gives.
+
+    Parameters
+    ----------
+    folds : list of Moments
+        Of the trusted normals of each fold.
+    distrusted : int
+        Number of the others.
+    worst : list of (float, str)
+        Distance and name of the most doubtful.
+    """
+
+    folds: list[Moments]
+    distrusted: int
+    worst: list[tuple[float, str]]
+
+    def __add__(self, other: Pass) -> Pass:
+        """Put the looks at different parts together."""
+        return Pass(
+            [one + two for one, two in zip(self.folds, other.folds, strict=True)],
+            self.distrusted + other.distrusted,
+            heapq.nlargest(NAMED, self.worst + other.worst),
+        )
+
+
+def pass_over(
+    url: str,
+    rows: Sequence[tuple[int, NDArray[np.int64], NDArray[np.int64]]],
+    scorer: InductiveScorer,
+    farthest: float,
+    n_folds: int,
+) -> Pass | None:
+    """Add up the trusted normals of some parts by fold.
+
+    Parameters
+    ----------
+    url : str
+        Folder of the job.
+    rows : sequence of (part, rows, folds)
+        Which rows of a part, and the fold of each.
+    scorer : InductiveScorer
+        Of the landmarks.
+    farthest : float
+        Distance up to which a normal is trusted.
+    n_folds : int
+
+    Returns
+    -------
+    Pass or None
+        None where no row is asked for.
+    """
+    job, total = Job.open(url), None
+    for part, wanted, fold in rows:
+        table = _read(job, part, ["path", "embedding"]).take(wanted)
+        standard = scorer.standardizer.apply(matrix(table))
+        distances = scorer.gaussian.mahalanobis(standard)
+        trusted = distances <= farthest
+        moments = [Moments.of(standard[trusted & (fold == number)]) for number in range(n_folds)]
+        names = table.column("path").take(np.flatnonzero(~trusted)).to_pylist()
+        looked = Pass(moments, int((~trusted).sum()), list(zip(distances[~trusted].tolist(), names, strict=True)))
+        total = looked if total is None else total + looked
+    return total
+
+
+def _take_all(model: AnomalyModel, detector: MSDEDetector, parts: Parts, landmarks: int, workers: int) -> None:
+    """Put the Gaussian of all trusted normals in place of that of the landmarks, and calibrate the landmarks on it."""
+    scorer = detector.scorer_
+    assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
+    fold = np.empty(len(parts.kept), np.int8)
+    held_out = list(folds(len(fold)))
+    for number, members in enumerate(held_out):
+        fold[members] = number
+    groups = []
+    for numbers in np.array_split(np.arange(parts.job.n_parts), min(parts.job.n_parts, GROUPS_PER_WORKER * workers)):
+        by_part = ((int(part), *parts.of_part(int(part))) for part in numbers)
+        groups.append([(part, rows, fold[which]) for part, rows, which in by_part if len(rows)])
+    looked = _looked(
+        parts.job.storage.url, [group for group in groups if group], scorer, farthest_trusted(detector), workers
+    )
+    total = sum(looked.folds[1:], looked.folds[0])
+    model.scorer_ = InductiveScorer(scorer.standardizer, total.gaussian())
+    chosen = parts.chosen(landmarks)
+    rows = np.stack([image.embedding for image in parts.landmarks(landmarks) if image.embedding is not None])
+    scores = np.empty(len(rows))
+    for number in range(len(held_out)):
+        others = [moments for other, moments in enumerate(looked.folds) if other != number]
+        without = InductiveScorer(scorer.standardizer, sum(others[1:], others[0]).gaussian())
+        mine = fold[chosen] == number
+        if mine.any():
+            scores[mine] = without.score(rows[mine])
+    model.calibration_ = Calibration(np.sort(scores), detector.alpha, "cross-fitted landmarks of the training normals")
+    model.distrusted_ = [name for _, name in looked.worst]
+    model.fingerprint_ = Fingerprint.of(parts.digests)
+
+
+def _looked(url: str, groups: Sequence[Any], scorer: InductiveScorer, farthest: float, workers: int) -> Pass:
+    """Pass over groups of parts, one a worker at a time, and add up what comes back."""
+    import ray
+
+    task = ray.remote(num_cpus=1, max_retries=3)(pass_over)
+    frozen = ray.put(scorer)
+    waiting = deque(groups)
+    running: list[Any] = []
+    total: Pass | None = None
+    while waiting or running:
+        while waiting and len(running) < workers:
+            running.append(task.remote(url, waiting.popleft(), frozen, farthest, 10))
+        (ready, *_), running = ray.wait(running)
+        looked: Pass = ray.get(ready)
+        total = looked if total is None else total + looked
+    assert total is not None  # noqa: S101 - there are more normals than landmarks
+    return total
+
+
+def farthest_trusted(detector: MSDEDetector) -> float:
+    """Give the distance that parts trusted landmarks from the others, as :func:`msde.trust.doubt` scales distances.
+
+    Of held-out landmarks, for the others were not in the fit that measures them either.
+    """
+    middle, low = np.quantile(np.log(np.maximum(detector.cross_fitted_scores(), 1e-300)), [0.5, 0.1587])
+    return float(np.exp(middle + LIMIT * (middle - low)))
+
+
+def _read(job: Job, part: int, columns: Iterable[str] = EMBEDDINGS.names) -> Any:  # noqa: ANN401
+    from pyarrow import parquet
+
+    with job.open_part(part) as file:
+        return parquet.read_table(file, columns=list(columns))
