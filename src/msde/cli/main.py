@@ -13,14 +13,18 @@ from msde.errors import MSDEError
 # Command -> what it does. Each lives in the file of its name and is imported when it is asked for.
 COMMANDS = {
     "backbones": "List the networks known by name, and what each needs.",
+    "benchmark": "Measure detectors side by side on labelled sets, as a TOML file says.",
     "calibrate": "Set p-values and threshold anew on normals of the place where the model is used.",
+    "data": "Look over a labelled data set, or fetch a public one.",
     "demo": "Make a small data set, fit, score and evaluate on it, and draw a picture.",
+    "embed": "Write the embeddings of images to a table.",
     "evaluate": "Measure how well a model tells normal from abnormal images.",
     "fit": "Learn what normal images look like and write a model file.",
     "info": "Tell what a model file holds.",
     "pretrain": "Train a network on normals and synthetic anomalies of them, to use as a backbone.",
     "report": "Score images and write a worklist with pictures, one HTML file.",
     "score": "Score images with a model file.",
+    "serve": "Serve models: a page for readers and a REST interface.",
 }
 
 
