@@ -1,4 +1,4 @@
-"""A Ray cluster and an S3 server for the whole session, both on this machine."""
+"""A Ray cluster and an S3 server for the tests of this folder, both on this machine."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FlakyServer:
         self._server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def environment(tmp_path_factory):
     """What the processes of the cluster find around them: credentials, and the faults that tests ask for."""
     server = FlakyServer()
@@ -66,17 +66,17 @@ def environment(tmp_path_factory):
     server.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(environment):
     return environment[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def faults(environment):
     return environment[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(environment):
     """A running cluster with room for four workers."""
     import ray

@@ -90,8 +90,9 @@ class Findings:
     def matrix(self, backbone: str, protocol: str) -> tuple[list[str], NDArray[np.float64]]:
         """Give the detectors that were measured on every set, and their AUROCs (sets, detectors)."""
         sets, names = self.sets(backbone, protocol), self.detectors(backbone, protocol)
-        table = np.array([[self.mean("auroc", one, backbone, name, protocol) for name in names] for one in sets])
-        whole = ~np.isnan(table).any(axis=0) if len(sets) and len(names) else np.zeros(len(names), dtype=bool)
+        means = [self.mean("auroc", one, backbone, name, protocol) for one in sets for name in names]
+        table = np.array(means, dtype=np.float64).reshape(len(sets), len(names))
+        whole = ~np.isnan(table).any(axis=0) if sets else np.zeros(len(names), dtype=bool)
         return [name for name, kept in zip(names, whole, strict=True) if kept], table[:, whole]
 
     def _seen(self, what: str, backbone: str, protocol: str) -> set[Any]:

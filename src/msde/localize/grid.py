@@ -16,12 +16,8 @@ def shrunk(maps: Floats, side: int) -> Floats:
         length = maps.shape[axis]
         starts = np.arange(0, length, -(-length // side))
         if len(starts) < length:
-            counts = np.diff(np.append(starts, length)).astype(np.float32)
-            maps = (
-                (np.add.reduceat(maps, starts, axis=axis) / counts)
-                .astype(np.float32, copy=False)
-                .reshape((-1,) + (1,) * (3 - axis))
-            )
+            counts = np.diff(np.append(starts, length)).astype(np.float32).reshape((-1,) + (1,) * (3 - axis))
+            maps = (np.add.reduceat(maps, starts, axis=axis) / counts).astype(np.float32, copy=False)
     return maps
 
 
