@@ -96,14 +96,16 @@ def fit_ledoit_wolf(rows: FloatArray) -> Gaussian:
 
 def fit_shrunk(rows: FloatArray) -> tuple[Gaussian, float]:
     """Fit a Gaussian with the Ledoit-Wolf covariance to rows (n, d); return it and its shrinkage, in [0, 1]."""
+    from scipy.linalg.lapack import dtrtri
     from sklearn.covariance import ledoit_wolf
 
     mean = rows.mean(axis=0, dtype=np.float64)
     covariance, shrinkage = ledoit_wolf(rows - mean, assume_centered=True)
     # Two rows, or rows that are all alike, leave axes without variance; the ridge keeps the distance finite there.
     covariance.flat[:: len(covariance) + 1] += 1e-9 * np.trace(covariance) / len(covariance) + np.finfo(np.float64).eps
-    whitening = np.ascontiguousarray(np.linalg.inv(np.linalg.cholesky(covariance)).T)
-    return Gaussian(mean, whitening), float(shrinkage)
+    # The inverse of a triangle takes a sixth of the work of a general one.
+    inverse, _ = dtrtri(np.linalg.cholesky(covariance), lower=1)
+    return Gaussian(mean, np.ascontiguousarray(inverse.T)), float(shrinkage)
 
 
 def _principal_axes(offsets: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
