@@ -16,5 +16,5 @@ def test_the_public_names_are_these_and_sorted():
 def test_importing_the_package_is_cheap():
     heavy = "torch timm sklearn scipy onnxruntime PIL pandas matplotlib umap"
     code = f"import sys, msde; print(*(m for m in {heavy.split()} if m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

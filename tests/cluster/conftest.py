@@ -50,7 +50,7 @@ class FlakyServer:
         self._server.server_close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def environment(tmp_path_factory):
     """What the processes of the cluster find around them: credentials, and the faults that tests ask for."""
     server = FlakyServer()
@@ -66,17 +66,17 @@ def environment(tmp_path_factory):
     server.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def server(environment):
     return environment[0]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def faults(environment):
     return environment[1]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def address(environment):
     """A running cluster with room for four workers."""
     import ray
