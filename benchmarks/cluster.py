@@ -126,7 +126,7 @@ from msde.cluster.cluster import Cluster
 from msde.cluster.job import Job
 from msde.cluster.tables import scores_table, to_parquet
 from msde.cluster.worker import Done
-from msde.pipeline import ImageScore
+from msde.image_score import ImageScore
 
 class FakeWorker:
     def __init__(self, url, device):

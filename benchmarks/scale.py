@@ -126,8 +126,8 @@ def measure(folder: Path) -> None:
     from msde.backbones import load_backbone
     from msde.cluster.tables import scores_table, to_parquet
     from msde.encoder import Encoder, EncoderSession
+    from msde.image_score import ImageScore
     from msde.images import find_images, read_pixels, to_input
-    from msde.pipeline import ImageScore
 
     paths = list(islice(find_images([folder]), 200))
     session = EncoderSession(Encoder((load_backbone(),)), threads=1)

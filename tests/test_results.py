@@ -4,7 +4,7 @@ import json
 import pytest
 
 from msde.errors import OutputError
-from msde.pipeline import ImageScore
+from msde.image_score import ImageScore
 from msde.results import check_table, write_json, write_table
 
 NAN = float("nan")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     ImageSource = str | os.PathLike[str] | Image | NDArray[Any]
+
+Tick = Callable[[], object]
 
 BATCH_SIZE = 8
 _DEFAULT_RULE = ImageRule()
@@ -249,3 +251,11 @@ def _name(number: int, source: ImageSource) -> str:
     if isinstance(source, str | os.PathLike):
         return str(Path(source))
     return getattr(source, "name", "") or str(number)
+
+
+def ticking(embedded: Iterable[Embedded], tick: Tick | None) -> Iterator[Embedded]:
+    """Pass images on and call `tick`, where there is one, after each."""
+    for image in embedded:
+        yield image
+        if tick is not None:
+            tick()

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.embedding import Embedded
+from msde.embedding import Embedded, Tick, ticking
 from msde.errors import DataError
+from msde.image_score import ImageScore, VolumeScore
 from msde.images import Part, expanded, from_input
 from msde.localize.explain import localizer_of
 from msde.localize.masks import Masks
 from msde.localize.pixel_metrics import PixelCounter, PixelFigures
 from msde.localize.seen import SIDE
 from msde.metrics import Discrimination, discrimination
-from msde.pipeline import AnomalyModel, ImageScore, Tick, VolumeScore, ticking
+from msde.pipeline import AnomalyModel
 
 
 @dataclass(frozen=True)

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from msde.backbones import Backbone, load_backbone
-from msde.backbones.session import execution_providers
-from msde.bundle import read_bundle, write_bundle
 from msde.cache import EmbeddingCache
-from msde.calibration import Calibration, grouped
+from msde.calibration import Calibration
 from msde.drift import Drift, measure_drift
-from msde.embedding import Embedded, MapReader, embed_images
+from msde.embedding import Embedded, MapReader, Tick, embed_images, ticking
 from msde.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
-from msde.errors import DataError, ModelFileError, MSDEError
+from msde.errors import DataError, MSDEError
 from msde.fingerprint import Fingerprint
-from msde.images import AS_EVER, ImageRule, find_images
+from msde.gathered import gather
+from msde.image_score import ImageScore, ImageScorer, VolumeScore
+from msde.images import ImageRule, find_images
 from msde.localize.localizer import Localizer
 from msde.localize.normals import Normals
 from msde.look import Look
-from msde.record import put_together, take_apart
-from msde.scorer import SCORERS, Scorer
-from msde.volumes import volume_score
+from msde.model_file import mode_of, read_model, write_model
+from msde.record import take_apart
+from msde.scorer import Scorer
 
 if TYPE_CHECKING:
     from msde.embedding import ImageSource
@@ -39,42 +36,7 @@ if TYPE_CHECKING:
     Cache = str | os.PathLike[str] | EmbeddingCache
 
 _LIBRARIES = ("msde", "numpy", "scipy", "scikit-learn", "onnxruntime", "pillow", "safetensors")
-MAX_INPUT_SIZE = 2048
 _DEFAULT_RULE = ImageRule()
-_UNUSABLE = -1
-Tick = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class ImageScore:
-    """What a model says of one image.
-
-    Parameters
-    ----------
-    path : str
-        Path of the image, or its number where it has none.
-    anomaly_score : float
-        The higher the more abnormal; at least 0 but in adaptive mode. NaN where the image could not be used.
-    p_value : float
-        How often a normal scores at least as high, in [1 / (n + 1), 1]; NaN likewise, and in transductive mode.
-    flagged : bool or None
-        Whether the p-value is at most the target false-alarm rate; None likewise.
-    error : str or None
-        Why the image could not be used.
-    """
-
-    path: str
-    anomaly_score: float
-    p_value: float
-    flagged: bool | None
-    error: str | None
-
-
-class VolumeScore(ImageScore):
-    """What a model says of a volume, stack or slide, by :func:`msde.volumes.volume_score` of its parts.
-
-    Its p-value is NaN where the model is not calibrated on volumes.
-    """
 
 
 class AnomalyModel:
@@ -190,10 +152,10 @@ class AnomalyModel:
 
         maps = Normals(self._session) if heatmaps and self._session.mapped_views else None
         embedded = ticking(self.embed(images, maps), tick)
-        normals = _gather(maps.taking(embedded) if maps else embedded, "normal", at_least=2)
+        normals = gather(maps.taking(embedded) if maps else embedded, "normal", at_least=2)
         pool = None
         if unlabelled is not None:
-            pool = _gather(ticking(self.embed(unlabelled), tick), "unlabelled", at_least=1)
+            pool = gather(ticking(self.embed(unlabelled), tick), "unlabelled", at_least=1)
         detector = self.detector
         if detector is None:
             detector = MSDEDetector("inductive" if pool is None else "adaptive")
@@ -283,20 +245,8 @@ class AnomalyModel:
         ImageScore
             One an image, in their order, and a VolumeScore after the parts of each volume.
         """
-        volumes: deque[str | None] = deque()
-        rows = self.score_embedded(_noting(embedded, volumes))
-        volume: str | None = None
-        parts: list[ImageScore] = []
-        for row in rows:
-            if parts and volumes[0] != volume:
-                yield self._summed_up(volume, parts)
-                parts = []
-            volume = volumes.popleft()
-            if volume is not None:
-                parts.append(row)
-            yield row
-        if parts:
-            yield self._summed_up(volume, parts)
+        self._check_fitted()
+        return self._image_scorer.score_with_volumes(embedded)
 
     def score_embedded(self, embedded: Iterable[Embedded]) -> Iterator[ImageScore]:
         """Score what `embed` gave.
@@ -312,11 +262,7 @@ class AnomalyModel:
             One an image, in their order.
         """
         self._check_fitted()
-        if self.scorer_.batchwise:
-            yield from self._results(list(embedded))
-        else:
-            for image in embedded:
-                yield from self._results([image])
+        return self._image_scorer.score(embedded)
 
     def explain(self, source: ImageSource) -> Explanation:
         """Score an image and tell where it differs from the normals, in one pass of the networks.
@@ -395,7 +341,7 @@ class AnomalyModel:
             raise MSDEError(
                 "transductive scores depend on the batch, so there is nothing to calibrate; fit without --mode"
             )
-        normals = _gather(ticking(self.embed(images), tick), "calibration", at_least=1)
+        normals = gather(ticking(self.embed(images), tick), "calibration", at_least=1)
         known = [
             name
             for name, digest in zip(normals.names, normals.digests, strict=True)
@@ -444,27 +390,7 @@ class AnomalyModel:
             If it cannot be written.
         """
         self._check_fitted()
-        records = {
-            "scorer": self.scorer_,
-            "calibration": self.calibration_,
-            "fingerprint": self.fingerprint_,
-            "images": self.rule,
-            **({"volumes": self.volumes_} if self.volumes_ else {}),
-        }
-        taken = {part: take_apart(record) for part, record in records.items()}
-        parts = {part: arrays for part, (arrays, _) in taken.items() if arrays}
-        heatmaps = self.localizer_
-        write_bundle(
-            path,
-            {**parts, **self.encoder.arrays(), **(heatmaps.arrays() if heatmaps else {})},
-            {
-                **{part: settings for part, (_, settings) in taken.items()},
-                **({"localizer": heatmaps.describe()} if heatmaps else {}),
-                "libraries": self.libraries_,
-                "encoder": self.encoder.describe(),
-                "mode": _mode_of(self.scorer_),
-            },
-        )
+        write_model(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], cache: Cache | None = None, device: str = "cpu") -> AnomalyModel:
@@ -491,34 +417,7 @@ class AnomalyModel:
         BackboneError
             If the device cannot be used.
         """
-        execution_providers(device)  # first, for a device that is absent is no fault of the file
-        config, parts = read_bundle(path)
-        try:
-            encoder = Encoder.from_description(config["encoder"], parts)
-            rule = put_together(ImageRule, {}, config["images"]) if "images" in config else AS_EVER
-            model = cls(encoder.backbones, cache=cache, looks=encoder.looks, rule=rule, device=device)
-            model.scorer_ = put_together(SCORERS[config["mode"]], parts["scorer"], config["scorer"])
-            model.calibration_ = put_together(Calibration, parts["calibration"], config["calibration"])
-            model.volumes_ = None
-            if "volumes" in config:
-                model.volumes_ = put_together(Calibration, parts["volumes"], config["volumes"])
-            model.fingerprint_ = put_together(Fingerprint, parts["fingerprint"], config["fingerprint"])
-            model.libraries_ = config["libraries"]
-            model.localizer_ = None
-            if "localizer" in config:
-                model.localizer_ = Localizer.from_description(config["localizer"], parts)
-                model.localizer_.check(model._session)
-            model._check_widths()
-        except KeyError as error:
-            raise ModelFileError(
-                f"{path}: the model lacks {error}; restore the file from a copy or fit again"
-            ) from error
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ModelFileError(f"{path}: is no model ({error}); restore the file from a copy or fit again") from error
-        except MSDEError as error:
-            raise ModelFileError(f"{path}: {error}") from error
-        model.unreadable_, model.distrusted_, model.n_copies_, model.peak_ = [], [], 0, float("nan")
-        return model
+        return read_model(cls, path, cache, device)
 
     def info(self) -> dict[str, Any]:
         """Describe the model, ready for JSON.
@@ -530,7 +429,7 @@ class AnomalyModel:
         """
         self._check_fitted()
         return {
-            "mode": _mode_of(self.scorer_),
+            "mode": mode_of(self.scorer_),
             "encoder": self.encoder.describe(),
             "images": take_apart(self.rule)[1],
             "training": {
@@ -551,126 +450,14 @@ class AnomalyModel:
             "libraries": self.libraries_,
         }
 
-    def _results(self, embedded: Sequence[Embedded]) -> Iterator[ImageScore]:
-        usable = [image.embedding for image in embedded if image.embedding is not None]
-        scores: NDArray[np.float64] = np.full(len(embedded), np.nan)
-        if usable:
-            scores[[image.embedding is not None for image in embedded]] = self.scorer_.score(np.stack(usable))
-        p_values, flagged = self.calibration_.p_values(scores), self.calibration_.flagged(scores)
-        for image, score, p_value, flag in zip(embedded, scores, p_values, flagged, strict=True):
-            error = image.error
-            if error is None and not np.isfinite(score):
-                error = f"{image.name}: has no finite score; check the image and the model"
-            if error is not None:
-                yield ImageScore(image.name, float("nan"), float("nan"), None, error)
-            elif self.scorer_.batchwise:
-                yield ImageScore(image.name, float(score), float("nan"), None, None)
-            else:
-                yield ImageScore(image.name, float(score), float(p_value), bool(flag), None)
-
-    def _summed_up(self, volume: str | None, parts: Sequence[ImageScore]) -> VolumeScore:
-        """Score a volume by its parts."""
-        name, n_bad = str(volume), sum(part.error is not None for part in parts)
-        if n_bad:
-            error = f"{name}: {n_bad} of its {len(parts)} parts cannot be used, so it has no score; see their lines"
-            return VolumeScore(name, float("nan"), float("nan"), None, error)
-        score = np.array([volume_score(np.array([part.anomaly_score for part in parts]))])
-        if self.volumes_ is None or self.scorer_.batchwise:
-            return VolumeScore(name, float(score[0]), float("nan"), None, None)
-        p_value, flagged = self.volumes_.p_values(score), self.volumes_.flagged(score)
-        return VolumeScore(name, float(score[0]), float(p_value[0]), bool(flagged[0]), None)
-
-    def _check_widths(self) -> None:
-        """Try one embedding, so that arrays which do not fit together are found at loading."""
-        if max(self.encoder.input_sizes) > MAX_INPUT_SIZE:
-            raise ValueError(f"an input of {max(self.encoder.input_sizes)} px is larger than {MAX_INPUT_SIZE}")
-        score = self.scorer_.score(np.zeros((1, self._session.dim), dtype=np.float32))
-        if score.shape != (1,):
-            raise ValueError("the scorer gives no single score an image")
+    @property
+    def _image_scorer(self) -> ImageScorer:
+        return ImageScorer(self.scorer_, self.calibration_, self.volumes_)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "scorer_"):
             raise MSDEError("the model is not fitted; call fit() first, or AnomalyModel.load() a model file")
 
 
-@dataclass(frozen=True)
-class _Gathered:
-    """Usable, distinct images of one kind, and what became of the others."""
-
-    rows: NDArray[np.float32]
-    names: list[str]
-    digests: list[bytes]
-    errors: list[str]
-    n_copies: int
-    volumes: dict[str, list[int]]  # the row of each one's parts, or _UNUSABLE
-    peak: float
-
-    @property
-    def whole(self) -> list[list[int]]:
-        """The volumes of which all parts can be used; of copies the first."""
-        return list({tuple(sorted(rows)): rows for rows in self.volumes.values() if _UNUSABLE not in rows}.values())
-
-    def volume_scores(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Score the whole volumes by the scores of the rows; ascending."""
-        return np.sort([volume_score(scores[rows]) for rows in self.whole])
-
-    def groups(self, alpha: float) -> NDArray[np.intp] | None:
-        """Give rows their volumes' numbers, or None where too few volumes are whole to flag one at this rate."""
-        if int(alpha * (len(self.whole) + 1) + 1e-9) < 1:
-            return None
-        parts = [[row for row in rows if row != _UNUSABLE] for rows in self.volumes.values()]
-        groups = grouped(len(self.rows), parts)
-        return groups if groups.max() > 0 else None
-
-
-def _gather(embedded: Iterable[Embedded], kind: str, at_least: int) -> _Gathered:
-    rows: list[NDArray[np.float32]] = []
-    names: list[str] = []
-    digests: dict[bytes, int] = {}
-    errors: list[str] = []
-    n_copies = 0
-    volumes: dict[str, list[int]] = {}
-    peak = 0.0
-    for image in embedded:
-        if image.embedding is None:
-            errors.append(image.error or "")
-        elif image.digest in digests:  # a copy among the held-out normals would vouch for itself
-            n_copies += 1
-        else:
-            digests[image.digest] = len(rows)
-            rows.append(image.embedding)
-            names.append(image.name)
-        peak = max(peak, image.peak)
-        if image.volume is not None:
-            volumes.setdefault(image.volume, []).append(digests.get(image.digest, _UNUSABLE))
-    if len(rows) < at_least:
-        reason = f" ({errors[0]})" if errors else ""
-        n = len(rows) + len(errors) + n_copies
-        copies = f", {n_copies} are copies" if n_copies else ""
-        raise DataError(
-            f"{len(rows)} of {n} {kind} images can be used{copies}{reason}; give at least {at_least} of them"
-        )
-    return _Gathered(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak)
-
-
 def _sources(images: Images) -> Iterable[ImageSource]:
     return find_images([images]) if isinstance(images, str | os.PathLike) else images
-
-
-def _mode_of(scorer: Scorer) -> str:
-    return next(mode for mode, kind in SCORERS.items() if isinstance(scorer, kind))
-
-
-def _noting(embedded: Iterable[Embedded], volumes: deque[str | None]) -> Iterator[Embedded]:
-    """Pass images on and note the volume of each."""
-    for image in embedded:
-        volumes.append(image.volume)
-        yield image
-
-
-def ticking(embedded: Iterable[Embedded], tick: Tick | None) -> Iterator[Embedded]:
-    """Pass images on and call `tick`, where there is one, after each."""
-    for image in embedded:
-        yield image
-        if tick is not None:
-            tick()

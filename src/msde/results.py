@@ -15,7 +15,7 @@ from typing import Any, TextIO, get_args, get_type_hints
 
 from msde.bundle import umask
 from msde.errors import OutputError
-from msde.pipeline import ImageScore
+from msde.image_score import ImageScore
 
 
 def write_csv(scores: Iterable[ImageScore], file: TextIO, kind: type[ImageScore] = ImageScore) -> None:

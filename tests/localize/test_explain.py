@@ -5,8 +5,8 @@ from tests.pictures import disc
 
 from msde import AnomalyModel
 from msde.errors import ImageError, MSDEError
+from msde.image_score import VolumeScore
 from msde.images import ImageRule, find_images
-from msde.pipeline import VolumeScore
 
 LESION = np.s_[24:29, 24:29]  # within the square of `tests.pictures.disc`
 

@@ -93,7 +93,7 @@ class Findings:
         means = [self.mean("auroc", one, backbone, name, protocol) for one in sets for name in names]
         table = np.array(means, dtype=np.float64).reshape(len(sets), len(names))
         whole = ~np.isnan(table).any(axis=0) if sets else np.zeros(len(names), dtype=bool)
-        return [name for name, kept in zip(names, whole, strict=True) if kept], table[:, whole]
+        return [names[column] for column in np.flatnonzero(whole)], table[:, whole]
 
     def _seen(self, what: str, backbone: str, protocol: str) -> set[Any]:
         return {line[what] for line in self.lines if line["backbone"] == backbone and line["protocol"] == protocol}

@@ -54,10 +54,11 @@ def embed(
     IMAGES are files, folders (searched recursively) or globs. Columns: path, embedding (float32), sha256 of the pixels
     that the network sees, error, volume (of which the image is a part) and peak (the brightest pixel, 0 to 1).
     """
+    from msde.embedding import ticking
     from msde.encoder import DEFAULT_LOOKS
     from msde.errors import OutputError
     from msde.images import ImageRule, find_images
-    from msde.pipeline import AnomalyModel, ticking
+    from msde.pipeline import AnomalyModel
     from msde.results import check_table, replacing
 
     if model is not None and (backbones or looks):

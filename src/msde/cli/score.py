@@ -16,7 +16,7 @@ from msde.cli.ray import refuse_with_ray, report, tell, with_ray
 if TYPE_CHECKING:
     from msde.cache import EmbeddingCache
     from msde.cluster.cluster import Cluster
-    from msde.pipeline import ImageScore
+    from msde.image_score import ImageScore
 
 
 @click.command()
@@ -70,8 +70,9 @@ def score(
 
         return report(score_on(cluster, model, images, tell), cluster.parts)
     from msde.dicom import Exporter, IdentifiedScore, beside_sources, identified
+    from msde.image_score import ImageScore
     from msde.images import find_images
-    from msde.pipeline import AnomalyModel, ImageScore
+    from msde.pipeline import AnomalyModel
     from msde.results import check_table, write_csv, write_table
 
     if output is not None:

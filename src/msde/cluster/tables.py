@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from msde.embedding import Embedded
-from msde.pipeline import ImageScore
+from msde.image_score import ImageScore
 
 EMBEDDINGS = pa.schema(
     [

@@ -15,8 +15,9 @@ from msde.dicom.scored import Scored
 from msde.dicom.secondary_capture import secondary_capture
 from msde.dicom.source import read_header
 from msde.dicom.structured_report import structured_report
+from msde.image_score import ImageScore, VolumeScore
 from msde.images import Part
-from msde.pipeline import AnomalyModel, ImageScore, VolumeScore
+from msde.pipeline import AnomalyModel
 from msde.volumes import highest_parts
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from msde.dicom.folder import make_folder, write_datasets
 from msde.dicom.identity import highdicom
 from msde.dicom.scored import Scored
 from msde.errors import DataError, ImageError
+from msde.image_score import ImageScore, VolumeScore
 from msde.images import Part
-from msde.pipeline import AnomalyModel, ImageScore, VolumeScore
+from msde.pipeline import AnomalyModel
 
 
 class Exporter:

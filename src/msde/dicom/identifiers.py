@@ -9,8 +9,8 @@ from pathlib import Path
 from msde.dicom.scored import Scored
 from msde.dicom.source import read_header, read_text
 from msde.errors import ImageError
+from msde.image_score import ImageScore
 from msde.images import Part
-from msde.pipeline import ImageScore
 
 _WORDS = ("Patient", "study of", "study UID", "series UID", "SOP instance UID")
 _KEYWORDS = {

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from msde.embedding import Embedded
+from msde.embedding import Embedded, Tick, ticking
 from msde.errors import ImageError, MSDEError
+from msde.image_score import ImageScore, VolumeScore
 from msde.images import expanded, from_input, read_pixels
 from msde.localize.explanation import Explanation
 from msde.localize.localizer import Localizer
 from msde.localize.seen import SIDE
 from msde.parallel import in_order
-from msde.pipeline import AnomalyModel, ImageScore, Tick, VolumeScore, ticking
+from msde.pipeline import AnomalyModel
 
 if TYPE_CHECKING:
     from msde.embedding import ImageSource

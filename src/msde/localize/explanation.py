@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from msde.localize.colours import overlaid
 
 if TYPE_CHECKING:
-    from msde.pipeline import ImageScore
+    from msde.image_score import ImageScore
 
 
 @dataclass(frozen=True, eq=False)

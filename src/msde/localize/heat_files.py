@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import OutputError
+from msde.image_score import ImageScore
 from msde.localize.colours import with_bar
 from msde.localize.explanation import Explanation
 from msde.parallel import in_order
-from msde.pipeline import ImageScore
 from msde.results import replacing
 
 DEPTH = 65535

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.embedding import Tick, ticking
 from msde.errors import DataError
 from msde.images import Part, expanded
-from msde.pipeline import AnomalyModel, Tick, ticking
+from msde.pipeline import AnomalyModel
 
 if TYPE_CHECKING:
     from msde.embedding import Embedded

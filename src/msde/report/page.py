@@ -11,10 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from msde.embedding import Tick
 from msde.errors import MSDEError
 from msde.images import read_pixels
 from msde.parallel import in_order
-from msde.pipeline import AnomalyModel, Tick
+from msde.pipeline import AnomalyModel
 from msde.report import summary
 from msde.report.colour_bar import colour_bar
 from msde.report.explainer import explainer

@@ -10,8 +10,9 @@ from typing import Any
 from msde.calibration import Calibration
 from msde.dicom import Identifiers
 from msde.errors import MSDEError
+from msde.image_score import ImageScore
 from msde.images import read_pixels
-from msde.pipeline import AnomalyModel, ImageScore
+from msde.pipeline import AnomalyModel
 from msde.report.explainer import explainer
 from msde.report.histogram import Histogram
 from msde.report.names import Names

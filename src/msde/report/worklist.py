@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msde.drift import Drift
-from msde.embedding import Embedded
+from msde.embedding import Embedded, Tick, ticking
+from msde.image_score import ImageScore, VolumeScore
 from msde.images import Part, expanded
-from msde.pipeline import AnomalyModel, ImageScore, Tick, VolumeScore, ticking
+from msde.pipeline import AnomalyModel
 from msde.report.normals import Normals
 
 SLICES = 5

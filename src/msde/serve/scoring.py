@@ -15,8 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from msde.embedding import Embedded
 from msde.errors import MSDEError
+from msde.image_score import ImageScore, VolumeScore
 from msde.images import Part
-from msde.pipeline import AnomalyModel, ImageScore, VolumeScore
+from msde.pipeline import AnomalyModel
 from msde.report.worklist import SLICES
 from msde.serve import queue
 from msde.serve.database import Database

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from msde.errors import DataError, ImageError, MSDEError
-from msde.pipeline import ImageScore, VolumeScore
+from msde.image_score import ImageScore, VolumeScore
 from msde.serve import outbox
 from msde.serve.logs import log, log_failure
 from msde.serve.pacs.dicomweb import PacsDownError, PacsError
