@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from msde.embedding import Embedded, Tick, ticking
 from msde.errors import ImageError, MSDEError
 from msde.image_score import ImageScore, VolumeScore
@@ -84,9 +87,16 @@ def _explained(
     except ImageError as error:
         nan = float("nan")
         return replace(score, anomaly_score=nan, p_value=nan, flagged=None, error=str(error)), None
+    return score, drawn(model, score, image.maps, pixels)
+
+
+def drawn(
+    model: AnomalyModel, score: ImageScore, maps: NDArray[np.float32], pixels: NDArray[np.float32]
+) -> Explanation:
+    """Lay what the model's localizer read of an image, (SIDE * SIDE,), over its pixels."""
     height, width = pixels.shape[:2]
-    grid = image.maps.reshape(SIDE, SIDE)
-    return score, Explanation(score, from_input(grid, height, width, aspect=model.rule.aspect), pixels)
+    heat = from_input(maps.reshape(SIDE, SIDE), height, width, aspect=model.rule.aspect)
+    return Explanation(score, heat, pixels)
 
 
 def _noting(items: Iterable[_T], noted: deque[_T]) -> Iterator[_T]:

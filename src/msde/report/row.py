@@ -12,8 +12,8 @@ from msde.dicom import Identifiers
 from msde.errors import MSDEError
 from msde.image_score import ImageScore
 from msde.images import read_pixels
+from msde.localize.explain import drawn
 from msde.pipeline import AnomalyModel
-from msde.report.explainer import explainer
 from msde.report.histogram import Histogram
 from msde.report.names import Names
 from msde.report.thumbnail import Thumbnail
@@ -137,11 +137,12 @@ class Rows:
     def _shot(self, rank: int, case: Case, picture: Picture) -> str:
         try:
             pixels = read_pixels(picture.source, self.model.rule)
-            explain = explainer(self.model)
-            overlay = explain(picture.source).overlay if explain else None
         except MSDEError as error:
             reason = escape(self.names.shortened(str(error), picture.result.path))
             return f'<p class="quiet">Can no longer be shown: {reason}</p>'
+        overlay = None
+        if picture.maps is not None:
+            overlay = drawn(self.model, picture.result, picture.maps, pixels).overlay
         name = escape(self.names.short(picture.result.path))
         data: dict[str, Any] = {"large": Thumbnail.of(pixels, VIEWER_SIDE).uri}
         if picture.alike:

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from msde.drift import Drift
 from msde.embedding import Embedded, Tick, ticking
 from msde.image_score import ImageScore, VolumeScore
@@ -18,7 +21,7 @@ from msde.report.normals import Normals
 SLICES = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """One image, or one slice of a volume.
 
@@ -30,11 +33,14 @@ class Picture:
         Its own.
     alike : tuple of int
         Numbers of the normals most like it, the nearest first.
+    maps : ndarray, optional
+        What the model's localizer read of it, in the pass that scored it.
     """
 
     source: Path | Part
     result: ImageScore
     alike: tuple[int, ...]
+    maps: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ def make_worklist(
     sources = list(expanded(images))
     results: list[ImageScore] = []
     pending: deque[Embedded] = deque()
-    rows = model.score_with_volumes(_noting(ticking(model.embed(sources), tick), pending))
+    rows = model.score_with_volumes(_noting(ticking(model.embed(sources, model.localizer_), tick), pending))
     cases: list[Case] = []
     parts: list[Case] = []
     where = iter(sources)
@@ -136,7 +142,7 @@ def _image(
 ) -> Case:
     if result.error is not None:
         return Case(result, (), (result,))
-    picture = Picture(source, result, normals.nearest(image) if normals else ())
+    picture = Picture(source, result, normals.nearest(image) if normals else (), image.maps)
     return Case(result, (picture,), seen_in_training=bool(model.fingerprint_.count_known([image.digest])))
 
 

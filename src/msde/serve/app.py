@@ -69,6 +69,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(SQLAlchemyError, _no_database)
     app.add_middleware(Edge, settings=settings, metrics=service.metrics)
+    # FastAPI builds routes when first asked for one, under warning filters that another thread can upset meanwhile.
+    app.openapi()
     return app
 
 
