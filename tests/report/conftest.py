@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,6 @@ from msde.report import Normals, Worklist, make_worklist, write_report
 HOSTILE = "</script><img src=x onerror=alert(1)> \"'&$x é 胸.png"  # a file in a folder named "<"
 
 
-@dataclass(frozen=True)
-class Marked:
-    """What a model's explanation has to have for a report."""
-
-    overlay: np.ndarray
-
-
 @pytest.fixture(scope="session")
 def train(tmp_path_factory) -> Path:
     return write_discs(tmp_path_factory.mktemp("train") / "normal", 40)
@@ -34,18 +26,10 @@ def model(train) -> AnomalyModel:
     return AnomalyModel().fit(find_images([train]), heatmaps=False)
 
 
-@pytest.fixture
-def explaining(model, monkeypatch) -> AnomalyModel:
-    """The model with a stand-in for what tells where an image differs: the picture in red."""
-
-    def explain(source):
-        with Image.open(source) as image:
-            gray = np.asarray(image.convert("L"))
-        return Marked(np.stack([gray, gray * 0, gray * 0], axis=2))
-
-    monkeypatch.setattr(model, "localizer_", True)
-    monkeypatch.setattr(model, "explain", explain)
-    return model
+@pytest.fixture(scope="session")
+def explaining(train) -> AnomalyModel:
+    """A model that tells where an image differs."""
+    return AnomalyModel().fit(find_images([train]))
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +57,11 @@ def stack(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def worklist(model, incoming, train) -> Worklist:
     return make_worklist(model, find_images([incoming]), Normals.embed(model, find_images([train])))
+
+
+@pytest.fixture(scope="session")
+def explained(explaining, incoming, train) -> Worklist:
+    return make_worklist(explaining, find_images([incoming]), Normals.embed(explaining, find_images([train])))
 
 
 @pytest.fixture

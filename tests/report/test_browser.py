@@ -20,8 +20,8 @@ def browser(tmp_path):
 
 
 @pytest.fixture
-def report(worklist, explaining, tmp_path):
-    write_report(worklist, explaining, tmp_path / "report.html")
+def report(explained, explaining, tmp_path):
+    write_report(explained, explaining, tmp_path / "report.html")
     return tmp_path / "report.html"
 
 
@@ -56,13 +56,13 @@ def test_keys_move_and_toggle(browser, report):
     assert browser.complaints() == []
 
 
-def test_the_viewer_shows_the_selected_case_and_the_normals_most_like_it(browser, report, worklist):
+def test_the_viewer_shows_the_selected_case_and_the_normals_most_like_it(browser, report, explained):
     browser.open(report)
-    for number in range(1, len(worklist.cases) + 1):
+    for number in range(1, len(explained.cases) + 1):
         browser.run(f"document.querySelector('#case-{number} .often').click()")
         name = browser.run(f"document.querySelector('#case-{number} .name').textContent")
         assert browser.run("document.querySelector('#viewer h2').textContent") == name
-        alike = worklist.cases[number - 1].pictures[0].alike if worklist.cases[number - 1].pictures else ()
+        alike = explained.cases[number - 1].pictures[0].alike if explained.cases[number - 1].pictures else ()
         figures = "[...document.querySelectorAll('.normals figure')].filter(f => f.checkVisibility()).map(f => f.id)"
         assert browser.run(figures) == [f"normal-{n}" for n in alike]
     eager = "const images = [...document.images]; for (const image of images) image.loading = 'eager'"
@@ -72,12 +72,12 @@ def test_the_viewer_shows_the_selected_case_and_the_normals_most_like_it(browser
     assert browser.complaints() == []
 
 
-def test_flagged_only_leaves_the_flagged(browser, report, worklist):
+def test_flagged_only_leaves_the_flagged(browser, report, explained):
     browser.open(report)
     browser.run("document.getElementById('flagged-only').click()")
     seen = browser.run("[...document.querySelectorAll('tbody tr')].filter(r => r.checkVisibility()).length")
-    assert seen == sum(bool(case.result.flagged) for case in worklist.cases)
-    for _ in worklist.cases:
+    assert seen == sum(bool(case.result.flagged) for case in explained.cases)
+    for _ in explained.cases:
         browser.press("j")
     assert chosen(browser) == f"case-{seen}"
 
@@ -98,9 +98,8 @@ def test_the_policy_keeps_foreign_scripts_out(browser, report):
     assert any("Content Security Policy" in line for line in browser.complaints())
 
 
-def test_slices_of_a_volume_take_turns(browser, explaining, stack, tmp_path, monkeypatch):
-    monkeypatch.setattr(explaining, "localizer_", None)
-    write_report(make_worklist(explaining, find_images([stack])), explaining, tmp_path / "report.html")
+def test_slices_of_a_volume_take_turns(browser, model, stack, tmp_path):
+    write_report(make_worklist(model, find_images([stack])), model, tmp_path / "report.html")
     browser.open(tmp_path / "report.html")
     first = browser.run("document.querySelector('.picture img').src")
     browser.run("document.querySelectorAll('.strip button')[2].click()")
@@ -132,13 +131,13 @@ def test_light_and_dark_have_contrast(browser, report):
         assert browser.run(measure) >= 4.5, scheme
 
 
-def test_assistive_technology_sees_a_table(browser, report, worklist):
+def test_assistive_technology_sees_a_table(browser, report, explained):
     browser.open(report)
     nodes = browser.send("Accessibility.getFullAXTree")["nodes"]
     roles = [node["role"]["value"] for node in nodes if not node["ignored"]]
     assert roles.count("table") == 1
-    assert roles.count("row") == 1 + len(worklist.cases)
-    assert roles.count("rowheader") == len(worklist.cases)
+    assert roles.count("row") == 1 + len(explained.cases)
+    assert roles.count("rowheader") == len(explained.cases)
     assert roles.count("columnheader") == 5
 
 

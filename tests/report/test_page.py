@@ -121,8 +121,8 @@ def test_drift_is_said(worklist, model, tmp_path):
     assert "Drift: these images do not look like" in Tree(written(drifted, model, tmp_path)).text
 
 
-def test_overlays_are_there_where_the_model_explains(worklist, explaining, tmp_path):
-    tags = Tree(written(worklist, explaining, tmp_path)).tags
+def test_overlays_are_there_where_the_model_explains(explained, explaining, tmp_path):
+    tags = Tree(written(explained, explaining, tmp_path)).tags
     assert sum("data-overlay" in attributes for _, attributes in tags) == 7
     assert [attributes.get("class") for tag, attributes in tags if tag == "img"][:2] == ["plain covered", "overlay"]
 
@@ -132,8 +132,8 @@ def test_there_are_none_where_it_does_not(page):
     assert 'class="colours' not in page
 
 
-def test_heat_maps_have_a_colour_bar_with_units(worklist, train, tmp_path):
-    text = written(worklist, AnomalyModel().fit(find_images([train])), tmp_path)
+def test_heat_maps_have_a_colour_bar_with_units(explained, explaining, tmp_path):
+    text = written(explained, explaining, tmp_path)
     assert text.count("data-overlay=") == 7
     assert text.count('class="colours') == 1
     assert "Colours from 1 in 100 to 1 in 10,000" in text
