@@ -92,7 +92,7 @@ def storey(power: float) -> Idea:
 def mixture_in_pool(material: Material) -> Score:
     """Fit known normals and a ball of abnormals (mean, variance, share) to the whitened pool; score the ratio."""
     gaussian = fit_ledoit_wolf(material.normals)
-    white = (material.pool - gaussian.mean) @ gaussian.whitening
+    white = (material.pool - gaussian.mean) @ gaussian.whitening_of_all
     squared = np.einsum("ij,ij->i", white, white)
     abnormal, share, d = (squared > np.median(squared)).astype(float), 0.5, white.shape[1]
     for _ in range(N_EM_STEPS):
@@ -105,7 +105,7 @@ def mixture_in_pool(material: Material) -> Score:
         share = float(np.clip(abnormal.mean(), 0.01, 0.99))
 
     def score(rows: np.ndarray) -> np.ndarray:
-        white = (rows - gaussian.mean) @ gaussian.whitening
+        white = (rows - gaussian.mean) @ gaussian.whitening_of_all
         return np.sum(white**2, axis=1) - np.sum((white - centre) ** 2, axis=1) / variance
 
     return score

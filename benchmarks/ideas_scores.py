@@ -109,8 +109,8 @@ def by_level(rows: np.ndarray) -> Score:
 def whitened(fit: Fit, power: float = 1.0) -> Fit:
     def scored(rows: np.ndarray) -> Score:
         gaussian = spectral(power)(rows)
-        score = fit((rows - gaussian.mean) @ gaussian.whitening)
-        return lambda others: score((others - gaussian.mean) @ gaussian.whitening)
+        score = fit((rows - gaussian.mean) @ gaussian.whitening_of_all)
+        return lambda others: score((others - gaussian.mean) @ gaussian.whitening_of_all)
 
     return scored
 

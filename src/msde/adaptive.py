@@ -78,11 +78,12 @@ def fit_adaptive(
         What the pool's abnormal rows share, if there are any.
     """
     own = fit_ledoit_wolf(normals)
-    white = (pool - own.mean) @ own.whitening
+    whitening = own.whitening_of_all
+    white = (pool - own.mean) @ whitening
     squared = np.einsum("ij,ij->i", white, white)
     inner = np.argsort(squared, kind="stable")[: round(JOINING_SHARE * len(pool))]
     moved = white.mean(axis=0)
-    axis = own.whitening @ (moved / max(float(np.linalg.norm(moved)), np.finfo(np.float64).tiny))
+    axis = whitening @ (moved / max(float(np.linalg.norm(moved)), np.finfo(np.float64).tiny))
     joined = np.vstack([normals if trusted is None else normals[trusted], pool[inner]])
     return fit_ledoit_wolf(joined), Direction(own.mean, axis, pool_evidence(white))
 

@@ -19,7 +19,7 @@ from msde.errors import ModelFileError
 from msde.record import Arrays
 
 FORMAT = "msde-model"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 Parts = dict[str, Arrays]
 

@@ -7,6 +7,7 @@ estimation"); the other is the Ledoit-Wolf covariance of MedIAnomaly's two-stage
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,14 @@ class Gaussian:
         Centre.
     whitening : ndarray of shape (d, p), float64
         Maps an offset from the centre to p uncorrelated axes of unit variance.
+    outside : float, default=0
+        One over the variance in every direction that the p axes leave out, at least 0; 0 ignores these directions.
+        Other than 0 only where the columns of `whitening` are orthogonal and none is 0.
     """
 
     mean: NDArray[np.float64]
     whitening: NDArray[np.float64]
+    outside: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what measures no distance, such as values of a damaged model file."""
@@ -38,6 +43,10 @@ class Gaussian:
             raise ValueError("mean and whitening of a Gaussian must have shapes (d,) and (d, p)")
         if not (np.isfinite(self.mean).all() and np.isfinite(self.whitening).all()):
             raise ValueError("mean and whitening of a Gaussian must be finite")
+        if not 0 <= self.outside < np.inf:
+            raise ValueError("the precision outside the axes of a Gaussian must be a finite number, at least 0")
+        if self.outside and not (self._lengths > 0).all():
+            raise ValueError("an axis of a Gaussian has no length")
 
     def mahalanobis(self, rows: FloatArray) -> NDArray[np.float64]:
         """Measure the Mahalanobis distance of each row from the centre.
@@ -52,8 +61,29 @@ class Gaussian:
         ndarray of shape (m,), float64
             Distances, at least 0.
         """
-        white = (rows - self.mean) @ self.whitening
-        return np.sqrt(np.einsum("ij,ij->i", white, white))
+        offsets = rows - self.mean
+        white = offsets @ self.whitening
+        squared = np.einsum("ij,ij->i", white, white)
+        if self.outside:
+            along = white / self._lengths
+            left = np.einsum("ij,ij->i", offsets, offsets) - np.einsum("ij,ij->i", along, along)
+            squared += self.outside * np.maximum(left, 0)
+        return np.sqrt(squared)
+
+    @cached_property
+    def whitening_of_all(self) -> NDArray[np.float64]:
+        """The whitening with the directions outside the axes, (d, d); `whitening` itself where they are ignored."""
+        if not self.outside:
+            return self.whitening
+        axes = self.whitening / self._lengths
+        rest = np.sqrt(self.outside)
+        whole = axes * (self._lengths - rest) @ axes.T
+        whole.flat[:: len(whole) + 1] += rest
+        return np.asarray(whole)
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.float64]:
+        return np.sqrt(np.einsum("ij,ij->j", self.whitening, self.whitening))
 
 
 def fit_empirical(rows: FloatArray, max_components: int = MAX_COMPONENTS, ridge: float = RIDGE) -> Gaussian:
@@ -95,17 +125,64 @@ def fit_ledoit_wolf(rows: FloatArray) -> Gaussian:
 
 
 def fit_shrunk(rows: FloatArray) -> tuple[Gaussian, float]:
-    """Fit a Gaussian with the Ledoit-Wolf covariance to rows (n, d); return it and its shrinkage, in [0, 1]."""
-    from scipy.linalg.lapack import dtrtri
-    from sklearn.covariance import ledoit_wolf
+    """Fit a Gaussian with the Ledoit-Wolf covariance to rows (n, d); return it and its shrinkage, in [0, 1].
 
+    Fewer rows than columns leave at most n - 1 axes apart, so the covariance itself is not needed.
+    """
+    n, d = rows.shape
     mean = rows.mean(axis=0, dtype=np.float64)
-    covariance, shrinkage = ledoit_wolf(rows - mean, assume_centered=True)
-    # Two rows, or rows that are all alike, leave axes without variance; the ridge keeps the distance finite there.
-    covariance.flat[:: len(covariance) + 1] += 1e-9 * np.trace(covariance) / len(covariance) + np.finfo(np.float64).eps
+    offsets = rows - mean
+    lengths = np.einsum("ij,ij->i", offsets, offsets)
+    if n >= d:
+        return shrunk(mean, offsets.T @ offsets / n, n, float(lengths @ lengths))
+    products = offsets @ offsets.T / n  # has the eigenvalues of the covariance that are not 0
+    shrinkage, floor = _shrinkage(products, n, d, float(lengths @ lengths))
+    variances, sides = np.linalg.eigh(products)
+    apart = variances > n * np.finfo(np.float64).eps * variances[-1]
+    axes = offsets.T @ (sides[:, apart] / np.sqrt(n * variances[apart]))
+    return Gaussian(mean, axes / np.sqrt((1 - shrinkage) * variances[apart] + floor), 1 / floor), shrinkage
+
+
+def shrunk(mean: NDArray[np.float64], covariance: NDArray[np.float64], n: int, fourth: float) -> tuple[Gaussian, float]:
+    """Make a Gaussian of a shrunk covariance.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (d,)
+    covariance : ndarray of shape (d, d)
+        Of n rows, without shrinkage; overwritten.
+    n : int
+    fourth : float
+        Sum of the fourth powers of the rows' distances from their mean.
+
+    Returns
+    -------
+    Gaussian
+    float
+        The shrinkage, in [0, 1].
+    """
+    from scipy.linalg.lapack import dtrtri
+
+    shrinkage, floor = _shrinkage(covariance, n, len(mean), fourth)
+    covariance *= 1 - shrinkage
+    covariance.flat[:: len(covariance) + 1] += floor
     # The inverse of a triangle takes a sixth of the work of a general one.
     inverse, _ = dtrtri(np.linalg.cholesky(covariance), lower=1)
-    return Gaussian(mean, np.ascontiguousarray(inverse.T)), float(shrinkage)
+    return Gaussian(mean, np.ascontiguousarray(inverse.T)), shrinkage
+
+
+def _shrinkage(products: NDArray[np.float64], n: int, d: int, fourth: float) -> tuple[float, float]:
+    """Give the shrinkage and what it adds to each variance.
+
+    Source: Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", Journal of
+    Multivariate Analysis 88:365, 2004, section 3.2. Two rows, or rows that are all alike, leave axes without variance;
+    a little more keeps the distance finite there.
+    """
+    norm, scale = float((products**2).sum()), float(np.trace(products)) / d
+    signal = norm / d - scale**2
+    noise = min((fourth / n - norm) / (d * n), signal)
+    shrinkage = noise / signal if noise > 0 else 0.0
+    return shrinkage, shrinkage * scale + 1e-9 * scale + float(np.finfo(np.float64).eps)
 
 
 def _principal_axes(offsets: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.gaussian import Gaussian
+from msde.gaussian import Gaussian, shrunk
 from msde.neighbors import FloatArray
 
 
@@ -61,11 +61,8 @@ class Moments:
         Returns
         -------
         Gaussian
-            The same up to rounding. Source: Ledoit and Wolf, "A well-conditioned estimator for large-dimensional
-            covariance matrices", Journal of Multivariate Analysis 88:365, 2004; the fourth moment about the mean is
-            expanded into those about the origin.
+            The same up to rounding; the fourth moment about the mean is expanded into those about the origin.
         """
-        d = len(self.first)
         mean = self.first / self.n
         covariance = self.second / self.n - np.outer(mean, mean)
         length = mean @ mean
@@ -79,14 +76,4 @@ class Moments:
             - 4 * (self.third @ mean)
             - 4 * length * along
         )
-        norm = float((covariance**2).sum())
-        scale = np.trace(covariance) / d
-        noise = (fourth / self.n - norm) / (d * self.n)
-        signal = norm / d - scale**2
-        noise = min(noise, signal)
-        shrinkage = 0.0 if noise == 0 else noise / signal
-        covariance *= 1 - shrinkage
-        covariance.flat[:: d + 1] += shrinkage * scale
-        # As in msde.gaussian.fit_shrunk: axes without variance keep the distance finite.
-        covariance.flat[:: d + 1] += 1e-9 * np.trace(covariance) / d + np.finfo(np.float64).eps
-        return Gaussian(mean, np.ascontiguousarray(np.linalg.inv(np.linalg.cholesky(covariance)).T))
+        return shrunk(mean, covariance, self.n, float(fourth))[0]

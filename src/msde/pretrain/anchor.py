@@ -37,7 +37,7 @@ class Anchor:
         import torch
 
         spread = rows[learning].std(axis=0) + SMALLEST_SPREAD
-        units = fit_ledoit_wolf(rows[learning] / spread).whitening / spread[:, None]
+        units = fit_ledoit_wolf(rows[learning] / spread).whitening_of_all / spread[:, None]
         places, units = (torch.from_numpy(each.astype(np.float32)) for each in (rows @ units, units))
         return cls(places.to(device), units.to(device))
 
