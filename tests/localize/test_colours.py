@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msde.localize.colours import LEAST_SHOWN, overlaid, with_bar
+from msde.localize.colours import LEAST_SHOWN, layer, overlaid, with_bar
 
 
 def test_calm_places_show_the_picture_alone(rng):
@@ -30,6 +30,16 @@ def test_the_picture_given_is_not_changed():
     pixels = np.full((4, 4, 3), 0.5, np.float32)
     overlaid(pixels, np.ones((4, 4), np.float32))
     assert (pixels == 0.5).all()
+
+
+def test_the_layer_over_a_picture_is_the_overlay(rng):
+    pixels = rng.uniform(size=(9, 7)).astype(np.float32)
+    heat = rng.uniform(size=(9, 7)).astype(np.float32)
+    colours, alpha = np.split(layer(heat).astype(float), [3], axis=2)
+    picture = 255 * pixels[..., None]
+    laid = picture + 0.6 * alpha / 255 * (colours - picture)
+    np.testing.assert_allclose(laid, overlaid(pixels, heat), atol=1.1)
+    assert (layer(np.zeros((2, 2), np.float32))[..., 3] == 0).all()
 
 
 def test_the_bar_leaves_the_overlay_as_it_is(rng):

@@ -94,6 +94,8 @@ def test_an_overlay_is_drawn_where_the_model_can_tell(serve, monkeypatch):
         monkeypatch.setattr("msde.serve.routes.images.explainer", lambda model: None)
         served.get(path, 404)
         red = np.zeros((64, 64, 3), np.uint8) + np.array([200, 0, 0], np.uint8)
-        explain = lambda source: SimpleNamespace(overlay=red)  # noqa: E731
+        layer = np.dstack([red, np.full((64, 64), 90, np.uint8)])
+        explain = lambda source: SimpleNamespace(overlay=red, layer=layer)  # noqa: E731
         monkeypatch.setattr("msde.serve.routes.images.explainer", lambda model: explain)
         assert np.array_equal(pixels(served.client.get(path)), red)
+        assert np.array_equal(pixels(served.client.get(f"{path}?alone=true")), layer)

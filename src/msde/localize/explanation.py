@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.localize.colours import overlaid
+from msde.localize.colours import layer, overlaid
 
 if TYPE_CHECKING:
     from msde.image_score import ImageScore
@@ -39,3 +39,8 @@ class Explanation:
     def overlay(self) -> NDArray[np.uint8]:
         """The image with its heat in colour, (h, w, 3), RGB; see :mod:`msde.localize.colours`."""
         return overlaid(self.pixels, self.heat)
+
+    @cached_property
+    def layer(self) -> NDArray[np.uint8]:
+        """The heat in colour without the image, (h, w, 4), RGBA, transparent where it is calm."""
+        return layer(self.heat)

@@ -57,7 +57,7 @@ export class Picture {
     this.image.addEventListener("error", (event) => this.gone(event.target));
     stage.replaceChildren(this.image);
     if (hasOverlay) {
-      const parameters = query({ model, part, side: SIDE, version });
+      const parameters = query({ model, part, side: SIDE, version, alone: true });
       this.overlay = h("img", { class: "overlay", src: `/api/images/${id}/overlay${parameters}`, alt: "", draggable: "false" });
       this.overlay.addEventListener("error", () => {
         this.overlay.remove();

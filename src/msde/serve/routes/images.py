@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as PathParameter
 from sqlalchemy import delete, select
@@ -151,15 +150,22 @@ def samples(service: Served, caller: Reader, current: OfModel, id: ImageId, part
 
 @router.get("/images/{id}/overlay", responses={**problems(), **_PNG}, response_class=Response)
 def overlay(
-    service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None, side: Side = None
+    service: Served,
+    caller: Reader,
+    current: OfModel,
+    id: ImageId,
+    part: PartNumber = None,
+    side: Side = None,
+    alone: bool = False,
 ) -> Response:
-    """Draw where an image differs from the normals."""
+    """Draw where an image differs from the normals, over the image or alone for any window of it."""
     explain = explainer(service.models.version(current.version_id))
     if explain is None:
         raise NotFound("the model cannot tell where an image differs")
     service.looks.note(caller.user, "view", id)
     with _reading(service, current, id, part) as source:
-        drawn = pictures.png(np.asarray(explain(source).overlay), side)
+        explanation = explain(source)
+        drawn = pictures.png(explanation.layer if alone else explanation.overlay, side)
     return Response(drawn, media_type="image/png", headers=_KEEP)
 
 
