@@ -1,13 +1,14 @@
 """Rows a second of a Ray cluster on this machine against one process, memory of the driver, rows after random kills.
 
-Run: python benchmarks/cluster.py speed FOLDER [--images 20000] [--repeats 1]
+Run: python benchmarks/cluster.py speed FOLDER [--images 20000] [--repeats 1] [--workers 2 1]
      python benchmarks/cluster.py memory [--rows 10000 100000 1000000]
      python benchmarks/cluster.py kills FOLDER [--runs 10] [--images 400]
      python benchmarks/cluster.py landmarks CACHE [--set NAME]
 
 speed: the images of FOLDER under new names (links) until there are as many as asked for; `msde score` in one process of
-two threads, then with --ray local and two workers, then one process of one thread against one worker. End to end: from
-the start of the command to its end, the start of Ray included; "at work" leaves the start out of both.
+two threads, then with --ray local and two workers, then, unless --workers says less, one process of one thread against
+one worker. End to end: from the start of the command to its end, the start of Ray included; "at work" leaves the start
+out of both.
 memory: the driver's peak for manifests of 10,000 to 1,000,000 rows. A fake backbone stands in for the network: workers
 list a part's rows and write constant scores, for only the driver is of interest here.
 kills: a worker, and in every third run the driver, is killed at a random time; each run is then started again until it
@@ -73,7 +74,7 @@ def model_of(folder: Path, place: Path) -> Path:
     return model
 
 
-def speed(folder: Path, images: int, repeats: int) -> None:
+def speed(folder: Path, images: int, repeats: int, workers_of_runs: list[int]) -> None:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         model = model_of(folder, place)
@@ -81,7 +82,7 @@ def speed(folder: Path, images: int, repeats: int) -> None:
         everything = manifest(place / "all.csv", listed)
         cores = sorted(os.sched_getaffinity(0))
         for repeat in range(repeats):
-            for workers in (2, 1) if len(cores) > 1 else (1,):
+            for workers in workers_of_runs:
                 os.sched_setaffinity(0, cores[:workers])
                 parts = place / f"parts{repeat}.{workers}"
                 before = processor_time()
@@ -264,12 +265,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--images", type=int)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--workers", type=int, nargs="+", default=[2, 1])
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--set")
     given = parser.parse_args()
     if given.what == "speed":
-        speed(given.folder, given.images or 20_000, given.repeats)
+        speed(given.folder, given.images or 20_000, given.repeats, given.workers)
     elif given.what == "memory":
         memory(given.rows)
     elif given.what == "kills":
