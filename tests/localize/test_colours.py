@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msde.localize.colours import LEAST_SHOWN, layer, overlaid, with_bar
+from msde.localize.colours import LEAST_SHOWN, layer, marked, overlaid, with_bar
 
 
 def test_calm_places_show_the_picture_alone(rng):
@@ -48,3 +48,12 @@ def test_the_bar_leaves_the_overlay_as_it_is(rng):
         with_it = with_bar(overlay)
         np.testing.assert_array_equal(with_it[:height, :width], overlay)
         assert with_it[:, width:].max() > 200
+
+
+def test_the_mark_is_seen_on_dark_and_light_and_leaves_the_rest():
+    for shade in (0, 255):
+        picture = np.full((256, 256, 3), shade, np.uint8)
+        seen = marked(picture)
+        assert (seen[:220] == shade).all()
+        assert {0, 255} <= set(np.unique(seen[220:]))
+    assert marked(np.zeros((8, 8, 3), np.uint8)).shape == (8, 8, 3)

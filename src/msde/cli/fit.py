@@ -202,7 +202,7 @@ def fit(
         click.echo(
             f"{n} normals stand out from the others and are left out of the Gaussian. They need not be abnormal,"
         )
-        click.echo("for up to a fifth of clean normals stand out too. Most of all:")
+        click.echo("for up to a twelfth of clean normals did so where this was measured. Most of all:")
         for name in model.distrusted_[:LISTED]:
             click.echo(f"  {name}")
         if n > LISTED and distrusted is None:

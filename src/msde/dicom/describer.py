@@ -17,6 +17,7 @@ from msde.dicom.source import read_header
 from msde.dicom.structured_report import structured_report
 from msde.image_score import ImageScore, VolumeScore
 from msde.images import Part
+from msde.localize.colours import marked
 from msde.pipeline import AnomalyModel
 from msde.volumes import highest_parts
 
@@ -90,7 +91,7 @@ class Describer:
         if self.model.localizer_ is None:
             return
         explained, result = self.model.explain(source), self._result(score, "", scored_at)
-        yield secondary_capture(image, result, explained.overlay)
+        yield secondary_capture(image, result, marked(explained.overlay))
         yield parametric_map(image, result, explained.heat)
 
     def _result(self, score: ImageScore, text: str, scored_at: datetime) -> Result:

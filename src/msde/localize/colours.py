@@ -23,8 +23,10 @@ _VIRIDIS = np.array(
 _OPACITY = 0.6
 _RAMP = 0.1
 _BAR_WIDTH, _BAR_MARGIN, _BAR_SIDE = 12, 8, 128
-_CAPTION = "of the area\nof normals"
-_LINES = 28
+_CAPTION = "of the area\nof normals\n\nResearch\nuse only"
+_LINES = 56
+_MARK = "Research use only"
+_MARK_SHARE = 40  # of a picture's height is the mark's
 
 
 def overlaid(pixels: Floats, heat: Floats) -> NDArray[np.uint8]:
@@ -61,6 +63,28 @@ def layer(heat: Floats) -> NDArray[np.uint8]:
     """
     opacity = 255 / np.float32(_OPACITY) * _opacity(heat)
     return np.rint(np.dstack([_colours(heat), opacity])).astype(np.uint8)
+
+
+def marked(overlay: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Write the mark of research use into the lower left corner, for pictures that leave the program's own pages.
+
+    Parameters
+    ----------
+    overlay : ndarray of shape (h, w, 3), uint8
+
+    Returns
+    -------
+    ndarray of shape (h, w, 3), uint8
+        As large; in a picture too small for the mark its end is cut off.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.fromarray(overlay)
+    size = max(9, len(overlay) // _MARK_SHARE)
+    place = (size // 3, len(overlay) - size // 3)
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(picture).text(place, _MARK, "white", font, anchor="ld", stroke_width=1, stroke_fill="black")
+    return np.asarray(picture)
 
 
 def with_bar(overlay: NDArray[np.uint8]) -> NDArray[np.uint8]:
