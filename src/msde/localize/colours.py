@@ -22,9 +22,9 @@ _VIRIDIS = np.array(
 )  # fmt: skip
 _OPACITY = 0.6
 _RAMP = 0.1
-_BAR_WIDTH, _BAR_MARGIN, _BAR_SIDE = 12, 8, 128
+_BAR_WIDTH, _BAR_MARGIN, _BAR_SIDE = 12, 8, 144
 _CAPTION = "of the area\nof normals\n\nResearch\nuse only"
-_LINES = 56
+_LINES = 66
 _MARK = "Research use only"
 _MARK_SHARE = 40  # of a picture's height is the mark's
 
@@ -96,7 +96,7 @@ def with_bar(overlay: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Returns
     -------
-    ndarray of shape (max(h, 128), w + 100 or so, 3), uint8
+    ndarray of shape (max(h, 144), w + 100 or so, 3), uint8
     """
     from PIL import Image, ImageDraw, ImageFont
 
