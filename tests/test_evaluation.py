@@ -1,10 +1,11 @@
 import pytest
+from PIL import Image
 
 from msde import AnomalyModel
 from msde.errors import DataError
 from msde.evaluation import evaluate_model
 from msde.images import find_images
-from tests.pictures import write_discs
+from tests.pictures import disc, write_discs
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,17 @@ def test_unreadable_images_are_counted_and_left_out(model, folders, tmp_path):
     evaluation = evaluate_model(model, find_images([folders / "normal"]), paths)
     assert evaluation.figures()["n_abnormal"] == 8
     assert len(evaluation.errors) == 1
+
+
+def test_volumes_without_a_p_value_count_neither_as_flagged_nor_as_not(model, folders, tmp_path, rng):
+    for name, lesion in (("normal", False), ("abnormal", True)):
+        (tmp_path / name).mkdir()
+        pages = [Image.fromarray(disc(rng, lesion=lesion)) for _ in range(2)]
+        pages[0].save(tmp_path / name / "stack.tif", save_all=True, append_images=pages[1:])
+    normal, abnormal = (find_images([folders / name, tmp_path / name]) for name in ("normal", "abnormal"))
+    mixed, single = (evaluate_model(model, *both) for both in ((normal, abnormal), (normal[:10], abnormal[:8])))
+    for name in ("false_alarm_rate", "sensitivity"):
+        assert mixed.figures()[name] == single.figures()[name]
+    of_volumes = evaluate_model(model, normal[10:], abnormal[8:])
+    assert of_volumes.figures()["sensitivity"] is None
+    assert not any("flagged" in line for line in of_volumes.summary())

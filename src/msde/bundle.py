@@ -97,7 +97,7 @@ def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Parts]:
                 parts[part][rest] = file.get_tensor(name)
     except FileNotFoundError as error:
         raise ModelFileError(f"{path}: no such file; make a model with `msde fit NORMALS -o {path}`") from error
-    except (OSError, SafetensorError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, RecursionError, SafetensorError, TypeError, ValueError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelFileError(f"{path}: no whole model file ({reason}); restore it from a copy or fit again") from error
     for part, arrays in parts.items():

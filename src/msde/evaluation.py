@@ -93,12 +93,11 @@ class Evaluation:
         }
 
     def _flagged_shares(self, usable: NDArray[np.bool_]) -> list[float | None]:
-        """Give the shares of usable normal and abnormal images that are flagged; None where nothing can be."""
-        flags = [score.flagged for score in self.scores]
-        if all(flag is None for flag in flags):
-            return [None, None]
-        flagged = np.array([bool(flag) for flag in flags])
-        return [float(flagged[usable & (self.abnormal == label)].mean()) for label in (False, True)]
+        """Give the shares of normal and abnormal images with a p-value that are flagged; None where there are none."""
+        known = usable & np.array([score.flagged is not None for score in self.scores])
+        flagged = np.array([bool(score.flagged) for score in self.scores])
+        shares = [flagged[known & (self.abnormal == label)] for label in (False, True)]
+        return [float(share.mean()) if len(share) else None for share in shares]
 
     def summary(self) -> list[str]:
         """Return the figures in words, a line each."""
@@ -109,11 +108,10 @@ class Evaluation:
             lines.append(f"{name.upper():6} {figures[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})")
         counts = f"normal {figures['n_normal']}, abnormal {figures['n_abnormal']}, unreadable {figures['n_unreadable']}"
         lines.append(counts)
-        if figures["false_alarm_rate"] is not None:
-            lines.append(
-                f"flagged at a target false-alarm rate of {self.alpha:g}: {figures['false_alarm_rate']:.1%} of the"
-                f" normal and {figures['sensitivity']:.1%} of the abnormal images"
-            )
+        shares = [(figures["false_alarm_rate"], "normal"), (figures["sensitivity"], "abnormal")]
+        said = [f"{share:.1%} of the {kind} images" for share, kind in shares if share is not None]
+        if said:
+            lines.append(f"flagged at a target false-alarm rate of {self.alpha:g}: {' and '.join(said)}")
         if self.pixels is not None:
             lines.append(
                 f"heat maps: pixel AUROC {self.pixels.auroc:.3f}, pixel AP {self.pixels.ap:.3f}, AUPRO"

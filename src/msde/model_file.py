@@ -73,7 +73,7 @@ def read_model(
         _check_widths(model)
     except KeyError as error:
         raise ModelFileError(f"{path}: the model lacks {error}; restore the file from a copy or fit again") from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path}: is no model ({error}); restore the file from a copy or fit again") from error
     except MSDEError as error:
         raise ModelFileError(f"{path}: {error}") from error

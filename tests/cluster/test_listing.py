@@ -1,10 +1,13 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from tests.images.medical import ct_slice
 
 from msde.cluster.listing import cut, from_json, identity, sources, to_json
 from msde.errors import DataError
-from msde.images import Part
+from msde.images import Part, find_images
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -56,3 +59,14 @@ def test_a_manifest_is_known_by_its_content(tmp_path):
     path.write_text("path\nb.png\n")
     assert identity(str(path)) != before
     assert identity(str(tmp_path)) == str(tmp_path)
+
+
+def test_overlapping_inputs_list_each_image_once_and_files_of_a_series_are_a_volume(tmp_path):
+    (tmp_path / "sub").mkdir()
+    Image.new("L", (16, 16)).save(tmp_path / "sub" / "a.png")
+    assert list(sources([str(tmp_path), str(tmp_path / "sub")])) == [str(tmp_path / "sub" / "a.png")]
+    (tmp_path / "series").mkdir()
+    slices = [tmp_path / "series" / f"{number}.dcm" for number in range(3)]
+    for number, path in enumerate(slices):
+        path.write_bytes(ct_slice(np.full((16, 16), number, np.int16), number, "1.2.3", number + 1))
+    assert list(sources([str(one) for one in slices])) == find_images([tmp_path / "series"])

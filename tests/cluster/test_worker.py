@@ -84,8 +84,20 @@ def test_a_part_that_kills_worker_after_worker_is_given_up(discs, model_file, tm
     job = start(tmp_path / "out", model_file, [discs / "abnormal"])
     for _ in range(MOST_BEGUN):
         job.begin(0)
+    worker = PartWorker(job.storage.url, "cpu")
     with pytest.raises(MSDEError, match="20 workers died at part 0"):
-        PartWorker(job.storage.url, "cpu").do(0)
+        worker.do(0)
+    assert worker.do(0).errors == {}  # started again, it has its tries again, guarded
+
+
+def test_images_are_not_blamed_for_a_process_that_cannot_start(discs, model_file, tmp_path, monkeypatch):
+    job = start(tmp_path / "out", model_file, [discs / "abnormal"])
+    job.begin(0)
+    worker = PartWorker(job.storage.url, "cpu")
+    monkeypatch.setattr("msde.cluster.guard.sys.executable", "/bin/false")
+    with pytest.raises(MSDEError, match="cannot start"):
+        worker.do(0)
+    assert job.finished() == []
 
 
 def test_an_interrupted_job_keeps_its_list_and_refuses_another(discs, model_file, tmp_path):

@@ -116,7 +116,7 @@ class Backbone:
                 weights=weights,
             )
             expected = description["sha256"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise BackboneError(f"invalid description of a backbone ({error!r}); save the model again") from error
         if backbone.sha256 != expected:
             raise BackboneError(f"backbone {backbone.name}: graph or weights were altered; save the model again")

@@ -129,8 +129,17 @@ class EmbeddingSession:
         return {name: np.concatenate(parts) for name, parts in zip(outputs, zip(*passes, strict=True), strict=True)}
 
     def channels(self, level: str) -> int:
-        """Return how many channels a feature map has."""
-        return int(next(output.shape[1] for output in self._session.get_outputs() if output.name == level))
+        """Return how many channels a feature map has.
+
+        Raises
+        ------
+        BackboneError
+            If the graph does not give it.
+        """
+        widths = {output.name: output.shape[1] for output in self._session.get_outputs()}
+        if level not in widths:
+            raise BackboneError(f"backbone {self.backbone.name}: its graph gives no {level}; save the model again")
+        return int(widths[level])
 
 
 def execution_providers(device: str) -> list[tuple[str, dict[str, str]]]:

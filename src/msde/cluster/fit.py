@@ -91,6 +91,8 @@ def fit_on(
         embedded: list[Any] = [parts.landmarks(landmarks) for parts in jobs]
         fitted.fit(*embedded, heatmaps=False)
         parts = jobs[0]
+        if len(parts.kept) > landmarks:
+            fitted.volumes_ = None  # some slices of each volume were seen, and a whole one scores otherwise
         if len(parts.kept) > landmarks and detector.mode == "inductive":
             tell(f"the Gaussian takes all {len(parts.kept)} normals")
             _take_all(fitted, detector, parts, landmarks, workers)

@@ -13,10 +13,12 @@ from msde.cluster.encoders import load_encoder
 from msde.cluster.listing import Source, from_json, to_json
 from msde.cluster.tables import embeddings, embeddings_table, from_stream, to_stream
 from msde.embedding import Embedded, embed_images
+from msde.errors import MSDEError
 from msde.images import Part
 
 KILLED = "kills the process that reads it"
 TRIES = 2
+_READY = b"ready"
 _LENGTH = struct.Struct("<Q")
 
 
@@ -28,11 +30,22 @@ class Child:
     model : Path
         Model or encoder file.
     device : {"cpu", "cuda"}
+
+    Raises
+    ------
+    MSDEError
+        If the process cannot start.
     """
 
     def __init__(self, model: Path, device: str) -> None:
         command = [sys.executable, "-m", "msde.cluster.guard", str(model), device]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        assert self._process.stdout  # noqa: S101 - a pipe
+        if self._process.stdout.read(len(_READY)) != _READY:  # or images would be blamed for it
+            self.close()
+            raise MSDEError(
+                "the process that embeds image by image cannot start; look at the memory of the node and at its GPU"
+            )
 
     def embed(self, source: Source) -> list[Embedded] | None:
         """Embed one image, or all parts of a file; None where the process dies of it."""
@@ -101,6 +114,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     session, rule = load_encoder(Path(model), device)
+    answers.write(_READY)
+    answers.flush()
     for line in sys.stdin.buffer:
         content = to_stream(embeddings_table(embed_images(session, from_json(line), 1, rule=rule)))
         answers.write(_LENGTH.pack(len(content)) + content)

@@ -153,6 +153,10 @@ class Job:
         self.storage.write(name, json.dumps(note).encode())
         return before
 
+    def begin_afresh(self, part: int) -> None:
+        """Forget how often a part was begun but that it was, so that another run of the job has its tries."""
+        self.storage.write(f"{_STARTED}/{part:06}", json.dumps({"times": 1}).encode())
+
     def finish(self, part: int, table: bytes) -> None:
         """Put a part's Parquet file in its place."""
         self.storage.write(part_name(part), table)

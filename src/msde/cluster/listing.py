@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import fsspec
@@ -44,13 +45,13 @@ def sources(inputs: Sequence[str]) -> Iterator[Source]:
     DataError
         If an input cannot be read or lists nothing.
     """
-    for entry in inputs:
+    for entries in _listed_together(inputs):
         empty = True
-        for source in _sources_of(entry):
+        for source in _sources_of(entries):
             empty = False
             yield source
         if empty:
-            raise DataError(f"{entry}: lists no image; give a folder, a manifest or an address that does")
+            raise DataError(f"{entries[0]}: lists no image; give a folder, a manifest or an address that does")
 
 
 def cut(listed: Iterable[Source], rows: int) -> Iterator[list[Source]]:
@@ -107,7 +108,15 @@ def _is_manifest(entry: str) -> bool:
     return entry.lower().endswith(MANIFESTS)
 
 
-def _sources_of(entry: str) -> Iterator[Source]:
+def _listed_together(inputs: Sequence[str]) -> Iterator[list[str]]:
+    """Put neighbouring local files and folders together: files of one series are a volume, and none counts twice."""
+    for is_single, group in groupby(inputs, lambda entry: _is_manifest(entry) or is_remote(entry)):
+        entries = list(group)
+        yield from ([entry] for entry in entries) if is_single else [entries]
+
+
+def _sources_of(entries: list[str]) -> Iterator[Source]:
+    entry = entries[0]
     if _is_manifest(entry):
         folder = os.path.dirname(local_path(entry))
         rows = _parquet_rows(entry) if entry.lower().endswith(".parquet") else _csv_rows(entry)
@@ -116,7 +125,7 @@ def _sources_of(entry: str) -> Iterator[Source]:
     elif is_remote(entry):
         yield from _objects(entry)
     else:
-        for image in find_images([local_path(entry)]):
+        for image in find_images([local_path(one) for one in entries]):
             yield image if isinstance(image, Part) else str(image)
 
 

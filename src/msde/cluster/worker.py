@@ -104,6 +104,7 @@ class PartWorker:
             return None
         before = self._job.begin(part)
         if before >= MOST_BEGUN:
+            self._job.begin_afresh(part)
             raise MSDEError(
                 f"{self._job.storage.url}: {before} workers died at part {part}; look at the memory of the nodes, and"
                 " start again"

@@ -22,6 +22,7 @@ from msde.images.files import Contents, damaged, missing, number_of, numbered, w
 from msde.images.formats import Format
 from msde.images.intensity import percentiles, stated_range
 from msde.images.samples import Samples, check_size
+from msde.parallel import available_cores
 
 MAX_BYTES = 4_000_000_000
 """Bytes that a volume may hold when unpacked."""
@@ -135,7 +136,7 @@ def _volume(path: str, name: str) -> _Volume:
     return _opened(path, name, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=2)  # slices come one after the other, and few volumes are at work at once
+@lru_cache(maxsize=2 * available_cores() + 2)  # slices come one after the other; each worker may be at another volume
 def _opened(path: str, name: str, *_: int) -> _Volume:
     with _said_plainly(name):
         import nibabel

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from msde.calibration import Calibration
 from msde.dicom import Identifiers
 from msde.errors import MSDEError
@@ -18,7 +20,7 @@ from msde.report.histogram import Histogram
 from msde.report.names import Names
 from msde.report.thumbnail import Thumbnail
 from msde.report.words import how_often
-from msde.report.worklist import Case, Picture
+from msde.report.worklist import MOST_HEAT, Case, Picture
 
 LIST_SIDE, VIEWER_SIDE = 160, 512
 ERRORS_SHOWN = 5
@@ -142,7 +144,8 @@ class Rows:
             return f'<p class="quiet">Can no longer be shown: {reason}</p>'
         overlay = None
         if picture.maps is not None:
-            overlay = drawn(self.model, picture.result, picture.maps, pixels).overlay
+            heat = picture.maps.astype(np.float32) / np.float32(MOST_HEAT)
+            overlay = drawn(self.model, picture.result, heat, pixels).overlay
         name = escape(self.names.short(picture.result.path))
         data: dict[str, Any] = {"large": Thumbnail.of(pixels, VIEWER_SIDE).uri}
         if picture.alike:

@@ -19,6 +19,7 @@ from msde.pipeline import AnomalyModel
 from msde.report.normals import Normals
 
 SLICES = 5
+MOST_HEAT = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +34,14 @@ class Picture:
         Its own.
     alike : tuple of int
         Numbers of the normals most like it, the nearest first.
-    maps : ndarray, optional
-        What the model's localizer read of it, in the pass that scored it.
+    maps : ndarray of uint8, optional
+        What the model's localizer read of it in the pass that scored it, `MOST_HEAT` for 1: there may be very many.
     """
 
     source: Path | Part
     result: ImageScore
     alike: tuple[int, ...]
-    maps: NDArray[np.float32] | None = None
+    maps: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def _image(
 ) -> Case:
     if result.error is not None:
         return Case(result, (), (result,))
-    picture = Picture(source, result, normals.nearest(image) if normals else (), image.maps)
+    maps = None if image.maps is None else np.rint(MOST_HEAT * image.maps).astype(np.uint8)
+    picture = Picture(source, result, normals.nearest(image) if normals else (), maps)
     return Case(result, (picture,), seen_in_training=bool(model.fingerprint_.count_known([image.digest])))
 
 
