@@ -246,7 +246,7 @@ def test_a_file_of_before_heat_maps_loads_without_them(folders, tmp_path):
 def test_a_description_that_cannot_be_is_refused_in_one_line(folders, tmp_path, key):
     AnomalyModel().fit(folders / "train").save(tmp_path / "m.msde")
     config, parts = read_bundle(tmp_path / "m.msde")
-    config["encoder"]["backbones"][0][key] = {"input_size": float("inf"), "levels": ["level9"]}[key]
+    config["encoder"]["backbones"][0][key] = {"input_size": 10**400, "levels": ["level9"]}[key]
     write_bundle(tmp_path / "odd.msde", parts, config)
     with pytest.raises(ModelFileError, match=r"^[^\n]*odd\.msde[^\n]*$"):
         AnomalyModel.load(tmp_path / "odd.msde")

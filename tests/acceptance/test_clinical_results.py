@@ -138,7 +138,7 @@ def test_images_and_the_highest_slices_have_an_overlay_and_a_heat_map(job: Path,
     assert sorted(of) == sorted(sources) and len(maps[PARAMETRIC]) == 4
     for capture, uid in zip(maps[SECONDARY], of, strict=True):
         explained = model.explain(sources[uid])
-        above = int(0.9 * len(explained.overlay))  # below it is the mark of research use
+        above = len(explained.overlay) - 20  # below it is the mark of research use
         np.testing.assert_array_equal(capture.pixel_array[:above], explained.overlay[:above])
         assert (capture.pixel_array[above:] != explained.overlay[above:]).any()
         assert any(

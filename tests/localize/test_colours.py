@@ -55,5 +55,6 @@ def test_the_mark_is_seen_on_dark_and_light_and_leaves_the_rest():
         picture = np.full((256, 256, 3), shade, np.uint8)
         seen = marked(picture)
         assert (seen[:220] == shade).all()
-        assert {0, 255} <= set(np.unique(seen[220:]))
+        assert seen[220:].min() < 50
+        assert seen[220:].max() > 200
     assert marked(np.zeros((8, 8, 3), np.uint8)).shape == (8, 8, 3)
