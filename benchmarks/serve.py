@@ -19,6 +19,7 @@ import threading
 import time
 from argparse import ArgumentParser
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from io import BytesIO
 from itertools import count
@@ -59,10 +60,15 @@ class Server:
         self.process.wait()
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Ask on this thread's connection, opened anew where it was lost."""
+        """Ask on this thread's connection, and once more on a new one where the service has closed it meanwhile."""
         connection = getattr(self.local, "connection", None)
-        if connection is None:
-            connection = self.local.connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        if connection is not None:
+            with suppress(OSError, HTTPException):
+                return self._ask(connection, method, path, body)
+        self.local.connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return self._ask(self.local.connection, method, path, body)
+
+    def _ask(self, connection: HTTPConnection, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         token = self.data / "admin-token"
         headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
         try:
