@@ -100,8 +100,10 @@ class Rows:
 
     def _identifiers(self, case: Case) -> str:
         found = Identifiers.of(*(picture.source for picture in case.pictures)) if case.pictures else Identifiers()
-        said = [f"{words} <bdi>{escape(value)}</bdi>" for words, value in found.in_words() if value]
-        return f'<br><span class="quiet">{"; ".join(said)}</span>' if said else ""
+        said = [(f"{words} <bdi>{escape(value)}</bdi>", "UID" in words) for words, value in found.in_words() if value]
+        kinds = {"quiet ids": "; ".join(text for text, is_uid in said if not is_uid)}
+        kinds["quiet ids uids"] = "<br>".join(text for text, is_uid in said if is_uid)
+        return "".join(f'<span class="{kind}">{text}</span>' for kind, text in kinds.items() if text)
 
     def _often(self, case: Case) -> str:
         result = case.result
