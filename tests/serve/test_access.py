@@ -1,8 +1,10 @@
 """Who may do what, and what the outermost layer sees to."""
 
+import fcntl
 import hashlib
 import os
 import stat
+from threading import Timer
 
 import pytest
 from tests.serve.conftest import png
@@ -110,6 +112,18 @@ def test_secrets_are_for_the_owner_alone(serve):
             assert stat.S_IMODE(mode) == 0o600, name
 
 
+def test_the_first_token_is_one_that_somebody_has(tmp_path):
+    def enters() -> bool:
+        gate = Gate(Settings(data=str(tmp_path), models=()))
+        token = (tmp_path / "admin-token").read_text().strip()
+        return gate.caller("GET", {"authorization": f"Bearer {token}"}, {}, "").role == "admin"
+
+    (tmp_path / "admin-token").write_text("of a start that was killed\n")
+    assert enters()
+    (tmp_path / "tokens").unlink()
+    assert enters()
+
+
 def test_a_malformed_file_of_tokens_is_said_at_the_start(tmp_path):
     (tmp_path / "tokens").write_text("jane boss 123\n")
     with pytest.raises(DataError, match="line 1 is not USER ROLE SHA256"):
@@ -138,6 +152,22 @@ def test_another_host_name_is_not_served(serve, host):
 def test_one_service_a_folder(serve):
     with serve() as served, pytest.raises(MSDEError, match="another service uses this folder"):
         prepare(served.service.settings)
+
+
+def test_a_start_waits_for_processes_that_outlived_the_one_before(serve, tmp_path, monkeypatch):
+    with serve() as served:
+        settings = served.service.settings
+        with (tmp_path / "data" / "workers.lock").open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with (tmp_path / "data" / "workers.lock").open() as outliving:
+        fcntl.flock(outliving, fcntl.LOCK_SH)
+        with monkeypatch.context() as patched, pytest.raises(MSDEError, match="still run; end them"):
+            patched.setattr("msde.serve.service._OUTLIVED", 0.0)
+            prepare(settings)
+        ending = Timer(0.3, fcntl.flock, (outliving, fcntl.LOCK_UN))
+        ending.start()
+        with prepare(settings):
+            ending.join()
 
 
 def test_an_unforeseen_error_is_one_line_without_its_words(serve, monkeypatch):

@@ -1,9 +1,11 @@
 """Versions of a model: hot reload, thresholds, recalibration by confirmed normals, and back."""
 
+import io
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.pictures import write_discs
 from tests.serve.conftest import png
 
@@ -42,6 +44,21 @@ def test_a_changed_file_is_a_new_version_and_a_broken_one_changes_nothing(serve,
         assert len(served.get(f"/api/images/{number}")["history"]) == 2
         assert served.client.post("/api/models/replaceable/rescore").json() == {"queued": 0}
     with serve(database=url, models=(str(replaceable),)) as served:
+        assert served.get("/api/models/replaceable")["version"] == 2
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_tried_again(serve, replaceable, other_model, monkeypatch):
+    with serve(models=(str(replaceable),)) as served:
+        shutil.copy(other_model, replaceable)
+        with monkeypatch.context() as patched:
+
+            def fail(*_):
+                raise OSError("no space left")
+
+            patched.setattr("msde.serve.models.shutil.copyfile", fail)
+            served.service.models.refresh()
+            assert served.get("/api/models/replaceable")["version"] == 1
+        served.service.models.refresh()
         assert served.get("/api/models/replaceable")["version"] == 2
 
 
@@ -103,6 +120,23 @@ def test_confirmed_normals_recalibrate_and_the_version_before_can_come_back(serv
         assert served.client.put("/api/models/discs/version", json={"version": 9}).status_code == 404
         actions = [row["action"] for row in served.get("/api/audit")["rows"]]
         assert {"recalibrate", "version", "verdict"} <= set(actions)
+
+
+def test_normals_that_are_copies_count_once_when_recalibrating(serve):
+    with serve() as served:
+        for number in range(20):
+            image = np.asarray(Image.open(io.BytesIO(png(100 + number // 2))))
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, ("PNG", "TIFF")[number % 2])
+            served.send(file.getvalue())
+        for row in served.wait():
+            served.client.post(f"/api/images/{row['id']}/verdicts", json={"verdict": "normal"})
+        refused = served.client.post("/api/models/discs/recalibrate", json={"alpha": None})
+        assert refused.status_code == 409
+        assert "10 of the 20 images confirmed as normal can be used" in refused.json()["detail"]
+        made = served.client.post("/api/models/discs/recalibrate", json={"alpha": 0.1}).json()
+        assert "10 confirmed normals" in made["versions"][1]["origin"]
+        assert served.get("/api/audit?action=recalibrate")["rows"][0]["detail"]["normals"] == 10
 
 
 def test_a_model_that_cannot_be_served_is_said_at_the_start(serve, tmp_path, discs):

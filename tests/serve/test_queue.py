@@ -73,7 +73,7 @@ def test_what_a_lost_worker_had_is_taken_again_when_its_lease_is_over(queued):
     with queued.write() as session:
         for score in session.scalars(select(Score).where(Score.id.in_(numbers))):
             score.leased = now() - timedelta(seconds=1)
-    assert claim(queued, "b") == numbers
+    assert [claim(queued, "b")[0] for _ in numbers] == numbers
     assert finish(queued, "lost", numbers) == []
     assert sorted(finish(queued, "b", numbers)) == numbers
 
@@ -88,11 +88,44 @@ def test_a_lease_that_is_renewed_holds(queued):
     assert set(claim(queued, "b")).isdisjoint(numbers)
 
 
+def give_back(database, worker=None):
+    with database.write() as session:
+        return queue.give_back(session, worker)
+
+
 def test_what_is_given_back_is_queued_again(queued):
     claim(queued, "a")
-    with queued.write() as session:
-        assert queue.give_back(session) == 4
+    claim(queued, "b")
+    assert give_back(queued, "a") == 4
     assert claim(queued, "b") == [1, 2, 3, 4]
+
+
+def test_what_may_have_ended_its_worker_is_taken_alone_and_fails_in_the_end(queued):
+    claim(queued, "lost", 2)
+    for _ in range(queue.ATTEMPTS - 1):
+        give_back(queued)
+        assert claim(queued, "lost") == [1]
+    give_back(queued)
+    assert claim(queued, "b") == [2]
+    with queued.read() as session:
+        score = session.get_one(Score, 1)
+        assert (score.state, score.error, score.worker) == (
+            "failed",
+            "ended the service five times; look into the file",
+            None,
+        )
+        assert queue.depth(session) == 9
+    assert claim(queued, "c") == [3, 4, 5, 6]
+
+
+def test_what_failed_is_queued_again_when_asked_and_nothing_else_is(queued):
+    finish(queued, "a", claim(queued, "a", 2))
+    finish(queued, "a", claim(queued, "a", 2), Outcome(float("nan"), float("nan"), "broken"))
+    with queued.write() as session:
+        assert queue.retry(session, 1) == 2
+        score = session.get_one(Score, 3)
+        assert (score.state, score.error, score.scored, score.attempts) == ("queued", None, None, 0)
+    assert claim(queued, "b", 10) == list(range(3, 11))
 
 
 def test_results_of_dicom_images_alone_go_to_the_outbox_and_failed_ones_do_not(queued):

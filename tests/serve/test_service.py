@@ -3,12 +3,16 @@
 import csv
 import io
 import json
+from threading import Semaphore
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 from tests.serve.conftest import png
 
 from msde import AnomalyModel
+from msde.errors import MSDEError
+from msde.serve.schema import Score
 
 
 def test_an_image_is_kept_scored_listed_and_judged(serve, url, disc_model, tmp_path):
@@ -194,3 +198,54 @@ def test_drift_is_told_when_incoming_images_are_of_another_kind(serve, rng):
         drift = served.get("/api/models/discs/drift")
         assert drift["found"]
         assert drift["images"] == 30
+
+
+def test_images_of_another_database_are_refused_and_not_swept(serve, url, tmp_path):
+    with serve(database=url) as served:
+        number = served.send(png(1))
+        served.wait()
+    with pytest.raises(MSDEError, match="its images are not of this database"), serve():
+        pass
+    with serve(database=url) as served:
+        assert served.client.get(f"/api/images/{number}/picture").status_code == 200
+    (tmp_path / "data" / "database-id").unlink()  # as an earlier version left the folder
+    with pytest.raises(MSDEError, match="its images are not of this database"), serve():
+        pass
+    with serve(database=url) as served:
+        assert served.client.get(f"/api/images/{number}/picture").status_code == 200
+    assert (tmp_path / "data" / "database-id").exists()
+
+
+def test_a_folder_without_images_takes_another_database(serve, url):
+    with serve(database=url):
+        pass
+    with serve() as served:
+        served.send(png(1))
+    with serve() as served:
+        assert len(served.wait()) == 1
+
+
+def test_what_failed_can_be_scored_again(serve, url):
+    with serve(database=url) as served:
+        number = served.send(png(1))
+        served.send(png(2))
+        served.wait()
+        with served.service.database.write() as session:
+            for score in session.scalars(select(Score).where(Score.image_id == number)):
+                score.state, score.error, score.anomaly_score = "failed", "no memory", None
+        assert served.client.post("/api/models/discs/rescore").json() == {"queued": 1}
+        rows = served.wait()
+        assert [(row["state"], row["error"]) for row in rows] == [("scored", None)] * 2
+
+
+def test_the_refreshing_thread_outlives_any_error(serve, monkeypatch):
+    monkeypatch.setattr("msde.serve.service.REFRESH", 0.02)
+    tried = Semaphore(0)
+
+    def fail(_):
+        tried.release()
+        raise RuntimeError
+
+    with serve() as served:
+        monkeypatch.setattr(type(served.service.models), "refresh", fail)
+        assert all(tried.acquire(timeout=10) for _ in range(3))

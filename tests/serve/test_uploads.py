@@ -1,15 +1,17 @@
 """What arrives is checked before it is kept: zips, sets of files, sizes, names."""
 
 import io
+import warnings
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
 from tests.images.medical import ct_slice
 from tests.serve.conftest import png
 
-from msde.serve.uploads import clean
+from msde.serve.uploads import _modality, clean
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -137,6 +139,15 @@ def test_ingest_takes_bytes_files_and_folders(serve, discs):
         assert {row["origin"] for row in served.wait()} == {"dimse:TITLE", "poll:x"}
 
 
+def test_what_a_header_states_is_quoted_nowhere(recwarn, tmp_path):
+    data = dcmread(io.BytesIO(ct_slice(np.zeros((8, 8), np.uint16), 0, "1.2.3", 1)))
+    with warnings.catch_warnings(action="ignore"):
+        data.SpecificCharacterSet = "Doe^Jane"
+        data.save_as(tmp_path / "a.dcm")
+    assert _modality(tmp_path / "a.dcm") == "OT"
+    assert not recwarn.list
+
+
 def test_interrupted_uploads_are_swept_at_the_next_start(serve):
     with serve() as served:
         served.send(png(1))
@@ -146,7 +157,10 @@ def test_interrupted_uploads_are_swept_at_the_next_start(serve):
         (store.images / "ab").mkdir(exist_ok=True)
         (store.images / "ab" / ("ab" * 32 + ".png")).write_bytes(b"no row")
         (store.images / "ab" / ("ab" * 32 + ".series")).mkdir()
+        unnamed = served.service.settings.folder / "models" / "left.part"
+        unnamed.write_bytes(b"half")
     with serve() as served:
+        assert not unnamed.exists()
         assert len(files_of(served)) == 1
         assert list(served.service.store.incoming.iterdir()) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from threading import Lock
 from typing import Any
@@ -36,12 +37,12 @@ class Looks:
     def note(self, user: str, action: str, image_id: int | None = None) -> None:
         """Write a look down before it is answered."""
         key, moment = (user, action, image_id), time.monotonic()
-        with self._lock:
-            latest = self._latest.pop(key, None)
-            self._latest[key] = moment if latest is None or moment - latest > _AGAIN else latest
+        with self._lock:  # held while it is written, so that nothing of the same look is answered before
+            if moment - self._latest.get(key, -math.inf) <= _AGAIN:
+                return
+            with self._database.write() as session:
+                record(session, user, action, image_id)
+            self._latest.pop(key, None)
+            self._latest[key] = moment  # the last is the latest
             if len(self._latest) > _REMEMBERED:
                 self._latest.pop(next(iter(self._latest)))
-            if self._latest[key] != moment:
-                return
-        with self._database.write() as session:
-            record(session, user, action, image_id)

@@ -193,8 +193,9 @@ def _secret(file: Path) -> bytes:
 
 
 def _first_token(folder: Path) -> None:
-    token = secrets.token_urlsafe(32)
-    _write_privately(folder / "admin-token", f"{token}\n")
+    file = folder / "admin-token"
+    _write_privately(file, f"{secrets.token_urlsafe(32)}\n")
+    token = file.read_text("utf-8").strip()  # another's, perhaps, who was first or came no further
     _write_privately(folder / "tokens", f"admin admin {_digest(token)}\n")
 
 

@@ -116,14 +116,17 @@ class Models:
                 continue  # being replaced, or gone: what was read is served on
             if stamp == self._stamps.get(name):
                 continue
-            self._stamps[name] = stamp
             try:
                 if self._take(name, path):
                     self._metrics.reloaded(good=True)
                     log("info", "a new model file is served", model=name)
-            except (MSDEError, OSError) as error:
+            except MSDEError as error:  # the file's own fault, which is looked at again when it changes
                 self._metrics.reloaded(good=False)
                 log_failure("a changed model file cannot be served; the version before it stays", error)
+            except OSError as error:
+                log_failure("a changed model file could not be read; it is tried again", error)
+                continue
+            self._stamps[name] = stamp
         self._look_up()
 
     def named(self, name: str | None) -> Current:
@@ -185,18 +188,16 @@ class Models:
         self._row(session, current).version_id = version.id
         queue.prefer(session, current.model_id, version.id)
 
-    def add(
-        self, current: Current, made_by: str, origin: str, change: Callable[[AnomalyModel], object]
-    ) -> tuple[int, AnomalyModel]:
+    def add(self, current: Current, made_by: str, change: Callable[[AnomalyModel], str]) -> tuple[int, AnomalyModel]:
         """Keep a changed copy of the current version as a new one; `adopt` makes it current.
 
         Parameters
         ----------
         current : Current
-        made_by, origin : str
-            Who asked for it, and what was done.
+        made_by : str
+            Who asked for it.
         change : callable
-            Called with a copy of the model.
+            Called with a copy of the model; says what it did.
 
         Returns
         -------
@@ -206,7 +207,7 @@ class Models:
         with self._database.read() as session:
             before = session.get_one(Version, current.version_id)
         model = self._load(self._path(before.sha256))
-        change(model)
+        origin = change(model)
         unnamed = self._folder / f"{uuid.uuid4().hex}.part"
         try:
             model.save(unnamed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Update, and_, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from msde.serve.database import Database
@@ -16,6 +16,7 @@ from msde.serve.errors import Busy
 from msde.serve.schema import Image, Outgoing, Score, now
 
 LEASE = timedelta(seconds=60)
+ATTEMPTS = 5
 WAITING = ("queued", "running")
 _PLAIN = {"synchronize_session": False}
 
@@ -44,6 +45,9 @@ class Outcome:
     n_parts: int = 1
     top_parts: tuple[tuple[int, float, float | None], ...] = ()
     seen_in_training: bool = False
+
+
+_SPENT = Outcome(math.nan, math.nan, "ended the service five times; look into the file")
 
 
 class Claim(NamedTuple):
@@ -111,20 +115,25 @@ def prefer(session: Session, model_id: int, version_id: int) -> None:
 def claim(session: Session, worker: str, limit: int) -> list[Claim]:
     """Take what has waited longest, or whose worker has not been heard of.
 
+    What was begun before and not given back may be what ended its worker: it is taken alone, and fails in the end.
+
     Returns
     -------
     list of Claim
         At most `limit`, all of one version.
     """
     free = or_(Score.state == "queued", and_(Score.state == "running", Score.leased < now()))
-    wanted = select(Score.id, Score.image_id, Score.version_id).where(free).order_by(Score.id).limit(limit)
-    rows = [Claim(*row) for row in session.execute(wanted.with_for_update(skip_locked=True))]
-    rows = [row for row in rows if row.version_id == rows[0].version_id]
+    wanted = select(Score.id, Score.image_id, Score.version_id, Score.attempts).where(free).order_by(Score.id)
+    found = session.execute(wanted.limit(limit).with_for_update(skip_locked=True)).all()
+    if spent := [row.id for row in found if row.attempts >= ATTEMPTS]:
+        session.execute(_these(spent).values(_values(_SPENT)), execution_options=_PLAIN)
+    left = [row for row in found if row.attempts < ATTEMPTS]
+    rows = [Claim(*row[:3]) for row in left[:1]]
+    if rows and not left[0].attempts:
+        rows = [Claim(*row[:3]) for row in left if (row.version_id, row.attempts) == (rows[0].version_id, 0)]
     if rows:
-        mine = {"state": "running", "worker": worker, "leased": now() + LEASE}
-        session.execute(
-            update(Score).where(Score.id.in_([row.score_id for row in rows])).values(mine), execution_options=_PLAIN
-        )
+        mine = {"state": "running", "worker": worker, "leased": now() + LEASE, "attempts": Score.attempts + 1}
+        session.execute(_these([row.score_id for row in rows]).values(mine), execution_options=_PLAIN)
     return rows
 
 
@@ -172,11 +181,27 @@ def renew(session: Session, worker: str) -> None:
 
 
 def give_back(session: Session, worker: str | None = None) -> int:
-    """Queue again what a worker, or any worker, has not finished; count it."""
-    mine = Score.state == "running" if worker is None else _of(worker)
-    freed = update(Score).where(mine).values(state="queued", worker=None, leased=None)
-    result: Any = session.execute(freed, execution_options=_PLAIN)
+    """Queue again what a worker leaves undone or, without one, what ended all there were; count it."""
+    values: dict[str, Any] = {"state": "queued", "worker": None, "leased": None}
+    if worker is None:
+        mine = Score.state == "running"
+    else:
+        mine = _of(worker)
+        values["attempts"] = Score.attempts - 1
+    result: Any = session.execute(update(Score).where(mine).values(values), execution_options=_PLAIN)
     return int(result.rowcount)
+
+
+def retry(session: Session, version_id: int) -> int:
+    """Queue again what a version could not score; count it."""
+    failed = update(Score).where(Score.version_id == version_id, Score.state == "failed")
+    values = {"state": "queued", "error": None, "scored": None, "attempts": 0}
+    result: Any = session.execute(failed.values(values), execution_options=_PLAIN)
+    return int(result.rowcount)
+
+
+def _these(numbers: list[int]) -> Update:
+    return update(Score).where(Score.id.in_(numbers))
 
 
 def _of(worker: str) -> ColumnElement[bool]:

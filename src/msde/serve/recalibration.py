@@ -51,19 +51,26 @@ def recalibrate(service: Service, current: Current, alpha: float | None, user: s
         )
     sources = [service.store.sources(image)[0] for image in images]
 
-    def change(model: AnomalyModel) -> None:
+    def change(model: AnomalyModel) -> str:
         try:
             model.calibrate(sources, alpha)
         except DataError as error:
             raise Conflict(f"the confirmed normals cannot calibrate the model: {error}") from None
+        used = len(model.calibration_.scores)
+        if used < needed:
+            raise Conflict(
+                f"{used} of the {len(images)} images confirmed as normal can be used, as the others are copies or"
+                f" cannot be read; at least {needed} are needed to flag anything at a false-alarm rate of {alpha:g}"
+            )
+        return f"recalibrated from version {current.number} on {used} confirmed normals"
 
-    origin = f"recalibrated from version {current.number} on {len(images)} confirmed normals"
-    version_id, model = service.models.add(current, user, origin, change)
+    version_id, model = service.models.add(current, user, change)
+    normals = len(model.calibration_.scores)
     with service.database.write() as session:
         service.models.adopt(session, current, version_id)
         service.models.set_alpha(session, current, None)
         number = session.get_one(Version, version_id).number
-        record(session, user, "recalibrate", model=current.name, version=number, normals=len(images), alpha=alpha)
+        record(session, user, "recalibrate", model=current.name, version=number, normals=normals, alpha=alpha)
         done = select(Score).where(Score.version_id == current.version_id, Score.state == "scored")
         already = set(session.scalars(select(Score.image_id).where(Score.version_id == version_id)))
         copies = [_copy(score, version_id, model) for score in session.scalars(done) if score.image_id not in already]

@@ -32,6 +32,14 @@ class Base(DeclarativeBase):
     """All tables."""
 
 
+class Identity(Base):
+    """The database's own name, drawn at random and repeated in DATA/database-id; the one row never changes."""
+
+    __tablename__ = "identity"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
 class Model(Base):
     """A model by its name, which is the stem of its file; the version in use, and the rate asked for."""
 
@@ -96,6 +104,7 @@ class Score(Base):
     state: Mapped[str] = mapped_column(String(8))  # queued -> running -> scored | failed
     worker: Mapped[str | None] = mapped_column(String(40))  # who runs it
     leased: Mapped[datetime | None] = mapped_column(Moment)  # until when, unless it says so again
+    attempts: Mapped[int] = mapped_column(server_default="0")  # how often it was begun, but for those given back
     scored: Mapped[datetime | None] = mapped_column(Moment)
     anomaly_score: Mapped[float | None]
     p_value: Mapped[float | None]

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +17,6 @@ from typing import IO
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from msde.errors import MSDEError
 from msde.parallel import available_cores
@@ -31,14 +31,15 @@ from msde.serve.metrics import Metrics, gauge
 from msde.serve.models import Current, Models
 from msde.serve.queue import Outcome
 from msde.serve.registrar import Entry, ReceivedImage, Registrar
-from msde.serve.schema import Image, Outgoing
+from msde.serve.schema import Identity, Image, Outgoing
 from msde.serve.scoring import Scorers, judge
 from msde.serve.settings import Settings
-from msde.serve.store import Arrival, Store
+from msde.serve.store import Arrival, Store, sync
 from msde.serve.uploads import Refused, Upload
 from msde.serve.worklist import drift_of
 
 REFRESH = 2.0
+_OUTLIVED = 15.0  # seconds in which a process whose parent was killed notices and ends
 _WAITING_PER_CORE = 32  # answers to POST /api/score that may be pending
 
 
@@ -89,6 +90,7 @@ class Service:
         self._scorers: Scorers | None = None
         self._stop = threading.Event()
         self._leader_file: IO[str] | None = None
+        self._workers_file: IO[str] | None = None
         self.metrics.ask(self._gauges)
 
     def start(self) -> None:
@@ -99,6 +101,8 @@ class Service:
         MSDEError
             If a model cannot be served.
         """
+        self._workers_file = (self.settings.folder / "workers.lock").open("w")
+        fcntl.flock(self._workers_file, fcntl.LOCK_SH)
         self.models.start()
         self._try_to_lead()
         if self.settings.pacs:
@@ -120,8 +124,9 @@ class Service:
             self._scorers.stop()
         self._at_once.shutdown(wait=True, cancel_futures=True)
         self.database.close()
-        if self._leader_file is not None:
-            self._leader_file.close()
+        for file in (self._leader_file, self._workers_file):
+            if file is not None:
+                file.close()
 
     def ingest(self, source: bytes | Path, name: str, origin: str, models: Sequence[str] | None = None) -> Received:
         """Keep what arrives, and queue it.
@@ -250,10 +255,10 @@ class Service:
         while not self._stop.wait(REFRESH):
             if self.settings.workers > 1 and os.getppid() != parent:  # the parent was killed, and its port is wanted
                 os.kill(os.getpid(), signal.SIGTERM)
-            self._try_to_lead()
             try:
+                self._try_to_lead()
                 self.models.refresh()
-            except SQLAlchemyError as error:
+            except Exception as error:  # nothing that may pass must end the thread
                 log_failure("models could not be looked up", error)
 
     def _try_to_lead(self) -> None:
@@ -293,7 +298,8 @@ def prepare(settings: Settings) -> IO[str]:
     Raises
     ------
     MSDEError
-        If another service has the folder, or folder, database or a model cannot be used.
+        If another service has the folder, if its images are another database's, or if folder, database or a model
+        cannot be used.
     """
     folder = settings.folder
     try:
@@ -310,13 +316,18 @@ def prepare(settings: Settings) -> IO[str]:
     try:
         if settings.pacs:
             _pacs_destinations(settings)
+        _wait_for_workers(folder)
         database.upgrade()
+        store = Store(folder)
+        _check_pair(database, store, folder / "database-id")
         with database.write() as session:
             queue.give_back(session)
             known = set(session.scalars(select(Image.digest)))
+        for left in (folder / "models").glob("*.part"):
+            left.unlink()
         # Once before all processes, so that what cannot be served is said in one line.
         Models(database, folder, settings.models, settings.device, Metrics()).start()
-        lost = Store(folder).sweep(known)
+        lost = store.sweep(known)
         if lost:
             log("info", "files of interrupted uploads were removed", files=lost)
     except BaseException:
@@ -325,6 +336,38 @@ def prepare(settings: Settings) -> IO[str]:
     finally:
         database.close()
     return lock
+
+
+def _wait_for_workers(folder: Path) -> None:
+    """Wait for processes that have outlived their parent, for what they have received could be swept away."""
+    until = time.monotonic() + _OUTLIVED
+    with (folder / "workers.lock").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if time.monotonic() > until:
+                    raise MSDEError(f"{folder}: processes of a service that was killed still run; end them") from None
+            time.sleep(0.1)
+
+
+def _check_pair(database: Database, store: Store, file: Path) -> None:
+    """Refuse images of another database, for all that this one does not know are about to be swept away."""
+    with database.read() as session:
+        name = session.scalars(select(Identity.id)).one()
+        stated = file.read_text("utf-8", "replace") if file.exists() else ""
+        if stated == name:
+            return
+        known = set(session.scalars(select(Image.digest)))
+    images = store.digests()
+    if images and (stated or images.isdisjoint(known)):  # no name is stated where an earlier version had the folder
+        raise MSDEError(
+            f"{file.parent}: its images are not of this database; give theirs by --database or put their msde.db back,"
+            " or give another --data"
+        )
+    file.write_text(name, "utf-8")
+    sync(file)
 
 
 def _pacs_destinations(settings: Settings) -> list[str]:

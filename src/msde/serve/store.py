@@ -98,6 +98,10 @@ class Store:
         else:
             path.unlink(missing_ok=True)
 
+    def digests(self) -> set[str]:
+        """List the digests of all files and series."""
+        return {path.name.partition(".")[0] for path in self.images.glob("??/*")}
+
     def sweep(self, known: set[str]) -> int:
         """Remove what an interrupted process left behind, which is all whose digest is not known; count it."""
         for left in self.incoming.iterdir():

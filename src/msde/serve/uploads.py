@@ -15,6 +15,7 @@ from msde.errors import DataError, ImageError
 from msde.images import Part, find_images
 from msde.images.files import look_into
 from msde.images.formats import DICOM, SIGNATURE_BYTES, Format, by_suffix, recognise
+from msde.images.silence import decoders_silenced
 from msde.report.words import printable
 from msde.serve.errors import ServiceError, TooLarge, Unsupported
 from msde.serve.settings import Settings
@@ -199,7 +200,8 @@ def _modality(path: Path) -> str:
     from pydicom import dcmread
 
     try:
-        stated = dcmread(path, stop_before_pixels=True, force=True, specific_tags=["Modality"]).get("Modality")
+        with decoders_silenced():
+            stated = dcmread(path, stop_before_pixels=True, force=True, specific_tags=["Modality"]).get("Modality")
     except Exception:  # pydicom raises whatever a damaged header leads to
         return OTHER
     return stated if stated in MODALITIES else OTHER

@@ -85,14 +85,15 @@ def calibrate(service: Served, caller: Admin, current: ThisModel, body: bodies.T
 
 @router.post("/{model}/rescore", status_code=202, response_model=bodies.Queued, responses=problems())
 def rescore(service: Served, caller: Admin, current: ThisModel) -> Any:
-    """Queue all images that the current version has not scored."""
+    """Queue all images that the current version has not scored, and those that it could not."""
     has = select(Score.image_id).where(Score.version_id == current.version_id)
     of_model = select(Score.image_id).where(Score.model_id == current.model_id)
     with service.database.write() as session:
         missing = session.scalars(select(Image.id).where(Image.id.in_(of_model), Image.id.not_in(has))).all()
+        queued = len(missing) + queue.retry(session, current.version_id)
         queue.put(service.database, session, [(i, current.model_id, current.version_id) for i in missing])
-        audit.record(session, caller.user, "rescore", model=current.name, images=len(missing))
-    return {"queued": len(missing)}
+        audit.record(session, caller.user, "rescore", model=current.name, images=queued)
+    return {"queued": queued}
 
 
 def _afresh(service: Service, current: Current) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""Looks are on record before they are answered."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from msde.serve.audit import Looks
+from msde.serve.schema import Audit
+
+
+def on_record(database):
+    with database.read() as session:
+        return [(row.user, row.image_id) for row in session.scalars(select(Audit).order_by(Audit.id))]
+
+
+def test_parts_of_a_look_are_one_and_recorded_before_any_returns(database):
+    looks = Looks(database)
+
+    def look(user):
+        looks.note(user, "view", 1)
+        return (user, 1) in on_record(database)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(look, ["a", "a", "a", "b"] * 4))
+    assert sorted(on_record(database)) == [("a", 1), ("b", 1)]
+
+
+def test_a_look_that_could_not_be_recorded_is_recorded_next_time(database, monkeypatch):
+    def away():
+        raise SQLAlchemyError
+
+    looks = Looks(database)
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "write", away)
+        with pytest.raises(SQLAlchemyError):
+            looks.note("a", "view", 1)
+    looks.note("a", "view", 1)
+    assert on_record(database) == [("a", 1)]
