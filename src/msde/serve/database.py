@@ -17,6 +17,13 @@ from msde.errors import MSDEError
 
 _WAIT = 30  # seconds for a lock of another process
 _CONNECTIONS = 48  # as many as there are threads that answer requests, and some
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    f"busy_timeout={1000 * _WAIT}",
+    "cache_size=-500",  # kB a connection; the system keeps the file's pages once for all of them
+)
 
 
 class Database:
@@ -119,7 +126,7 @@ class Database:
 
 def _set_up(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where `_begin` says
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={1000 * _WAIT}"):
+    for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 
