@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.neighbors import FloatArray, IndexArray, build_index, evenly_spaced
-from msde.parallel import single_threaded_products
+from msde.parallel import in_order, single_threaded_products
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -193,6 +193,19 @@ class _DenseDistances:
 
 
 @dataclass(frozen=True)
+class _Lengths:
+    """Squared lengths of the rows of a graph, as they stand and ascending."""
+
+    squared: NDArray[np.float64]
+    in_order: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, graph: csr_array) -> _Lengths:
+        squared = np.asarray(graph.multiply(graph).sum(axis=1)).ravel()
+        return cls(squared, np.sort(squared))
+
+
+@dataclass(frozen=True)
 class _SparseDistances:
     """Rows without a common neighbour are as far apart as their lengths say, so only the others are stored."""
 
@@ -205,21 +218,18 @@ class _SparseDistances:
     largest: float
 
     @classmethod
-    def between(cls, graph: csr_array, measured: IndexArray | None = None) -> _SparseDistances:
-        """Measure the distances of all rows, or of some of them by number, to all."""
-        if measured is None:
-            measured = np.arange(graph.shape[0])
-        all_lengths = np.asarray(graph.multiply(graph).sum(axis=1)).ravel()
+    def between(cls, graph: csr_array, lengths: _Lengths, measured: IndexArray) -> _SparseDistances:
+        """Measure the distances of some rows, by number, to all."""
         blocks = np.array_split(measured, -(-len(measured) // _BLOCK_ROWS))
-        counts, squared, apart = zip(*(cls._not_apart(graph, all_lengths, block) for block in blocks), strict=True)
+        counts, squared, apart = zip(*(cls._not_apart(graph, lengths.squared, block) for block in blocks), strict=True)
         return cls(
-            all_lengths[measured],
-            np.sort(all_lengths),
+            lengths.squared[measured],
+            lengths.in_order,
             np.concatenate([[0], np.cumsum(np.concatenate(counts))]),
             np.concatenate(squared),
             np.concatenate(apart),
             0.0,
-            float(np.sqrt(2 * all_lengths.max())),
+            float(np.sqrt(2 * lengths.in_order[-1])),
         )
 
     @staticmethod
@@ -227,7 +237,7 @@ class _SparseDistances:
         graph: csr_array, all_lengths: NDArray[np.float64], measured: IndexArray
     ) -> tuple[IndexArray, NDArray[np.float64], NDArray[np.float64]]:
         """Count each measured row's other rows with a common neighbour; give their distances and those if apart."""
-        common = (graph[measured] @ graph.T).tocsr()
+        common = (graph[measured] @ graph).tocsr()  # the graph is symmetric; its transpose would be sorted anew
         rows = np.repeat(np.arange(len(measured)), np.diff(common.indptr))
         other = common.indices != measured[rows]
         apart = all_lengths[measured][rows[other]] + all_lengths[common.indices[other]]
@@ -250,11 +260,15 @@ class _SparseDistances:
 def _crowding_by_blocks(graph: csr_array) -> NDArray[np.float64]:
     """Average the counts of all rows at the radii of a sample of them, block by block to bound the memory."""
     n = graph.shape[0]
+    lengths = _Lengths.of(graph)
     if n <= RADIUS_ROWS:
-        return _crowding(_SparseDistances.between(graph), np.count_nonzero)
-    radii = _radii(_SparseDistances.between(graph, evenly_spaced(n, RADIUS_ROWS)), np.count_nonzero)
-    blocks = np.array_split(np.arange(n), -(-n // _BLOCK_ROWS))
-    return np.concatenate([_mean_count(_SparseDistances.between(graph, block), radii) for block in blocks])
+        return _crowding(_SparseDistances.between(graph, lengths, np.arange(n)), np.count_nonzero)
+    radii = _radii(_SparseDistances.between(graph, lengths, evenly_spaced(n, RADIUS_ROWS)), np.count_nonzero)
+
+    def crowding(block: IndexArray) -> NDArray[np.float64]:
+        return _mean_count(_SparseDistances.between(graph, lengths, block), radii)
+
+    return np.concatenate(list(in_order(crowding, np.array_split(np.arange(n), -(-n // _BLOCK_ROWS)))))
 
 
 def _sum_of_row_numbers(crowded: NDArray[np.bool_]) -> int:
