@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msde.density import _DenseDistances, _SparseDistances, density_weights, fuzzy_graph
+from msde.density import _DenseDistances, _Lengths, _SparseDistances, density_weights, fuzzy_graph
 
 
 def umap_graph(rows, n_neighbors=15):
@@ -51,17 +51,16 @@ def test_the_fuzzy_graph_is_symmetric_without_loops(rng):
 @settings(max_examples=25)
 def test_sparse_and_dense_counts_agree(seed, n, radius):
     graph = fuzzy_graph(np.random.default_rng(seed).normal(size=(n, 5)))
-    dense, sparse = _DenseDistances.between(graph), _SparseDistances.between(graph)
+    dense, sparse = _DenseDistances.between(graph), _SparseDistances.between(graph, _Lengths.of(graph), np.arange(n))
     np.testing.assert_array_equal(sparse.count(radius), dense.count(radius))
     assert sparse.largest >= dense.largest - 1e-12
 
 
 def test_distances_of_some_rows_are_those_of_all(rng):
     graph = fuzzy_graph(rng.normal(size=(150, 5)))
-    some = np.array([3, 50, 149])
-    np.testing.assert_array_equal(
-        _SparseDistances.between(graph, some).count(1.1), _SparseDistances.between(graph).count(1.1)[some]
-    )
+    lengths, some = _Lengths.of(graph), np.array([3, 50, 149])
+    of_some, of_all = (_SparseDistances.between(graph, lengths, rows).count(1.1) for rows in (some, np.arange(150)))
+    np.testing.assert_array_equal(of_some, of_all[some])
 
 
 def test_the_radius_of_a_sample_gives_nearly_the_weights_of_all(rng, monkeypatch):
@@ -103,3 +102,9 @@ def test_identical_rows_have_equal_finite_weights(weighting):
 def test_an_unknown_weighting_is_named():
     with pytest.raises(ValueError, match="'heavy'"):
         density_weights(np.eye(3), "heavy")
+
+
+def test_the_graph_is_exactly_symmetric(rng):
+    """Its product with itself stands for that with its transpose."""
+    graph = fuzzy_graph(rng.normal(size=(400, 5)).astype(np.float32))
+    assert (graph != graph.T).nnz == 0
