@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.neighbors import FloatArray, IndexArray, build_index, evenly_spaced
-from msde.parallel import in_order, single_threaded_products
+from msde.parallel import single_threaded_products
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -264,11 +264,8 @@ def _crowding_by_blocks(graph: csr_array) -> NDArray[np.float64]:
     if n <= RADIUS_ROWS:
         return _crowding(_SparseDistances.between(graph, lengths, np.arange(n)), np.count_nonzero)
     radii = _radii(_SparseDistances.between(graph, lengths, evenly_spaced(n, RADIUS_ROWS)), np.count_nonzero)
-
-    def crowding(block: IndexArray) -> NDArray[np.float64]:
-        return _mean_count(_SparseDistances.between(graph, lengths, block), radii)
-
-    return np.concatenate(list(in_order(crowding, np.array_split(np.arange(n), -(-n // _BLOCK_ROWS)))))
+    blocks = np.array_split(np.arange(n), -(-n // _BLOCK_ROWS))
+    return np.concatenate([_mean_count(_SparseDistances.between(graph, lengths, block), radii) for block in blocks])
 
 
 def _sum_of_row_numbers(crowded: NDArray[np.bool_]) -> int:
