@@ -1,7 +1,10 @@
 """The command itself: kills at any moment, graceful ends, several processes."""
 
 import os
+import platform
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -14,6 +17,30 @@ from tests.serve.process import Process
 from msde.cli.serve import serve
 
 pytestmark = pytest.mark.slow
+
+COUNT = """
+import ctypes, os, re, threading
+from msde.serve.process import share_arenas
+if {shared}:
+    assert share_arenas() and os.environ["MALLOC_ARENA_MAX"] == "2"
+libc = ctypes.CDLL(None)
+libc.malloc.restype, wait = ctypes.c_void_p, threading.Barrier(9)
+def work():
+    libc.malloc(1000)
+    wait.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+wait.wait()
+file = libc.tmpfile
+file.restype = ctypes.c_void_p
+stream = ctypes.c_void_p(file())
+libc.malloc_info(0, stream)
+libc.rewind(stream)
+text = ctypes.create_string_buffer(1_000_000)
+libc.fread(text, 1, 999_999, stream)
+print(len(re.findall(b"<heap nr", text.value)))
+"""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -68,3 +95,12 @@ def test_two_models_of_one_name_are_refused(disc_model, tmp_path):
     result = CliRunner().invoke(serve, [str(disc_model), str(disc_model), "--data", str(tmp_path)])
     assert "two models have the same name" in str(result.exception)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the arenas are glibc's")
+@pytest.mark.parametrize("shared", [True, False])
+def test_threads_share_arenas_where_the_service_says_so(shared, monkeypatch):
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    done = subprocess.run([sys.executable, "-c", COUNT.format(shared=shared)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (int(done.stdout) <= 2) is shared
