@@ -6,6 +6,8 @@ industrial anomaly detection", CVPR 2022 (arXiv 2106.08265).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,6 +76,6 @@ def _core(bank: Floats, size: int, rng: np.random.Generator) -> list[int]:
     return chosen
 
 
-def _in_blocks(score: Score | object, rows: Rows) -> NDArray[np.float64]:
-    parts = [score(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]  # type: ignore[operator]
+def _in_blocks(score: Callable[[Rows], Floats], rows: Rows) -> NDArray[np.float64]:
+    parts = [score(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
     return np.concatenate(parts).astype(np.float64)
