@@ -354,7 +354,8 @@ class AnomalyModel:
             )
         self.unreadable_, self.n_copies_ = normals.errors, normals.n_copies
         alpha = self.calibration_.alpha if alpha is None else alpha
-        held_out = self.scorer_.score(normals.rows)
+        # One by one, as images are scored: in a batch, the last bits differ, and a normal may score above itself.
+        held_out = np.concatenate([self.scorer_.score(row[None]) for row in normals.rows])
         self.calibration_ = Calibration(np.sort(held_out), alpha, "held-out normals given to calibrate")
         whole = normals.volume_scores(held_out)
         self.volumes_ = Calibration(whole, alpha, "held-out volumes given to calibrate") if len(whole) else None
