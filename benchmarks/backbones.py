@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
-from embeddings import FIRST_LOOKS, PARTS, SHARED  # noqa: E402
+from embeddings import FIRST_LOOKS, PARTS, SHARED, shared_sets  # noqa: E402
 from ideas_scores import replaced, squeezed  # noqa: E402
 from protocol import Score, plain  # noqa: E402
 
@@ -35,7 +35,7 @@ from msde.metrics import auroc  # noqa: E402
 
 CELLS = 7
 SPEED_IMAGES, SPEED_ROUNDS = 96, 3
-SETS = sorted(path.parents[1] for path in (SHARED / "data").glob("*/train/normal"))
+SETS = [folder for folder, _ in shared_sets()]
 Rows = list[np.ndarray]  # of a set: training normals, normals, abnormals
 Fit = Callable[[np.ndarray], Score]
 

@@ -20,13 +20,14 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np  # noqa: E402
-from embeddings import PARTS, SHARED, Embeddings, patient  # noqa: E402
+from embeddings import PARTS, Embeddings, patients, shared_sets  # noqa: E402
 from protocol import halves, mixture  # noqa: E402
 from scipy.stats import spearmanr  # noqa: E402
 from table import print_header  # noqa: E402
 
 from msde import MSDEDetector  # noqa: E402
 from msde.backbones import load_backbone  # noqa: E402
+from msde.benchmark.config import SetPlan  # noqa: E402
 from msde.cache import EmbeddingCache  # noqa: E402
 from msde.embedding import embed_images  # noqa: E402
 from msde.encoder import Encoder, EncoderSession  # noqa: E402
@@ -47,13 +48,13 @@ def written(looks: Looks) -> str:
     return " ".join(map(str, looks))
 
 
-def embedded_parts(folder: Path, cache: EmbeddingCache) -> list[Embeddings]:
+def embedded_parts(folder: Path, plan: SetPlan, cache: EmbeddingCache) -> list[Embeddings]:
     """Embed the three parts of a set with the looks of all candidates."""
     parts = []
     for part in PARTS:
         images = list(embed_images(SESSION, find_images([folder / part]), cache=cache))
-        patients = np.array([patient(Path(image.name)) for image in images])
-        parts.append(Embeddings(np.stack([image.embedding for image in images]), patients))
+        rows = np.stack([image.embedding for image in images])
+        parts.append(Embeddings(rows, patients(plan, (image.name for image in images))))
     return parts
 
 
@@ -116,10 +117,10 @@ def main() -> None:
     arguments = parser.parse_args()
     cache = EmbeddingCache(arguments.cache)
     names, by_anomalies, by_pools = [], [], []
-    for folder in sorted(path.parents[1] for path in (SHARED / "data").glob("*/train/normal")):
+    for folder, plan in shared_sets():
         if arguments.only not in folder.name:
             continue
-        parts = embedded_parts(folder, cache)
+        parts = embedded_parts(folder, plan, cache)
         scores = test_scores(parts)
         aurocs = [auroc(*each) for each in scores]
         selection = select_looks(BACKBONES, find_images([folder / PARTS[0]]), cache=cache)
