@@ -34,11 +34,9 @@ def fingerprints(name: str, inspection: Inspection) -> list[str]:
 def checked(name: str, inspection: Inspection) -> list[str]:
     twins, telling = inspection.twins[0], inspection.telling
     n_test = len(inspection.dataset.normal) + len(inspection.dataset.abnormal)
-    trivial = telling["all five together"].auroc
     return [
         name,
         f"{twins.identical + twins.alike} of {n_test}",
-        f"{trivial.value:.3f}" if trivial else "undefined",
         strongest(telling, STATISTICS),
         strongest(telling, FORM),
     ]
