@@ -19,22 +19,22 @@ from pathlib import Path
 # The matrices here are small: threads would wait for each other. NumPy reads this as it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from embeddings import PARTS, Embeddings, patients, shared_sets  # noqa: E402
-from protocol import halves, mixture  # noqa: E402
-from scipy.stats import spearmanr  # noqa: E402
-from table import print_header  # noqa: E402
+import numpy as np
+from embeddings import PARTS, Embeddings, patients, shared_sets
+from protocol import halves, mixture
+from scipy.stats import spearmanr
+from table import print_header
 
-from msde import MSDEDetector  # noqa: E402
-from msde.backbones import load_backbone  # noqa: E402
-from msde.benchmark.config import SetPlan  # noqa: E402
-from msde.cache import EmbeddingCache  # noqa: E402
-from msde.embedding import embed_images  # noqa: E402
-from msde.encoder import Encoder, EncoderSession  # noqa: E402
-from msde.images import find_images  # noqa: E402
-from msde.metrics import auroc  # noqa: E402
-from msde.neighbors import evenly_spaced  # noqa: E402
-from msde.selection import MOST_IMAGES, Looks, candidates, fitted, select_looks  # noqa: E402
+from msde import MSDEDetector
+from msde.backbones import load_backbone
+from msde.benchmark.config import SetPlan
+from msde.cache import EmbeddingCache
+from msde.embedding import embed_images
+from msde.encoder import Encoder, EncoderSession
+from msde.images import find_images
+from msde.metrics import auroc
+from msde.neighbors import evenly_spaced
+from msde.selection import MOST_IMAGES, Looks, candidates, fitted, select_looks
 
 SHARES = (None, 0.05)  # of abnormal images in the pool; None as given
 DRAWS = 2

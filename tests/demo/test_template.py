@@ -17,7 +17,8 @@ from msde.errors import DataError
 def test_is_a_brain_in_millimetres(template: NDArray[np.float32]) -> None:
     assert template.shape == (197, 233, 189)
     assert template.dtype == np.float32
-    assert template.min() == 0 and template.max() <= 1
+    assert template.min() == 0
+    assert template.max() <= 1
     assert 1.4e6 < np.count_nonzero(template) < 2.2e6  # a brain has 1.4 to 2.2 litres with its fluid
 
 

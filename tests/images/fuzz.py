@@ -73,10 +73,14 @@ def read(path: Path) -> str:
         labels = list(contents.parts) if contents else []
         for source in [Part(name, name, label) for label in labels[:1] + labels[-1:]] or [path]:
             pixels = read_pixels(source, rule)
-            assert pixels.dtype == np.float32 and pixels.shape[2:] in ((), (3,))
-            assert pixels.min() >= 0 and pixels.max() <= 1, (pixels.min(), pixels.max())
+            assert pixels.dtype == np.float32
+            assert pixels.shape[2:] in ((), (3,))
+            assert 0 <= pixels.min() <= pixels.max() <= 1, (pixels.min(), pixels.max())
     except ImageError as error:
-        assert str(error).startswith(name) and ";" in str(error) and str(error).isprintable(), str(error)
+        said = str(error)
+        assert said.startswith(name), said
+        assert ";" in said, said
+        assert said.isprintable(), said
         return "refused"
     return "read"
 

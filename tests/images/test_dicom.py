@@ -110,14 +110,17 @@ REFUSED = {
 def test_shipped_files_are_read(name: str) -> None:
     pixels = read_pixels(pydicom_file(name))
     assert pixels.shape == SHIPPED[name]
-    assert pixels.min() >= 0 and pixels.max() <= 1 and pixels.std() > 0.001
+    assert pixels.min() >= 0
+    assert pixels.max() <= 1
+    assert pixels.std() > 0.001
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_shipped_files_that_are_no_pictures_are_refused(name: str) -> None:
     with pytest.raises(ImageError, match=f": (is a DICOM object )?{REFUSED[name]}") as error:
         read_pixels(pydicom_file(name))
-    assert str(error.value).isprintable() and ";" in str(error.value)
+    assert str(error.value).isprintable()
+    assert ";" in str(error.value)
 
 
 SMALL_MR = ["_RLE", "_bigendian", "_expb", "_implicit", "_jp2klossless", "_jpeg_ls_lossless"]
@@ -150,7 +153,8 @@ def test_frames_are_read_one_by_one(name: str) -> None:
     path = pydicom_file(name)
     contents = look_into(path, name)
     frames = pydicom.dcmread(path).pixel_array
-    assert contents is not None and list(contents.parts) == [f"{k:03}" for k in range(len(frames))]
+    assert contents is not None
+    assert list(contents.parts) == [f"{k:03}" for k in range(len(frames))]
     values = frames[1].astype(float)
     pixels = read_pixels(Part(str(path), str(path), "001"), ImageRule("percentile"))
     low, high = np.percentile(values, [0.5, 99.5], method="nearest")

@@ -186,7 +186,8 @@ def test_several_pages_or_frames_need_a_number(keep, form: str) -> None:
 def test_the_pages_of_a_tiff_are_listed(keep, form: str, labels: list[str]) -> None:
     first, *rest = (Image.fromarray(np.roll(gray_ramp(), k, axis=0)) for k in range(3))
     contents = look_into(keep(encoded(first, form, save_all=True, append_images=rest)), "scan")
-    assert contents is not None and list(contents.parts) == labels
+    assert contents is not None
+    assert list(contents.parts) == labels
 
 
 def test_the_first_picture_of_a_camera_mpo_is_read(keep) -> None:

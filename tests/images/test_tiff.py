@@ -60,13 +60,15 @@ def test_tiles_at_the_border_end_with_it(keep) -> None:
     coloured[...] = (200, 60, 60)
     coloured[-1, -1] = 0
     read = tiles(keep(coloured))
-    assert len(read) == 9 and {pixels.shape for pixels in read.values()} == {(512, 512, 3)}
+    assert len(read) == 9
+    assert {pixels.shape for pixels in read.values()} == {(512, 512, 3)}
     assert read["x000988y000788"][-1, -1].max() == 0
 
 
 def test_a_side_shorter_than_a_tile_is_one_tile(keep) -> None:
     read = tiles(keep(np.tile(GLASS[700:800, 700:1200], (1, 3, 1))))
-    assert {pixels.shape for pixels in read.values()} == {(100, 512, 3)} and len(read) == 3
+    assert {pixels.shape for pixels in read.values()} == {(100, 512, 3)}
+    assert len(read) == 3
 
 
 def test_the_level_nearest_to_a_micrometre_is_taken(keep) -> None:
