@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -45,7 +46,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def radiograph(rng: np.random.Generator, number: int, **elements: object) -> bytes:
-    uids = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": RADIOGRAPH, "InstanceNumber": number}
+    uids: dict[str, Any] = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": RADIOGRAPH, "InstanceNumber": number}
     return dicom_bytes(disc(rng), **{**SECRETS, **uids, **elements})
 
 
@@ -61,7 +62,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (new / f"cr{k}.dcm").write_bytes(radiograph(rng, k))
     for k in range(12):
         values = disc(rng, lesion=k in (4, 5))
-        uids = {"StudyInstanceUID": STUDY, "FrameOfReferenceUID": f"{STUDY}.9"}
+        uids: dict[str, Any] = {"StudyInstanceUID": STUDY, "FrameOfReferenceUID": f"{STUDY}.9"}
         # The files' names and the instance numbers go the other way than the places.
         content = ct_slice(values, float(k), SERIES, 100 - k, **SECRETS, **uids, PixelSpacing=[1, 1], SliceThickness=1)
         (new / "series" / f"IM{99 - k:04}").write_bytes(content)
@@ -215,7 +216,7 @@ def test_a_killed_run_leaves_whole_objects(job: Path, tmp_path: Path) -> None:
     for k in range(60):
         (tmp_path / "new" / f"{k}.dcm").write_bytes(radiograph(rng, k))
     command = [MSDE, "score", job / "clinic.msde", tmp_path / "new", "--dicom", tmp_path / "results"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None and not list(tmp_path.glob("results/*.dcm")):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_imports_no_nilearn_and_needs_no_network() -> None:
 
 @pytest.mark.parametrize("missing", ["nilearn", "nibabel"])
 def test_a_missing_package_is_named_with_its_remedy(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.find_spec
+    real = find_spec
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == missing else real(name))
     with pytest.raises(DataError, match=rf"{missing}.*; pip install 'msde\[demo\]'$"):
         load_template()

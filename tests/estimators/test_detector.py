@@ -91,7 +91,7 @@ def test_a_pool_of_another_width_is_refused():
 
 def test_unknown_settings_are_named():
     with pytest.raises(ValueError, match="'sideways'"):
-        MSDEDetector("sideways").fit(np.eye(9))
+        MSDEDetector("sideways").fit(np.eye(9))  # type: ignore[arg-type]
     for alpha in (0, 1, 2, np.nan):
         with pytest.raises(ValueError, match="alpha"):
             MSDEDetector(alpha=alpha).fit(np.eye(9))

@@ -71,8 +71,8 @@ def read(path: Path) -> str:
     try:
         contents = look_into(path, name)
         labels = list(contents.parts) if contents else []
-        for source in [Part(name, name, label) for label in labels[:1] + labels[-1:]] or [path]:
-            pixels = read_pixels(source, rule)
+        parts: list[Path | Part] = [Part(name, name, label) for label in labels[:1] + labels[-1:]]
+        for pixels in (read_pixels(source, rule) for source in parts or [path]):
             assert pixels.dtype == np.float32
             assert pixels.shape[2:] in ((), (3,))
             assert 0 <= pixels.min() <= pixels.max() <= 1, (pixels.min(), pixels.max())
@@ -87,7 +87,7 @@ def read(path: Path) -> str:
 
 def peak_megabytes() -> int:
     """The peak of this process alone: getrusage would count that of the process that started it."""
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) // 1024
 
 
 def main(reader: str, count: int, seed: int, folder: Path) -> None:

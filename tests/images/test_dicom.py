@@ -31,7 +31,7 @@ TWELVE = gray_ramp().astype(np.uint16) * 16
 
 
 @pytest.fixture
-def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
+def keep(tmp_path: Path):
     def write(data: bytes, name: str = "scan.dcm") -> Path:
         path = tmp_path / name
         path.write_bytes(data)
@@ -216,7 +216,9 @@ def test_an_8_bit_voi_table_for_12_bit_samples_does_not_wrap(keep) -> None:
     ],
 )
 def test_window_functions_follow_the_standard(keep, function: str | None, shown: Any) -> None:
-    window = {"WindowCenter": [2000, 5], "WindowWidth": [1000, 9]} | ({"VOILUTFunction": function} if function else {})
+    window: dict[str, Any] = {"WindowCenter": [2000, 5], "WindowWidth": [1000, 9]} | (
+        {"VOILUTFunction": function} if function else {}
+    )
     path = keep(dicom_bytes(TWELVE, **window))
     expected = shown(TWELVE.astype(float))
     np.testing.assert_allclose(read_pixels(path), expected, atol=1e-6)
@@ -362,7 +364,7 @@ def test_a_missing_library_is_named_with_its_extra(keep, monkeypatch: pytest.Mon
 
 
 def test_a_missing_decoder_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pydicom.pixels.decoders import JPEGExtended12BitDecoder
+    from pydicom.pixels.decoders import JPEGExtended12BitDecoder  # type: ignore[attr-defined]
 
     monkeypatch.setattr(JPEGExtended12BitDecoder, "_available", {})
     monkeypatch.setattr("msde.images.dicom.find_spec", lambda _: None)

@@ -23,7 +23,7 @@ from .pictures import encoded, gray_ramp, rgb_ramp, small_files
 
 
 @pytest.fixture
-def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
+def keep(tmp_path: Path):
     def write(data: bytes, name: str = "scan.img") -> Path:
         path = tmp_path / name
         path.write_bytes(data)
@@ -223,7 +223,7 @@ def test_bad_files_end_in_one_line_that_names_file_and_remedy(keep, data: bytes,
     path = keep(data)
     for action in ("error", "always"):
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter(action)  # type: ignore[arg-type]
+            warnings.simplefilter(action)
             with pytest.raises(ImageError, match=f"^scan: .*{said}") as error:
                 decode_file(path, "scan")
         assert not caught

@@ -19,7 +19,7 @@ GLASS[600:1150, 700:1400] = (180, 80, 140)
 
 
 @pytest.fixture
-def keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tiff, "SLIDE_SIDE", 1000)
 
     def write(*levels: np.ndarray, name: str = "slide.svs", **options: Any) -> Path:
@@ -36,7 +36,7 @@ def keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-un
 
 
 def tiles(path: Path) -> dict[str, np.ndarray]:
-    return {source.label: read_pixels(source) for source in find_images([path]) if isinstance(source, Part)}
+    return {str(source.label): read_pixels(source) for source in find_images([path]) if isinstance(source, Part)}
 
 
 @pytest.mark.parametrize("compression", [None, "deflate", "lzw"])
