@@ -28,10 +28,10 @@ from ideas_scores import replaced, squeezed
 from protocol import Score, plain
 
 from msde.backbones import Backbone, load_backbone
-from msde.embedding import embed_images
-from msde.encoder import Encoder, EncoderSession
+from msde.embedding.embed import embed_images
+from msde.embedding.encoder import Encoder, EncoderSession
 from msde.images import find_images, read_pixels
-from msde.metrics import auroc
+from msde.method.metrics import auroc
 
 CELLS = 7
 SPEED_IMAGES, SPEED_ROUNDS = 96, 3

@@ -20,9 +20,9 @@ import numpy as np
 from embeddings import Embeddings, load_sets
 
 from msde import MSDEDetector
-from msde.gaussian import fit_ledoit_wolf
-from msde.metrics import auroc
-from msde.standardizer import Standardizer
+from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.metrics import auroc
+from msde.method.standardizer import Standardizer
 
 SHARES = (0.0, 0.02, 0.05, 0.10)
 

@@ -22,7 +22,7 @@ from embeddings import Embeddings, load_sets
 from protocol import halves, mixture, plain
 
 from msde import MeanShiftEnhancer, MSDEDetector
-from msde.metrics import auroc
+from msde.method.metrics import auroc
 
 SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 BATCHES = (8, 4, 3, 2, 1)  # transductive batches a draw: fewer abnormals a batch, more batches

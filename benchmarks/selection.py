@@ -28,13 +28,13 @@ from table import print_header
 from msde import MSDEDetector
 from msde.backbones import load_backbone
 from msde.benchmark.config import SetPlan
-from msde.cache import EmbeddingCache
-from msde.embedding import embed_images
-from msde.encoder import Encoder, EncoderSession
+from msde.embedding.cache import EmbeddingCache
+from msde.embedding.embed import embed_images
+from msde.embedding.encoder import Encoder, EncoderSession
+from msde.embedding.feature_selection import MOST_IMAGES, Looks, candidates, fitted, select_looks
 from msde.images import find_images
-from msde.metrics import auroc
-from msde.neighbors import evenly_spaced
-from msde.selection import MOST_IMAGES, Looks, candidates, fitted, select_looks
+from msde.method.metrics import auroc
+from msde.method.neighbors.index import evenly_spaced
 
 SHARES = (None, 0.05)  # of abnormal images in the pool; None as given
 DRAWS = 2

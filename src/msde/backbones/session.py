@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from msde.backbones.backbone import Backbone
 from msde.errors import BackboneError
-from msde.parallel import available_cores
+from msde.method.parallel import available_cores
 
 # Memory grows by some 10 MB an image in a batch (EfficientNet-Lite0), speed no further than this.
 BATCH = 8
