@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from tests.dicom.validator import errors
 from tests.images.medical import ct_slice, dicom_bytes
 from tests.pictures import disc
@@ -239,8 +240,8 @@ def test_identifiers_are_stated_where_they_are_asked_for(job: Path, tmp_path: Pa
     series = rows[str(job / "new/series")]
     assert (series["series_instance_uid"], series["sop_instance_uid"]) == (SERIES, "")
     assert set(list(rows[str(job / "new/picture.png")].values())[5:]) == {""}
-    parquet = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "s.parquet").to_pylist()
-    assert parquet[0]["patient_id"] == SECRETS["PatientID"] and len(parquet) == len(rows)
+    table = parquet.read_table(tmp_path / "s.parquet").to_pylist()
+    assert table[0]["patient_id"] == SECRETS["PatientID"] and len(table) == len(rows)
     assert f'"patient_id": "{SECRETS["PatientID"]}"' in (tmp_path / "s.jsonl").read_text()
 
 

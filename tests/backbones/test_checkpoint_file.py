@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.requirements import need
 
 from msde.backbones import Backbone, load_backbone
 from msde.backbones.session import EmbeddingSession
@@ -21,8 +22,10 @@ SAID = {"timm": "test_vit", "input_size": 160, "mean": [0.1, 0.2, 0.3], "std": [
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    torch = pytest.importorskip("torch", reason="needs the torch extra")
-    timm = pytest.importorskip("timm", reason="needs the torch extra")
+    need("torch")
+    import timm
+    import torch
+
     torch.manual_seed(0)
     return timm.create_model("test_vit", pretrained=False, num_classes=0).eval()
 

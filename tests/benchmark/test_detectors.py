@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from tests.requirements import need
 
 from msde import MSDEDetector
 from msde.benchmark.detectors import DETECTORS, Lesson, find_detector
@@ -69,6 +70,7 @@ def test_patches_find_one_strange_place(name, rng):
 @pytest.mark.torch
 @pytest.mark.slow
 def test_the_autoencoder_learns_the_normals_and_repeats_itself(rng):
+    need("torch")
     smooth = np.linspace(0, 1, 64, dtype=np.float32)
     normals = np.stack([np.outer(smooth, smooth) * scale for scale in rng.uniform(0.95, 1, size=24)])
     strange = normals[:8].copy()

@@ -14,13 +14,12 @@ from threading import Thread
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pyarrow import parquet
 
 from msde import AnomalyModel
 from msde.cluster.cluster import Cluster
 from msde.cluster.jobs import embed_on, score_on
 from msde.errors import DataError
-
-parquet = pytest.importorskip("pyarrow.parquet")
 
 pytestmark = [
     pytest.mark.slow,
@@ -210,7 +209,6 @@ def test_a_fit_gives_the_same_model_and_with_landmarks_one_of_all_normals(addres
 
 
 def test_neighbours_of_shards_are_those_of_all_rows(address, rng):
-    pytest.importorskip("faiss")
     from msde.cluster.shards import ShardedIndex
     from msde.neighbors import ExactIndex
 

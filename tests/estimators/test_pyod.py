@@ -2,8 +2,6 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-pytest.importorskip("pyod", reason="needs the extra pyod")
-
 from msde import MSDEDetector
 from msde.estimators.pyod import MSDE
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -11,10 +10,10 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
 import requests
+from tests.requirements import PATH, need
 
-COMMAND = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or ""
+COMMAND = shutil.which("Orthanc", path=PATH) or ""
 PLUGINS = [Path(folder) / "libOrthancDicomWeb.so" for folder in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc")]
 USER, PASSWORD = "msde", "a password"
 
@@ -23,10 +22,8 @@ class Orthanc:
     """A server that can be killed and started again on the same storage."""
 
     def __init__(self, folder: Path, *, password: bool = False) -> None:
-        plugin = next((path for path in PLUGINS if path.exists()), None)
-        if not COMMAND or plugin is None:
-            absent = "Orthanc is missing; run `apt-get install orthanc orthanc-dicomweb`"
-            pytest.fail(absent) if os.environ.get("CI") else pytest.skip(absent)
+        need("orthanc")
+        plugin = next(path for path in PLUGINS if path.exists())
         folder.mkdir(parents=True, exist_ok=True)
         self.port, self.dicom_port = free_port(), free_port()
         self.url, self._root = f"http://127.0.0.1:{self.port}/dicom-web", f"http://127.0.0.1:{self.port}"

@@ -1,4 +1,4 @@
-"""A service that runs as its users start it, with a model of real radiographs, and readers at its page in Chromium."""
+"""A service that runs as its users start it, with a model of small images, and readers at its page in Chromium."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from tests.pictures import write_discs
 from tests.report.browser import chromium
 
 from msde import AnomalyModel
 from msde.images import find_images
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 NORMALS = 30
 QUEUE = 4
 READER_TOKEN = "anna-reads"  # noqa: S105 - of a service that lives as long as the tests
 NAMES = ("chest", "second", "recalibrated")
 PATIENCE = 60  # seconds; after that it hangs
-expect.set_options(timeout=1000 * PATIENCE)
 
 
 @dataclass
@@ -88,27 +90,19 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-def cxr(shared) -> Path:
-    return shared / "data/nih_cxr_pneumonia"
+def normals(tmp_path_factory) -> list[Path]:
+    return sorted(write_discs(tmp_path_factory.mktemp("new") / "normal", 92, seed=1).iterdir())
 
 
 @pytest.fixture(scope="session")
-def normals(cxr) -> list[Path]:
-    return sorted((cxr / "test/normal").iterdir())
+def abnormals(tmp_path_factory) -> list[Path]:
+    return sorted(write_discs(tmp_path_factory.mktemp("new") / "abnormal", 57, seed=2, lesion=True).iterdir())
 
 
 @pytest.fixture(scope="session")
-def abnormals(cxr) -> list[Path]:
-    return sorted((cxr / "test/abnormal").iterdir())
-
-
-@pytest.fixture(scope="session")
-def running(cxr, tmp_path_factory) -> Iterator[Running]:
+def running(tmp_path_factory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("service")
-    train = folder / "normals"
-    train.mkdir()
-    for image in sorted((cxr / "train/normal").iterdir())[:NORMALS]:
-        shutil.copy(image, train)
+    train = write_discs(folder / "normals", NORMALS)
     first = folder / f"{NAMES[0]}.msde"
     AnomalyModel().fit(find_images([train])).save(first)
     files = [first, *(shutil.copy(first, folder / f"{name}.msde") for name in NAMES[1:])]
@@ -151,6 +145,9 @@ def emptied(running) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield opened
