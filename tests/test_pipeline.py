@@ -10,6 +10,7 @@ from msde.bundle import read_bundle, write_bundle
 from msde.encoder import EncoderSession
 from msde.errors import DataError, ModelFileError, MSDEError
 from tests.pictures import disc, write_discs
+from tests.scores import ROUNDING, assert_same_scores
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,12 @@ def test_a_saved_model_scores_the_same(folders, tmp_path, mode):
     model = AnomalyModel(detector=MSDEDetector(mode)).fit(folders / "train", pool)
     model.save(tmp_path / "m.msde")
     loaded = AnomalyModel.load(tmp_path / "m.msde")
-    # As text, for in transductive mode the p-values are NaN.
-    assert str(loaded.score(folders / "abnormal")) == str(model.score(folders / "abnormal"))
+    loaded.save(tmp_path / "again.msde")
+    np.testing.assert_equal(read_bundle(tmp_path / "again.msde"), read_bundle(tmp_path / "m.msde"))
     assert loaded.info() == model.info()
+    # The joint shift and the whitening after it enlarge what rounding leaves.
+    rounding = 1e-4 if mode == "transductive" else ROUNDING
+    assert_same_scores(loaded.score(folders / "abnormal"), model.score(folders / "abnormal"), rounding)
 
 
 def test_scoring_a_saved_model_imports_nothing_heavy(model, folders, tmp_path):
@@ -151,7 +155,8 @@ def test_calibrating_changes_the_threshold_only(folders, tmp_path):
     before = model.score(folders / "abnormal")
     model.calibrate(folders / "normal", alpha=0.2).save(tmp_path / "m.msde")
     after = AnomalyModel.load(tmp_path / "m.msde")
-    assert [s.anomaly_score for s in after.score(folders / "abnormal")] == [s.anomaly_score for s in before]
+    scores = [score.anomaly_score for score in after.score(folders / "abnormal")]
+    assert scores == pytest.approx([score.anomaly_score for score in before], rel=ROUNDING)
     assert (after.calibration_.alpha, len(after.calibration_.scores)) == (0.2, 12)
 
 
@@ -206,12 +211,15 @@ def test_a_second_fit_on_the_same_images_does_no_inference(folders, tmp_path, mo
     first = AnomalyModel(cache=tmp_path / "cache").fit(folders / "train")
     first.save(tmp_path / "m.msde")
     expected = first.score(folders / "normal")
-    assert expected == AnomalyModel().fit(folders / "train").score(folders / "normal")
+    assert_same_scores(AnomalyModel().fit(folders / "train").score(folders / "normal"), expected)
     monkeypatch.setattr(EncoderSession, "embed", lambda *_: pytest.fail("inference"))
     second = AnomalyModel(cache=tmp_path / "cache").fit(folders / "train")
-    np.testing.assert_equal(second.localizer_.arrays(), first.localizer_.arrays())
+    for part, arrays in first.localizer_.arrays().items():
+        for name, values in arrays.items():
+            np.testing.assert_allclose(second.localizer_.arrays()[part][name], values, rtol=1e-4, atol=1e-5)
     loaded = AnomalyModel.load(tmp_path / "m.msde", cache=tmp_path / "cache")
-    assert second.score(folders / "normal") == loaded.score(folders / "normal") == expected
+    for model in (second, loaded):
+        assert_same_scores(model.score(folders / "normal"), expected)
     assert (second.cache.asked, second.cache.found) == (52, 52)
 
 
@@ -229,7 +237,7 @@ def test_heat_maps_survive_the_model_file(folders, tmp_path):
     model.save(tmp_path / "m.msde")
     loaded = AnomalyModel.load(tmp_path / "m.msde")
     (image,) = [path for path in (folders / "normal").iterdir() if path.name == "000.png"]
-    np.testing.assert_array_equal(loaded.explain(image).heat, model.explain(image).heat)
+    np.testing.assert_allclose(loaded.explain(image).heat, model.explain(image).heat, atol=1e-5)
     assert loaded.info()["heatmaps"] is True
     assert sum(array.nbytes for part in loaded.localizer_.arrays().values() for array in part.values()) < 20_000_000
 

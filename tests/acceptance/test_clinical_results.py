@@ -140,10 +140,10 @@ def test_images_and_the_highest_slices_have_an_overlay_and_a_heat_map(job: Path,
     for capture, uid in zip(maps[SECONDARY], of, strict=True):
         explained = model.explain(sources[uid])
         above = len(explained.overlay) - 20  # below it is the mark of research use
-        np.testing.assert_array_equal(capture.pixel_array[:above], explained.overlay[:above])
+        np.testing.assert_allclose(capture.pixel_array[:above].astype(int), explained.overlay[:above], atol=1)
         assert (capture.pixel_array[above:] != explained.overlay[above:]).any()
         assert any(
-            np.array_equal(np.asarray(stored.pixel_array), explained.heat)
+            np.allclose(stored.pixel_array, explained.heat, atol=1e-5)
             and stored.StudyInstanceUID == STUDY
             and uid in str(stored.PerFrameFunctionalGroupsSequence)
             for stored in maps[PARAMETRIC]
