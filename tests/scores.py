@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from msde.image_score import ImageScore
+from msde.model.score import ImageScore
 
 ROUNDING = 1e-6
 

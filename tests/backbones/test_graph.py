@@ -13,9 +13,9 @@ from tests.requirements import need
 
 from msde.backbones import Backbone
 from msde.backbones.builtin import graph_file
+from msde.backbones.legacy_torch import read_torch_file
 from msde.backbones.registry import registry
 from msde.backbones.session import EmbeddingSession
-from msde.backbones.torchfile import read_torch_file
 from msde.errors import BackboneError
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
