@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,24 @@ def png(seed: int, *, lesion: bool = False) -> bytes:
     return file.getvalue()
 
 
+def empty_database(request: pytest.FixtureRequest, folder: Path) -> str:
+    """Give the URL of an empty database of the kind that a fixture is asked for."""
+    if request.param == "sqlite":
+        return f"sqlite:///{folder / 'test.db'}"
+    return request.getfixturevalue("postgres").database()
+
+
+@contextmanager
+def running(folder: Path, model: Path, **given: Any) -> Iterator[Served]:
+    """Run a service with its data in a folder."""
+    settings = Settings(**{"data": str(folder / "data"), "models": (str(model),), **given})
+    lock = prepare(settings)
+    app = create_app(settings)
+    with lock, TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        client.headers["authorization"] = f"Bearer {(folder / 'data' / 'admin-token').read_text().strip()}"
+        yield Served(client, app.state.service)
+
+
 @pytest.fixture(scope="session")
 def discs(tmp_path_factory) -> Path:
     return write_discs(tmp_path_factory.mktemp("discs") / "normal", 40)
@@ -83,10 +102,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path) -> str:
-    """The URL of an empty database, of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'test.db'}"
-    return request.getfixturevalue("postgres").database()
+    return empty_database(request, tmp_path)
 
 
 @pytest.fixture
@@ -100,14 +116,4 @@ def database(url) -> Iterator[Database]:
 @pytest.fixture
 def serve(tmp_path, disc_model) -> Serve:
     """Run a service on one data folder."""
-
-    @contextmanager
-    def run(**given: Any) -> Iterator[Served]:
-        settings = Settings(**{"data": str(tmp_path / "data"), "models": (str(disc_model),), **given})
-        lock = prepare(settings)
-        app = create_app(settings)
-        with lock, TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
-            client.headers["authorization"] = f"Bearer {(tmp_path / 'data' / 'admin-token').read_text().strip()}"
-            yield Served(client, app.state.service)
-
-    return run
+    return partial(running, tmp_path, disc_model)
