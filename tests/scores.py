@@ -6,6 +6,7 @@ which libraries add up depends on the batch, the threads and the processor.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable
 
 import numpy as np
@@ -30,3 +31,11 @@ def assert_same_scores(found: Iterable[ImageScore], expected: Iterable[ImageScor
 def assert_same_rows(found: NDArray[np.floating], expected: NDArray[np.floating]) -> None:
     """Check that two runs give the same embeddings, each entry to a share of the largest."""
     np.testing.assert_allclose(found, expected, rtol=ROUNDING, atol=ROUNDING * np.abs(expected).max())
+
+
+def assert_same_tables(found: str, expected: str) -> None:
+    """Check that two tables of scores, as `msde score` writes them in CSV, say the same."""
+    tables = (list(csv.DictReader(text.splitlines())) for text in (found, expected))
+    for one, other in zip(*tables, strict=True):
+        assert float(one.pop("anomaly_score")) == pytest.approx(float(other.pop("anomaly_score")), rel=ROUNDING)
+        assert one == other

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.pictures import disc, write_discs
-from tests.scores import ROUNDING
+from tests.scores import ROUNDING, assert_same_tables
 
 MSDE = Path(sys.executable).with_name("msde")
 
@@ -27,12 +27,6 @@ def one_line_error(done, *parts):
     assert len(done.stderr.splitlines()) == 1, done.stderr
     for part in parts:
         assert part in done.stderr
-
-
-def assert_same_tables(found, expected):
-    for one, other in zip(*(list(csv.DictReader(text.splitlines())) for text in (found, expected)), strict=True):
-        assert float(one.pop("anomaly_score")) == pytest.approx(float(other.pop("anomaly_score")), rel=ROUNDING)
-        assert one == other
 
 
 @pytest.fixture(scope="module")

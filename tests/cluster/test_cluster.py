@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pyarrow import parquet
+from tests.patience import wait_until
 
 from msde import AnomalyModel
 from msde.cluster.api import embed_on, score_on
@@ -66,17 +68,16 @@ def same(found: list[dict], expected: list[dict]) -> None:
         ]
 
 
-def at_work(parts: Path, since: float = 60) -> dict:
+def at_work(parts: Path) -> dict:
     """Wait until a worker has begun a part; tell which."""
-    end = time.monotonic() + since
-    while time.monotonic() < end:
+
+    def begun() -> dict | None:
         for path in parts.glob("_started/0*"):
-            try:
+            with suppress(FileNotFoundError, json.JSONDecodeError):
                 return json.loads(path.read_text())
-            except (FileNotFoundError, json.JSONDecodeError):
-                pass
-        time.sleep(0.01)
-    raise AssertionError("no worker has begun")
+        return None
+
+    return wait_until(begun, "a worker that has begun", 0.01)
 
 
 @pytest.fixture(scope="module")

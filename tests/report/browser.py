@@ -11,9 +11,8 @@ from pathlib import Path
 from select import select
 from typing import Any, Self
 
+from tests.patience import PATIENCE
 from tests.requirements import CHROMIUM, need
-
-PATIENCE = 120  # seconds; after that it hangs
 
 
 def chromium() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from tests.patience import wait_until
 from tests.pictures import disc, write_discs
 from tests.serve.postgres import Postgres
 
@@ -46,10 +46,8 @@ class Served:
     def wait(self, model: str | None = None) -> list[dict[str, Any]]:
         """Wait until nothing is queued and return the rows."""
         parameters = {"model": model} if model else {}
-        until = time.monotonic() + 60
-        while self.client.get("/api/images", params={**parameters, "state": "queued"}).json()["total"]:
-            assert time.monotonic() < until, "the queue does not get shorter"
-            time.sleep(0.02)
+        queued = {**parameters, "state": "queued"}
+        wait_until(lambda: self.client.get("/api/images", params=queued).json()["total"] == 0, "an empty queue", 0.02)
         return self.client.get("/api/images", params={**parameters, "limit": "500"}).json()["rows"]
 
 

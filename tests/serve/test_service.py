@@ -8,6 +8,7 @@ from threading import Semaphore
 import numpy as np
 import pytest
 from sqlalchemy import select
+from tests.patience import PATIENCE
 from tests.serve.conftest import png
 
 from msde import AnomalyModel
@@ -248,4 +249,4 @@ def test_the_refreshing_thread_outlives_any_error(serve, monkeypatch):
 
     with serve() as served:
         monkeypatch.setattr(type(served.service.models), "refresh", fail)
-        assert all(tried.acquire(timeout=10) for _ in range(3))
+        assert all(tried.acquire(timeout=PATIENCE) for _ in range(3))

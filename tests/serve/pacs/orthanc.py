@@ -6,11 +6,11 @@ import json
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import Any, Self
 
 import requests
+from tests.patience import PATIENCE, wait_until
 from tests.requirements import PATH, need
 
 COMMAND = shutil.which("Orthanc", path=PATH) or ""
@@ -52,14 +52,15 @@ class Orthanc:
         self._session.close()  # connections to one that was killed
         with self._log.open("ab") as log:
             self._process = subprocess.Popen([COMMAND, str(self._file)], stdout=log, stderr=log)
-        for _ in range(300):
-            assert self._process.poll() is None, self._log.read_text()
-            try:
-                if self._session.get(f"{self.url}/studies?limit=1", timeout=5).ok:
-                    return self
-            except requests.ConnectionError:
-                time.sleep(0.1)
-        raise AssertionError("Orthanc did not start:\n" + self._log.read_text())
+        wait_until(self._ready, "an Orthanc that is ready")
+        return self
+
+    def _ready(self) -> bool:
+        assert self._process is not None and self._process.poll() is None, self._log.read_text()
+        try:
+            return self._session.get(f"{self.url}/studies?limit=1", timeout=5).ok
+        except requests.RequestException:
+            return False
 
     def kill(self) -> None:
         """End it in the midst of what it does."""
@@ -76,19 +77,19 @@ class Orthanc:
         self._session.close()
 
     def get(self, path: str) -> Any:
-        answer = self._session.get(self._root + path, timeout=30)
+        answer = self._session.get(self._root + path, timeout=PATIENCE)
         answer.raise_for_status()
         return answer.json()
 
     def upload(self, content: bytes) -> None:
-        self._session.post(f"{self._root}/instances", data=content, timeout=30).raise_for_status()
+        self._session.post(f"{self._root}/instances", data=content, timeout=PATIENCE).raise_for_status()
 
     def send(self, title: str, port: int) -> dict[str, Any]:
         """Have it send all that it has by C-STORE."""
         at = {"AET": title, "Host": "127.0.0.1", "Port": port}
-        self._session.put(f"{self._root}/modalities/{title}", json=at, timeout=30).raise_for_status()
+        self._session.put(f"{self._root}/modalities/{title}", json=at, timeout=PATIENCE).raise_for_status()
         job = {"Resources": self.get("/instances"), "Synchronous": True, "Permissive": True}
-        answer = self._session.post(f"{self._root}/modalities/{title}/store", json=job, timeout=60)
+        answer = self._session.post(f"{self._root}/modalities/{title}/store", json=job, timeout=PATIENCE)
         answer.raise_for_status()
         return answer.json()
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+from tests.patience import PATIENCE, wait_until
 from tests.pictures import write_discs
 from tests.report.browser import chromium
 
@@ -31,7 +32,6 @@ NORMALS = 30
 QUEUE = 4
 READER_TOKEN = "anna-reads"  # noqa: S105 - of a service that lives as long as the tests
 NAMES = ("chest", "second", "recalibrated")
-PATIENCE = 60  # seconds; after that it hangs
 
 
 @dataclass
@@ -77,10 +77,8 @@ class Running:
 
     def rows(self, model: str) -> list[dict[str, Any]]:
         """Wait until all is scored; list it."""
-        until = time.monotonic() + PATIENCE
-        while self.get(f"/api/images?model={model}&state=queued")["total"]:
-            assert time.monotonic() < until, "the queue does not get shorter"
-            time.sleep(0.05)
+        queued = f"/api/images?model={model}&state=queued"
+        wait_until(lambda: self.get(queued)["total"] == 0, "an empty queue")
         return self.get(f"/api/images?model={model}&limit=500")["rows"]
 
     def fill(self, model: str, images: list[Path]) -> list[dict[str, Any]]:
@@ -115,23 +113,22 @@ def running(tmp_path_factory) -> Iterator[Running]:
         process = subprocess.Popen([*command, "--normals", train, "--queue", str(QUEUE)], stderr=log)
     try:
         running = Running(port, "")
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                if running.ask("GET", "/readyz")[0] == 200:
-                    break
-            except OSError:
-                pass
+
+        def ready() -> bool:
             assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < until, "the service does not start"
-            time.sleep(0.05)
+            try:
+                return running.ask("GET", "/readyz")[0] == 200
+            except OSError:
+                return False
+
+        wait_until(ready, "a service that is ready")
         running.token = (data / "admin-token").read_text().strip()
         with (data / "tokens").open("a") as tokens:
             tokens.write(f"anna reader {hashlib.sha256(READER_TOKEN.encode()).hexdigest()}\n")
         yield running
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture(autouse=True)
