@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import pydicom
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from tests.command import MSDE, started
+from tests.command import msde as run
 from tests.dicom.validator import errors
 from tests.images.medical import ct_slice, dicom_bytes
 from tests.pictures import disc
@@ -21,7 +22,6 @@ from tests.pictures import disc
 from msde import AnomalyModel
 from msde.method.volume_score import highest_parts
 
-MSDE = Path(sys.executable).with_name("msde")
 SECRETS = {
     "PatientName": "Mustermann^Erika",
     "PatientID": "ID-4711",
@@ -39,10 +39,6 @@ STUDY = "1.2.826.0.1.3680043.8.498.4711"
 RADIOGRAPH, SERIES, FRAMES = (f"{STUDY}.{k}" for k in (1, 2, 3))
 CALIBRATED = 24
 SECONDARY, PARAMETRIC = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.30"
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([MSDE, *map(str, arguments)], capture_output=True, text=True)
 
 
 def radiograph(rng: np.random.Generator, number: int, **elements: object) -> bytes:
@@ -69,7 +65,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frames = np.stack([disc(rng), disc(rng, lesion=True), disc(rng)])
     (new / "frames.dcm").write_bytes(dicom_bytes(frames, **SECRETS, StudyInstanceUID=STUDY, SeriesInstanceUID=FRAMES))
     Image.fromarray(disc(rng)).save(new / "picture.png")
-    done = run("fit", folder / "normals", "-o", folder / "clinic.msde")
+    done = started("fit", folder / "normals", "-o", folder / "clinic.msde")
     assert done.returncode == 0, done.stderr
     (folder / "fit.log").write_text(done.stdout + done.stderr)
     return folder
@@ -77,7 +73,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scored(job: Path) -> tuple[list[pydicom.Dataset], dict[str, dict[str, str]], str]:
-    done = run("score", job / "clinic.msde", job / "new", "--dicom", job / "results", "-o", job / "scores.csv")
+    done = started("score", job / "clinic.msde", job / "new", "--dicom", job / "results", "-o", job / "scores.csv")
     assert done.returncode == 0, done.stderr
     with open(job / "scores.csv", newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}

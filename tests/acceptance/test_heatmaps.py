@@ -4,21 +4,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.command import MSDE, msde
 from tests.patience import wait_until
 from tests.pictures import write_discs
 from tests.scores import assert_same_tables
-
-MSDE = Path(sys.executable).with_name("msde")
-
-
-def msde(*arguments):
-    return subprocess.run([MSDE, *map(str, arguments)], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

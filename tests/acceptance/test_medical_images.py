@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.command import msde as run
 from tests.images.medical import SECRETS, ct_slice, dicom_bytes, nifti_bytes
 from tests.pictures import disc
 from tests.scores import ROUNDING
@@ -17,8 +18,6 @@ from tests.scores import ROUNDING
 from msde import AnomalyModel
 from msde.images import ImageRule
 from msde.method.volume_score import volume_score
-
-MSDE = Path(sys.executable).with_name("msde")
 
 
 def wide(rng: np.random.Generator, *, lesion: bool = False) -> np.ndarray:
@@ -44,10 +43,6 @@ def as_nifti(folder: Path) -> bytes:
     return nifti_bytes(
         np.stack([s.pixel_array.T for s in slices], axis=2), np.diag([-1.0, -1.0, 1.0, 1.0]), packed=True
     )
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([MSDE, *map(str, arguments)], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

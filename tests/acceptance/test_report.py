@@ -3,17 +3,10 @@
 import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from tests.command import MSDE, msde
 from tests.pictures import write_discs
-
-MSDE = Path(sys.executable).with_name("msde")
-
-
-def msde(*arguments):
-    return subprocess.run([MSDE, *map(str, arguments)], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

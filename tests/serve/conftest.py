@@ -15,10 +15,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 from tests.patience import wait_until
-from tests.pictures import disc, write_discs
+from tests.pictures import disc
 from tests.serve.postgres import Postgres
 
-from msde import AnomalyModel
 from msde.serve.app import create_app
 from msde.serve.service import Service, prepare
 from msde.serve.settings import Settings
@@ -80,14 +79,14 @@ def running(folder: Path, model: Path, **given: Any) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def discs(tmp_path_factory) -> Path:
-    return write_discs(tmp_path_factory.mktemp("discs") / "normal", 40)
+def normals(discs) -> Path:
+    return discs / "train"
 
 
 @pytest.fixture(scope="session")
-def disc_model(discs, tmp_path_factory) -> Path:
+def disc_model(plain_model, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model") / "discs.msde"
-    AnomalyModel().fit(discs, heatmaps=False).save(path)
+    plain_model.save(path)
     return path
 
 

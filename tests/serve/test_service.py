@@ -171,9 +171,9 @@ def test_the_log_is_json_and_names_nobody(serve, capfd):
     assert "Doe" not in json.dumps(lines)
 
 
-def test_nearest_normals_are_shown(serve, discs):
-    with serve(normals=(str(discs),)) as served:
-        number = served.send((discs / "007.png").read_bytes())
+def test_nearest_normals_are_shown(serve, normals):
+    with serve(normals=(str(normals),)) as served:
+        number = served.send((normals / "007.png").read_bytes())
         served.wait()
         for _ in range(600):
             normals = served.get(f"/api/images/{number}/normals")["normals"]

@@ -22,13 +22,9 @@ from tests.patience import PATIENCE, wait_until
 from tests.pictures import write_discs
 from tests.report.browser import chromium
 
-from msde import AnomalyModel
-from msde.images import find_images
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-NORMALS = 30
 QUEUE = 4
 READER_TOKEN = "anna-reads"  # noqa: S105 - of a service that lives as long as the tests
 NAMES = ("chest", "second", "recalibrated")
@@ -98,11 +94,10 @@ def abnormals(tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory) -> Iterator[Running]:
+def running(discs, explaining, tmp_path_factory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("service")
-    train = write_discs(folder / "normals", NORMALS)
     first = folder / f"{NAMES[0]}.msde"
-    AnomalyModel().fit(find_images([train])).save(first)
+    explaining.save(first)
     files = [first, *(shutil.copy(first, folder / f"{name}.msde") for name in NAMES[1:])]
     data = folder / "data"
     with socket.socket() as free:
@@ -110,7 +105,7 @@ def running(tmp_path_factory) -> Iterator[Running]:
         port = free.getsockname()[1]
     command = [Path(sys.executable).with_name("msde"), "serve", *files, "--data", data, "--port", str(port)]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, "--normals", train, "--queue", str(QUEUE)], stderr=log)
+        process = subprocess.Popen([*command, "--normals", discs / "train", "--queue", str(QUEUE)], stderr=log)
     try:
         running = Running(port, "")
 
