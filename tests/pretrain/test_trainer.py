@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.pretrain.conftest import TINY
+from tests.requirements import need
 
 from msde.errors import BackboneError, DataError
 from msde.pretrain.network import load_start
@@ -10,7 +11,9 @@ from msde.pretrain.tasks import TASKS
 from msde.pretrain.tensorfile import read_tensors
 from msde.pretrain.trainer import Settings, Training, batch, train
 
-torch = pytest.importorskip("torch")
+need("torch")
+import torch  # noqa: E402
+
 pytestmark = pytest.mark.torch
 
 SHORT = Settings(steps=8, batch=4, measurements=2, rate=1e-3)
