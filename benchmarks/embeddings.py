@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from msde.backbones import Backbone, load_backbone
+from msde.benchmark.draws import Subset
 from msde.embedding.embed import embed_images
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
@@ -24,16 +24,7 @@ PATIENT = re.compile(r"TCGA_\w\w_\d+|\d+(?=_)")
 # The first default's: one look, the means of the levels. What docs/ideas.md compares was tried on it.
 FIRST_LOOKS = (FeatureSpec.parse("plain:own"),)
 
-
-@dataclass(frozen=True)
-class Embeddings:
-    """Rows (n, d) of one part of a set, and the patient of each."""
-
-    rows: np.ndarray
-    patients: np.ndarray
-
-
-Sets = dict[str, list[Embeddings]]
+Sets = dict[str, list[Subset]]
 
 
 class MomentSession(EncoderSession):
@@ -67,7 +58,7 @@ def kept_or_computed(cache: Path, session: EncoderSession, suffix: str) -> Sets:
                 arrays[f"{part}/patients"] = np.array([patient(Path(image.name)) for image in images])
             np.savez(kept, **arrays)
         with np.load(kept) as file:
-            sets[folder.name] = [Embeddings(file[f"{part}/rows"], file[f"{part}/patients"]) for part in PARTS]
+            sets[folder.name] = [Subset(file[f"{part}/rows"], file[f"{part}/patients"]) for part in PARTS]
     return sets
 
 
