@@ -55,7 +55,8 @@ def pretrain(
     from msde.pretrain.encoder import write_encoder
     from msde.pretrain.images import read_normals
     from msde.pretrain.network import load_start
-    from msde.pretrain.trainer import Settings, train
+    from msde.pretrain.trainer import train
+    from msde.pretrain.training_state import TrainingPlan
 
     check_output(output)
     paths = find_images(normals)
@@ -63,8 +64,8 @@ def pretrain(
     with progress("Reading", len(paths)) as tick:
         images = read_normals(paths, size or learner.training_size, seed, tick)
     state = output.with_name(f"{output.name}.checkpoint")
-    settings = Settings(task=task, steps=steps, batch=batch, rate=rate, seed=seed)
-    best = train(learner, images, settings, state, Teller(steps))
+    plan = TrainingPlan(task=task, steps=steps, batch=batch, rate=rate, seed=seed)
+    best = train(learner, images, plan, state, Teller(steps))
     story = {
         "task": task,
         "start": learner.start,

@@ -24,7 +24,7 @@ class Archive(NamedTuple):
         return self.url.split("?")[0].rpartition("/")[2]
 
 
-class Known(NamedTuple):
+class CatalogEntry(NamedTuple):
     """What is known of a public set."""
 
     name: str
@@ -34,18 +34,18 @@ class Known(NamedTuple):
     counts: tuple[int, int, int] | None = None  # normals to train on, normals and abnormal images to test on
 
 
-def known_sets() -> dict[str, Known]:
+def known_sets() -> dict[str, CatalogEntry]:
     """Return the sets that can be fetched, by name; the sizes of MedMNIST's are sets of their own."""
     table = _table()
     sets = {}
     for name, entry in table["medianomaly"].items():
         archives = tuple(Archive(url, md5 or None) for url, md5 in entry["archives"].items())
-        sets[name] = Known(name, archives, entry.get("into", name), entry["terms"], tuple(entry["counts"]))
+        sets[name] = CatalogEntry(name, archives, entry.get("into", name), entry["terms"], tuple(entry["counts"]))
     base, terms = table["medmnist"]["record"], table["medmnist"]["terms"]
     for name, entry in table["medmnist"]["sets"].items():
         for size, md5 in entry["md5"].items():
             sized = name if size == "28" else f"{name}_{size}"
-            sets[sized] = Known(sized, (Archive(f"{base}/{sized}.npz", md5),), f"{sized}.npz", terms)
+            sets[sized] = CatalogEntry(sized, (Archive(f"{base}/{sized}.npz", md5),), f"{sized}.npz", terms)
     return sets
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from msde.datasets.archive import unpack
-from msde.datasets.catalog import Known, known_sets, normal_labels
+from msde.datasets.catalog import CatalogEntry, known_sets, normal_labels
 from msde.datasets.download import Progress, download, silent
 from msde.datasets.reader import read_dataset
 from msde.errors import DataError
 
 
-def find_known(name: str) -> Known:
+def find_known(name: str) -> CatalogEntry:
     """Find a public set by its name, in upper or lower case.
 
     Raises
@@ -27,12 +27,12 @@ def find_known(name: str) -> Known:
     return known
 
 
-def fetch_set(known: Known, folder: Path, mirror: str | None = None, progress: Progress = silent) -> str:
+def fetch_set(known: CatalogEntry, folder: Path, mirror: str | None = None, progress: Progress = silent) -> str:
     """Download and unpack a set; archives that are there already are checked and used.
 
     Parameters
     ----------
-    known : Known
+    known : CatalogEntry
         From `find_known`.
     folder : Path
         Where archives and the set go; is made if it is not there.

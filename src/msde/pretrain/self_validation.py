@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.method.metrics import auroc
-from msde.pretrain.images import Normals
+from msde.pretrain.images import PretrainImages
 from msde.pretrain.tasks import KINDS, TASKS
 
 MOST_FITTED = 256
@@ -25,14 +25,14 @@ class SelfValidation:
 
     Parameters
     ----------
-    normals : Normals
+    normals : PretrainImages
     task : str
         The pretext task, one of `msde.pretrain.tasks.TASKS`.
     seed : int
         Draws the anomalies, the same at each measurement.
     """
 
-    def __init__(self, normals: Normals, task: str, seed: int) -> None:
+    def __init__(self, normals: PretrainImages, task: str, seed: int) -> None:
         rng = np.random.default_rng((seed, OWN_NUMBER))
         rows = rng.permutation(normals.learning)[:MOST_FITTED]
         self.fitted = normals.images(rows)
