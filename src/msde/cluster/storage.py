@@ -83,7 +83,7 @@ def fetch(uri: str, target: Path) -> None:
     retried(lambda: files.get_file(path, str(target)))
 
 
-class Storage:
+class PartsFolder:
     """A folder on a disk or in object storage, whose files appear whole or not at all.
 
     Parameters

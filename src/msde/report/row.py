@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from msde.dicom import Identifiers
 from msde.errors import MSDEError
 from msde.images import read_pixels
+from msde.images.patient_identifiers import Identifiers
 from msde.method.calibration import Calibration
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.explain import drawn
@@ -27,7 +27,7 @@ ERRORS_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Scale:
+class HeldOutScores:
     """What scores of one kind are compared with.
 
     Parameters
@@ -45,7 +45,7 @@ class Scale:
     histogram: Histogram
 
     @classmethod
-    def of(cls, kind: str, calibration: Calibration | None) -> Scale | None:
+    def of(cls, kind: str, calibration: Calibration | None) -> HeldOutScores | None:
         """Make a scale, or None where there are no held-out normals of the kind."""
         if calibration is None or not len(calibration.scores):
             return None
@@ -65,7 +65,7 @@ class Rows:
     model : AnomalyModel
     names : Names
         Of the images.
-    images, volumes : Scale or None
+    images, volumes : HeldOutScores or None
         None where there is nothing to compare with.
     identifiers : bool, default=False
         Whether to state patient ID, study date and UIDs of DICOM images.
@@ -73,8 +73,8 @@ class Rows:
 
     model: AnomalyModel
     names: Names
-    images: Scale | None
-    volumes: Scale | None
+    images: HeldOutScores | None
+    volumes: HeldOutScores | None
     identifiers: bool = False
 
     def draw(self, rank: int, case: Case) -> str:

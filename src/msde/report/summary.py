@@ -9,8 +9,7 @@ from typing import Any
 from msde.method.drift import Drift
 from msde.model.anomaly_model import AnomalyModel
 from msde.output.words import counted
-from msde.report.explainer import explainer
-from msde.report.row import VIEWER_SIDE, Scale
+from msde.report.row import VIEWER_SIDE, HeldOutScores
 from msde.report.worklist import Worklist
 
 IDENTIFIED = "patient IDs, study dates and UIDs are those of the files' headers: protect this page like the images"
@@ -23,7 +22,7 @@ def title(worklist: Worklist) -> str:
     return f"Worklist of {' and '.join(counted(n, kind) for kind, n in kinds.items() if n) or 'no images'}"
 
 
-def lines(worklist: Worklist, scales: tuple[Scale | None, Scale | None]) -> Iterator[str]:
+def lines(worklist: Worklist, scales: tuple[HeldOutScores | None, HeldOutScores | None]) -> Iterator[str]:
     """Say how many cases are flagged, of how many to expect, and whether there is drift where none is found."""
     for scale, is_volume in zip(scales, (False, True), strict=True):
         flags = [case.result.flagged for case in worklist.cases if case.is_volume == is_volume]
@@ -75,7 +74,7 @@ def _of_drift(drift: Drift) -> str:
     )
 
 
-def legend(images: Scale | None, volumes: Scale | None) -> str:
+def legend(images: HeldOutScores | None, volumes: HeldOutScores | None) -> str:
     """Explain order and drawings."""
     order = "The lowest p-value comes first, then what has only a score, then what has none."
     scales = [scale for scale in (images, volumes) if scale]
@@ -124,7 +123,7 @@ def settings(worklist: Worklist, model: AnomalyModel, identifiers: bool = False)
         )
     return {
         "Normals to compare with": normals,
-        "Overlays": "from the model" if explainer(model) else "none: the model cannot tell where an image differs",
+        "Overlays": "from the model" if model.explains else "none: the model cannot tell where an image differs",
         "Pictures": f"reduced to at most {VIEWER_SIDE} px and compressed, for orientation only; shown by the model's"
         " rule for intensities",
         "Names": "paths below the folder that the images have in common; "
