@@ -24,6 +24,6 @@ def test_the_map_is_made_of_contract_and_docstrings():
     spec = importlib.util.spec_from_file_location("map", ROOT / "tools" / "map.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    assert tool.package_map() in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "run python tools/map.py --write"
+    assert tool.package_map() in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "python tools/map.py --write"
     packages = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
     assert packages <= {name for floor in tool.floors() for name in floor}
