@@ -154,7 +154,7 @@ def _write(order: Order, encoder: Encoder, sources: dict[str, list[Any]], path: 
 
 
 def _key(order: Order, encoder: Encoder, sources: dict[str, list[Any]]) -> str:
-    """Give the key of a file: pictures, encoder and patients decide it; pictures go by name, size and time."""
+    """Return the key of a file: pictures, encoder and patients decide it; pictures go by name, size and time."""
     digest = hashlib.sha256(f"{_FORMAT} {order.space} {encoder.sha256} {order.plan.patient}\n".encode())
     for part in SUBSETS:
         for source in sources[part]:
@@ -177,7 +177,7 @@ def _patient(source: Any, pattern: str | None) -> str:
 
 
 def _spans(encoder: Encoder) -> NDArray[np.int64]:
-    """Tell which columns of an embedding come from which feature map by which pooling."""
+    """Return which columns of an embedding come from which feature map by which pooling."""
     widths: list[int] = []
     for backbone in encoder.backbones:
         session = EmbeddingSession(backbone, 1)

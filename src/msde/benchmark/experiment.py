@@ -60,7 +60,7 @@ class Experiment:
 
     @property
     def key(self) -> str:
-        """Hash of all of it, in hexadecimal."""
+        """The hash of all of it, in hexadecimal."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -76,7 +76,7 @@ class Figures:
         return float(np.mean(values)) if values else float("nan")
 
     def scores(self, one: str, backbone: str, detector: str, protocol: str) -> Labelled | None:
-        """Give the scores of the test images with the first seed."""
+        """Return the scores of the test images with the first seed."""
         for line in self._by_key.get((one, backbone, detector, protocol, None), []):
             if "scores" in line:
                 scores = line["scores"]
@@ -88,7 +88,7 @@ class Figures:
         return None
 
     def matrix(self, backbone: str, protocol: str) -> tuple[list[str], NDArray[np.float64]]:
-        """Give the detectors that were measured on every set, and their AUROCs (sets, detectors)."""
+        """Return the detectors that were measured on every set, and their AUROCs (sets, detectors)."""
         sets, names = self.sets(backbone, protocol), self.detectors(backbone, protocol)
         means = [self.mean("auroc", one, backbone, name, protocol) for one in sets for name in names]
         table = np.array(means, dtype=np.float64).reshape(len(sets), len(names))

@@ -85,7 +85,7 @@ class Protocol:
     pooled: bool = False
 
     def takes(self, detector: Detector) -> bool:
-        """Tell whether a detector can be measured so."""
+        """Return whether a detector can be measured so."""
         return (self.batchwise or not detector.batchwise) and (self.pooled or not detector.pooled)
 
 

@@ -138,7 +138,7 @@ def _failed(task: Task, error: Exception) -> Line:
 
 
 def _errors(lines: list[Line]) -> list[str]:
-    """Say once for each detector, set and protocol why cells are missing."""
+    """Return once for each detector, set and protocol why cells are missing."""
     reasons = {
         f"{line['set']}, {line['backbone']}, {line['detector']}, {line['protocol']}: {line['error']}": None
         for line in lines

@@ -40,7 +40,7 @@ _ROWS_AT_ONCE = 1000
 
 
 def embeddings_table(images: Iterable[Embedded]) -> pa.Table:
-    """Put embeddings into a table: path, embedding, sha256 of the pixels, error, volume and peak, a row an image."""
+    """Return embeddings as a table: path, embedding, sha256 of the pixels, error, volume and peak, a row an image."""
     return pa.Table.from_pylist(
         [
             {
@@ -85,7 +85,7 @@ def noting_errors(images: Iterable[Embedded], errors: list[str]) -> Iterator[Emb
 
 
 def scores_table(scores: Iterable[ImageScore]) -> pa.Table:
-    """Put scores into a table with the columns of `msde score`; what is missing is null."""
+    """Return scores as a table with the columns of `msde score`; what is missing is null."""
     return pa.Table.from_pylist([_plain(score) for score in scores], schema=SCORES)
 
 
@@ -130,6 +130,6 @@ def _text(value: str | None) -> str | None:
 
 
 def matrix(table: pa.Table) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Give the embeddings (n, d) of a table in which every row has one."""
+    """Return the embeddings (n, d) of a table in which every row has one."""
     column = table.column("embedding").combine_chunks()
     return column.flatten().to_numpy().reshape(len(table), -1)

@@ -51,7 +51,7 @@ class Summary:
     images_now: int
 
     def lines(self) -> list[str]:
-        """Say it in words."""
+        """Return it in words, a line each."""
         bad = sum(self.errors.values())
         kinds = f" ({', '.join(f'{n} {kind}' for kind, n in sorted(self.errors.items()))})" if bad else ""
         per_thousand = 1000 * self.core_seconds / max(self.images, 1)
@@ -87,7 +87,7 @@ class Total:
 
 
 def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
-    """Do all parts that are not done, each once.
+    """Work on all parts that are not done, each once.
 
     A worker that dies is started again, and its part with it, image by image in a child process; a driver that dies is
     started again by the user and goes on where it was.

@@ -139,7 +139,7 @@ class JobFolder:
         return [int(name.partition(".")[0]) for name in self.storage.names(PARTS)]
 
     def is_finished(self, part: int) -> bool:
-        """Tell whether a part is done."""
+        """Return whether a part is done."""
         return self.storage.exists(part_name(part))
 
     def begin(self, part: int) -> int:
@@ -168,5 +168,5 @@ class JobFolder:
 
 
 def part_name(part: int) -> str:
-    """Name the file of a part."""
+    """Return the name of the file of a part."""
     return f"{PARTS}/{part:06}.parquet"

@@ -90,7 +90,7 @@ def from_json(text: str | bytes) -> list[Source]:
 
 
 def identity(entry: str) -> str:
-    """Name an input, a manifest with the SHA-256 of its content."""
+    """Return the name of an input, of a manifest with the SHA-256 of its content."""
     if not _is_manifest(entry):
         return entry
     digest = hashlib.sha256()

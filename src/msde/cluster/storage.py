@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 
 def is_remote(path: str) -> bool:
-    """Tell whether a path is an address such as ``s3://bucket/image.png``."""
+    """Return whether a path is an address such as ``s3://bucket/image.png``."""
     return "://" in path and not path.startswith("file://")
 
 
 def local_path(path: str) -> str:
-    """Take ``file://`` off a path on this machine."""
+    """Return a path without ``file://``, if it is on this machine."""
     return path.removeprefix("file://")
 
 
@@ -58,7 +58,7 @@ def retried(call: Callable[[], T]) -> T:
 
 
 def reason(error: Exception) -> str:
-    """Say in a few words on one line why the storage failed."""
+    """Return in a few words on one line why the storage failed."""
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(words).split())[:200]
 
@@ -140,7 +140,7 @@ class PartsFolder:
         return sorted(name for path in found if not (name := path.rpartition("/")[2]).startswith(".") and name)
 
     def exists(self, name: str) -> bool:
-        """Tell whether there is a file of this name."""
+        """Return whether there is a file of this name."""
         self._files.invalidate_cache()
         return bool(retried(lambda: self._files.exists(f"{self._root}/{name}")))
 

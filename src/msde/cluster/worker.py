@@ -58,7 +58,7 @@ class Done:
     core_seconds: float
 
     def note(self) -> dict[str, str]:
-        """Give what a Parquet file keeps."""
+        """Return what a Parquet file keeps."""
         return {NOTE: json.dumps(asdict(self))}
 
     @classmethod
@@ -88,12 +88,12 @@ class PartWorker:
             self._model = AnomalyModel.load(file, device=device) if self._job.kind == "score" else None
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, list[str]]:
-        """Do parts by their numbers; return what each took, as JSON."""
+        """Work on parts by their numbers; return what each took, as JSON."""
         done = [self.do(int(part)) for part in batch["item"]]
         return {"done": [json.dumps(part and asdict(part)) for part in done]}
 
     def do(self, part: int) -> Done | None:
-        """Do one part, or nothing where it is done.
+        """Work on one part; do nothing where it is done.
 
         Raises
         ------

@@ -50,14 +50,14 @@ def known_sets() -> dict[str, CatalogEntry]:
 
 
 def published_counts(name: str) -> tuple[int, int, int] | None:
-    """Give the published numbers of training normals, test normals and abnormal test images, or None."""
+    """Return the published numbers of training normals, test normals and abnormal test images, or None."""
     entries = _table()["medianomaly"]
     counts = next((entry["counts"] for known, entry in entries.items() if known.lower() == name.lower()), None)
     return (counts[0], counts[1], counts[2]) if counts else None
 
 
 def normal_labels(name: str) -> tuple[str, ...]:
-    """Give the labels of the normal classes of a MedMNIST file by its name without suffix; empty if none is."""
+    """Return the labels of the normal classes of a MedMNIST file by its name without suffix; empty if none is."""
     match = _SIZED.fullmatch(name)
     entry: dict[str, Any] = _table()["medmnist"]["sets"].get(match[1].lower(), {}) if match else {}
     return tuple(entry.get("normal", ()))

@@ -95,7 +95,7 @@ def read(root: Path, name: str) -> Dataset | None:
 
 
 def nearest(root: Path) -> str | None:
-    """Say what a folder lacks of the layout that it is most like, or None where it is like none."""
+    """Return what a folder lacks of the layout that it is most like, or None where it is like none."""
     layout = min(LAYOUTS, key=lambda layout: len(_missing(root, layout)))
     missing = _missing(root, layout)
     if not missing or len(missing) == len(_needed(layout)):
@@ -122,7 +122,7 @@ def _missing(root: Path, layout: Layout) -> list[str]:
 
 
 def _is_folder(root: Path, folder: str) -> bool:
-    """Tell whether a folder is there by exactly this name, on file systems too that do not tell cases apart."""
+    """Return whether a folder is there by exactly this name, on file systems too that do not tell cases apart."""
     there = root
     for part in folder.split("/"):
         if not (there.is_dir() and part in names_in(there)):
@@ -161,7 +161,7 @@ def _masks(root: Path, layout: Layout, images: Iterable[Path | Part]) -> tuple[d
 
 
 def _wanted(root: Path, layout: Layout, image: Path) -> Iterator[Path]:
-    """Give the paths, without suffix, where the mask of an image may be."""
+    """Return the paths, without suffix, where the mask of an image may be."""
     stem = composed(image.relative_to(root).with_suffix("").as_posix())
     for pattern, template in layout.masks:
         if match := re.fullmatch(pattern, stem):

@@ -130,7 +130,7 @@ class Inspection:
         }
 
     def lines(self) -> Iterator[str]:
-        """Give what was found in words, a line each, without the warnings."""
+        """Return what was found in words, a line each, without the warnings."""
         dataset = self.dataset
         yield f"{dataset.name}: layout {dataset.layout!r}"
         unlabelled = f", {len(dataset.unlabelled_train)} unlabelled" if dataset.unlabelled_train else ""
@@ -148,7 +148,7 @@ class Inspection:
             yield f"  {name:22}  {_words(telling.auroc):25}  {_words(telling.normals)}"
 
     def warnings(self) -> Iterator[str]:
-        """Give what makes results on this set doubtful, a sentence each."""
+        """Return what makes results on this set doubtful, a sentence each."""
         dataset = self.dataset
         counts = (len(dataset.train), len(dataset.normal), len(dataset.abnormal))
         published = published_counts(dataset.name)
@@ -262,7 +262,7 @@ def _tellings(values: dict[str, list[ImageFacts]]) -> Iterator[tuple[str, Tellin
 
 
 def _distances(trivial: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Give the length of the z-scores by the training normals, one an image."""
+    """Return the length of the z-scores by the training normals, one an image."""
     train = trivial["train"]
     if not len(train):
         return {name: np.full(len(part), np.nan) for name, part in trivial.items()}
@@ -289,7 +289,7 @@ def _telling_warnings(name: str, telling: Telling) -> Iterator[str]:
 
 
 def _folded_low(metric: Metric) -> float:
-    """Give the end of the interval that is nearer to one half, folded to above it."""
+    """Return the end of the interval that is nearer to one half, folded to above it."""
     return metric.low if metric.value >= 0.5 else 1 - metric.high
 
 

@@ -13,7 +13,7 @@ VALUES = frozenset({0, 255})
 
 
 def fault(mask: Path, width: int, height: int) -> str | None:
-    """Tell the fault of a mask for an image of width x height pixels.
+    """Return the fault of a mask for an image of width x height pixels.
 
     Returns
     -------

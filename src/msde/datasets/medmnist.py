@@ -84,7 +84,7 @@ def read(file: Path, name: str, normal: Sequence[str] = ()) -> Dataset:
 
 
 def _are_normal(labels: NDArray[Any], normal: Sequence[str], file: Path) -> list[bool]:
-    """Tell which rows of labels (n,), (n, 1) or (n, classes) are of a normal class."""
+    """Return which rows of labels (n,), (n, 1) or (n, classes) are of a normal class."""
     rows = labels.reshape(len(labels), -1)
     if rows.shape[1] > 1:
         classes: list[tuple[str, ...]] = [

@@ -45,7 +45,7 @@ class Pair(NamedTuple):
 
 
 def likeness(gray: NDArray[np.float32], digest: bytes) -> Likeness:
-    """Take what is kept of a picture of shape (H, W)."""
+    """Return what is kept of a picture of shape (H, W)."""
     from PIL import Image
 
     fields = np.asarray(Image.fromarray(gray).resize((SIDE, SIDE), Image.Resampling.BOX))

@@ -65,7 +65,7 @@ def _with_normals(dataset: Dataset, root: Path) -> Dataset:
 
 
 def _why_not(root: Path) -> str:
-    """Say what is wrong with a folder that has no known layout."""
+    """Return what is wrong with a folder that has no known layout."""
     if not root.is_dir():
         return "is no folder and no .npz file; give the folder that the set's archive unpacks to"
     found = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))

@@ -54,7 +54,7 @@ class Learner:
 
     @property
     def training_size(self) -> int:
-        """Side of the images in training: small, for a step takes as long as there are pixels, where that is possible.
+        """Side of the images in training: small where possible, because a step takes as long as there are pixels.
 
         A transformer takes the size it was built for alone.
         """

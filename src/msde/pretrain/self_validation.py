@@ -20,8 +20,8 @@ Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 class SelfValidation:
     """How well the default detector tells held-out normals from their synthetic anomalies.
 
-    The anomalies are of the kinds that the task does not train on, for a network may learn to see the seams of its own
-    pastes and nothing else.
+    The anomalies are of the kinds that the task does not train on, because a network may learn to see the seams of its
+    own pastes and nothing else.
 
     Parameters
     ----------

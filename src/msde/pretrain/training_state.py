@@ -121,7 +121,7 @@ def batch(normals: PretrainImages, plan: TrainingPlan, step: int) -> Batch:
 def head(dim: int, classes: int) -> Any:
     """Build the published head, for the kinds, and a line from the detector's distance to the odds of an anomaly.
 
-    Embeddings are standardised first, for their features differ in size.
+    Embeddings are standardised first, because their features differ in size.
     """
     from torch import nn
 
