@@ -1,6 +1,6 @@
 import pytest
 
-from msde.cluster.storage import PartsFolder, fetch, retried
+from msde.cluster.storage import PartsFolder, fetch, retry
 from msde.errors import OutputError
 
 
@@ -12,7 +12,7 @@ def test_a_call_that_fails_for_a_moment_is_made_again():
             raise failures.pop()
         return "content"
 
-    assert retried(read) == "content"
+    assert retry(read) == "content"
 
 
 def test_what_is_missing_is_asked_for_once():
@@ -23,7 +23,7 @@ def test_what_is_missing_is_asked_for_once():
         raise FileNotFoundError
 
     with pytest.raises(FileNotFoundError):
-        retried(read)
+        retry(read)
     assert len(calls) == 1
 
 

@@ -209,7 +209,7 @@ def _run(task: Task) -> tuple[Measurement, _Fitted | None, _Clock]:
         return clock.timed(score)
 
     def clean() -> Score:
-        fits.append(_fitted(task.rows[cell.set], cell.detector, cell.seed if detector.random else 0))
+        fits.append(_fit_clean(task.rows[cell.set], cell.detector, cell.seed if detector.random else 0))
         return clock.timed(fits[-1].score)
 
     def other(name: str) -> Split:
@@ -224,7 +224,7 @@ def _run(task: Task) -> tuple[Measurement, _Fitted | None, _Clock]:
 
 
 @lru_cache(maxsize=1)
-def _fitted(path: Path, name: str, seed: int) -> _Fitted:
+def _fit_clean(path: Path, name: str, seed: int) -> _Fitted:
     split, spans = load(path)
     start = time.perf_counter()
     score = find_detector(name).fit(Lesson(split.train.rows, seed, None, spans))

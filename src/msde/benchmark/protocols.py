@@ -93,13 +93,13 @@ def published(subject: Subject, condition: Condition, rng: np.random.Generator) 
     """Score the whole test set at once; a pool is the test set itself, without labels."""
     rows = np.concatenate([subject.split.normal.rows, subject.split.abnormal.rows])
     score = subject.fit(subject.split.train.rows, rng.permutation(rows)) if subject.detector.pooled else subject.clean()
-    return _measured(_scored(score, subject.split.tested, rng))
+    return _measure(_score_tested(score, subject.split.tested, rng))
 
 
 def single(subject: Subject, condition: Condition, rng: np.random.Generator) -> Measurement:
     """Score each test image alone."""
     score = subject.clean()
-    measured = _measured(_scored(score, subject.split.tested, rng))
+    measured = _measure(_score_tested(score, subject.split.tested, rng))
     for number in range(min(ALONE, len(subject.split.normal))):
         alone = float(score(subject.split.normal.rows[number : number + 1])[0])
         among = float(measured.labelled.scores[number]) if measured.labelled else np.nan
@@ -133,11 +133,11 @@ def prevalence(subject: Subject, condition: Condition, rng: np.random.Generator)
     if not subject.detector.batchwise:
         pool = np.concatenate([subset.rows for subset in at_share(rng, source, share)])
         score = subject.fit(subject.split.train.rows, pool) if subject.detector.pooled else subject.clean()
-        areas = weighted_areas(_scored(score, scored, rng), share)
+        areas = weighted_areas(_score_tested(score, scored, rng), share)
     else:
         found = []
         for _ in range(BATCHES.get(share, 1)):
-            labelled = _scored(subject.clean(), at_share(rng, scored, share), rng)
+            labelled = _score_tested(subject.clean(), at_share(rng, scored, share), rng)
             found.append(weighted_areas(labelled, float(labelled.abnormal.mean())))
         areas = tuple(np.mean(found, axis=0))
     return Measurement({"auroc": float(areas[0]), "ap": float(areas[1])})
@@ -148,8 +148,8 @@ def contamination(subject: Subject, condition: Condition, rng: np.random.Generat
     share = float(condition or 0)
     hidden, tested = hide(rng, subject.split, share)
     mixed = subject.fit(np.concatenate([subject.split.train.rows, hidden.rows]))
-    figures = _figures(_scored(mixed, tested, rng))
-    clean = _figures(_scored(subject.clean(), tested, rng))
+    figures = _figures(_score_tested(mixed, tested, rng))
+    clean = _figures(_score_tested(subject.clean(), tested, rng))
     return Measurement({**figures, "lost": clean["auroc"] - figures["auroc"], "n_hidden": len(hidden)})
 
 
@@ -160,14 +160,14 @@ def few_normals(subject: Subject, condition: Condition, rng: np.random.Generator
         score = subject.clean()
     else:
         score = subject.fit(train.rows[np.sort(rng.permutation(len(train))[: int(condition or 0)])])
-    return Measurement(_figures(_scored(score, subject.split.tested, rng)))
+    return Measurement(_figures(_score_tested(score, subject.split.tested, rng)))
 
 
 def cross_site(subject: Subject, condition: Condition, rng: np.random.Generator) -> Measurement:
     """Fit on the set, calibrate on some normals of another of the same modality, and score the test images of that."""
     target = subject.other(str(condition))
     score = subject.clean()
-    labelled = _scored(score, target.tested, rng)
+    labelled = _score_tested(score, target.tested, rng)
     local = rng.permutation(len(target.train))[:CALIBRATION]
     sources = {"own": subject.split.normal.rows, "local": target.train.rows[np.sort(local)]}
     figures = _figures(labelled)
@@ -195,7 +195,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 
 
-def _scored(score: Score, tested: list[Subset], rng: np.random.Generator) -> Labelled:
+def _score_tested(score: Score, tested: list[Subset], rng: np.random.Generator) -> Labelled:
     """Score normals and abnormals in one shuffled batch, and put the scores back in order."""
     normal, abnormal = tested
     rows = np.concatenate([normal.rows, abnormal.rows])
@@ -208,7 +208,7 @@ def _scored(score: Score, tested: list[Subset], rng: np.random.Generator) -> Lab
     return Labelled(scores, labels, np.concatenate([normal.patients, abnormal.patients]))
 
 
-def _measured(labelled: Labelled) -> Measurement:
+def _measure(labelled: Labelled) -> Measurement:
     found = discrimination(labelled)
     figures: dict[str, float] = {}
     for name, metric in (("auroc", found.auroc), ("ap", found.ap)):

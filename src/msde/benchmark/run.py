@@ -88,7 +88,7 @@ def run(
     origin = {"versions": versions(), "revision": revision()}
     with Journal(folder / JOURNAL) as journal, progress("Measuring", n_waiting) as tick:
         for task, result in WorkerPool(measure, jobs).run(waiting):
-            line = _failed(task, result) if isinstance(result, Exception) else result
+            line = _failure(task, result) if isinstance(result, Exception) else result
             before.append({**line, **origin})
             journal.append(before[-1])
             tick()
@@ -132,7 +132,7 @@ def _make_ready(
     return ready, [*notices, *unreadable]
 
 
-def _failed(task: Task, error: Exception) -> Line:
+def _failure(task: Task, error: Exception) -> Line:
     cell = task.cell
     return {"key": cell.key, **vars(cell), "error": str(error)}
 

@@ -201,7 +201,7 @@ def wilcoxon(figures: Floats, reference: int) -> list[float]:
 
 def _areas(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats]:
     """Compute AUROC and average precision of each row of image weights (r, n); equal scores are one step."""
-    called, found, last = _cumulated(labelled, weights)
+    called, found, last = _cumulate(labelled, weights)
     steps = np.diff(found[:, last], prepend=0.0)
     normals = called[:, last] - found[:, last]
     above = normals - np.diff(normals, prepend=0.0) / 2
@@ -210,7 +210,7 @@ def _areas(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats]:
     return auroc, (steps * precision).sum(axis=1) / found[:, -1]
 
 
-def _cumulated(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
+def _cumulate(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
     """Sum weights of all and of abnormal images from the highest score down; `last` ends each run of equal scores."""
     order = np.argsort(-labelled.scores, kind="stable")
     sorted_scores = labelled.scores[order]
@@ -221,7 +221,7 @@ def _cumulated(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats, NDA
 
 def _band(labelled: Labelled, n_resamples: int, seed: int, precision: bool) -> Band:
     weights = np.vstack([np.ones((1, len(labelled.scores))), labelled.weights(n_resamples, seed)])
-    called, found, last = _cumulated(labelled, weights)
+    called, found, last = _cumulate(labelled, weights)
     curves = []
     for all_called, all_found in zip(called[:, last], found[:, last], strict=True):
         sensitivity = np.append(0, all_found / all_found[-1])

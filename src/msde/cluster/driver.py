@@ -130,7 +130,7 @@ def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
     seconds = time.monotonic() - start
     finished = set(job.finished())
     for part in finished - total.parts:  # of an earlier run, or whose worker died before it could tell
-        total.add(_noted(job, part))
+        total.add(_read_notes(job, part))
     if len(finished) != job.n_parts or total.images != job.about["images"]:
         raise MSDEError(f"{job.storage.url}: {job.n_parts - len(finished)} parts are missing; start the same job again")
     summary = Summary(total.images, total.rows, dict(total.errors), total.read, total.core_seconds, seconds, images_now)
@@ -180,8 +180,8 @@ def _progress(done: int, of: int, errors: int, seconds: float) -> str:
     return f"{done} of about {of} images, {rate:.1f} a second, {left} left, {errors} errors"
 
 
-def _noted(job: JobFolder, part: int) -> Done:
+def _read_notes(job: JobFolder, part: int) -> Done:
     from pyarrow import parquet
 
     with job.open_part(part) as file:
-        return Done.noted(parquet.read_metadata(file).metadata)
+        return Done.from_notes(parquet.read_metadata(file).metadata)

@@ -84,7 +84,7 @@ class JobFolder:
         try:
             about = json.loads(storage.read(_ABOUT))
         except FileNotFoundError:
-            return cls._listed(storage, wanted, model[1], inputs)
+            return cls._list_images(storage, wanted, model[1], inputs)
         for name in _SAME:
             if about.get(name) != wanted[name]:
                 raise DataError(
@@ -100,7 +100,7 @@ class JobFolder:
         return cls(storage, json.loads(storage.read(_ABOUT)))
 
     @classmethod
-    def _listed(cls, storage: PartsFolder, wanted: dict[str, Any], model: bytes, inputs: Sequence[str]) -> Self:
+    def _list_images(cls, storage: PartsFolder, wanted: dict[str, Any], model: bytes, inputs: Sequence[str]) -> Self:
         if storage.names(PARTS):
             raise DataError(f"{storage.url}: holds parts but no {_ABOUT}; give a new folder")
         digest, images, number = hashlib.sha256(), 0, -1

@@ -34,7 +34,7 @@ def local_path(path: str) -> str:
     return path.removeprefix("file://")
 
 
-def retried(call: Callable[[], T]) -> T:
+def retry(call: Callable[[], T]) -> T:
     """Call until it works, five times at most; what is missing or forbidden is not asked for again.
 
     Parameters
@@ -76,11 +76,11 @@ def fetch(uri: str, target: Path) -> None:
     Raises
     ------
     Exception
-        As `retried`.
+        As `retry`.
     """
     target.parent.mkdir()
     files, path = fsspec.core.url_to_fs(uri)
-    retried(lambda: files.get_file(path, str(target)))
+    retry(lambda: files.get_file(path, str(target)))
 
 
 class PartsFolder:
@@ -104,12 +104,12 @@ class PartsFolder:
         FileNotFoundError
             If there is none.
         """
-        content: bytes = retried(lambda: self._files.cat_file(f"{self._root}/{name}"))
+        content: bytes = retry(lambda: self._files.cat_file(f"{self._root}/{name}"))
         return content
 
     def open(self, name: str) -> Any:  # noqa: ANN401 - fsspec's files have no common type
         """Open a file to read parts of it; a context manager."""
-        return retried(lambda: self._files.open(f"{self._root}/{name}", "rb"))
+        return retry(lambda: self._files.open(f"{self._root}/{name}", "rb"))
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, or put it in the place of an old one.
@@ -124,7 +124,7 @@ class PartsFolder:
             if isinstance(self._files, LocalFileSystem):
                 _replace(Path(path), content)
             else:  # an object appears when all of it has arrived
-                retried(lambda: self._files.pipe_file(path, content))
+                retry(lambda: self._files.pipe_file(path, content))
         except Exception as error:
             raise OutputError(
                 f"{self.url}/{name}: cannot be written ({reason(error)}); make room or choose another place"
@@ -134,7 +134,7 @@ class PartsFolder:
         """List the files of a folder in order, without those that are being written."""
         self._files.invalidate_cache()
         try:
-            found = retried(lambda: self._files.ls(f"{self._root}/{folder}", detail=False))
+            found = retry(lambda: self._files.ls(f"{self._root}/{folder}", detail=False))
         except FileNotFoundError:
             return []
         return sorted(name for path in found if not (name := path.rpartition("/")[2]).startswith(".") and name)
@@ -142,7 +142,7 @@ class PartsFolder:
     def exists(self, name: str) -> bool:
         """Return whether there is a file of this name."""
         self._files.invalidate_cache()
-        return bool(retried(lambda: self._files.exists(f"{self._root}/{name}")))
+        return bool(retry(lambda: self._files.exists(f"{self._root}/{name}")))
 
     def remove(self, name: str) -> None:
         """Remove a file if it is there."""

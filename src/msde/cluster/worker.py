@@ -62,7 +62,7 @@ class Done:
         return {NOTE: json.dumps(asdict(self))}
 
     @classmethod
-    def noted(cls, notes: Mapping[bytes, bytes] | None) -> Self:
+    def from_notes(cls, notes: Mapping[bytes, bytes] | None) -> Self:
         """Read what `note` gave."""
         return cls(**json.loads((notes or {})[NOTE.encode()]))
 

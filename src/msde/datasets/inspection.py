@@ -153,7 +153,7 @@ class Inspection:
         counts = (len(dataset.train), len(dataset.normal), len(dataset.abnormal))
         published = published_counts(dataset.name)
         if published and counts != published:
-            yield f"{_joined(counts)} images to train on, normal and abnormal, where {_joined(published)} are published"
+            yield f"{_join(counts)} images to train on, normal and abnormal, where {_join(published)} are published"
         for name, images in (("normal", dataset.normal), ("abnormal", dataset.abnormal)):
             if not images:
                 yield f"no {name} images to test on: no AUROC can be computed"
@@ -304,7 +304,7 @@ def _words(metric: Metric | None) -> str:
     return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})" if metric else "undefined"
 
 
-def _joined(counts: Iterable[int]) -> str:
+def _join(counts: Iterable[int]) -> str:
     return " + ".join(map(str, counts))
 
 

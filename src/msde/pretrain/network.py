@@ -145,7 +145,7 @@ def built_in(name: str, entry: dict[str, Any], checkpoint: Path | None, random: 
     if checkpoint is not None:
         raise BackboneError(f"backbone {name} has weights of its own; leave the checkpoint {checkpoint} out")
     tensors = read_torch_file(builtin.weights_file(entry))
-    network = seeded(seed, f"{SAME_IN_TIMM}{name}", 1000)
+    network = build_seeded(seed, f"{SAME_IN_TIMM}{name}", 1000)
     names = dict(zip(network.state_dict(), tensors, strict=True))
     if not random:
         network.load_state_dict({own: torch.from_numpy(tensors[theirs]) for own, theirs in names.items()})
@@ -164,7 +164,7 @@ def of_timm(
 
     timm_export.registered(name, architecture)
     if random:
-        network, start = seeded(seed, architecture, 0), RANDOM
+        network, start = build_seeded(seed, architecture, 0), RANDOM
     elif checkpoint is not None:
         network, start = timm_export.from_files(name, architecture, checkpoint, entry), checkpoint.name
     else:
@@ -184,7 +184,7 @@ def is_of_tokens(network: Any) -> bool:
     return hasattr(network, "num_prefix_tokens")
 
 
-def seeded(seed: int, architecture: str, classes: int) -> Any:
+def build_seeded(seed: int, architecture: str, classes: int) -> Any:
     """Build a network whose random weights depend on the seed alone."""
     import timm
 

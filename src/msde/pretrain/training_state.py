@@ -161,7 +161,7 @@ class Training:
         }
         learner.learn(plan.frozen)
         dim = self.dim(normals.images(normals.held_out[:1]))
-        self.anchor = None if learner.random else self.anchored(normals)
+        self.anchor = None if learner.random else self.measure_start(normals)
         self.head = with_seed(plan.seed, lambda: head(dim, 1 + len(TASKS[plan.task]))).to(self.device)
         parameters = [p for p in learner.network.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
@@ -181,7 +181,7 @@ class Training:
             side = images.shape[2]
             raise BackboneError(f"the network takes no images of {side} x {side} px; leave --size out") from error
 
-    def anchored(self, normals: PretrainImages) -> DriftPenalty:
+    def measure_start(self, normals: PretrainImages) -> DriftPenalty:
         """Measure where the start puts the normals."""
         rows = self.embed(normals.images(np.arange(len(normals.pixels))))
         return DriftPenalty.fit(rows, normals.learning, self.device)
@@ -233,7 +233,7 @@ class Training:
 
     def measure(self) -> float:
         """Measure the averaged weights and keep them if they are the best so far."""
-        with self.averaged():
+        with self.with_average():
             quality = self.quality.of(self.embed)
         if quality > max(self.best.qualities.values(), default=-math.inf):
             self.best.step, self.best.weights = self.step, {name: t.clone() for name, t in self.average.items()}
@@ -259,7 +259,7 @@ class Training:
         return torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def with_average(self) -> Iterator[None]:
         """Put the averaged weights into the network while the block runs."""
         own = {name: tensor.clone() for name, tensor in self.weights().items()}
         self.learner.network.load_state_dict(self.average, strict=False)
