@@ -6,7 +6,6 @@ from msde.dicom.parametric_map import parametric_map
 from msde.dicom.patient_identifiers import IdentifiedScore, identified
 from msde.dicom.result import Result
 from msde.dicom.result_objects import ResultObjects
-from msde.dicom.scored import Scored, beside_sources
 from msde.dicom.secondary_capture import secondary_capture
 from msde.dicom.structured_report import structured_report
 
@@ -15,8 +14,6 @@ __all__ = [
     "Exporter",
     "IdentifiedScore",
     "Result",
-    "Scored",
-    "beside_sources",
     "identified",
     "parametric_map",
     "secondary_capture",

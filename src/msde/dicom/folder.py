@@ -42,7 +42,7 @@ def write_datasets(datasets: Iterable[Dataset], folder: str | os.PathLike[str]) 
 
 
 def make_folder(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder if it is missing, and find out before long work whether files could be written to it.
+    """Make a folder if it is missing, and check before long work that files can be written to it.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def _write(dataset: Dataset, folder: Path) -> Path:
 
     path = folder / f"{dataset.SOPInstanceUID}.dcm"
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
-    content = _encoded(dataset)
+    content = _encode(dataset)
     with _said_plainly(folder):
         try:
             with unfinished.open("xb") as file:
@@ -80,7 +80,7 @@ def _write(dataset: Dataset, folder: Path) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
             written = unfinished.read_bytes()
-            if written != content or _encoded(dcmread(io.BytesIO(written))) != content:
+            if written != content or _encode(dcmread(io.BytesIO(written))) != content:
                 raise OutputError(f"{path}: reads back as something else than was written; check the disk")
             os.replace(unfinished, path)
         finally:
@@ -88,7 +88,7 @@ def _write(dataset: Dataset, folder: Path) -> Path:
     return path
 
 
-def _encoded(dataset: Dataset) -> bytes:
+def _encode(dataset: Dataset) -> bytes:
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()
