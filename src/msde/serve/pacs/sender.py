@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from msde.errors import DataError, ImageError, MSDEError
-from msde.model.score import ImageScore, VolumeScore
+from msde.model.score import ImageScore
 from msde.serve.logs import log, log_failure
 from msde.serve.pacs.dicomweb import PacsDownError, PacsError
 from msde.serve.storage import outbox
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-    from msde.dicom import Scored
     from msde.model.anomaly_model import AnomalyModel
     from msde.serve.pacs.dicomweb import Pacs
     from msde.serve.service import Service
@@ -116,28 +115,24 @@ def _objects(row: Outgoing, service: Service) -> Sequence[Dataset]:
         raise DataError("the result is no longer there")
     model = service.models.version(version.id)
     describer = ResultObjects(model, named.name, str(version.number), version.sha256)
-    objects = describer.objects(_scored(score, image, model, service), score.scored.astimezone().replace(tzinfo=None))
+    scored_at = score.scored.astimezone().replace(tzinfo=None)
+    objects = describer.objects(_with_sources(score, image, model, service), scored_at)
     if objects is None:
         raise DataError("the image is no DICOM, so there is no study for its result")
     return list(objects)
 
 
-def _scored(score: Score, image: Image, model: AnomalyModel, service: Service) -> Scored:
-    """Put a score beside its image; of a volume the slices' scores are not kept, so it is scored again."""
-    from msde.dicom import Scored, beside_sources
-
+def _with_sources(score: Score, image: Image, model: AnomalyModel, service: Service) -> ImageScore:
+    """Return a score with its sources; of a volume the slices' scores are not kept, so it is scored again."""
     sources = service.store.sources(image)
     if image.suffix != ".series" and score.n_parts == 1 and len(sources) == 1:
         value, p_value = score.anomaly_score, score.p_value
         if value is None:
             raise DataError("the result has no score")
         flagged = None if p_value is None else value > model.calibration_.threshold
-        row = ImageScore(str(sources[0]), value, float("nan") if p_value is None else p_value, flagged, None)
-        return Scored(row, (sources[0],))
-    volume = None
-    for one in beside_sources(model.score_iter(sources), sources):
-        if isinstance(one.score, VolumeScore):
-            volume = one
-    if volume is None or volume.score.error is not None:
+        p_value = float("nan") if p_value is None else p_value
+        return ImageScore(str(sources[0]), value, p_value, flagged, None, source=sources[0])
+    volumes = [one for one in model.score_iter(sources) if one.is_volume]
+    if not volumes or volumes[-1].error is not None:
         raise DataError("the volume cannot be scored again; see the worklist")
-    return volume
+    return volumes[-1]
