@@ -76,10 +76,9 @@ def embed(
     if output is None or output.suffix.lower() != ".parquet":
         raise OutputError(f"{output or 'no file'}: embeddings are written as Parquet; give -o FILE.parquet")
     check_table(output)
-    from msde.cluster.arrow import noting_errors, write_embeddings
+    from msde.cluster.arrow import write_embeddings
 
     paths = find_images(images)
-    errors: list[str] = []
     with progress("Embedding", len(paths)) as tick, replacing(output) as unfinished:
-        write_embeddings(noting_errors(ticking(embedder.embed(paths), tick), errors), unfinished)
+        errors = write_embeddings(ticking(embedder.embed(paths), tick), unfinished)
     report_unreadable(errors)

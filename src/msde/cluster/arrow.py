@@ -66,20 +66,15 @@ def embeddings(table: pa.Table) -> Iterator[Embedded]:
             yield Embedded(name, None if error else values_of_row, digest, error, volume, peak)
 
 
-def write_embeddings(images: Iterable[Embedded], path: Path) -> None:
-    """Write embeddings to a Parquet file in bounded memory."""
+def write_embeddings(images: Iterable[Embedded], path: Path) -> list[str]:
+    """Write embeddings to a Parquet file in bounded memory; return one line for each image that could not be used."""
+    errors: list[str] = []
     with parquet.ParquetWriter(path, EMBEDDINGS) as writer:
         waiting = iter(images)
         while rows := list(islice(waiting, _ROWS_AT_ONCE)):
             writer.write_table(embeddings_table(rows))
-
-
-def noting_errors(images: Iterable[Embedded], errors: list[str]) -> Iterator[Embedded]:
-    """Pass images on and note why some could not be used."""
-    for image in images:
-        if image.error is not None:
-            errors.append(image.error)
-        yield image
+            errors += [image.error for image in rows if image.error is not None]
+    return errors
 
 
 def scores_table(scores: Iterable[ImageScore]) -> pa.Table:
