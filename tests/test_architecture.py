@@ -22,6 +22,8 @@ def test_files_that_a_document_names_exist(document):
 
 def test_the_map_is_made_of_contract_and_docstrings():
     spec = importlib.util.spec_from_file_location("map", ROOT / "tools" / "map.py")
+    assert spec is not None
+    assert spec.loader is not None
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     assert tool.package_map() in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "python tools/map.py --write"

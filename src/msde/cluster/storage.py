@@ -107,7 +107,7 @@ class PartsFolder:
         content: bytes = retry(lambda: self._files.cat_file(f"{self._root}/{name}"))
         return content
 
-    def open(self, name: str) -> Any:  # noqa: ANN401 - fsspec's files have no common type
+    def open(self, name: str) -> Any:
         """Open a file to read parts of it; a context manager."""
         return retry(lambda: self._files.open(f"{self._root}/{name}", "rb"))
 

@@ -9,9 +9,9 @@ from msde.dicom.secondary_capture import secondary_capture
 from msde.dicom.structured_report import structured_report
 
 __all__ = [
-    "ResultObjects",
     "Exporter",
     "Result",
+    "ResultObjects",
     "parametric_map",
     "secondary_capture",
     "structured_report",
