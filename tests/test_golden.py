@@ -61,7 +61,7 @@ def test_approximate_neighbours_alone_explain_the_difference(shared, monkeypatch
 
 
 def test_scores_and_auroc(golden):
-    n, d = golden["train"].shape
+    _n, d = golden["train"].shape
     _, shifted, _ = shift(golden["train"], density_weights(golden["train"], "published"))
     nothing = Standardizer(np.zeros(d, np.float32), np.ones(d, np.float32))
     scorer = TransductiveScorer(nothing, fit_empirical(shifted), golden["train"], "published", 50, 0.33, 8, 0.01)

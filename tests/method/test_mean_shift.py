@@ -146,7 +146,7 @@ def test_one_and_two_threads_shift_alike(rng, monkeypatch, n):
         monkeypatch.setattr("msde.method.parallel._workers", lambda threads=threads: ThreadPoolExecutor(threads))
         with threadpoolctl.threadpool_limits(threads):
             shifted.append(shift(rows, np.ones(n), max_iter=3)[1])
-    np.testing.assert_allclose(*shifted, atol=1e-6)
+    np.testing.assert_allclose(shifted[0], shifted[1], atol=1e-6)
 
 
 def test_approximate_neighbors_shift_nearly_like_exact_ones(rng, monkeypatch):

@@ -20,6 +20,7 @@ from msde.errors import DataError
 from msde.model.feature_selection import (
     FEWEST,
     KINDS,
+    Looks,
     Selection,
     anomalies,
     candidates,
@@ -96,23 +97,23 @@ def test_columns_are_what_an_encoder_of_fewer_looks_gives(backbone: Backbone) ->
 
 
 def test_each_normal_is_held_out_once(rng: np.random.Generator) -> None:
-    held_out = [rows for rows, _ in fitted(rng.standard_normal((37, 3)))]
+    held_out = [rows for rows, _ in fitted(rng.standard_normal((37, 3), np.float32))]
     np.testing.assert_array_equal(np.sort(np.concatenate(held_out)), np.arange(37))
 
 
 def test_quality_of_what_can_and_cannot_be_told(rng: np.random.Generator) -> None:
-    normals = rng.standard_normal((60, 4))
+    normals = rng.standard_normal((60, 4), np.float32)
     assert quality(normals, normals + 50, np.arange(60)) == 1
     # A normal is scored together with what was made of it, hence by the same detector.
     assert quality(normals, normals, np.arange(60)) == pytest.approx(0.5)
-    pool = rng.standard_normal((400, 4))
+    pool = rng.standard_normal((400, 4), np.float32)
     assert quality(normals, pool, np.full(400, -1)) == pytest.approx(0.5, abs=0.15)
     pool[:200] += 50
     assert quality(normals, pool, np.full(400, -1)) == pytest.approx(0.75, abs=0.1)
 
 
 def test_of_equals_the_default_is_chosen() -> None:
-    looks = [(FeatureSpec(),), (FeatureSpec(("mirrored",)),), (FeatureSpec(("stretched",)),)]
+    looks: list[Looks] = [(FeatureSpec(),), (FeatureSpec(("mirrored",)),), (FeatureSpec(("stretched",)),)]
     assert Selection(looks, np.array([0.5, 0.7, 0.7])).chosen == looks[1]
 
 

@@ -10,9 +10,9 @@ from msde.dicom.secondary_capture import secondary_capture
 from msde.dicom.structured_report import structured_report
 
 __all__ = [
-    "ResultObjects",
     "Exporter",
     "Result",
+    "ResultObjects",
     "Scored",
     "beside_sources",
     "parametric_map",
