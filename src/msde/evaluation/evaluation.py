@@ -158,7 +158,7 @@ def evaluate_model(
     if both:
         raise DataError(f"{min(both)}: given as normal and as abnormal; leave it out of one")
     marked = Masks(masks, abnormal) if masks else None
-    localizer = model.heat_maps() if marked else None
+    localizer = model.fitted.heat_maps() if marked else None
     embedded = ticking(model.embed([*normal, *abnormal], localizer), tick)
     of_images = np.repeat([False, True], [len(normal), len(abnormal)])
     scored = list(model.score_with_volumes(embedded))
