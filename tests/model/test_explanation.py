@@ -87,7 +87,7 @@ def test_too_few_normals_give_no_heat_maps(discs):
 def test_an_image_that_vanishes_has_its_error(model, discs, tmp_path):
     path = tmp_path / "gone.png"
     path.write_bytes(find_images([discs / "normal"])[0].read_bytes())
-    scores = list(model.score_with_volumes(model.embed(path, model.fitted.heat_maps())))
+    scores = list(model.score_embedded(model.embed(path, model.fitted.heat_maps())))
     path.unlink()
     ((score, explanation),) = explain(scores, model.rule)
     assert explanation is None
