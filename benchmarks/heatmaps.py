@@ -150,7 +150,7 @@ def print_quality(name: str) -> None:
 def print_cost(name: str) -> None:
     folder = SHARED / "data" / name
     model = AnomalyModel().fit(folder / "train" / "normal")
-    localizer = model.heat_maps()
+    localizer = model.fitted.heat_maps()
     paths = find_images([folder / "test"])[:TIMED]
     jobs: dict[str, Callable[[], object]] = {
         "scores alone": lambda: list(model.score_iter(paths)),

@@ -75,9 +75,9 @@ def test_parts_of_a_volume_have_heat_maps_and_the_volume_has_none(model, rng, tm
 def test_a_model_without_heat_maps_says_so(discs):
     plain = AnomalyModel().fit(discs / "train", heatmaps=False)
     assert plain.localizer_ is None
-    for explain in (lambda: plain.explain(np.zeros((9, 9))), lambda: plain.explain_iter([np.zeros((9, 9))])):
+    for asked in (lambda: plain.explain(np.zeros((9, 9))), lambda: plain.explain_iter([np.zeros((9, 9))])):
         with pytest.raises(MSDEError, match="the model has no heat maps"):
-            explain()
+            asked()
 
 
 def test_too_few_normals_give_no_heat_maps(discs):
@@ -87,9 +87,9 @@ def test_too_few_normals_give_no_heat_maps(discs):
 def test_an_image_that_vanishes_has_its_error(model, discs, tmp_path):
     path = tmp_path / "gone.png"
     path.write_bytes(find_images([discs / "normal"])[0].read_bytes())
-    scores = list(model.score_with_volumes(model.embed(path, model.heat_maps())))
+    scores = list(model.score_embedded(model.embed(path, model.fitted.heat_maps())))
     path.unlink()
     ((score, explanation),) = explain(scores, model.rule)
     assert explanation is None
-    assert "gone.png" in score.error
+    assert "gone.png" in str(score.error)
     assert np.isnan(score.anomaly_score)

@@ -23,7 +23,7 @@ def test_a_volume_names_its_parts_and_their_sources(model, stack):
     assert volume.parts == tuple(parts)
     assert [part.volume for part in parts] == [volume.path] * 3
     assert [type(source) for source in volume.sources] == [Part] * 3
-    assert [str(source) for source in map(lambda source: source.path, volume.sources)] == [str(stack)] * 3
+    assert [source.path for source in volume.sources] == [str(stack)] * 3
 
 
 def test_an_image_names_its_file_and_keeps_its_digest_and_shape(model, stack):
@@ -35,8 +35,8 @@ def test_an_image_names_its_file_and_keeps_its_digest_and_shape(model, stack):
 
 
 def test_heat_comes_with_the_score_where_it_was_asked_for_and_not_with_a_volumes_parts(model, stack):
-    embedded = model.embed(stack, model.heat_maps())
-    *parts, volume = model.score_with_volumes(embedded)
+    embedded = model.embed(stack, model.fitted.heat_maps())
+    *parts, volume = model.score_embedded(embedded)
     assert all(part.heat.shape == (56 * 56,) for part in parts)
     assert all(part.heat is None for part in volume.parts)
 
@@ -44,7 +44,7 @@ def test_heat_comes_with_the_score_where_it_was_asked_for_and_not_with_a_volumes
 def test_an_image_in_memory_is_let_go_with_its_heat(model, rng):
     [score] = model.score([disc(rng)])
     assert score.source is None
-    [score] = model.score_with_volumes(model.embed([disc(rng)], model.heat_maps()))
+    [score] = model.score_embedded(model.embed([disc(rng)], model.fitted.heat_maps()))
     assert score.source is not None
     assert score.without_heat().source is None
 

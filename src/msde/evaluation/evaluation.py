@@ -158,10 +158,10 @@ def evaluate_model(
     if both:
         raise DataError(f"{min(both)}: given as normal and as abnormal; leave it out of one")
     marked = Masks(masks, abnormal) if masks else None
-    localizer = model.heat_maps() if marked else None
+    localizer = model.fitted.heat_maps() if marked else None
     embedded = ticking(model.embed([*normal, *abnormal], localizer), tick)
     of_images = np.repeat([False, True], [len(normal), len(abnormal)])
-    scored = list(model.score_with_volumes(embedded))
+    scored = list(model.score_embedded(embedded))
     images = [score for score in scored if not score.is_volume]
     scores, labels = _counted(scored, of_images)
     values = np.array([score.anomaly_score for score in scores])
