@@ -1,4 +1,4 @@
-"""A data folder that version 0.1 has left: one image scored and judged, one queued, a result to send, an archive read."""
+"""A data folder of version 0.1: one image scored and judged, one queued, a result to send, an archive read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.serve.conftest import png
+
+from msde.serve.storage.dicom_ledger import DicomLedger
 
 EARLIER = Path(__file__).parents[1] / "data" / "service-0.1"
 
@@ -32,5 +34,8 @@ def test_the_service_goes_on_with_the_data_of_an_earlier_version(serve, earlier)
         verdicts = served.get("/api/images/1")["verdicts"]
         assert [(verdict["note"], verdict["reader"]) for verdict in verdicts] == [("clear", "admin")]
         assert served.client.post("/api/images", content=png(1)).json()["images"][0]["known"]
+        ledger = DicomLedger(served.service.database)
+        assert (ledger.fate("1.2.3"), ledger.n_settled("pacs", "1.2")) == ("taken", 1)
+        assert ledger.may_try("pacs", "1.2.4") and ledger.revive() == 1
         new = served.send(png(3), "3.png")
         assert {row["id"] for row in served.wait() if row["state"] == "scored"} == {1, 2, new}

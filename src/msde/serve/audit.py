@@ -21,7 +21,7 @@ def record(session: Session, user: str, action: str, image_id: int | None = None
     session.add(Audit(user=user, action=action, image_id=image_id, detail=detail))
 
 
-class Looks:
+class Views:
     """Writes down who looked at what; picture, overlay and figures of an image within a minute are one look.
 
     Parameters

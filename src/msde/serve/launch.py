@@ -6,14 +6,15 @@ import ctypes
 import os
 import shutil
 import sys
-from pathlib import Path
 
 import click
 import uvicorn
 
 from msde.errors import MSDEError
+from msde.serve.lifecycle import prepare
 from msde.serve.logs import set_up_logs
-from msde.serve.service import prepare
+from msde.serve.pacs import link
+from msde.serve.pacs.settings import PacsFile
 from msde.serve.settings import Settings
 
 ARENAS = 2
@@ -36,9 +37,7 @@ def run(settings: Settings) -> None:
     set_up_logs()
     share_arenas()
     if settings.pacs:
-        from msde.serve import pacs
-
-        pacs.check(Path(settings.pacs))
+        link.check(PacsFile.read(settings.pacs))
     lock = prepare(settings)
     settings.to_environment()
     if settings.workers > 1:

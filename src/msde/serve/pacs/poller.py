@@ -6,7 +6,6 @@ of instances is not the one they had when all of them were settled.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -102,7 +101,7 @@ def _fetch(one: Listed, pacs: Pacs, intake: Intake) -> str:
     name = pacs.settings.name
     try:
         _, fate = intake.take(pacs.fetch(one), f"poll:{name}")
-    except (Busy, OSError, sqlite3.Error, SQLAlchemyError):
+    except (Busy, OSError, SQLAlchemyError):
         raise
     except Exception as error:  # one that cannot be used must not hold up the others
         _note_failure(error, one.uid, one.series, pacs, intake)

@@ -47,7 +47,7 @@ class DeadResult(BaseModel):
 
 
 class DeadInstance(BaseModel):
-    """An instance of an archive that could not be fetched; its UID stands in DATA/pacs.db."""
+    """An instance of an archive that could not be fetched; its UID stands in the table dicom_failures."""
 
     pacs: str
     attempts: int
@@ -81,7 +81,7 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
     """
     router = APIRouter(tags=["pacs"])
 
-    @router.get("/api/pacs", response_model=Links, responses=problems())
+    @router.get("/api/pacs", responses=problems())
     def links(service: Served, caller: Admin) -> Links:
         """Tell how the links fare."""
         with service.database.read() as session:
@@ -99,12 +99,11 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
             outbox=outbox,
             dead_results=results,
             dead_instances=[
-                DeadInstance(pacs=one.pacs, attempts=one.attempts, error=one.error)
-                for one in intake.ledger.dead()[:_MOST]
+                DeadInstance(pacs=one.pacs, attempts=one.attempts, error=one.error) for one in intake.ledger.dead(_MOST)
             ],
         )
 
-    @router.post("/api/pacs/retry", response_model=Revived, responses=problems())
+    @router.post("/api/pacs/retry", responses=problems())
     def retry(service: Served, caller: Admin) -> Revived:
         """Try everything again at once: what is given up, and what waits for its next attempt."""
         with service.database.write() as session:

@@ -164,7 +164,7 @@ class StowSettings(_Strict):
         return self.instance_megabytes * _MEGABYTE
 
 
-class Settings(_Strict):
+class PacsFile(_Strict):
     """All of the file.
 
     Parameters
@@ -182,13 +182,18 @@ class Settings(_Strict):
     stow: StowSettings | None = None
 
     @model_validator(mode="after")
-    def _has_names(self) -> Settings:
-        if len({one.name for one in self.pacs}) < len(self.pacs):
+    def _has_names(self) -> PacsFile:
+        if len({pacs.name for pacs in self.pacs}) < len(self.pacs):
             raise ValueError("two archives have one name; give each a name of its own")
         return self
 
+    @property
+    def destinations(self) -> list[str]:
+        """Names of the archives where results are stored."""
+        return [pacs.name for pacs in self.pacs if pacs.results]
+
     @classmethod
-    def read(cls, path: str | Path) -> Settings:
+    def read(cls, path: str | Path) -> PacsFile:
         """Read a file; relative paths in it are relative to it.
 
         Raises
@@ -198,8 +203,8 @@ class Settings(_Strict):
         """
         try:
             content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-            settings = cls.model_validate(content)
-            return settings.model_copy(update={"pacs": tuple(_beside(one, Path(path).parent) for one in settings.pacs)})
+            file = cls.model_validate(content)
+            return file.model_copy(update={"pacs": tuple(_beside(pacs, Path(path).parent) for pacs in file.pacs)})
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise DataError(f"{path}: cannot be read as a PACS file: {reason}; see docs/pacs.md") from None

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msde.errors import ImageError
 from msde.serve.errors import Busy, TooLarge
-from msde.serve.pacs.intake import Fate
-
-if TYPE_CHECKING:
-    from msde.serve.pacs.instance import Instance
-    from msde.serve.pacs.intake import Intake
+from msde.serve.pacs.instance import Instance
+from msde.serve.pacs.intake import Fate, Intake
 
 ORIGIN = "stow"
 # Failure reasons of part 18, I.2.2, and of part 4.
@@ -51,8 +48,6 @@ class Answer:
             UID of the study that it has to be of.
         intake : Intake
         """
-        from msde.serve.pacs.instance import Instance
-
         instance = None
         try:
             instance = Instance.of(content)

@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from msde.serve.errors import Forbidden
 from msde.serve.intake.auth import Caller
 from msde.serve.models import Current
-from msde.serve.routes.schemas import Problem
+from msde.serve.schemas import Problem
 from msde.serve.service import Service
 
 _BEARER = HTTPBearer(auto_error=False, description="A token of DATA/tokens.")

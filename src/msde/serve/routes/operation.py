@@ -6,21 +6,21 @@ from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from msde.serve.routes.access import Reader, Served, problems
-from msde.serve.routes.schemas import Status
+from msde.serve.schemas import Status
 
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/livez", response_model=Status)
+@router.get("/livez")
 async def livez() -> Status:
     """Tell that the process answers."""
     return Status(status="live")
 
 
-@router.get("/readyz", response_model=Status, responses={503: {"model": Status}})
+@router.get("/readyz", responses={503: {"model": Status}})
 async def readyz(service: Served, response: Response) -> Status:
     """Tell whether requests can be served now."""
-    if service.ready and len(service.models) and await run_in_threadpool(service.database.answers):
+    if service.ready.is_set() and len(service.models) and await run_in_threadpool(service.database.answers):
         return Status(status="ready")
     response.status_code = 503
     return Status(status="not ready")

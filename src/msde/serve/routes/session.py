@@ -7,14 +7,14 @@ from fastapi import APIRouter, Response
 from msde import __version__
 from msde.serve.intake.auth import COOKIE, LASTS, Caller
 from msde.serve.routes.access import Reader, Served, problems
-from msde.serve.routes.schemas import Session, Token
+from msde.serve.schemas import Session, Token
 from msde.serve.service import Service
 
 NOTICE = "For research use only. Not a medical device."
 router = APIRouter(prefix="/api/session", tags=["session"])
 
 
-@router.post("", response_model=Session, responses=problems())
+@router.post("", responses=problems())
 async def sign_in(service: Served, body: Token, response: Response) -> Session:
     """Exchange a token for a cookie that no script can read."""
     caller, cookie = service.gate.begin(body.token)
@@ -24,7 +24,7 @@ async def sign_in(service: Served, body: Token, response: Response) -> Session:
     return _session(service, caller)
 
 
-@router.get("", response_model=Session, responses=problems())
+@router.get("", responses=problems())
 async def who(service: Served, caller: Reader) -> Session:
     """Tell who asks, and the CSRF token to send back."""
     return _session(service, caller)

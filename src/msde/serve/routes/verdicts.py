@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from io import StringIO
-from typing import Any
 
 from fastapi import APIRouter, Response
 from sqlalchemy import select
@@ -12,7 +11,7 @@ from sqlalchemy import select
 from msde.serve import audit, worklist
 from msde.serve.errors import NotFound
 from msde.serve.routes.access import ImageId, OfModel, Reader, Served, problems
-from msde.serve.routes.schemas import NewVerdict, Verdict
+from msde.serve.schemas import NewVerdict, Verdict
 from msde.serve.storage.tables import Image, Model, Score, Version
 from msde.serve.storage.tables import Verdict as Row
 
@@ -24,8 +23,8 @@ COLUMNS = (
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-@router.post("/images/{id}/verdicts", status_code=201, response_model=Verdict, responses=problems())
-def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: NewVerdict) -> Any:
+@router.post("/images/{id}/verdicts", status_code=201, responses=problems())
+def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: NewVerdict) -> Verdict:
     """Store a verdict beside what the model says now; earlier ones stay."""
     with service.database.write() as session:
         image = session.scalars(select(Image).where(Image.id == id).with_for_update()).one_or_none()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -85,8 +86,13 @@ class Database:
         """Begin an INSERT that knows ON CONFLICT."""
         return (sqlite if self.is_sqlite else postgresql).insert(table)
 
-    def upgrade(self) -> None:
+    def upgrade(self, folder: Path | None = None) -> None:
         """Bring the tables to this version's, in one transaction.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            Data folder, where an earlier version kept some of what is now in the tables.
 
         Raises
         ------
@@ -98,10 +104,10 @@ class Database:
         from alembic.util import CommandError
 
         try:
-            with as_file(files("msde.serve.storage") / "migrations") as folder, self.engine.connect() as connection:
+            with as_file(files("msde.serve.storage") / "migrations") as scripts, self.engine.connect() as connection:
                 config = Config()
-                config.set_main_option("script_location", str(folder).replace("%", "%%"))
-                config.attributes["connection"] = connection
+                config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+                config.attributes.update(connection=connection, folder=folder)
                 command.upgrade(config, "head")
         except CommandError:
             raise MSDEError("the database was written by a newer version of msde; upgrade msde") from None

@@ -54,6 +54,8 @@ class Session(BaseModel):
 class ReceivedImage(BaseModel):
     """An image that is kept."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: int
     name: str
     known: bool
@@ -62,12 +64,16 @@ class ReceivedImage(BaseModel):
 class Refused(BaseModel):
     """A file that is not."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     name: str
     reason: str
 
 
 class Received(BaseModel):
     """What came of an upload."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     images: list[ReceivedImage]
     refused: list[Refused]
