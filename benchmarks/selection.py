@@ -31,10 +31,10 @@ from msde.benchmark.config import SetPlan
 from msde.embedding.cache import EmbeddingCache
 from msde.embedding.embed import embed_images
 from msde.embedding.encoder import Encoder, EncoderSession
-from msde.embedding.feature_selection import MOST_IMAGES, Looks, candidates, fitted, select_looks
 from msde.images import find_images
+from msde.method.arrays import evenly_spaced
 from msde.method.metrics import auroc
-from msde.method.neighbors.index import evenly_spaced
+from msde.model.feature_selection import MOST_IMAGES, Looks, candidates, fitted, select_looks
 
 SHARES = (None, 0.05)  # of abnormal images in the pool; None as given
 DRAWS = 2

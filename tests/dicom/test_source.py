@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from msde.dicom import Result
-from msde.dicom.source import BLANK, PATIENT_AND_STUDY, PIXELS, read_series, read_source, read_text
+from msde.dicom.source import BLANK, PATIENT_AND_STUDY, PIXELS, read_series, read_source
 from msde.errors import DataError, ImageError, MSDEError
+from msde.images.dicom_header import read_text
 
 from .kinds import KINDS
 from .sources import digital_radiograph, radiograph, shipped, ultrasound, with_bytes, written

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.pictures import write_discs
 
-import msde.embedding.feature_selection
+import msde.model.feature_selection
 from msde import AnomalyModel
 from msde.backbones import Backbone, load_backbone
 from msde.cli.fit import fit
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
-from msde.embedding.feature_selection import (
+from msde.embedding.feature_spec import FeatureSpec
+from msde.errors import DataError
+from msde.model.feature_selection import (
     FEWEST,
     KINDS,
     Looks,
@@ -28,8 +30,6 @@ from msde.embedding.feature_selection import (
     select_looks,
     soft_blob,
 )
-from msde.embedding.feature_spec import FeatureSpec
-from msde.errors import DataError
 
 SIZE = 64
 seeds = st.integers(0, 2**32 - 1)
@@ -130,8 +130,8 @@ def test_the_better_look_is_chosen(
     backbone: Backbone, discs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pooled: bool
 ) -> None:
     looks = [(FeatureSpec.parse("plain:mean:level1"),), (FeatureSpec.parse("plain:mean:level2"),)]
-    monkeypatch.setattr(msde.embedding.feature_selection, "candidates", lambda backbones: looks)
-    monkeypatch.setattr(msde.embedding.feature_selection, "MOST_CHANGED", 5)
+    monkeypatch.setattr(msde.model.feature_selection, "candidates", lambda backbones: looks)
+    monkeypatch.setattr(msde.model.feature_selection, "MOST_CHANGED", 5)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"none")
     pool = None
@@ -146,7 +146,7 @@ def test_the_better_look_is_chosen(
 
 def test_too_few_images_are_refused(backbone: Backbone, discs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     looks = [(FeatureSpec.parse("plain:mean:level1"),)]
-    monkeypatch.setattr(msde.embedding.feature_selection, "candidates", lambda backbones: looks)
+    monkeypatch.setattr(msde.model.feature_selection, "candidates", lambda backbones: looks)
     with pytest.raises(DataError, match=f"3 usable normals are too few to choose by; give {FEWEST}"):
         select_looks([backbone], discs[:3])
     with pytest.raises(DataError, match="none of the unlabelled images can be used"):
@@ -163,8 +163,8 @@ def test_the_command_fits_with_the_chosen_looks_and_int8(
     discs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = [(FeatureSpec.parse("plain:mean:level1"),), (FeatureSpec.parse("plain:mean:level2"),)]
-    monkeypatch.setattr(msde.embedding.feature_selection, "candidates", lambda backbones: looks)
-    monkeypatch.setattr(msde.embedding.feature_selection, "MOST_CHANGED", 5)
+    monkeypatch.setattr(msde.model.feature_selection, "candidates", lambda backbones: looks)
+    monkeypatch.setattr(msde.model.feature_selection, "MOST_CHANGED", 5)
     path = tmp_path / "model.msde"
     done = CliRunner().invoke(fit, [str(discs[0].parent), "-o", str(path), "--select", "--int8"])
     assert done.exit_code == 0, done.output
