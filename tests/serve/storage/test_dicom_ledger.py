@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from msde.serve.storage.database import Database
-from msde.serve.storage.dicom_ledger import ATTEMPTS, DicomLedger
+from msde.serve.storage.dicom_ledger import DicomLedger
+from msde.serve.storage.outbox import ATTEMPTS
 
 
 def test_what_is_noted_is_there_for_all_who_ask(database: Database) -> None:
@@ -27,7 +28,8 @@ def test_a_failure_waits_and_is_given_up_in_the_end_until_it_is_revived(database
     assert ledger.may_try("a", "1.2") is None
     assert [(one.pacs, one.attempts, one.error) for one in ledger.dead(9)] == [("a", ATTEMPTS, "no")]
     assert ledger.revive() == 1
-    assert ledger.may_try("a", "1.2") and ledger.dead(9) == []
+    assert ledger.may_try("a", "1.2")
+    assert ledger.dead(9) == []
     assert ledger.n_settled("a", "1") is None, "the series has to be looked into again"
 
 
