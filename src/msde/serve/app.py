@@ -30,7 +30,7 @@ ROUTERS = (operation, session, arrivals, images, verdicts, models, audit)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Make the application; `msde.serve.lifecycle.prepare` brings the data folder into order first.
+    """Return the application; `msde.serve.lifecycle.prepare` brings the data folder into order first.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def from_environment() -> FastAPI:
-    """Make the application of a worker process."""
+    """Return the application of a worker process."""
     set_up_logs()
     return create_app(Settings.from_environment())
 
@@ -99,7 +99,7 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
 
 
 def _malformed(_: Request, error: Exception) -> JSONResponse:
-    """Say what is wrong without quoting it: it may be a name, or a number that JSON cannot hold."""
+    """Answer what is wrong without quoting it: it may be a name, or a number that JSON cannot hold."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
     kept = [{name: problem[name] for name in ("loc", "msg", "type")} for problem in error.errors()]
     return JSONResponse({"detail": kept}, 422)

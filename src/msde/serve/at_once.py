@@ -25,7 +25,7 @@ class AtOnce:
     models : Models
     threads : int
     stopping : callable
-        Asked after each image or slice whether to leave off.
+        Called after each image or slice: whether to stop.
     """
 
     def __init__(self, models: Models, threads: int, stopping: Callable[[], bool]) -> None:
@@ -54,7 +54,7 @@ class AtOnce:
                 self._pending -= 1
 
     def stop(self) -> None:
-        """Finish what is at hand, and give up what waits."""
+        """Finish what is being scored, and give up what waits."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _judge(self, path: Path, name: str, current: Current) -> Outcome:

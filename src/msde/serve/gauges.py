@@ -1,4 +1,4 @@
-"""Numbers that are looked up when somebody asks for the metrics."""
+"""Numbers that are computed whenever the metrics are read."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def run(settings: Settings) -> None:
 
 
 def share_arenas() -> bool:
-    """Let threads share the arenas of glibc's malloc, here and in processes to come; tell whether it is glibc's.
+    """Let threads share the arenas of glibc's malloc, here and in processes to come; return whether it is glibc's.
 
     By default each thread has its own, and the gaps in dozens of them add up to hundreds of megabytes.
     """

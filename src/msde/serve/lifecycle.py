@@ -32,7 +32,7 @@ OUTLIVED = 15.0  # seconds in which a process whose parent was killed notices an
 
 @contextmanager
 def running(service: Service) -> Iterator[None]:
-    """Score what is queued and watch the model files; at the end finish or give back what is at hand.
+    """Score what is queued and watch the model files; at the end finish or give back what is being scored.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def prepare(settings: Settings) -> IO[str]:
 
 
 def _refresh(service: Service) -> None:
-    """Look at the model files again and again, and lead if no other process does."""
+    """Look at the model files every few seconds, and lead if no other process does."""
     parent = os.getppid()
     while not service.stopping.wait(REFRESH):
         if service.settings.workers > 1 and os.getppid() != parent:  # the parent was killed, and its port is wanted

@@ -1,4 +1,4 @@
-"""Scoring what is queued: threads that take images, look at them and store results."""
+"""Scoring what is queued: threads that take images, score them and store results."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Scorers:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._me = uuid.uuid4().hex
-        # Daemons, for a process that is told to stop must not wait for a long volume.
+        # Daemons, because a process that is told to stop must not wait for a long volume.
         self._threads = [
             threading.Thread(target=self._work, args=(f"{self._me}-{n}",), name=f"msde-score-{n}", daemon=True)
             for n in range(threads)
@@ -167,7 +167,7 @@ class Scorers:
             thread.start()
 
     def wake(self) -> None:
-        """Say that something was queued."""
+        """Look into the queue now."""
         self._wake.set()
 
     def stop(self) -> None:

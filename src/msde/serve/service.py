@@ -35,9 +35,9 @@ class Service:
     database : Database
     store : Store
     gate : Gate
-        Tells who asks.
+        Checks who asks.
     views : Views
-        Writes down who looked at what.
+        Records who looked at what.
     models : Models
     normals : ReferenceNormals
     scorers : Scorers
@@ -49,7 +49,7 @@ class Service:
     leadership : Leadership
         Whether this process is the one, of several, that is to run what runs once.
     ready, stopping : threading.Event
-        Whether requests are answered, and whether what is under way is to be left off.
+        Whether requests are answered, and whether what is under way is to be broken off.
     """
 
     settings: Settings

@@ -72,7 +72,7 @@ def page(
     limit: int,
     offset: int,
 ) -> tuple[int, list[tuple[Image, Score, Version]]]:
-    """Read one page of the worklist; give the number of all rows too."""
+    """Read one page of the worklist; return the number of all rows too."""
     rows = select_rows(current).where(*filters)
     counted = select(func.count()).select_from(rows.with_only_columns(Score.id).subquery())
     key = SORTS[sort]
@@ -152,7 +152,7 @@ def tally(session: Session, current: Current, calibration: Calibration) -> Tally
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
-    """Give Wilson's 95 % interval (1927) of a share of k in n.
+    """Compute Wilson's 95 % interval (1927) of a share of k in n.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def wilson(k: int, n: int) -> tuple[float, float]:
 
 
 def drift_of(database: Database, models: Models, current: Current) -> Drift:
-    """Tell whether the latest images look like the normals that the current version is calibrated on."""
+    """Compute whether the latest images look like the normals that the current version is calibrated on."""
     with database.read() as session:
         scores = latest_scores(session, current)
     return measure_drift(models.calibration(current).scores, np.array(scores))
@@ -212,5 +212,5 @@ def verdict_row(verdict: Verdict, model: str | None, version: int | None) -> Ver
 
 
 def finite(value: float) -> float | None:
-    """Give a number that JSON can hold, or None."""
+    """Return a number that JSON can hold, or None."""
     return value if math.isfinite(value) else None

@@ -53,11 +53,11 @@ def test_what_is_listed_can_be_fetched_in_its_own_compression(orthanc: Orthanc) 
     assert "1.2.3" not in str(error.value)
 
 
-def test_an_archive_is_searched_page_by_page(orthanc: Orthanc, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_is_searched_page_by_page(orthanc: Orthanc) -> None:
     for name in ("CT_small.dcm", "JPEG2000.dcm", "MR_small.dcm"):
         orthanc.upload(Path(shipped(name).filename).read_bytes())
-    monkeypatch.setattr("msde.serve.pacs.dicomweb._PAGE", 1)
-    assert len({series.uid for series in Pacs(PacsSettings(url=orthanc.url)).series(LONG_AGO, {})}) == 3
+    archive = Pacs(PacsSettings(url=orthanc.url), page=1)
+    assert len({series.uid for series in archive.series(LONG_AGO, {})}) == 3
 
 
 def test_the_root_and_the_credentials_are_checked(tmp_path: Path) -> None:

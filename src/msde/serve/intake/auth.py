@@ -80,7 +80,7 @@ class Gate:
         self._entries = _entries(self._file)
 
     def caller(self, method: str, headers: Mapping[str, str], cookies: Mapping[str, str], peer: str) -> Caller:
-        """Tell who asks.
+        """Return who asks.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class Gate:
         return entry
 
     def _entry(self, digest: str) -> _Entry | None:
-        """Find the entry of a token's digest; each is compared, so that the time tells nothing."""
+        """Find the entry of a token's digest; each is compared, so that the time taken reveals nothing."""
         found = None
         for entry in self._current():
             if _same(entry.digest, digest):

@@ -28,9 +28,9 @@ _LEAD_SECONDS = 2.0
 
 
 def check(file: PacsFile) -> None:
-    """Find out before the service starts whether each archive answers as DICOMweb.
+    """Check before the service starts that each archive answers as DICOMweb.
 
-    One that does not answer at all is only written down: it may come later.
+    One that does not answer at all is only logged: it may come later.
 
     Raises
     ------

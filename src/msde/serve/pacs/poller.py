@@ -36,7 +36,7 @@ def poll(pacs: Pacs, intake: Intake, stopped: Callable[[], bool] = lambda: False
     pacs : Pacs
     intake : Intake
     stopped : callable
-        Whether to leave off after the present instance.
+        Whether to stop after the present instance.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def poll(pacs: Pacs, intake: Intake, stopped: Callable[[], bool] = lambda: False
 
 
 def _read(series: Series, pacs: Pacs, intake: Intake, stopped: Callable[[], bool]) -> Counter[str]:
-    """Fetch the instances of a series that have not been seen, and tell their fates; those given up have none."""
+    """Fetch the instances of a series that have not been seen, and count their fates; those given up have none."""
     name, ledger, fates = pacs.settings.name, intake.ledger, Counter[str]()
     for one in pacs.instances(series):
         if stopped():

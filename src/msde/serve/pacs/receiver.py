@@ -92,7 +92,7 @@ def receiving(settings: ListenSettings, intake: Intake) -> Iterator[int]:
 
 
 def _store(event: Any, intake: Intake) -> int:
-    """Answer a C-STORE; nothing gets out of here, for the library would write it down with its values."""
+    """Answer a C-STORE; no error leaves this function, because the library would log it with its values."""
     try:
         caller = "".join(c for c in str(event.assoc.requestor.ae_title) if c.isprintable())
         instance, fate = intake.take(event.encoded_dataset(), f"dimse:{caller}")

@@ -1,4 +1,4 @@
-"""STOW-RS in, and how the links to archives fare."""
+"""STOW-RS in, and how the links to archives do."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Revived(BaseModel):
 
 
 def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRouter:
-    """Make the routes about the links.
+    """Return the routes about the links.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
 
     @router.get("/api/pacs", responses=problems())
     def links(service: Served, caller: Admin) -> Links:
-        """Tell how the links fare."""
+        """Return how the links do, and what they gave up."""
         with service.database.read() as session:
             counted = select(Outgoing.destination, Outgoing.state, func.count())
             outbox: dict[str, dict[str, int]] = {}
@@ -119,7 +119,7 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
 
 
 def stow_router(intake: Intake, settings: StowSettings) -> APIRouter:
-    """Make the routes of STOW-RS.
+    """Return the routes of STOW-RS.
 
     Parameters
     ----------

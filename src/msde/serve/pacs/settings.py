@@ -217,7 +217,7 @@ class PacsFile(_Strict):
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -225,7 +225,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _beside(pacs: PacsSettings, folder: Path) -> PacsSettings:
-    """Resolve the paths, and find out now whether the files are there."""
+    """Resolve the paths, and check that the files are there."""
     paths = {key: folder / path for key, path in pacs if isinstance(path, Path)}
     for path in paths.values():
         path.read_bytes()

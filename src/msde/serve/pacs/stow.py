@@ -38,7 +38,7 @@ class Answer:
     retry_after: int | None = None
 
     def add(self, content: bytes, study: str | None, intake: Intake) -> None:
-        """Take an object in and put down what became of it.
+        """Take an object in and note what became of it.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class Answer:
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
     def as_json(self) -> dict[str, Any]:
-        """Give the answer in DICOM JSON."""
+        """Return the answer in DICOM JSON."""
         known = [(instance, reason) for instance, reason in self.failed if instance is not None]
         sequences = {
             "00081198": [_item(instance) | {"00081197": _value("US", reason)} for instance, reason in known],

@@ -65,7 +65,7 @@ def worklist_page(
 
 @router.get("/images/{id}", responses=problems())
 def case(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Case:
-    """Tell all that is known of an image."""
+    """Return all that is known of an image."""
     image = worklist.find_image(service.database, id)
     service.views.note(caller.user, "view", id)
     with service.database.read() as session:
@@ -134,7 +134,7 @@ def picture(
 
 @router.get("/images/{id}/samples", responses={**problems(413), **_BYTES}, response_class=Response)
 def samples(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Response:
-    """Give the values of a gray image for window and level in the browser; docs/service.md has the format."""
+    """Return the values of a gray image for window and level in the browser; docs/service.md has the format."""
     service.views.note(caller.user, "view", id)
     with _reading(service, current, id, part) as source:
         found, numbers = pictures.levels(source, service.models.version(current.version_id).rule)
@@ -168,7 +168,7 @@ def overlay(
 
 @router.get("/images/{id}/normals", responses=problems())
 def normals(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Normals:
-    """Name the normals most like an image."""
+    """List the normals most like an image."""
     with _reading(service, current, id, part) as source:
         numbers = service.normals.nearest(current, source)
     address = "/api/normals/{}/picture?model={}"

@@ -51,7 +51,7 @@ def tally(
 
 @router.get("/{model}/drift", responses=problems())
 def drift(service: Served, caller: Reader, current: ThisModel) -> schemas.Drift:
-    """Tell whether the latest images look like the normals that the model is calibrated on."""
+    """Whether the latest images look like the normals that the model is calibrated on."""
     with service.database.read() as session:
         images = len(worklist.latest_scores(session, current))
     found = worklist.drift_of(service.database, service.models, current)

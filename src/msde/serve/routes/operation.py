@@ -13,13 +13,13 @@ router = APIRouter(tags=["operation"])
 
 @router.get("/livez")
 async def livez() -> Status:
-    """Tell that the process answers."""
+    """Whether the process answers."""
     return Status(status="live")
 
 
 @router.get("/readyz", responses={503: {"model": Status}})
 async def readyz(service: Served, response: Response) -> Status:
-    """Tell whether requests can be served now."""
+    """Whether requests can be served now."""
     if service.ready.is_set() and len(service.models) and await run_in_threadpool(service.database.answers):
         return Status(status="ready")
     response.status_code = 503
@@ -28,5 +28,5 @@ async def readyz(service: Served, response: Response) -> Status:
 
 @router.get("/metrics", responses={**problems(), 200: {"content": {"text/plain": {}}}}, response_class=Response)
 def metrics(service: Served, caller: Reader) -> Response:
-    """Give all metrics as Prometheus reads them."""
+    """Return all metrics in the text format of Prometheus."""
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -26,7 +26,7 @@ async def sign_in(service: Served, body: Token, response: Response) -> Session:
 
 @router.get("", responses=problems())
 async def who(service: Served, caller: Reader) -> Session:
-    """Tell who asks, and the CSRF token to send back."""
+    """Return who asks, and the CSRF token to send back."""
     return _session(service, caller)
 
 

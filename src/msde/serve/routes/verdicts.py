@@ -52,7 +52,7 @@ def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: 
 
 @router.get("/verdicts.csv", responses={**problems(), 200: {"content": {"text/csv": {}}}}, response_class=Response)
 def export(service: Served, caller: Reader, current: OfModel) -> Response:
-    """Give every verdict given beside a score of the model, the oldest first."""
+    """Return every verdict given beside a score of the model as CSV, the oldest first."""
     chosen = (
         select(Row, Image, Model.name, Version.number)
         .join(Image, Image.id == Row.image_id)

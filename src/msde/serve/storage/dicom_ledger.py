@@ -71,7 +71,7 @@ class DicomLedger:
             return session.scalars(chosen.order_by(DicomFailure.pacs, DicomFailure.uid).limit(limit)).all()
 
     def revive(self) -> int:
-        """Have everything that failed tried again at once; count it."""
+        """Forget all failures, so that everything is tried again at once; count them."""
         failed = select(DicomFailure.pacs, DicomFailure.series)
         with self._database.write() as session:
             session.execute(delete(DicomSeries).where(tuple_(DicomSeries.pacs, DicomSeries.uid).in_(failed)))
