@@ -31,7 +31,6 @@ from msde.heatmaps.patch_prototypes import KEPT, PatchPrototypes, spread
 from msde.heatmaps.scale import Scale
 from msde.images import find_images, from_input
 from msde.method.calibration import folds
-from msde.model.explain import localizer_of
 from msde.model.normal_maps import NormalMaps
 
 SHARED = Path(os.environ.get("MSDE_SHARED", "../shared"))
@@ -151,7 +150,7 @@ def print_quality(name: str) -> None:
 def print_cost(name: str) -> None:
     folder = SHARED / "data" / name
     model = AnomalyModel().fit(folder / "train" / "normal")
-    localizer = localizer_of(model)
+    localizer = model.heat_maps()
     paths = find_images([folder / "test"])[:TIMED]
     jobs: dict[str, Callable[[], object]] = {
         "scores alone": lambda: list(model.score_iter(paths)),

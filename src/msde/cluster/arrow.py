@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -113,15 +111,7 @@ def from_stream(content: bytes) -> pa.Table:
 
 
 def _plain(score: ImageScore) -> dict[str, Any]:
-    row = asdict(score)
-    return {
-        name: None
-        if isinstance(value, float) and math.isnan(value)
-        else _text(value)
-        if isinstance(value, str)
-        else value
-        for name, value in row.items()
-    }
+    return {name: _text(value) if isinstance(value, str) else value for name, value in score.row().items()}
 
 
 def _text(value: str | None) -> str | None:

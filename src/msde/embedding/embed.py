@@ -59,6 +59,8 @@ class Embedded:
         Height and width in pixels.
     maps : ndarray of shape (w,) or None
         Float32: what a `MapReader` made of the feature maps, where one was given that wanted them.
+    source : path, Part, Pillow image, array or None
+        What it was read from; an image in memory only where a `MapReader` was given, because it would stay there.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Embedded:
     peak: float = 0.0
     shape: tuple[int, int] = (0, 0)
     maps: NDArray[np.float32] | None = None
+    source: ImageSource | None = None
 
 
 class MapReader(Protocol):
@@ -166,9 +169,10 @@ def _embed_batch(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> list
             raise
     # Out of the handler, for the error holds on to the memory that was taken.
     if len(batch) == 1:
-        name, volume = _name(*batch[0]), _volume(batch[0][1])
+        number, source = batch[0]
+        name = _name(number, source)
         reason = f"{name}: out of memory even for this image alone; make it smaller or free memory"
-        return [_unusable(name, reason, volume)]
+        return [_unusable(name, reason, source)]
     half = len(batch) // 2
     return _embed_batch(at_work, batch[:half]) + _embed_batch(at_work, batch[half:])
 
@@ -185,18 +189,19 @@ def _embed_at_once(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> li
             for slot, size in zip(slots, encoder.input_sizes, strict=True):
                 to_input(pixels, size, out=slot, aspect=rule.aspect)
         except ImageError as error:
-            results.append(_unusable(name, str(error), _volume(source)))
+            results.append(_unusable(name, str(error), source))
             continue
         digest = _digest(slots)
         key = _key(encoder, digest)
         key_of_maps = _key(encoder, digest, reader.key) if reader and reader.wants(digest) else None
+        kept = source if reader or isinstance(source, str | os.PathLike) else None
         embedding = at_work.kept(key, at_work.session.dim)
         maps = at_work.kept(key_of_maps, reader.width) if reader and key_of_maps else None
         if embedding is None or (maps is None and key_of_maps):
             missing[len(results)] = key, key_of_maps
         height, width = pixels.shape[:2]
         peak = float(pixels.max())
-        results.append(Embedded(name, embedding, digest, None, _volume(source), peak, (height, width), maps))
+        results.append(Embedded(name, embedding, digest, None, _volume(source), peak, (height, width), maps, kept))
     readable = sum(image.error is None for image in results)
     if missing:
         with_maps = any(key_of_maps for _, key_of_maps in missing.values())
@@ -207,7 +212,7 @@ def _embed_at_once(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> li
         image = results[row]
         if not np.isfinite(embedding).all():
             reason = f"{image.name}: the backbone gives no finite embedding for it; check the image and the backbone"
-            results[row] = _unusable(image.name, reason, image.volume)
+            results[row] = _unusable(image.name, reason, batch[row][1])
             continue
         results[row] = replace(image, embedding=embedding, maps=maps if key_of_maps else None)
         at_work.keep(key, embedding)
@@ -240,8 +245,8 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
-def _unusable(name: str, reason: str, volume: str | None) -> Embedded:
-    return Embedded(name, None, b"", reason, volume)
+def _unusable(name: str, reason: str, source: ImageSource) -> Embedded:
+    return Embedded(name, None, b"", reason, _volume(source), source=source)
 
 
 def _volume(source: ImageSource) -> str | None:

@@ -14,23 +14,23 @@ from msde.embedding.cache import EmbeddingCache
 from msde.embedding.embed import Embedded, MapReader, Tick, embed_images, ticking
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
-from msde.errors import DataError, MSDEError
+from msde.errors import DataError, ImageError, MSDEError
 from msde.heatmaps.localizer import Localizer
-from msde.images import ImageRule, find_images
+from msde.images import ImageRule, expanded, find_images
 from msde.method.calibration import Calibration
 from msde.method.drift import Drift, measure_drift
 from msde.method.scorers import Scorer
+from msde.model.explanation import Explanation, explain
 from msde.model.file import mode_of, read_model, write_model
 from msde.model.fingerprint import Fingerprint
 from msde.model.normal_maps import NormalMaps
-from msde.model.score import ImageScore, ImageScorer, VolumeScore
+from msde.model.score import ImageScore, ImageScorer
 from msde.model.training_set import gather
 from msde.storage.records import take_apart
 
 if TYPE_CHECKING:
     from msde.embedding.embed import ImageSource
     from msde.estimators.detector import MSDEDetector
-    from msde.model.explanation import Explanation
 
     Images = str | os.PathLike[str] | Iterable[ImageSource]
     Cache = str | os.PathLike[str] | EmbeddingCache
@@ -230,7 +230,7 @@ class AnomalyModel:
         Yields
         ------
         ImageScore
-            One an image, in their order, and a VolumeScore after the parts of each volume.
+            One an image, in their order, and one a volume after its parts.
         """
         return self.score_with_volumes(ticking(self.embed(images), tick))
 
@@ -245,7 +245,7 @@ class AnomalyModel:
         Yields
         ------
         ImageScore
-            One an image, in their order, and a VolumeScore after the parts of each volume.
+            One an image, in their order, and one a volume after its parts.
         """
         self._check_fitted()
         return self._image_scorer.score_with_volumes(embedded)
@@ -286,9 +286,13 @@ class AnomalyModel:
         MSDEError
             If the model has no heat maps.
         """
-        from msde.model.explain import explain_one
-
-        return explain_one(self, source)
+        sources = list(expanded([source]))
+        if len(sources) > 1:
+            raise ImageError(f"{source}: holds {len(sources)} images; explain one of them, such as {sources[0]}")
+        score, explanation = next(self.explain_iter(sources))
+        if explanation is None:
+            raise ImageError(score.error or f"{score.path}: cannot be used")
+        return explanation
 
     def explain_iter(
         self, images: Images, *, tick: Tick | None = None
@@ -311,9 +315,24 @@ class AnomalyModel:
         MSDEError
             If the model has no heat maps.
         """
-        from msde.model.explain import explain_images
+        embedded = self.embed(images, self.heat_maps())
+        return explain(self.score_with_volumes(ticking(embedded, tick)), self.rule)
 
-        return explain_images(self, _sources(images), tick)
+    def heat_maps(self) -> Localizer:
+        """Return the part of the model that draws heat maps.
+
+        Raises
+        ------
+        MSDEError
+            If it has none.
+        """
+        self._check_fitted()
+        if self.localizer_ is None:
+            raise MSDEError(
+                "the model has no heat maps: it was fitted without them, by an older version, on fewer than 10"
+                " normals, or with a network that gives no feature maps; fit again with `msde fit`"
+            )
+        return self.localizer_
 
     def calibrate(self, images: Images, alpha: float | None = None, *, tick: Tick | None = None) -> Self:
         """Replace the calibration by one on normals of the place where the model is used; nothing is fitted again.
@@ -376,7 +395,7 @@ class AnomalyModel:
         Drift
             With more than a tenth of abnormal images drift is found as well.
         """
-        alone = [score.anomaly_score for score in scores if not isinstance(score, VolumeScore)]
+        alone = [score.anomaly_score for score in scores if not score.is_volume]
         return measure_drift(self.calibration_.scores, np.array(alone))
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -14,7 +14,7 @@ from msde.images import read_pixels
 from msde.images.patient_identifiers import Identifiers
 from msde.method.calibration import Calibration
 from msde.model.anomaly_model import AnomalyModel
-from msde.model.explain import drawn
+from msde.model.explanation import Explanation
 from msde.model.score import ImageScore
 from msde.output.words import how_often
 from msde.report.histogram import Histogram
@@ -147,7 +147,7 @@ class Rows:
         overlay = None
         if picture.maps is not None:
             heat = picture.maps.astype(np.float32) / np.float32(MOST_HEAT)
-            overlay = drawn(self.model, picture.result, heat, pixels).overlay
+            overlay = Explanation.of(picture.result, heat, pixels, self.model.rule).overlay
         name = escape(self.names.short(picture.result.path))
         data: dict[str, Any] = {"large": Thumbnail.of(pixels, VIEWER_SIDE).uri}
         if picture.alike:
