@@ -204,7 +204,9 @@ class Normals(BaseModel):
 class Version(BaseModel):
     """A version of a model."""
 
-    version: int
+    model_config = ConfigDict(from_attributes=True)
+
+    version: int = Field(validation_alias="number")
     sha256: str
     origin: str
     made_by: str
@@ -293,10 +295,12 @@ class Drift(BaseModel):
 class Entry(BaseModel):
     """A line of the audit log."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     at: datetime
     user: str
     action: str
-    image: int | None
+    image: int | None = Field(validation_alias="image_id")
     detail: dict[str, Any]
 
 

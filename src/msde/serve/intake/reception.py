@@ -25,6 +25,7 @@ class Received:
     refused: list[Refused]
 
 
+@dataclass(frozen=True, eq=False)
 class Reception:
     """Takes uploads in, whichever way they come.
 
@@ -32,25 +33,18 @@ class Reception:
     ----------
     settings : Settings
         With the limits of an upload.
-    store : Store
-    rows : ImageRows
-    models : Models
-    metrics : Metrics
+    store, rows, models, metrics
+        Of the service.
     wake : callable
         Called when something was queued.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        rows: ImageRows,
-        models: Models,
-        metrics: Metrics,
-        wake: Callable[[], None],
-    ) -> None:
-        self._settings, self._store, self._rows, self._models = settings, store, rows, models
-        self._metrics, self._wake = metrics, wake
+    settings: Settings
+    store: Store
+    rows: ImageRows
+    models: Models
+    metrics: Metrics
+    wake: Callable[[], None]
 
     def ingest(self, source: bytes | Path, name: str, origin: str, models: Sequence[str] | None = None) -> Received:
         """Keep what arrives, and queue it.
@@ -79,7 +73,7 @@ class Reception:
             It cannot be used as it is.
         """
         self.check_room()
-        with self._store.arriving() as arrival:
+        with self.store.arriving() as arrival:
             if isinstance(source, Path) and source.is_dir():
                 folder = arrival.folder("copies")
                 paths = [path for path in sorted(source.rglob("*")) if path.is_file()]
@@ -91,13 +85,13 @@ class Reception:
                 arrival.file.write_bytes(source)
             else:
                 _copied(source, arrival.file)
-            if arrival.file.stat().st_size > self._settings.upload_bytes:
-                raise TooLarge(f"{uploads.clean(name)}: is over the limit of {self._settings.upload_bytes:,} bytes")
+            if arrival.file.stat().st_size > self.settings.upload_bytes:
+                raise TooLarge(f"{uploads.clean(name)}: is over the limit of {self.settings.upload_bytes:,} bytes")
             return self.keep_file(arrival, name, origin, models)
 
     def keep_file(self, arrival: Arrival, name: str, origin: str, models: Sequence[str] | None = None) -> Received:
         """Keep a file that has arrived; see `ingest`."""
-        return self._queue(uploads.take(arrival, name, self._store, self._settings), origin, models)
+        return self._queue(uploads.take(arrival, name, self.store, self.settings), origin, models)
 
     def keep_files(
         self,
@@ -108,11 +102,11 @@ class Reception:
         models: Sequence[str] | None = None,
     ) -> Received:
         """Keep several files that have arrived together, of which slices of one series become one; see `ingest`."""
-        if len(files) > self._settings.files:
-            raise TooLarge(f"{len(files):,} files are over the limit of {self._settings.files:,}; send fewer at once")
+        if len(files) > self.settings.files:
+            raise TooLarge(f"{len(files):,} files are over the limit of {self.settings.files:,}; send fewer at once")
         unpacked = arrival.folder("files")
         names = uploads.lay_out(files, unpacked)
-        upload = uploads.take_files(unpacked, names, uploads.clean(name), self._store, arrival)
+        upload = uploads.take_files(unpacked, names, uploads.clean(name), self.store, arrival)
         return self._queue(upload, origin, models)
 
     def check_room(self) -> None:
@@ -123,15 +117,15 @@ class Reception:
         Busy
             The queue is full.
         """
-        self._rows.check_room()
+        self.rows.check_room()
 
     def _queue(self, upload: Upload, origin: str, models: Sequence[str] | None) -> Received:
-        currents = [self._models.named(name) for name in models] if models else list(self._models)
-        images = self._rows.enter(Batch(tuple(upload.kept), origin[:200], tuple(currents)))
+        currents = [self.models.named(name) for name in models] if models else list(self.models)
+        images = self.rows.enter(Batch(tuple(upload.kept), origin[:200], tuple(currents)))
         for image in images:
             if not image.known:
-                self._metrics.received(origin)
-        self._wake()
+                self.metrics.received(origin)
+        self.wake()
         return Received(images, upload.refused)
 
 

@@ -18,7 +18,7 @@ from msde.serve.errors import ServiceError
 from msde.serve.pacs.instance import is_uid
 from msde.serve.pacs.multipart import Parts
 from msde.serve.pacs.stow import Answer
-from msde.serve.routes.access import Admin, Reader, Served, problems
+from msde.serve.routes.access import REFUSALS, Admin, Reader, Served, refusals
 from msde.serve.storage.tables import Outgoing, now
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
     """
     router = APIRouter(tags=["pacs"])
 
-    @router.get("/api/pacs", responses=problems())
+    @router.get("/api/pacs", responses=REFUSALS)
     def links(service: Served, caller: Admin) -> Links:
         """Return how the links do, and what they gave up."""
         with service.database.read() as session:
@@ -103,7 +103,7 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
             ],
         )
 
-    @router.post("/api/pacs/retry", responses=problems())
+    @router.post("/api/pacs/retry", responses=REFUSALS)
     def retry(service: Served, caller: Admin) -> Revived:
         """Try everything again at once: what is given up, and what waits for its next attempt."""
         with service.database.write() as session:
@@ -130,7 +130,7 @@ def stow_router(intake: Intake, settings: StowSettings) -> APIRouter:
     body = {"requestBody": {"required": True, "content": {'multipart/related; type="application/dicom"': {}}}}
     documented: Any = {
         "responses": {status: {"content": {"application/dicom+json": {}}} for status in (200, 202, 409, 503)}
-        | {status: problems(413, 415)[status] for status in (400, 401, 403, 413, 415)},
+        | {status: (REFUSALS | refusals(413, 415))[status] for status in (400, 401, 403, 413, 415)},
         "response_class": JSONResponse,
         "openapi_extra": body,
     }

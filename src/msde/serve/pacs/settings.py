@@ -21,7 +21,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PacsSettings(_Strict):
+class _Limited(_Strict):
+    instance_megabytes: int
+
+    @property
+    def instance_bytes(self) -> int:
+        """Bytes of the largest object that is taken."""
+        return self.instance_megabytes * _MEGABYTE
+
+
+class PacsSettings(_Limited):
     """One archive.
 
     Parameters
@@ -103,13 +112,8 @@ class PacsSettings(_Strict):
             return None if self.certificate is None else str(self.certificate)
         return str(self.certificate), str(self.key)
 
-    @property
-    def instance_bytes(self) -> int:
-        """Bytes of the longest answer that is taken."""
-        return self.instance_megabytes * _MEGABYTE
 
-
-class ListenSettings(_Strict):
+class ListenSettings(_Limited):
     """The listener for C-STORE and C-ECHO.
 
     Parameters
@@ -138,13 +142,8 @@ class ListenSettings(_Strict):
     instance_megabytes: int = Field(default=128, ge=1, le=2000)
     timeout: float = Field(default=30, gt=0, le=600)
 
-    @property
-    def instance_bytes(self) -> int:
-        """Bytes of the largest object that is taken."""
-        return self.instance_megabytes * _MEGABYTE
 
-
-class StowSettings(_Strict):
+class StowSettings(_Limited):
     """STOW-RS in.
 
     Parameters
@@ -157,11 +156,6 @@ class StowSettings(_Strict):
 
     instances: int = Field(default=1000, ge=1)
     instance_megabytes: int = Field(default=128, ge=1, le=2000)
-
-    @property
-    def instance_bytes(self) -> int:
-        """Bytes of the largest object that is taken."""
-        return self.instance_megabytes * _MEGABYTE
 
 
 class PacsFile(_Strict):

@@ -62,6 +62,10 @@ Side = Annotated[int | None, Query(ge=16, le=2048, description="Longest side in 
 PartNumber = Annotated[int | None, Query(ge=0, le=1_000_000, description="Slice, from 0.")]
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Document refusals, with those that any route may give."""
-    return {status: {"model": Problem} for status in (400, 401, 403, 404, 422, 503, *statuses)}
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Document the statuses of refusals."""
+    return {status: {"model": Problem} for status in statuses}
+
+
+REFUSALS = refusals(400, 401, 403, 404, 422, 503)
+"""That any route may give."""

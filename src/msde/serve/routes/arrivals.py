@@ -18,13 +18,13 @@ from msde.serve.errors import ServiceError, TooLarge
 from msde.serve.intake.reception import Received as Kept
 from msde.serve.intake.uploads import clean
 from msde.serve.models import Current
-from msde.serve.routes.access import ModelName, OfModel, Reader, Served, problems
+from msde.serve.routes.access import REFUSALS, ModelName, OfModel, Reader, Served, refusals
 from msde.serve.schemas import Received, Result
 from msde.serve.service import Service
 from msde.serve.storage.store import Arrival
 from msde.serve.worklist import finite
 
-router = APIRouter(tags=["images"])
+router = APIRouter(tags=["images"], responses=REFUSALS)
 Name = Annotated[str, Query(max_length=1000, description="What the sender calls it.")]
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ _FORM = {
 @router.post(
     "/api/images",
     status_code=202,
-    responses=problems(413, 415, 429),
+    responses=refusals(413, 415, 429),
     openapi_extra={"requestBody": {"content": {**_FILE, **_FORM}, "required": True}},
 )
 async def upload(
@@ -68,7 +68,7 @@ async def upload(
 
 @router.post(
     "/api/score",
-    responses=problems(413, 415, 429),
+    responses=refusals(413, 415, 429),
     openapi_extra={"requestBody": {"content": _FILE, "required": True}},
 )
 async def score(request: Request, service: Served, caller: Reader, current: OfModel, name: Name = "image") -> Result:

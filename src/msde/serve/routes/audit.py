@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
 from msde.serve.intake.uploads import clean
-from msde.serve.routes.access import Admin, Served, problems
+from msde.serve.routes.access import REFUSALS, Admin, Served
 from msde.serve.schemas import AuditPage, Entry
 from msde.serve.storage.tables import Audit
 
-router = APIRouter(prefix="/api/audit", tags=["audit"])
+router = APIRouter(prefix="/api/audit", tags=["audit"], responses=REFUSALS)
 
 
-@router.get("", responses=problems())
+@router.get("")
 def page(
     service: Served,
     caller: Admin,
@@ -36,5 +36,4 @@ def page(
     with service.database.read() as session:
         total = session.scalar(select(func.count()).select_from(rows.subquery())) or 0
         found = session.scalars(rows.order_by(Audit.id.desc()).limit(limit).offset(offset)).all()
-    lines = [Entry(at=row.at, user=row.user, action=row.action, image=row.image_id, detail=row.detail) for row in found]
-    return AuditPage(total=total, rows=lines)
+    return AuditPage(total=total, rows=[Entry.model_validate(row) for row in found])

@@ -18,12 +18,12 @@ from msde.method.parallel import available_cores
 from msde.serve import audit, pictures, schemas, worklist
 from msde.serve.errors import Conflict, NotFound, ServiceError
 from msde.serve.models import Current
-from msde.serve.routes.access import Admin, ImageId, OfModel, PartNumber, Reader, Served, Side, problems
+from msde.serve.routes.access import REFUSALS, Admin, ImageId, OfModel, PartNumber, Reader, Served, Side, refusals
 from msde.serve.schemas import Case, Normal, Normals, Past, Range, State, VerdictWord, Worklist
 from msde.serve.service import Service
 from msde.serve.storage.tables import Image, Model, Score, Verdict, Version
 
-router = APIRouter(prefix="/api", tags=["images"])
+router = APIRouter(prefix="/api", tags=["images"], responses=REFUSALS)
 Sort = Literal["p_value", "anomaly_score", "arrived", "name", "verdict", "state"]
 Value = Annotated[float | None, Query(allow_inf_nan=False)]
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
@@ -33,7 +33,7 @@ _KEEP = {"cache-control": "private, max-age=3600"}
 _drawing = threading.BoundedSemaphore(2 * available_cores())  # large images need memory
 
 
-@router.get("/images", responses=problems())
+@router.get("/images")
 def worklist_page(
     service: Served,
     caller: Reader,
@@ -63,7 +63,7 @@ def worklist_page(
     )
 
 
-@router.get("/images/{id}", responses=problems())
+@router.get("/images/{id}")
 def case(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Case:
     """Return all that is known of an image."""
     image = worklist.find_image(service.database, id)
@@ -111,7 +111,7 @@ def case(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Case
     )
 
 
-@router.get("/images/{id}/picture", responses={**problems(), **_PNG}, response_class=Response)
+@router.get("/images/{id}/picture", responses=_PNG, response_class=Response)
 def picture(
     service: Served,
     caller: Reader,
@@ -132,7 +132,7 @@ def picture(
     return Response(drawn, media_type="image/png", headers=_KEEP)
 
 
-@router.get("/images/{id}/samples", responses={**problems(413), **_BYTES}, response_class=Response)
+@router.get("/images/{id}/samples", responses={**refusals(413), **_BYTES}, response_class=Response)
 def samples(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Response:
     """Return the values of a gray image for window and level in the browser; docs/service.md has the format."""
     service.views.note(caller.user, "view", id)
@@ -145,7 +145,7 @@ def samples(service: Served, caller: Reader, current: OfModel, id: ImageId, part
     return Response(numbers, media_type="application/octet-stream", headers=headers)
 
 
-@router.get("/images/{id}/overlay", responses={**problems(), **_PNG}, response_class=Response)
+@router.get("/images/{id}/overlay", responses=_PNG, response_class=Response)
 def overlay(
     service: Served,
     caller: Reader,
@@ -166,7 +166,7 @@ def overlay(
     return Response(drawn, media_type="image/png", headers=_KEEP)
 
 
-@router.get("/images/{id}/normals", responses=problems())
+@router.get("/images/{id}/normals")
 def normals(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Normals:
     """List the normals most like an image."""
     with _reading(service, current, id, part) as source:
@@ -175,7 +175,7 @@ def normals(service: Served, caller: Reader, current: OfModel, id: ImageId, part
     return Normals(normals=[Normal(number=n, picture=address.format(n, current.name)) for n in numbers])
 
 
-@router.get("/normals/{number}/picture", responses={**problems(), **_PNG}, response_class=Response)
+@router.get("/normals/{number}/picture", responses=_PNG, response_class=Response)
 def normal(
     service: Served,
     caller: Reader,
@@ -190,7 +190,7 @@ def normal(
     return Response(drawn, media_type="image/png", headers=_KEEP)
 
 
-@router.delete("/images/{id}", status_code=204, responses=problems(409))
+@router.delete("/images/{id}", status_code=204, responses=refusals(409))
 def remove(service: Served, caller: Admin, id: ImageId) -> None:
     """Remove an image with its scores and verdicts; the audit log stays."""
     with service.database.write() as session:

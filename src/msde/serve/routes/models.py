@@ -12,22 +12,22 @@ from sqlalchemy import func, select
 from msde.serve import audit, schemas, worklist
 from msde.serve.models import Current
 from msde.serve.recalibration import recalibrate
-from msde.serve.routes.access import Admin, Reader, Served, ThisModel, problems
+from msde.serve.routes.access import REFUSALS, Admin, Reader, Served, ThisModel, refusals
 from msde.serve.service import Service
 from msde.serve.storage import queue
 from msde.serve.storage.tables import Image, Score, Version
 
-router = APIRouter(prefix="/api/models", tags=["models"])
+router = APIRouter(prefix="/api/models", tags=["models"], responses=REFUSALS)
 CURVE = 2000
 
 
-@router.get("", responses=problems())
+@router.get("")
 def models(service: Served, caller: Reader) -> schemas.Models:
     """List the models."""
     return schemas.Models(models=[_described(service, current) for current in service.models])
 
 
-@router.get("/{model}", responses=problems())
+@router.get("/{model}")
 def model(service: Served, caller: Reader, current: ThisModel) -> schemas.ModelWithCurve:
     """Describe a model, with the scores of its held-out normals."""
     scores = service.models.calibration(current).scores
@@ -35,7 +35,7 @@ def model(service: Served, caller: Reader, current: ThisModel) -> schemas.ModelW
     return schemas.ModelWithCurve(**dict(_described(service, current)), curve=scores[chosen].tolist())
 
 
-@router.get("/{model}/tally", responses=problems())
+@router.get("/{model}/tally")
 def tally(
     service: Served,
     caller: Reader,
@@ -49,7 +49,7 @@ def tally(
         return worklist.tally(session, current, service.models.calibration(current))
 
 
-@router.get("/{model}/drift", responses=problems())
+@router.get("/{model}/drift")
 def drift(service: Served, caller: Reader, current: ThisModel) -> schemas.Drift:
     """Whether the latest images look like the normals that the model is calibrated on."""
     with service.database.read() as session:
@@ -58,7 +58,7 @@ def drift(service: Served, caller: Reader, current: ThisModel) -> schemas.Drift:
     return schemas.Drift(found=found.found, distance=found.distance, explained=found.explained, images=images)
 
 
-@router.put("/{model}/threshold", responses=problems())
+@router.put("/{model}/threshold")
 def set_threshold(service: Served, caller: Admin, current: ThisModel, body: schemas.Threshold) -> schemas.Model:
     """Set the false-alarm rate at which images are flagged."""
     with service.database.write() as session:
@@ -67,7 +67,7 @@ def set_threshold(service: Served, caller: Admin, current: ThisModel, body: sche
     return _afresh(service, current)
 
 
-@router.put("/{model}/version", responses=problems())
+@router.put("/{model}/version")
 def set_version(service: Served, caller: Admin, current: ThisModel, body: schemas.VersionChoice) -> schemas.Model:
     """Make an earlier or later version current."""
     with service.database.write() as session:
@@ -76,14 +76,14 @@ def set_version(service: Served, caller: Admin, current: ThisModel, body: schema
     return _afresh(service, current)
 
 
-@router.post("/{model}/recalibrate", status_code=201, responses=problems(409))
+@router.post("/{model}/recalibrate", status_code=201, responses=refusals(409))
 def calibrate(service: Served, caller: Admin, current: ThisModel, body: schemas.Threshold) -> schemas.Model:
     """Make a new version, calibrated on the images that readers call normal."""
     recalibrate(service, current, body.alpha, caller.user)
     return _afresh(service, current)
 
 
-@router.post("/{model}/rescore", status_code=202, responses=problems())
+@router.post("/{model}/rescore", status_code=202)
 def rescore(service: Served, caller: Admin, current: ThisModel) -> schemas.Queued:
     """Queue all images that the current version has not scored, and those that it could not."""
     has = select(Score.image_id).where(Score.version_id == current.version_id)
@@ -120,17 +120,7 @@ def _described(service: Service, current: Current) -> schemas.Model:
     return schemas.Model(
         name=current.name,
         version=current.number,
-        versions=[
-            schemas.Version(
-                version=version.number,
-                sha256=version.sha256,
-                origin=version.origin,
-                made_by=version.made_by,
-                at=version.at,
-                normals=version.normals,
-            )
-            for version in versions
-        ],
+        versions=[schemas.Version.model_validate(version) for version in versions],
         alpha=current.alpha,
         own_alpha=current.own_alpha,
         threshold=worklist.finite(calibration.threshold),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
-from msde.serve.routes.access import Reader, Served, problems
+from msde.serve.routes.access import REFUSALS, Reader, Served
 from msde.serve.schemas import Status
 
 router = APIRouter(tags=["operation"])
@@ -26,7 +26,7 @@ async def readyz(service: Served, response: Response) -> Status:
     return Status(status="not ready")
 
 
-@router.get("/metrics", responses={**problems(), 200: {"content": {"text/plain": {}}}}, response_class=Response)
+@router.get("/metrics", responses={**REFUSALS, 200: {"content": {"text/plain": {}}}}, response_class=Response)
 def metrics(service: Served, caller: Reader) -> Response:
     """Return all metrics in the text format of Prometheus."""
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
