@@ -13,6 +13,7 @@ import uvicorn
 from msde.errors import MSDEError
 from msde.serve.lifecycle import prepare
 from msde.serve.logs import set_up_logs
+from msde.serve.metrics import SHARED
 from msde.serve.pacs import link
 from msde.serve.pacs.settings import PacsFile
 from msde.serve.settings import Settings
@@ -44,7 +45,7 @@ def run(settings: Settings) -> None:
         shared = settings.folder / "metrics"
         shutil.rmtree(shared, ignore_errors=True)
         shared.mkdir()
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)  # before the library is imported in the workers
+        os.environ[SHARED] = str(shared)  # before the library is imported in the workers
     click.echo(
         f"msde: http://{_bracketed(settings.host)}:{settings.port}/ (token: {settings.folder / 'admin-token'})",
         err=True,

@@ -26,26 +26,10 @@ from msde.serve.storage.store import Store
 
 @dataclass(frozen=True, eq=False)
 class Service:
-    """The parts of the service.
+    """The parts of the service, each documented by its class.
 
     Parameters
     ----------
-    settings : Settings
-    metrics : Metrics
-    database : Database
-    store : Store
-    gate : Gate
-        Checks who asks.
-    views : Views
-        Records who looked at what.
-    models : Models
-    normals : ReferenceNormals
-    scorers : Scorers
-        Score what is queued.
-    at_once : AtOnce
-        Scores while the sender waits.
-    reception : Reception
-        Takes images in.
     leadership : Leadership
         Whether this process is the one, of several, that is to run what runs once.
     ready, stopping : threading.Event

@@ -33,7 +33,6 @@ SORTS: dict[str, Any] = {
     "verdict": Image.verdict,
     "state": Score.state,
 }
-VERDICTS = ("normal", "abnormal", "unsure")
 
 
 def select_rows(current: Current) -> Any:

@@ -7,23 +7,17 @@ of instances is not the one they had when all of them were settled.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from msde.errors import ImageError
 from msde.serve.errors import Busy, TooLarge
 from msde.serve.logs import log
-from msde.serve.pacs.dicomweb import Listed, PacsDownError, PacsError
+from msde.serve.pacs.dicomweb import Listed, Pacs, PacsDownError, PacsError, Series
 from msde.serve.pacs.instance import picture_classes
-from msde.serve.pacs.intake import Fate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from msde.serve.pacs.dicomweb import Pacs, Series
-    from msde.serve.pacs.intake import Intake
+from msde.serve.pacs.intake import Fate, Intake
 
 MISSED = "missed"  # not fetched, and to be tried again
 

@@ -6,17 +6,14 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msde.errors import ImageError, MSDEError
 from msde.serve.errors import Busy, TooLarge
 from msde.serve.logs import log, log_failure
 from msde.serve.pacs.instance import picture_classes
-from msde.serve.pacs.intake import Fate
-
-if TYPE_CHECKING:
-    from msde.serve.pacs.intake import Intake
-    from msde.serve.pacs.settings import ListenSettings
+from msde.serve.pacs.intake import Fate, Intake
+from msde.serve.pacs.settings import ListenSettings
 
 # DIMSE states of part 4, annex B.2.3.
 SUCCESS = 0x0000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
@@ -16,15 +16,13 @@ from starlette.requests import ClientDisconnect
 from msde.serve import audit
 from msde.serve.errors import ServiceError
 from msde.serve.pacs.instance import is_uid
+from msde.serve.pacs.intake import Intake
 from msde.serve.pacs.multipart import Parts
+from msde.serve.pacs.periodic import Periodic
+from msde.serve.pacs.settings import StowSettings
 from msde.serve.pacs.stow import Answer
 from msde.serve.routes.access import REFUSALS, Admin, Reader, Served, refusals
 from msde.serve.storage.tables import Outgoing, now
-
-if TYPE_CHECKING:
-    from msde.serve.pacs.intake import Intake
-    from msde.serve.pacs.periodic import Periodic
-    from msde.serve.pacs.settings import StowSettings
 
 _MOST = 500
 
