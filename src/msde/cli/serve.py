@@ -26,20 +26,10 @@ class Megabytes(click.IntRange):
 @click.option("--database", default="", envvar="MSDE_DATABASE", show_envvar=True, help="URL. [default: SQLite in DIR]")
 @click.option("--queue", default=1000, show_default=True, type=click.IntRange(1), help="Images that may wait.")
 @click.option(
-    "--upload-mb",
-    "upload_bytes",
-    default=500,
-    show_default=True,
-    type=Megabytes(1),
-    help="Largest upload, in megabytes.",
+    "--upload-mb", "upload_bytes", default=500, show_default=True, type=Megabytes(1), help="Largest upload, in MB."
 )
 @click.option(
-    "--unpacked-mb",
-    "unpacked_bytes",
-    default=2000,
-    show_default=True,
-    type=Megabytes(1),
-    help="Largest zip, unpacked, in megabytes.",
+    "--unpacked-mb", "unpacked_bytes", default=2000, show_default=True, type=Megabytes(1), help="MB of a zip, unpacked."
 )
 @click.option("--files", default=5000, show_default=True, type=click.IntRange(1), help="Most files in one upload.")
 @click.option("--server-name", "hosts", multiple=True, help="Host name that readers use; may be repeated.")
