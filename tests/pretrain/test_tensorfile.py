@@ -2,11 +2,14 @@ import errno
 import os
 
 import pytest
+from tests.requirements import need
 
 from msde.errors import OutputError, WeightsFileError
 from msde.pretrain.tensorfile import read_tensors, write_tensors
 
-torch = pytest.importorskip("torch")
+need("torch")
+import torch  # noqa: E402
+
 pytestmark = pytest.mark.torch
 
 
