@@ -130,13 +130,13 @@ def embed_images(
     """
     numbered = enumerate(expanded(images))
     batches = iter(lambda: list(islice(numbered, BATCH_SIZE)), [])
-    at_work = _AtWork(session, cache, rule, reader)
-    for results in in_order(lambda batch: _embed_batch(at_work, batch), batches, workers):
+    run = _Run(session, cache, rule, reader)
+    for results in in_order(lambda batch: _embed_batch(run, batch), batches, workers):
         yield from results
 
 
 @dataclass(frozen=True)
-class _AtWork:
+class _Run:
     """What all batches share."""
 
     session: EncoderSession
@@ -151,7 +151,7 @@ class _AtWork:
         if self.cache:
             self.cache.put(key, row)
 
-    def run(
+    def embed(
         self, inputs: Sequence[NDArray[np.float32]], with_maps: bool
     ) -> tuple[NDArray[np.float32], Sequence[NDArray[np.float32] | None]]:
         """Give a row for the embedding of each image, and one for its maps, or None."""
@@ -161,9 +161,9 @@ class _AtWork:
         return rows, list(self.reader.read(viewed))
 
 
-def _embed_batch(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:
+def _embed_batch(run: _Run, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:
     try:
-        return _embed_at_once(at_work, batch)
+        return _embed_at_once(run, batch)
     except Exception as error:
         if not _out_of_memory(error):
             raise
@@ -174,11 +174,11 @@ def _embed_batch(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> list
         reason = f"{name}: out of memory even for this image alone; make it smaller or free memory"
         return [_unusable(name, reason, source)]
     half = len(batch) // 2
-    return _embed_batch(at_work, batch[:half]) + _embed_batch(at_work, batch[half:])
+    return _embed_batch(run, batch[:half]) + _embed_batch(run, batch[half:])
 
 
-def _embed_at_once(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:
-    encoder, rule, reader = at_work.session.encoder, at_work.rule, at_work.reader
+def _embed_at_once(run: _Run, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:
+    encoder, rule, reader = run.session.encoder, run.rule, run.reader
     inputs = [np.empty((len(batch), 3, size, size), dtype=np.float32) for size in encoder.input_sizes]
     results: list[Embedded] = []
     missing: dict[int, tuple[bytes, bytes | None]] = {}  # rows that the networks have to see, in the first slots
@@ -195,8 +195,8 @@ def _embed_at_once(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> li
         key = _key(encoder, digest)
         key_of_maps = _key(encoder, digest, reader.key) if reader and reader.wants(digest) else None
         kept = source if reader or isinstance(source, str | os.PathLike) else None
-        embedding = at_work.kept(key, at_work.session.dim)
-        maps = at_work.kept(key_of_maps, reader.width) if reader and key_of_maps else None
+        embedding = run.kept(key, run.session.dim)
+        maps = run.kept(key_of_maps, reader.width) if reader and key_of_maps else None
         if embedding is None or (maps is None and key_of_maps):
             missing[len(results)] = key, key_of_maps
         height, width = pixels.shape[:2]
@@ -205,7 +205,7 @@ def _embed_at_once(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> li
     readable = sum(image.error is None for image in results)
     if missing:
         with_maps = any(key_of_maps for _, key_of_maps in missing.values())
-        embeddings, read = at_work.run([pixels[: len(missing)] for pixels in inputs], with_maps)
+        embeddings, read = run.embed([pixels[: len(missing)] for pixels in inputs], with_maps)
     else:
         embeddings, read = np.empty((0, 0), np.float32), []
     for (row, (key, key_of_maps)), embedding, maps in zip(missing.items(), embeddings, read, strict=True):
@@ -215,11 +215,11 @@ def _embed_at_once(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> li
             results[row] = _unusable(image.name, reason, batch[row][1])
             continue
         results[row] = replace(image, embedding=embedding, maps=maps if key_of_maps else None)
-        at_work.keep(key, embedding)
+        run.keep(key, embedding)
         if maps is not None and key_of_maps:
-            at_work.keep(key_of_maps, maps)
-    if at_work.cache:
-        at_work.cache.count(readable, readable - len(missing))
+            run.keep(key_of_maps, maps)
+    if run.cache:
+        run.cache.count(readable, readable - len(missing))
     return results
 
 

@@ -17,7 +17,7 @@ from msde.method.calibration import Calibration
 from msde.method.scorers import SCORERS
 from msde.model.fingerprint import Fingerprint
 from msde.model.fitted import FittedModel
-from msde.storage.bundle import Parts, read_bundle, write_bundle
+from msde.storage.bundle import ArraysByPart, read_bundle, write_bundle
 from msde.storage.records import put_together, take_apart
 
 MAX_INPUT_SIZE = 2048
@@ -65,7 +65,7 @@ def read_model(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Fitte
     return fitted, session
 
 
-def _fitted(config: Mapping[str, Any], parts: Parts) -> FittedModel:
+def _fitted(config: Mapping[str, Any], parts: ArraysByPart) -> FittedModel:
     def calibration(part: str) -> Calibration:
         return put_together(Calibration, parts[part], config[part])
 

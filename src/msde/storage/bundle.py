@@ -20,7 +20,7 @@ from msde.storage.records import Arrays
 FORMAT = "msde-model"
 FORMAT_VERSION = 3
 
-Parts = dict[str, Arrays]
+ArraysByPart = dict[str, Arrays]
 
 
 def write_bundle(
@@ -63,7 +63,7 @@ def write_bundle(
             raise OSError(errno.ENOSPC if "No space" in str(error) else errno.EIO, str(error)) from error
 
 
-def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Parts]:
+def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], ArraysByPart]:
     """Read a model file and check every part of it.
 
     Parameters
@@ -88,7 +88,7 @@ def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Parts]:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             config = _checked_config(path, metadata)
-            parts: Parts = {part: {} for part in config["parts"]}
+            parts: ArraysByPart = {part: {} for part in config["parts"]}
             for name in file.keys():  # noqa: SIM118 - the file is no mapping
                 part, _, rest = name.partition("/")
                 if part not in parts:
