@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
-    """Put a graph and its weights together; a checkpoint is refused, for the weights are the package's."""
+    """Put a graph and its weights together; a checkpoint is refused, because the weights are the package's."""
     if checkpoint is not None:
         raise BackboneError(
             f"backbone {name} has weights of its own; leave the checkpoint out, or name an architecture as timm:NAME"
@@ -26,7 +26,7 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
 
 
 def assemble(name: str, entry: Mapping[str, Any], graph: bytes) -> Backbone:
-    """Give a graph the weights of an entry's package."""
+    """Return a graph with the weights of an entry's package."""
     tensors = read_torch_file(weights_file(entry))
     weights = {key: t for key, t in tensors.items() if not any(fnmatchcase(key, unused) for unused in entry["unused"])}
     mean, std = triple(entry["mean"]), triple(entry["std"])

@@ -115,7 +115,7 @@ def without(tensors: Tensors, patterns: Iterable[str]) -> Tensors:
 
 
 def differences(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:
-    """Tell how the tensors found differ from the wanted ones, in the network's order."""
+    """Return how the tensors found differ from the wanted ones, in the network's order."""
     lines = []
     for name, tensor in wanted.items():
         if name not in found:

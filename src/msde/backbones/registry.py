@@ -57,7 +57,7 @@ LOCAL = ("onnx", "file")  # whose names are paths
 
 
 def needs(entry: Entry) -> list[str]:
-    """Tell what has to be installed and fetched before a known backbone can be used.
+    """Return what has to be installed and fetched before a known backbone can be used.
 
     Returns
     -------

@@ -309,7 +309,7 @@ def _looked(url: str, groups: Sequence[Any], scorer: InductiveScorer, farthest: 
 def farthest_trusted(detector: MSDEDetector) -> float:
     """Give the distance that parts trusted landmarks from the others.
 
-    It is on the scale of :func:`msde.method.outliers.outlyingness`, of held-out landmarks, for the others
+    It is on the scale of :func:`msde.method.outliers.outlyingness`, of held-out landmarks, because the others
     were not in the fit that measures them either.
     """
     middle, low = np.quantile(np.log(np.maximum(detector.cross_fitted_scores(), 1e-300)), [0.5, 0.1587])

@@ -88,7 +88,7 @@ class MapReader(Protocol):
         ...
 
     def wants(self, digest: bytes) -> bool:
-        """Tell whether an image's row is of use."""
+        """Return whether an image's row is of use."""
         ...
 
     def read(self, viewed: Mapping[str, RawMaps]) -> NDArray[np.float32]:
@@ -154,7 +154,7 @@ class _Run:
     def embed(
         self, inputs: Sequence[NDArray[np.float32]], with_maps: bool
     ) -> tuple[NDArray[np.float32], Sequence[NDArray[np.float32] | None]]:
-        """Give a row for the embedding of each image, and one for its maps, or None."""
+        """Return a row for the embedding of each image, and one for its maps, or None."""
         if self.reader is None or not with_maps:
             return self.session.embed(inputs), [None] * len(inputs[0])
         rows, viewed = self.session.embed_and_view(inputs)
@@ -167,7 +167,7 @@ def _embed_batch(run: _Run, batch: list[tuple[int, ImageSource]]) -> list[Embedd
     except Exception as error:
         if not _out_of_memory(error):
             raise
-    # Out of the handler, for the error holds on to the memory that was taken.
+    # Out of the handler, because the error holds on to the memory that was taken.
     if len(batch) == 1:
         number, source = batch[0]
         name = _name(number, source)
@@ -231,7 +231,7 @@ def _digest(slots: Iterable[NDArray[np.float32]]) -> bytes:
 
 
 def _key(encoder: Encoder, digest: bytes, reader: bytes = b"") -> bytes:
-    """Give the key of an embedding: pixels and encoder decide it, and the runtime its last bits; or of a map's row."""
+    """Return the key of an embedding: decided by pixels, encoder and runtime (its last bits); or of a map's row."""
     return hashlib.sha256(f"{encoder.sha256} onnxruntime {_runtime()}\n".encode() + digest + reader).digest()
 
 

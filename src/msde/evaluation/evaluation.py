@@ -92,7 +92,7 @@ class Evaluation:
         }
 
     def _flagged_shares(self, usable: NDArray[np.bool_]) -> list[float | None]:
-        """Give the shares of normal and abnormal images with a p-value that are flagged; None where there are none."""
+        """Return the flagged shares of normal and abnormal images with a p-value; None where there are none."""
         known = usable & np.array([score.flagged is not None for score in self.scores])
         flagged = np.array([bool(score.flagged) for score in self.scores])
         shares = [flagged[known & (self.abnormal == label)] for label in (False, True)]

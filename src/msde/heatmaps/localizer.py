@@ -82,7 +82,7 @@ class Localizer:
         return True
 
     def read(self, viewed: Mapping[str, RawMaps]) -> Floats:
-        """Give the heat of n images, (n, 3136); not finite where the network's weights are damaged."""
+        """Return the heat of n images, (n, 3136); not finite where the network's weights are damaged."""
         with single_threaded_products(), np.errstate(invalid="ignore", over="ignore"):
             heat = self.heat({name: PackedMaps.of(viewed[name]) for name in self.views})
         return heat.reshape(len(heat), -1)

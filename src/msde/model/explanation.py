@@ -56,7 +56,7 @@ class Explanation:
 
 
 def explain(scores: Iterable[ImageScore], rule: ImageRule) -> Iterator[tuple[ImageScore, Explanation | None]]:
-    """Tell where images differ; see :meth:`msde.AnomalyModel.explain_iter`."""
+    """Compute where images differ; see :meth:`msde.AnomalyModel.explain_iter`."""
     return in_order(lambda score: _explained(score, rule), scores)
 
 

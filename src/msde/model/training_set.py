@@ -76,7 +76,7 @@ class TrainingSet:
         return np.sort([volume_score(scores[rows]) for rows in self.whole])
 
     def groups(self, alpha: float) -> NDArray[np.intp] | None:
-        """Give rows their volumes' numbers, or None where too few volumes are whole to flag one at this rate."""
+        """Return the number of each row's volume, or None where too few volumes are whole to flag one at this rate."""
         if int(alpha * (len(self.whole) + 1) + 1e-9) < 1:
             return None
         parts = [[row for row in rows if row != _UNUSABLE] for rows in self.volumes.values()]

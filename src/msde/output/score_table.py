@@ -118,7 +118,7 @@ def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
 
 
 def check_table(path: str | os.PathLike[str]) -> None:
-    """Find out before long work whether a table could be written at the path.
+    """Check before long work that a table can be written at the path.
 
     Raises
     ------
