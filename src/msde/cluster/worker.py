@@ -118,9 +118,7 @@ class PartWorker:
             else:
                 embedded = embed_images(self._session, arrivals, 1, rule=self._rule)
             named = arrivals.named(embedded)
-            table = (
-                embeddings_table(named) if self._model is None else scores_table(self._model.score_with_volumes(named))
-            )
+            table = embeddings_table(named) if self._model is None else scores_table(self._model.score_embedded(named))
         seconds = time.perf_counter() - start
         errors = dict(Counter(map(_kind, table.column("error").drop_null().to_pylist())))
         done = Done(part, len(sources), len(table), errors, arrivals.bytes, seconds, _core_seconds() - cores)

@@ -118,7 +118,7 @@ def make_worklist(
     scores: list[ImageScore] = []
     cases: list[Case] = []
     slices: list[Picture] = []
-    for score in model.score_with_volumes(scored):
+    for score in model.score_embedded(scored):
         scores.append(score.without_heat())
         shown = slices if score.is_volume else _shown(score, next(embedded), normals)
         if score.is_volume:
