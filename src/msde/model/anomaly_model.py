@@ -170,8 +170,6 @@ class AnomalyModel:
         """Score what `embed` gave, and after the parts of a volume, which follow each other, the volume."""
         return self.fitted.score(embedded)
 
-    score_with_volumes = score_embedded
-
     def explain(self, source: ImageSource) -> Explanation:
         """Score an image and tell where it differs from the normals, in one pass of the networks.
 

@@ -20,7 +20,7 @@ from msde.method.drift import Drift, measure_drift
 from msde.method.scorers import SCORERS, Scorer
 from msde.method.volume_score import volume_score
 from msde.model.fingerprint import Fingerprint
-from msde.model.score import ImageScore, VolumeScore
+from msde.model.score import ImageScore
 from msde.model.training_set import TrainingSet
 from msde.storage.records import take_apart
 
@@ -212,7 +212,7 @@ class FittedModel:
     def _of_volume(self, parts: Sequence[ImageScore]) -> ImageScore:
         name, n_bad = str(parts[0].volume), sum(part.error is not None for part in parts)
         value = math.nan if n_bad else volume_score(np.array([part.anomaly_score for part in parts]))
-        score = VolumeScore(name, value, math.nan, None, None, parts=tuple(parts))
+        score = ImageScore(name, value, math.nan, None, None, parts=tuple(parts))
         if n_bad:
             return score.unusable(
                 f"{name}: {n_bad} of its {len(parts)} parts cannot be used, so it has no score; see their lines"

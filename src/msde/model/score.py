@@ -110,7 +110,3 @@ class ImageScore:
     def unusable(self, error: str) -> ImageScore:
         """Return the score of an image that cannot be used after all."""
         return replace(self, anomaly_score=math.nan, p_value=math.nan, flagged=None, error=error, heat=None)
-
-
-class VolumeScore(ImageScore):
-    """A volume's; `ImageScore.is_volume` tells as well."""

@@ -108,7 +108,7 @@ class Models:
         self._look_up()
 
     def refresh(self) -> None:
-        """Take over model files that have changed, and versions that other processes have made current."""
+        """Read model files that have changed, and look up which versions other processes have made current."""
         for name, path in self._files.items():
             try:
                 stamp = _stamp(path)
@@ -197,7 +197,7 @@ class Models:
         made_by : str
             Who asked for it.
         change : callable
-            Called with a copy of the model; says what it did.
+            Called with a copy of the model; returns what it did, in words.
 
         Returns
         -------
@@ -233,7 +233,7 @@ class Models:
         row.version_id = version_id
 
     def _take(self, name: str, path: Path) -> bool:
-        """Make a file's content a version, and the current one where the file has changed; tell whether it has."""
+        """Make a file's content a version, and the current one where the file has changed; return whether it has."""
         unnamed = self._folder / f"{uuid.uuid4().hex}.part"
         try:
             shutil.copyfile(path, unnamed)

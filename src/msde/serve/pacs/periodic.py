@@ -23,7 +23,7 @@ class Periodic:
     seconds : float
         Pause between two rounds; doubled with each that fails, to five minutes.
     task : callable
-        Is given a callable that tells whether to leave off.
+        Called with a callable that says whether to stop.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Periodic:
         self._seconds, self._task = seconds, task
         self._stop = threading.Event()
         self._wake = threading.Event()
-        # A daemon, for a process that is told to stop must not wait for a slow archive.
+        # A daemon, because a process that is told to stop must not wait for a slow archive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -52,12 +52,12 @@ class Periodic:
         self._wake.set()
 
     def stop(self) -> None:
-        """Have no further round begun."""
+        """Begin no further round."""
         self._stop.set()
         self._wake.set()
 
     def join(self, seconds: float) -> None:
-        """Wait for the thread's end, but not for ever."""
+        """Wait for the end of the thread, at most so long."""
         self._thread.join(seconds)
 
     def _run(self) -> None:
@@ -72,7 +72,7 @@ class Periodic:
             self._wake.wait(pause)
 
     def _round(self) -> str | None:
-        """Do the task; tell why it failed."""
+        """Do the task; return why it failed."""
         try:
             self._task(self._stop.is_set)
         except Busy as error:

@@ -37,7 +37,7 @@ def send(pacs: Pacs, service: Service, stopped: Callable[[], bool] = lambda: Fal
     pacs : Pacs
     service : msde.serve.service.Service
     stopped : callable
-        Whether to leave off after the present result.
+        Whether to stop after the present result.
 
     Returns
     -------

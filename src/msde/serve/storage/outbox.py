@@ -14,6 +14,11 @@ ATTEMPTS = 12
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 
 
+def pause(attempts: int) -> timedelta:
+    """Return how long to wait after so many failed attempts."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempts - 1))
+
+
 def due(session: Session, limit: int = 20, destination: str | None = None) -> Sequence[Outgoing]:
     """List what is to be sent now, the longest due first; with PostgreSQL others do not see it until the session ends.
 
@@ -55,6 +60,6 @@ def failed(session: Session, row: Outgoing, reason: str, *, for_good: bool = Fal
     row = session.get_one(Outgoing, row.id, populate_existing=True)
     row.attempts += 1
     row.error = reason
-    row.next_try = now() + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (row.attempts - 1))
+    row.next_try = now() + pause(row.attempts)
     if for_good or row.attempts >= ATTEMPTS:
         row.state = "dead"
