@@ -67,7 +67,7 @@ def test_a_file_that_reads_back_as_something_else_is_an_error(tmp_path: Path, da
 
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path, datasets: list[pydicom.Dataset]) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="DICOM results cannot be written"):
+    with pytest.raises(OutputError, match="file: cannot be written"):
         write_datasets(datasets, tmp_path / "file")
 
 

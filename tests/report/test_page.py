@@ -151,8 +151,8 @@ def test_a_volume_has_a_row_with_its_slices(model, stack, tmp_path):
 
 def test_a_model_calibrated_on_volumes_gives_them_p_values(model, stack, tmp_path):
     volumes = Calibration(np.linspace(1, 2, 30), 0.05, "held-out volumes")
-    calibrated = AnomalyModel.of(replace(model.fitted, volumes=volumes), model.session)
-    text = written(make_worklist(calibrated, find_images([stack])), calibrated, tmp_path)
+    model = AnomalyModel.of(replace(model.fitted, volumes=volumes), model.session)
+    text = written(make_worklist(model, find_images([stack])), model, tmp_path)
     assert "None of 30 held-out normal volumes scores this high" in text
     assert "1 of 1 volume flagged" in text
     assert 'id="normal-volumes"' in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from typing import Any
 from msde.backbones.backbone import Backbone, per_channel, triple
 from msde.backbones.legacy_torch import read_torch_file
 from msde.errors import BackboneError, WeightsFileError
+from msde.storage.digests import digest_of
 
 HERE = Path(__file__).parent
 
@@ -64,8 +64,7 @@ def weights_file(entry: Mapping[str, Any]) -> Path:
         raise WeightsFileError(f"the package of weights {entry['package']} is missing; {remedy}")
     path = Path(spec.submodule_search_locations[0], entry["weights"])
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = digest_of(path)
     except OSError as error:
         raise WeightsFileError(f"{path}: cannot be read: {error.strerror}; {remedy}") from error
     if found != entry["sha256"]:

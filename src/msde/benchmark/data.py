@@ -26,7 +26,7 @@ from msde.embedding.encoder import Encoder, EncoderSession
 from msde.embedding.feature_spec import OWN, FeatureSpec
 from msde.errors import DataError, ImageError
 from msde.images import Part, expanded, read_pixels, to_input
-from msde.output.score_table import replacing
+from msde.storage.atomic import writing
 
 SUBSETS = ("train", "normal", "abnormal")
 PIXELS = 64
@@ -141,7 +141,7 @@ def _write(order: Order, encoder: Encoder, sources: dict[str, list[Any]], path: 
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + np.ascontiguousarray(array).tobytes())
-    with replacing(path) as unfinished, unfinished.open("wb") as file:
+    with writing(path, keep=True) as unfinished, unfinished.open("wb") as file:
         np.savez(
             file,
             **arrays,  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from msde.benchmark.protocols import PROTOCOLS
 from msde.benchmark.run import Results
 from msde.benchmark.tables import Table, all_tables
 from msde.errors import MSDEError
-from msde.output.score_table import replacing
+from msde.storage.atomic import writing
 
 _MARKS = ("within", "above", "below")
 
@@ -58,7 +58,7 @@ def write_page(results: Results, path: Path) -> None:
         tables="".join(map(_table, tables)),
         origin=_origin(results),
     )
-    with replacing(path) as unfinished:
+    with writing(path, keep=True) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
 
 

@@ -27,10 +27,11 @@ def check(folder: Path, normal: str | None, json_file: Path | None) -> None:
     """
     from msde.datasets import read_dataset
     from msde.datasets.inspection import SPLITS, inspect_dataset
-    from msde.output.score_table import check_output, write_json
+    from msde.output.score_table import write_json
+    from msde.storage.atomic import check_writable
 
     if json_file is not None:
-        check_output(json_file)
+        check_writable(json_file)
     dataset = read_dataset(folder, normal=normal.split(",") if normal else ())
     with progress("Reading", sum(len(getattr(dataset, split)) for split in SPLITS)) as tick:
         inspection = inspect_dataset(dataset, tick)

@@ -59,7 +59,8 @@ def embed(
     from msde.errors import OutputError
     from msde.images import ImageRule, find_images
     from msde.model.anomaly_model import AnomalyModel
-    from msde.output.score_table import check_table, replacing
+    from msde.output.score_table import check_table
+    from msde.storage.atomic import writing
 
     if model is not None and (backbones or looks):
         raise click.UsageError("--model brings its own backbone and looks; leave --backbone and --look out")
@@ -79,6 +80,6 @@ def embed(
     from msde.cluster.arrow import write_embeddings
 
     paths = find_images(images)
-    with progress("Embedding", len(paths)) as tick, replacing(output) as unfinished:
+    with progress("Embedding", len(paths)) as tick, writing(output, keep=True) as unfinished:
         errors = write_embeddings(ticking(embedder.embed(paths), tick), unfinished)
     report_unreadable(errors)

@@ -140,12 +140,13 @@ def fit(
     """
     from msde.backbones import load_backbone
     from msde.embedding.encoder import DEFAULT_LOOKS
+    from msde.errors import ModelFileError
     from msde.estimators.detector import MSDEDetector
     from msde.images import ImageRule, find_images
     from msde.method.scorers import AdaptiveScorer
     from msde.model.anomaly_model import AnomalyModel
-    from msde.output.score_table import check_output, write_lines
-    from msde.storage.bundle import check_writable
+    from msde.output.score_table import write_lines
+    from msde.storage.atomic import check_writable
 
     mode = mode or ("adaptive" if unlabelled else "inductive")
     if (mode == "adaptive") != bool(unlabelled):
@@ -153,9 +154,9 @@ def fit(
     if select and looks:
         raise click.UsageError("--select chooses the looks; leave --look out")
     rule = ImageRule(intensity, aspect)
-    check_writable(output)
+    check_writable(output, ModelFileError)
     if distrusted is not None:
-        check_output(distrusted)
+        check_writable(distrusted)
     if cluster is not None:
         refuse_with_ray(select=select, cache=cache)
         paths, pool = [], None  # listed by the cluster's job

@@ -51,14 +51,14 @@ def pretrain(
     `msde fit --backbone file:ENCODER`. A run that was killed goes on where it was when it is started again.
     """
     from msde.images import find_images
-    from msde.output.score_table import check_output
     from msde.pretrain.encoder import write_encoder
     from msde.pretrain.images import read_normals
     from msde.pretrain.network import load_start
     from msde.pretrain.trainer import train
     from msde.pretrain.training_state import TrainingPlan
+    from msde.storage.atomic import check_writable
 
-    check_output(output)
+    check_writable(output)
     paths = find_images(normals)
     learner = load_start(backbone, checkpoint, random=random, seed=seed)
     with progress("Reading", len(paths)) as tick:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +14,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from msde.errors import OutputError
-from msde.storage.bundle import umask
+from msde.storage.atomic import writing
 
 WAITS = (0.1, 0.3, 1.0, 3.0)
 """Seconds before each further try, give or take a half so that workers do not come back all at once."""
@@ -122,9 +121,13 @@ class PartsFolder:
         path = f"{self._root}/{name}"
         try:
             if isinstance(self._files, LocalFileSystem):
-                _replace(Path(path), content)
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                with writing(Path(path)) as unfinished:
+                    unfinished.write_bytes(content)
             else:  # an object appears when all of it has arrived
                 retry(lambda: self._files.pipe_file(path, content))
+        except OutputError:
+            raise
         except Exception as error:
             raise OutputError(
                 f"{self.url}/{name}: cannot be written ({reason(error)}); make room or choose another place"
@@ -148,18 +151,3 @@ class PartsFolder:
         """Remove a file if it is there."""
         with suppress(FileNotFoundError):
             self._files.rm_file(f"{self._root}/{name}")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(unfinished, 0o666 & ~umask())
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from msde.errors import DataError
+from msde.storage.digests import digest_of
 
 MAX_BYTES = 2**35
 """Size that a file may have."""
@@ -148,7 +149,4 @@ def _check_room(url: str, part: Path, size: int, missing: int) -> None:
 
 
 def _is_right(path: Path, md5: str | None) -> bool:
-    if md5 is None:
-        return True
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
+    return md5 is None or digest_of(path, lambda: hashlib.md5(usedforsecurity=False)) == md5

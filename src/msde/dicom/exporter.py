@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from msde.dicom.equipment import highdicom
-from msde.dicom.folder import make_folder, write_datasets
+from msde.dicom.folder import write_datasets
 from msde.dicom.result_objects import ResultObjects
 from msde.errors import DataError, ImageError
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.score import ImageScore
+from msde.storage.atomic import make_folder
+from msde.storage.digests import digest_of
 
 
 class Exporter:
@@ -44,8 +45,7 @@ class Exporter:
     def __init__(self, model: AnomalyModel, model_file: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
         highdicom()
         make_folder(folder)
-        with open(model_file, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = digest_of(model_file)
         self._result_objects = ResultObjects(model, Path(model_file).stem, sha256[:12], sha256)
         self._folder = folder
         self.skipped = 0

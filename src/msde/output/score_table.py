@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,7 +13,7 @@ from typing import Any, TextIO
 from msde.errors import OutputError
 from msde.images.patient_identifiers import Identifiers
 from msde.model.score import COLUMNS, ImageScore
-from msde.storage.bundle import umask
+from msde.storage.atomic import check_writable, writing
 
 
 def write_csv(scores: Iterable[ImageScore], file: TextIO, *, identifiers: bool = False) -> list[ImageScore]:
@@ -81,7 +79,7 @@ def write_table(
     """
     path = Path(path)
     check_table(path)
-    with replacing(path) as unfinished:
+    with writing(path, keep=True) as unfinished:
         if path.suffix.lower() == ".parquet":
             return _write_parquet(scores, unfinished, identifiers)
         write = write_csv if path.suffix.lower() == ".csv" else write_jsonl
@@ -103,7 +101,7 @@ def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None
     OutputError
         If the file cannot be written.
     """
-    with replacing(Path(path)) as unfinished:
+    with writing(Path(path), keep=True) as unfinished:
         unfinished.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
@@ -115,7 +113,7 @@ def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
     OutputError
         If the file cannot be written.
     """
-    with replacing(Path(path)) as unfinished:
+    with writing(Path(path), keep=True) as unfinished:
         unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
@@ -132,22 +130,7 @@ def check_table(path: str | os.PathLike[str]) -> None:
         raise OutputError(f"{path}: unknown table format {path.suffix!r}; name it .csv, .jsonl or .parquet")
     if path.suffix.lower() == ".parquet":
         _pyarrow(path)
-    check_output(path)
-
-
-def check_output(path: str | os.PathLike[str]) -> None:
-    """Find out before long work whether a file could be written at the path.
-
-    Raises
-    ------
-    OutputError
-        If it could not.
-    """
-    path = Path(path)
-    if not os.path.isdir(path.parent) or not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: cannot be written; give a file in a folder that exists and may be written to")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OutputError(f"{path}: is no regular file; give another name")
+    check_writable(path)
 
 
 def _columns(identifiers: bool) -> list[str]:
@@ -181,20 +164,3 @@ def _pyarrow(path: Path) -> Any:
             f"{path}: Parquet needs pyarrow; run `pip install 'msde[parquet]'` or name it .csv"
         ) from error
     return pyarrow
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a new file beside the path; put it in place when all is written, or remove it."""
-    check_output(path)
-    # A name of its own, for another run may write to the same path.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
-    os.close(handle)
-    unfinished = Path(name)
-    try:
-        yield unfinished
-        unfinished.chmod(0o666 & ~umask())
-        unfinished.replace(os.path.realpath(path))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written: {reason}; what there is so far is in {unfinished}") from error

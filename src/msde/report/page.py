@@ -17,13 +17,13 @@ from msde.images import read_pixels
 from msde.method.parallel import in_order
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.nearest_normals import NearestNormals
-from msde.output.score_table import replacing
 from msde.report import summary
 from msde.report.colour_bar import colour_bar
 from msde.report.names import Names
 from msde.report.row import HeldOutScores, Rows
 from msde.report.thumbnail import Thumbnail
 from msde.report.worklist import Worklist
+from msde.storage.atomic import writing
 
 NORMAL_SIDE = 256
 
@@ -62,7 +62,7 @@ def write_report(
         If the file cannot be written.
     """
     with (
-        replacing(Path(path)) as unfinished,
+        writing(Path(path), keep=True) as unfinished,
         unfinished.open("w", encoding="utf-8", newline="\n") as file,
     ):
         file.writelines(_page(worklist, model, settings or {}, identifiers, tick))

@@ -31,6 +31,7 @@ def writing(path: Path, error: type[MSDEError] = OutputError, *, keep: bool = Fa
         Of that type, if it cannot be written.
     """
     with explained(path, error):
+        _check_kind(path)
         # A name of its own, because another run may write to the same path.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{'' if keep else '.'}{path.name}.", suffix=".part")
         os.close(handle)
@@ -61,10 +62,7 @@ def check_writable(path: str | os.PathLike[str], error: type[MSDEError] = Output
     """
     path = Path(path)
     with explained(path, error):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "Not a regular file")
+        _check_kind(path)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
 
@@ -101,6 +99,13 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _check_kind(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "Not a regular file")
 
 
 def _to_disk(path: Path) -> None:
