@@ -88,7 +88,6 @@ def test_package_of_weights_is_not_imported(lite0: Backbone) -> None:
 @pytest.mark.parametrize(("name", "channels"), [("efficientnet_lite1", 320), ("efficientnet_lite2", 352)])
 def test_alternatives(name: str, channels: int, rng: np.random.Generator) -> None:
     entry = registry()[name]
-    pytest.importorskip(entry["module"], reason=f"needs the {entry['extra']} extra")
     backbone = load_backbone(name)
     pixels = rng.random((3, 3, backbone.input_size, backbone.input_size), np.float32)
     session = EmbeddingSession(backbone)
