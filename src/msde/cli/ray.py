@@ -29,8 +29,8 @@ def with_ray(command: Command) -> Command:
     @click.option(
         "--parts",
         metavar="DIR|ADDRESS",
-        help="Folder for the results of --ray, one Parquet file a part, where all nodes can write. The same command with"
-        " the same folder goes on with an interrupted job.",
+        help="Folder for the results of --ray, one Parquet file a part, where all nodes can write. The same command"
+        " with the same folder goes on with an interrupted job.",
     )
     @click.option(
         "--workers", type=click.IntRange(min=1), help="Worker processes with --ray. [default: all processors]"
