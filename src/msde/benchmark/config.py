@@ -116,14 +116,6 @@ class Config:
 def read_config(path: str | os.PathLike[str]) -> Config:
     """Read a benchmark's TOML file; docs/benchmark.md describes it.
 
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    Config
-
     Raises
     ------
     DataError

@@ -82,10 +82,6 @@ def plan(config: Config, ready: Ready, version: str) -> list[list[Task]]:
         Cells of sets that are not in it are left out.
     version : str
         Of this package.
-
-    Returns
-    -------
-    list of list of Task
     """
     groups: dict[tuple[Any, ...], list[Task]] = {}
     for detector, protocol, backbone, name in (

@@ -65,10 +65,6 @@ def run(
     device : {"cpu", "cuda"}, default="cpu"
         Where the networks run.
 
-    Returns
-    -------
-    Results
-
     Raises
     ------
     DataError

@@ -88,10 +88,6 @@ def discrimination(labelled: Labelled, n_resamples: int = N_RESAMPLES, seed: int
         With at least one image of either class.
     n_resamples : int, default=1000
     seed : int, default=0
-
-    Returns
-    -------
-    msde.method.metrics.Discrimination
     """
     weights = np.vstack([np.ones((1, len(labelled.scores))), labelled.weights(n_resamples, seed)])
     figures = [_areas(labelled, weights[start : start + _CHUNK]) for start in range(0, len(weights), _CHUNK)]

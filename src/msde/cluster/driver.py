@@ -101,10 +101,6 @@ def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
     tell : callable
         Takes a line on the progress now and then.
 
-    Returns
-    -------
-    Summary
-
     Raises
     ------
     MSDEError

@@ -62,10 +62,6 @@ def cut(listed: Iterable[Source], rows: int) -> Iterator[list[Source]]:
     listed : iterable of str or Part
     rows : int
         Images a part, at least 1.
-
-    Yields
-    ------
-    list of str or Part
     """
     part: list[Source] = []
     for source in listed:

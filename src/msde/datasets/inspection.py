@@ -200,10 +200,6 @@ def inspect_dataset(dataset: Dataset, tick: Callable[[], None] | None = None) ->
     dataset : Dataset
     tick : callable, optional
         Called after each image.
-
-    Returns
-    -------
-    Inspection
     """
     splits: dict[str, tuple[Item, ...]] = {name: getattr(dataset, name) for name in SPLITS}
     items = [item for images in splits.values() for item in images]

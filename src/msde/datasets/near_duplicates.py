@@ -58,10 +58,6 @@ def alike(first: Sequence[Likeness], second: Sequence[Likeness]) -> list[Pair]:
 
     Equal samples are alike whatever they show. Takes one matrix product of n x 1058 by 1058 x m.
 
-    Parameters
-    ----------
-    first, second : sequence of Likeness
-
     Returns
     -------
     list of Pair

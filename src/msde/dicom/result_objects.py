@@ -91,7 +91,7 @@ class ResultObjects:
         yield parametric_map(image, result, explained.heat)
 
     def _result(self, score: ImageScore, text: str, scored_at: datetime) -> Result:
-        calibration = self.model.volumes_ if score.is_volume else self.model.calibration_
+        calibration = self.model.fitted.calibration(score)
         return Result(
             anomaly_score=score.anomaly_score,
             p_value=score.p_value,
@@ -107,7 +107,7 @@ class ResultObjects:
 
     def _words(self, score: ImageScore, images: list[Dataset]) -> str:
         kind = "volumes" if score.is_volume else "images"
-        calibration = self.model.volumes_ if score.is_volume else self.model.calibration_
+        calibration = self.model.fitted.calibration(score)
         if math.isnan(score.p_value) or calibration is None:
             said = f"There is no p-value: the model is not calibrated on {kind}."
         else:

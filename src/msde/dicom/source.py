@@ -112,10 +112,6 @@ def read_source(dataset: Dataset) -> Source:
     dataset : pydicom.Dataset
         An image; pixels are not looked at.
 
-    Returns
-    -------
-    Source
-
     Raises
     ------
     ImageError

@@ -12,7 +12,7 @@ from msde.backbones.session import execution_providers
 from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import ModelFileError, MSDEError
 from msde.heatmaps.localizer import Localizer
-from msde.images import LEGACY_RULE, ImageRule
+from msde.images import stored_rule
 from msde.method.calibration import Calibration
 from msde.method.scorers import SCORERS
 from msde.model.fingerprint import Fingerprint
@@ -71,7 +71,7 @@ def _fitted(config: Mapping[str, Any], parts: ArraysByPart) -> FittedModel:
 
     return FittedModel(
         encoder=Encoder.from_description(config["encoder"], parts),
-        rule=put_together(ImageRule, {}, config["images"]) if "images" in config else LEGACY_RULE,
+        rule=stored_rule(config),
         scorer=put_together(SCORERS[config["mode"]], parts["scorer"], config["scorer"]),
         images=calibration("calibration"),
         volumes=calibration("volumes") if "volumes" in config else None,

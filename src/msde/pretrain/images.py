@@ -71,10 +71,6 @@ def read_normals(
     tick : callable
         Called after each image.
 
-    Returns
-    -------
-    PretrainImages
-
     Raises
     ------
     DataError

@@ -110,10 +110,6 @@ def load_start(name: str, checkpoint: Path | None, *, random: bool = False, seed
     seed : int
         Draws the random weights.
 
-    Returns
-    -------
-    Learner
-
     Raises
     ------
     BackboneError

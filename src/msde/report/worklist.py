@@ -109,10 +109,6 @@ def make_worklist(
         Normals to compare with.
     tick : callable, optional
         Called after each image.
-
-    Returns
-    -------
-    Worklist
     """
     embedded, scored = tee(ticking(model.embed(images, model.localizer_), tick))
     scores: list[ImageScore] = []
