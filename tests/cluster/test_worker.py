@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pyarrow import parquet
 from tests.pictures import disc
 
 from msde import AnomalyModel
@@ -14,8 +15,6 @@ from msde.cluster.job_folder import JobFolder
 from msde.cluster.listing import sources
 from msde.cluster.worker import MOST_BEGUN, PartWorker
 from msde.errors import DataError, MSDEError
-
-parquet = pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture(autouse=True)

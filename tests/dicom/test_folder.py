@@ -51,7 +51,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, dat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="cannot be written: No space left on device; make room"):
+    with pytest.raises(OutputError, match="cannot be written: No space left on device"):
         write_datasets(datasets, tmp_path)
     assert [file.read_bytes() for file in files] == before
     assert len(list(tmp_path.iterdir())) == 3

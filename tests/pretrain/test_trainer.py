@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.pretrain.conftest import TINY
+from tests.requirements import need
 
 from msde.errors import BackboneError, DataError
 from msde.pretrain import trainer
@@ -13,7 +14,9 @@ from msde.pretrain.tensorfile import read_tensors
 from msde.pretrain.trainer import train
 from msde.pretrain.training_state import Training, TrainingPlan, batch
 
-torch = pytest.importorskip("torch")
+need("torch")
+import torch  # noqa: E402
+
 pytestmark = pytest.mark.torch
 
 SHORT = TrainingPlan(steps=8, batch=4, measurements=2, rate=1e-3)

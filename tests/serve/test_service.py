@@ -8,6 +8,7 @@ from threading import Semaphore
 import numpy as np
 import pytest
 from sqlalchemy import select
+from tests.patience import PATIENCE
 from tests.serve.conftest import png
 
 from msde import AnomalyModel
@@ -170,9 +171,9 @@ def test_the_log_is_json_and_names_nobody(serve, capfd):
     assert "Doe" not in json.dumps(lines)
 
 
-def test_nearest_normals_are_shown(serve, discs):
-    with serve(normals=(str(discs),)) as served:
-        number = served.send((discs / "007.png").read_bytes())
+def test_nearest_normals_are_shown(serve, normals):
+    with serve(normals=(str(normals),)) as served:
+        number = served.send((normals / "007.png").read_bytes())
         served.wait()
         for _ in range(600):
             normals = served.get(f"/api/images/{number}/normals")["normals"]
@@ -248,4 +249,4 @@ def test_the_refreshing_thread_outlives_any_error(serve, monkeypatch):
 
     with serve() as served:
         monkeypatch.setattr(type(served.service.models), "refresh", fail)
-        assert all(tried.acquire(timeout=10) for _ in range(3))
+        assert all(tried.acquire(timeout=PATIENCE) for _ in range(3))

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from msde.backbones.registry import LOADERS, Entry, needs, registry
+from msde.backbones.known import Entry, registry
+from msde.backbones.registry import LOADERS, needs
 from msde.errors import BackboneError
 
 COLUMNS = ("name", "modality", "dim", "input", "licence", "gated", "needs")

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msde.backbones.registry import BUILT_IN, registry
+from msde.backbones.known import BUILT_IN, registry
 from msde.errors import BackboneError
 
 if TYPE_CHECKING:

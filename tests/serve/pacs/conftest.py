@@ -99,11 +99,3 @@ def radiographs(n: int, series: str = "one") -> list[bytes]:
         image.save_as(file, enforce_file_format=True)
         files.append(file.getvalue())
     return files
-
-
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Wait until something is so; the limit only ends a test that would never end."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f"never came: {what}"
-        time.sleep(0.05)
