@@ -50,7 +50,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What came of it: figures by name, and the scores where all test images were scored once."""
+    """What was measured: figures by name, and the scores where all test images were scored once."""
 
     figures: dict[str, float]
     labelled: Labelled | None = None
@@ -66,7 +66,7 @@ class Protocol:
     Parameters
     ----------
     run : callable
-        Takes a Subject, a condition and the source of the draw; gives an Measurement.
+        Takes a Subject, a condition and the source of the draw; gives a Measurement.
     about : str
         What it does.
     conditions : tuple
