@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import delete, select, tuple_
 
+from msde.serve.backoff import pause
 from msde.serve.storage.database import Database
-from msde.serve.storage.outbox import ATTEMPTS, pause
+from msde.serve.storage.outbox import ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE
 from msde.serve.storage.tables import Base, DicomFailure, DicomInstance, DicomSeries, now
 
 
@@ -53,7 +54,8 @@ class DicomLedger:
         with self._database.write() as session:
             row = session.get(DicomFailure, (pacs, uid))
             attempts = (row.attempts if row else 0) + 1
-            values = {"series": series, "attempts": attempts, "next_try": now() + pause(attempts), "error": error}
+            next_try = now() + pause(attempts, FIRST_PAUSE, LONGEST_PAUSE)
+            values = {"series": series, "attempts": attempts, "next_try": next_try, "error": error}
             session.execute(self._put(DicomFailure, pacs=pacs, uid=uid, **values))
 
     def may_try(self, pacs: str, uid: str) -> bool | None:
