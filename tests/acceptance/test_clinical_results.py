@@ -204,7 +204,7 @@ def test_a_folder_that_cannot_be_is_said_before_anything_is_scored(job: Path, tm
     done = run("score", job / "clinic.msde", job / "new", "--dicom", tmp_path / "file")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith(f"msde: {tmp_path}/file: DICOM results cannot be written")
+    assert done.stderr.startswith(f"msde: {tmp_path}/file: cannot be written")
 
 
 def test_a_killed_run_leaves_whole_objects(job: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from tests.requirements import need
 
 from msde.backbones import Backbone
 from msde.backbones.builtin import graph_file
+from msde.backbones.known import registry
 from msde.backbones.legacy_torch import read_torch_file
-from msde.backbones.registry import registry
 from msde.backbones.session import EmbeddingSession
 from msde.errors import BackboneError
 

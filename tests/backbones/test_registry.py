@@ -8,7 +8,8 @@ import pytest
 from tests.requirements import need
 
 from msde.backbones import load_backbone
-from msde.backbones.registry import BUILT_IN, LOADERS, needs, registry
+from msde.backbones.known import BUILT_IN, registry
+from msde.backbones.registry import LOADERS, needs
 from msde.errors import BackboneError
 
 ALWAYS = {

@@ -15,7 +15,7 @@ from tests.requirements import need
 
 from msde.backbones import Backbone, load_backbone, timm_export
 from msde.backbones.checkpoint import SHOWN, differences
-from msde.backbones.registry import registry
+from msde.backbones.known import registry
 from msde.backbones.session import EmbeddingSession
 from msde.errors import BackboneError, WeightsFileError
 

@@ -14,7 +14,7 @@ import pytest
 from tests.requirements import need
 
 from msde.backbones import Backbone, load_backbone
-from msde.backbones.registry import registry
+from msde.backbones.known import registry
 from msde.errors import BackboneError, WeightsFileError
 
 Agrees = Callable[[Backbone, Callable[[Any], Any]], None]

@@ -13,7 +13,7 @@ import pytest
 from tests.requirements import need
 
 from msde.backbones import Backbone, load_backbone
-from msde.backbones.registry import registry
+from msde.backbones.known import registry
 from msde.backbones.session import EmbeddingSession
 from msde.errors import BackboneError, WeightsFileError
 

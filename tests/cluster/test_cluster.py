@@ -206,16 +206,3 @@ def test_a_fit_gives_the_same_model_and_with_landmarks_one_of_all_normals(addres
     loaded = AnomalyModel.load(tmp_path / "capped.msde")
     normal, abnormal = loaded.score(discs / "new"), loaded.score(discs / "abnormal")
     assert max(one.anomaly_score for one in normal if not one.error) < min(one.anomaly_score for one in abnormal)
-
-
-def test_neighbours_of_shards_are_those_of_all_rows(address, rng):
-    from msde.cluster.shards import ShardedIndex
-    from msde.method.neighbors.exact import ExactIndex
-
-    reference, queries = rng.normal(size=(50, 8)).astype("f4"), rng.normal(size=(5, 8)).astype("f4")
-    index = ShardedIndex.build(reference, rows_per_shard=20, num_cpus=0.1)
-    distances, found = index.query(queries, 25)
-    index.close()
-    expected, rows = ExactIndex.build(reference).query_distances(queries, 25)
-    assert (found == rows).all()
-    assert distances == pytest.approx(expected, rel=1e-4)

@@ -1,6 +1,7 @@
 """Parts done in this process, without a cluster."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_images_are_not_blamed_for_a_process_that_cannot_start(discs, model_file
     job = start(tmp_path / "out", model_file, [discs / "abnormal"])
     job.begin(0)
     worker = PartWorker(job.storage.url, "cpu")
-    monkeypatch.setattr("msde.cluster.isolated_embedding.sys.executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(MSDEError, match="cannot start"):
         worker.do(0)
     assert job.finished() == []

@@ -5,7 +5,7 @@ import pytest
 from tests.heatmaps.maps import made_up
 
 from msde.heatmaps.localizer import Localizer
-from msde.heatmaps.scale import Scale
+from msde.heatmaps.scale import HeatScale
 
 
 def test_what_is_odd_is_hot_where_it_is(localizer):
@@ -42,7 +42,7 @@ def test_a_localizer_can_be_taken_apart_and_put_together(localizer):
 
 def test_another_scale_is_another_key(localizer):
     scale = localizer.scale
-    other = replace(localizer, scale=Scale(scale.middle + 1, scale.width, scale.ladder))
+    other = replace(localizer, scale=HeatScale(scale.middle + 1, scale.width, scale.ladder))
     assert other.key != localizer.key
 
 

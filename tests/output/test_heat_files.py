@@ -38,5 +38,5 @@ def test_a_folder_that_holds_the_images_is_refused(discs):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, discs):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="file/h: cannot be made"):
+    with pytest.raises(OutputError, match="file/h: cannot be written"):
         HeatFiles(tmp_path / "file" / "h", find_images([discs / "normal"]))

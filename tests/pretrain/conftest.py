@@ -10,16 +10,16 @@ from tests.pictures import brains, disc
 
 from msde.images import find_images, read_pixels, to_input
 from msde.pretrain.anatomy import anatomy_masks
-from msde.pretrain.images import Normals
+from msde.pretrain.images import PretrainImages
 
 TINY = "timm:test_resnet"
 
 
 @pytest.fixture(scope="session")
-def normals() -> Normals:
+def normals() -> PretrainImages:
     rng = np.random.default_rng(5)
     images = np.stack([np.stack([disc(rng, side=32)] * 3) for _ in range(20)])
-    return Normals(images, anatomy_masks(list(images)), np.arange(4, 20), np.arange(4), [])
+    return PretrainImages(images, anatomy_masks(list(images)), np.arange(4, 20), np.arange(4), [])
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from tests.pictures import disc
 from tests.serve.postgres import Postgres
 
 from msde.serve.app import create_app
-from msde.serve.service import Service, prepare
+from msde.serve.lifecycle import prepare
+from msde.serve.service import Service
 from msde.serve.settings import Settings
 from msde.serve.storage.database import Database
 

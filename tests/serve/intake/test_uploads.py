@@ -131,7 +131,7 @@ def test_an_empty_body_or_form_is_refused(serve):
 
 def test_ingest_takes_bytes_files_and_folders(serve, normals):
     with serve() as served:
-        ingest = served.service.ingest
+        ingest = served.service.reception.ingest
         assert ingest(png(1), "a", "dimse:TITLE").images[0].known is False
         assert ingest(normals / "000.png", "b", "poll:x").images[0].name == "b"
         assert (normals / "000.png").exists()

@@ -20,7 +20,8 @@ from tests.serve.pacs.orthanc import Orthanc
 
 from msde import AnomalyModel
 from msde.serve.app import create_app
-from msde.serve.service import Service, prepare
+from msde.serve.lifecycle import prepare
+from msde.serve.service import Service
 from msde.serve.settings import Settings
 
 PATIENT = "Confidential^Name"

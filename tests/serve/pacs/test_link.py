@@ -18,10 +18,10 @@ from tests.serve.pacs.orthanc import Orthanc
 from tests.serve.pacs.test_multipart import KIND, encoded
 
 from msde.serve.pacs.dicomweb import Pacs, PacsDownError
-from msde.serve.pacs.ledger import ATTEMPTS, Ledger
 from msde.serve.pacs.sender import send
 from msde.serve.pacs.settings import PacsSettings
 from msde.serve.storage import outbox
+from msde.serve.storage.dicom_ledger import DicomLedger
 from msde.serve.storage.tables import Image, Outgoing, now
 
 Serving = Callable[..., Any]
@@ -108,11 +108,11 @@ def test_results_wait_while_the_archive_is_slow_and_are_put_aside_when_it_keeps_
 
 def test_a_series_that_the_archive_cannot_list_holds_up_no_other(serving: Serving) -> None:
     with impostor(partly) as url, serving(f'[[pacs]]\nurl = "{url}"\npoll_seconds = 0.2') as served:
-        ledger = Ledger(served.service.settings.folder)
+        ledger = DicomLedger(served.service.database)
         wait_until(lambda: ledger.n_settled("pacs", "1.2.6") == 1, "the series after the one that fails")
         assert ledger.may_try("pacs", "1.2.5") is False
         assert ledger.n_settled("pacs", "1.2.5") is None
-        for _ in range(ATTEMPTS):
+        for _ in range(outbox.ATTEMPTS):
             ledger.fail("pacs", "1.2.5", "1.2.5", "no")
         (dead,) = served.get("/api/pacs")["dead_instances"]
         assert (dead["pacs"], dead["error"]) == ("pacs", "no")

@@ -7,7 +7,7 @@ from tests.scores import assert_same_scores
 from msde import AnomalyModel
 from msde.errors import ImageError, MSDEError
 from msde.images import ImageRule, find_images
-from msde.model.score import VolumeScore
+from msde.model.explanation import explain
 
 LESION = np.s_[24:29, 24:29]  # within the square of `tests.pictures.disc`
 
@@ -66,7 +66,7 @@ def test_parts_of_a_volume_have_heat_maps_and_the_volume_has_none(model, rng, tm
     pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
     pairs = list(model.explain_iter(tmp_path / "stack.tif"))
     assert [explanation is None for _, explanation in pairs] == [False] * 3 + [True]
-    assert isinstance(pairs[-1][0], VolumeScore)
+    assert pairs[-1][0].is_volume
     assert pairs[1][1].heat.max() > pairs[0][1].heat.max()
     with pytest.raises(ImageError, match=r"holds 3 images; explain one of them, such as .*stack\.tif#"):
         model.explain(tmp_path / "stack.tif")
@@ -75,25 +75,24 @@ def test_parts_of_a_volume_have_heat_maps_and_the_volume_has_none(model, rng, tm
 
 def test_a_model_without_heat_maps_says_so(plain_model):
     assert plain_model.localizer_ is None
-    for explain in (
+    for asked in (
         lambda: plain_model.explain(np.zeros((9, 9))),
         lambda: plain_model.explain_iter([np.zeros((9, 9))]),
     ):
         with pytest.raises(MSDEError, match="the model has no heat maps"):
-            explain()
+            asked()
 
 
 def test_too_few_normals_give_no_heat_maps(discs):
     assert AnomalyModel().fit(find_images([discs / "train"])[:9]).localizer_ is None
 
 
-def test_an_image_that_vanishes_has_its_error(model, discs, tmp_path, monkeypatch):
-    from msde.model import explain
-
-    def gone(source, rule):
-        raise ImageError(f"{source}: is gone")
-
-    monkeypatch.setattr(explain, "read_pixels", gone)
-    ((score, explanation),) = model.explain_iter([next(iter(find_images([discs / "normal"])))])
+def test_an_image_that_vanishes_has_its_error(model, discs, tmp_path):
+    path = tmp_path / "gone.png"
+    path.write_bytes(find_images([discs / "normal"])[0].read_bytes())
+    scores = list(model.score_embedded(model.embed(path, model.fitted.heat_maps())))
+    path.unlink()
+    ((score, explanation),) = explain(scores, model.rule)
     assert explanation is None
-    assert "is gone" in score.error
+    assert "gone.png" in str(score.error)
+    assert np.isnan(score.anomaly_score)
