@@ -31,66 +31,32 @@ Score = Callable[[Rows], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a detector learns from.
+    """What a detector learns from."""
 
-    Parameters
-    ----------
-    normals : ndarray of shape (n, ...)
-        In the detector's space.
-    seed : int, default=0
-        Of whatever is random in it.
-    pool : ndarray of shape (m, ...), optional
-        Unlabelled images, for a detector that learns from them too.
-    spans : ndarray of shape (k, 2), int, optional
-        First column and end of each feature map's part of an embedding.
-    """
-
-    normals: Rows
-    seed: int = 0
-    pool: Rows | None = None
-    spans: NDArray[np.int64] | None = None
+    normals: Rows  # (n, ...), in the detector's space
+    seed: int = 0  # of whatever is random in it
+    pool: Rows | None = None  # (m, ...): unlabelled images, for a detector that learns from them too
+    spans: NDArray[np.int64] | None = None  # (k, 2): first column and end of each feature map's part of an embedding
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A way to learn from normals.
+    """A way to learn from normals."""
 
-    Parameters
-    ----------
-    fit : callable
-        Turns a Lesson into a function that scores rows; the higher, the more abnormal.
-    about : str
-        What it is.
-    space : {"embedding", "patches", "pixels", "files"}, default="embedding"
-        What its rows are: embeddings (d,), patches of feature maps (p, c), small grey images (s, s), or paths.
-    batchwise : bool, default=False
-        Whether a score depends on the rows scored with it.
-    pooled : bool, default=False
-        Whether it learns from unlabelled images as well.
-    random : bool, default=False
-        Whether a seed, or the order of the rows, changes its scores.
-    """
-
-    fit: Callable[[Lesson], Score]
+    fit: Callable[[Lesson], Score]  # turns a Lesson into a function that scores rows; the higher, the more abnormal
     about: str
+    # "embedding", "patches", "pixels" or "files": its rows are embeddings (d,), patches of feature maps (p, c), small
+    # grey images (s, s), or paths
     space: str = "embedding"
-    batchwise: bool = False
-    pooled: bool = False
-    random: bool = False
+    batchwise: bool = False  # whether a score depends on the rows scored with it
+    pooled: bool = False  # whether it learns from unlabelled images as well
+    random: bool = False  # whether a seed, or the order of the rows, changes its scores
 
 
 def find_detector(name: str) -> Detector:
-    """Return a detector by its name.
+    """Return a detector: one of `DETECTORS`, ``pyod:MODULE.CLASS`` such as ``pyod:hbos.HBOS``, or ``anomalib:CLASS``.
 
-    Parameters
-    ----------
-    name : str
-        One of `DETECTORS`, ``pyod:MODULE.CLASS`` such as ``pyod:hbos.HBOS``, or ``anomalib:CLASS``.
-
-    Raises
-    ------
-    DataError
-        If there is none of this name, or its library is missing.
+    Raises DataError if there is none of this name, or its library is missing.
     """
     kind, _, rest = name.partition(":")
     if kind == "pyod" and rest.count(".") == 1:

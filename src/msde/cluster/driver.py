@@ -24,31 +24,15 @@ Tell = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures of a finished job.
+    """Figures of a finished job."""
 
-    Parameters
-    ----------
-    images, rows : int
-        Listed images, and rows written: a file of several pictures has more than one.
-    errors : dict of str to int
-        Rows that have an error, by its kind: image, storage, killer or memory.
-    read : int
-        Size of the images in bytes.
-    core_seconds : float
-        Processor time of all parts; of parts that were begun again, that of the last time.
-    seconds : float
-        Wall time of this run, of which `images_now` images were done.
-    images_now : int
-        Images done in this run; the others were done when it began.
-    """
-
-    images: int
-    rows: int
-    errors: dict[str, int]
-    read: int
-    core_seconds: float
-    seconds: float
-    images_now: int
+    images: int  # listed ones
+    rows: int  # written: a file of several pictures has more than one
+    errors: dict[str, int]  # rows that have an error, by its kind: image, storage, killer or memory
+    read: int  # size of the images in bytes
+    core_seconds: float  # processor time of all parts; of parts that were begun again, that of the last time
+    seconds: float  # wall time of this run
+    images_now: int  # done in this run; the others were done when it began
 
     def lines(self) -> list[str]:
         """Return it in words, a line each."""
@@ -87,24 +71,11 @@ class Total:
 
 
 def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
-    """Work on all parts that are not done, each once.
+    """Work on all parts that are not done, each once; `tell` takes a line on the progress now and then.
 
     A worker that dies is started again, and its part with it, image by image in a child process; a driver that dies is
-    started again by the user and goes on where it was.
-
-    Parameters
-    ----------
-    job : JobFolder
-        The folder.
-    cluster : Cluster
-        Where.
-    tell : callable
-        Takes a line on the progress now and then.
-
-    Raises
-    ------
-    MSDEError
-        If a worker cannot start, or one part kills worker after worker.
+    started again by the user and goes on where it was. Raises MSDEError if a worker cannot start, or one part kills
+    worker after worker.
     """
     finished = set(job.finished())
     to_do = [part for part in range(job.n_parts) if part not in finished]
