@@ -26,10 +26,7 @@ OPSET = 18  # the lowest that torch's exporter writes
 def require(name: str, extra: str, *modules: str) -> None:
     """Import the libraries that a loader needs.
 
-    Raises
-    ------
-    BackboneError
-        If one is not installed; names the extra that brings it.
+    Raises BackboneError if one is not installed; names the extra that brings it.
     """
     try:
         for module in modules:
@@ -54,30 +51,15 @@ def quiet() -> Iterator[None]:
 
 
 def export_torch(name: str, network: Any, settings: Mapping[str, Any], source: str) -> Backbone:
-    """Make a backbone of a torch network.
+    """Make a backbone of a torch network and check it; `source` is what the weights came from.
 
-    Parameters
-    ----------
-    name : str
-        What to call it.
-    network : torch.nn.Module
-        Takes images as it was trained with, (n, channels, size, size); returns a tuple of the embedding,
-        (n, dim), and any feature maps (n, c, h, w), finest first.
-    settings : mapping
-        `input_size`; `mean` and `std` of RGB pixels in [0, 1]; `licence`; `channels`, 3 if left out, or 1 for
-        a network of grey images, which is given the mean of the colours; `dim`, checked if given.
-    source : str
-        What the weights came from.
+    The network takes images as it was trained with, (n, channels, size, size), and returns a tuple of the embedding,
+    (n, dim), and any feature maps (n, c, h, w), finest first. Settings are `input_size`; `mean` and `std` of RGB pixels
+    in [0, 1]; `licence`; `channels`, 3 if left out, or 1 for a network of grey images, which is given the mean of the
+    colours; and `dim`, checked if given.
 
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If the network takes no such images, gives no such embedding, cannot be exported, or its graph does
-        not agree with torch.
+    Raises BackboneError if the network takes no such images, gives no such embedding, cannot be exported, or its graph
+    does not agree with torch.
     """
     size, mean, std = int(settings["input_size"]), triple(settings["mean"]), triple(settings["std"])
     pixels = noise(size)

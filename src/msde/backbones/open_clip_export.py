@@ -22,30 +22,10 @@ SETTINGS = ("input_size", "mean", "std", "licence", "dim")  # what the registry 
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
     """Export an OpenCLIP image encoder; the embedding is the one compared with texts, of any length.
 
-    The text encoder is neither built nor loaded.
-
-    Parameters
-    ----------
-    name : str
-        What to call the backbone.
-    target : str
-        ``NAME/TAG``, an architecture of OpenCLIP and one of its sets of weights; a local folder; a
-        repository of the hub, ``ORG/NAME@REVISION``; or, with a checkpoint, the architecture alone or, if
-        ``open_clip_config.json`` beside the checkpoint tells it, nothing.
-    checkpoint : Path or None
-        A local file of weights, or a folder with it.
-    entry : mapping
-        What the registry knows of it; the rest is asked of OpenCLIP.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If a library is not installed, OpenCLIP does not know the model, its weights cannot be had or do
-        not fit, or the exported graph does not agree with torch.
+    The text encoder is neither built nor loaded. The target is ``NAME/TAG``, an architecture of OpenCLIP and one of its
+    sets of weights; a local folder; a repository of the hub, ``ORG/NAME@REVISION``; or, with a checkpoint, the
+    architecture alone or, if ``open_clip_config.json`` beside the checkpoint tells it, nothing. Otherwise as
+    `msde.backbones.registry.Load`.
     """
     require(name, "open_clip", "torch", "open_clip", "onnxscript")
     with quiet():

@@ -34,30 +34,10 @@ SETTINGS = ("input_size", "mean", "std", "channels", "licence", "dim")  # what t
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
     """Export a timm model to a backbone whose embedding is the model's pooled feature vector.
 
-    For a convolutional network that is the global mean of the last feature map, for a transformer the
-    pooling it was trained with, unless the entry says another.
-
-    Parameters
-    ----------
-    name : str
-        What to call the backbone; begins with ``hf-hub:`` if the target is a repository.
-    target : str
-        timm's name of the model; a repository of the hub, ``ORG/NAME@REVISION``; or nothing, if
-        ``config.json`` beside the checkpoint tells the architecture.
-    checkpoint : Path or None
-        A local file of weights, or a folder with it. None downloads.
-    entry : mapping
-        What the registry knows of it; the rest is asked of timm.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If torch is not installed, timm does not know the model, its weights cannot be had or do not
-        fit, or the exported graph does not agree with torch.
+    For a convolutional network that is the global mean of the last feature map, for a transformer the pooling it was
+    trained with, unless the entry says another. The target is timm's name of the model, a repository of the hub,
+    ``ORG/NAME@REVISION``, where the name begins with ``hf-hub:``, or nothing, if ``config.json`` beside the checkpoint
+    tells the architecture. What the entry does not say is asked of timm. Otherwise as `msde.backbones.registry.Load`.
     """
     require(name, "torch", "torch", "timm", "onnxscript")
     licence, source = {}, f"timm {target}".strip()

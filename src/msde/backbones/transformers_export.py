@@ -25,30 +25,11 @@ POOLER = "pooler."
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
     """Export a vision model of transformers, or the vision part of one that also reads text.
 
-    The embedding of the latter is that of images beside texts. Of the others it is pooled as the entry
-    says from the last hidden state: by default its class token, if it has one, or the mean.
-
-    Parameters
-    ----------
-    name : str
-        What to call the backbone.
-    target : str
-        A local folder, or a repository of the hub, ``ORG/NAME@REVISION``.
-    checkpoint : Path or None
-        A local folder with ``config.json``, ``preprocessor_config.json`` and the weights, or the file of
-        weights in it.
-    entry : mapping
-        What the registry knows of it; the rest is asked of the files.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If a library is not installed, the files cannot be had or do not fit together, or the exported
-        graph does not agree with torch.
+    The embedding of the latter is that of images beside texts. Of the others it is pooled as the entry says from the
+    last hidden state: by default its class token, if it has one, or the mean. The target is a local folder, or a
+    repository of the hub, ``ORG/NAME@REVISION``; the checkpoint a local folder with ``config.json``,
+    ``preprocessor_config.json`` and the weights, or the file of weights in it. Otherwise as
+    `msde.backbones.registry.Load`.
     """
     require(name, "hf", "torch", "transformers", "onnxscript")
     if checkpoint is None and Path(target).is_dir():
