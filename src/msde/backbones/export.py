@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +64,9 @@ def export_torch(name: str, network: Any, settings: Mapping[str, Any], source: s
     size, mean, std = int(settings["input_size"]), triple(settings["mean"]), triple(settings["std"])
     pixels = noise(size)
     with quiet():
-        wrapped = with_conversion(network, mean, std, grey=settings.get("channels", 3) == 1)
+        converted = with_conversion(network, mean, std, grey=settings.get("channels", 3) == 1)
         try:
-            expected, *maps = run_torch(wrapped, pixels)
+            expected, *maps = run_torch(converted, pixels)
         except Exception as error:  # whatever the network's own code raises
             raise BackboneError(
                 f"backbone {name}: takes no images of {size}x{size} pixels: {first_line(error)}"
@@ -77,7 +77,7 @@ def export_torch(name: str, network: Any, settings: Mapping[str, Any], source: s
                 " the weights are of another network"
             )
         levels = tuple(f"level{number}" for number in range(1, len(maps) + 1))
-        graph, weights = to_onnx(name, wrapped, size, ["embedding", *levels])
+        graph, weights = to_onnx(name, converted, size, ["embedding", *levels])
     backbone = Backbone(
         name=name,
         input_size=size,
@@ -110,6 +110,21 @@ def with_conversion(network: Any, mean: Triple, std: Triple, grey: bool) -> Any:
             return self.network(normalised.mean(1, keepdim=True) if grey else normalised)
 
     return Converted().eval().float()
+
+
+def wrapped(network: Any, forward: Callable[[Any, torch.Tensor], tuple[torch.Tensor, ...]]) -> Any:
+    """Make a torch module of what a function gives for a network and normalised images."""
+    import torch
+
+    class Wrapped(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return forward(self.network, images)
+
+    return Wrapped()
 
 
 def pooled(tokens: torch.Tensor, n_prefix: int, pooling: str) -> torch.Tensor:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msde.backbones.backbone import LOCAL_LICENCE, Backbone
 from msde.backbones.checkpoint import find_weights, fit_tensors, read_checkpoint, within
-from msde.backbones.export import export_torch, first_line, quiet, require
+from msde.backbones.export import export_torch, first_line, quiet, require, wrapped
 from msde.backbones.hub import failed_download, snapshot
 from msde.errors import BackboneError
+
+if TYPE_CHECKING:
+    import torch
 
 CONFIG = "open_clip_config.json"
 WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -125,15 +128,9 @@ def build(name: str, model: Mapping[str, Any]) -> Any:
 
 def first_output(network: Any) -> Any:
     """Wrap an image encoder: normalised images -> the embedding alone, without tokens."""
-    import torch
 
-    class First(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
+    def forward(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs = network(images)
+        return (outputs[0] if isinstance(outputs, tuple) else outputs,)
 
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            found = self.network(images)
-            return (found[0] if isinstance(found, tuple) else found,)
-
-    return First()
+    return wrapped(network, forward)

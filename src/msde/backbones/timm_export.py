@@ -18,7 +18,7 @@ from msde.backbones.checkpoint import (
     within,
     without,
 )
-from msde.backbones.export import export_torch, first_line, pooled, quiet, require
+from msde.backbones.export import export_torch, first_line, pooled, quiet, require, wrapped
 from msde.backbones.hub import failed_download, snapshot
 from msde.errors import BackboneError
 
@@ -143,20 +143,14 @@ def timm_settings(name: str, network: Any, entry: Mapping[str, Any]) -> dict[str
 
 def with_head(network: Any, pooling: str | None) -> Any:
     """Wrap a timm model: normalised images -> its pooled features and, if it has any, its feature maps."""
-    import torch
 
-    class Pooled(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
+    def forward(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        features, maps = features_and_maps(network, images)
+        if pooling is not None and features.ndim == 3:
+            return (pooled(features, network.num_prefix_tokens, pooling),)
+        return (network.forward_head(features, pre_logits=True).flatten(1), *maps)
 
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            features, maps = features_and_maps(self.network, images)
-            if pooling is not None and features.ndim == 3:
-                return (pooled(features, self.network.num_prefix_tokens, pooling),)
-            return (self.network.forward_head(features, pre_logits=True).flatten(1), *maps)
-
-    return Pooled()
+    return wrapped(network, forward)
 
 
 def features_and_maps(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:

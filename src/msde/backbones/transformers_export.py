@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msde.backbones.backbone import LOCAL_LICENCE, Backbone, triple
 from msde.backbones.checkpoint import WEIGHTS_NAMES, find_weights, read_checkpoint, refuse, shape
-from msde.backbones.export import export_torch, first_line, pooled, quiet, require
+from msde.backbones.export import export_torch, first_line, pooled, quiet, require, wrapped
 from msde.backbones.hub import snapshot
 from msde.errors import BackboneError, WeightsFileError
 
@@ -113,26 +113,20 @@ def side(height: int, width: int) -> int:
 
 def with_pooling(network: Any, pooling: str | None) -> Any:
     """Wrap a model: normalised images -> the embedding and, if it computes one, the last feature map."""
-    import torch
 
-    class Pooled(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
+    def forward(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if hasattr(network, "get_image_features"):
+            found = network.get_image_features(pixel_values=images)
+            return (getattr(found, "pooler_output", found),)
+        hidden = network(pixel_values=images).last_hidden_state
+        if hidden.ndim == 4:
+            return hidden.mean((2, 3)), hidden
+        n_prefix = hidden.shape[1] - n_patches(network.config, images.shape[-1])
+        if n_prefix < 1:  # no class token
+            return (hidden.mean(1),)
+        return (pooled(hidden, n_prefix, pooling or "cls"),)
 
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            if hasattr(self.network, "get_image_features"):
-                found = self.network.get_image_features(pixel_values=images)
-                return (getattr(found, "pooler_output", found),)
-            hidden = self.network(pixel_values=images).last_hidden_state
-            if hidden.ndim == 4:
-                return hidden.mean((2, 3)), hidden
-            n_prefix = hidden.shape[1] - n_patches(self.network.config, images.shape[-1])
-            if n_prefix < 1:  # no class token
-                return (hidden.mean(1),)
-            return (pooled(hidden, n_prefix, pooling or "cls"),)
-
-    return Pooled()
+    return wrapped(network, forward)
 
 
 def n_patches(config: Any, size: int) -> int:

@@ -46,30 +46,6 @@ class Summary:
         ]
 
 
-class Total:
-    """What parts took together."""
-
-    def __init__(self) -> None:
-        self.parts: set[int] = set()
-        self.errors: Counter[str] = Counter()
-        self.images = self.rows = self.read = 0
-        self.core_seconds = 0.0
-
-    def add(self, done: Done) -> None:
-        """Add a part."""
-        self.parts.add(done.part)
-        self.errors.update(done.errors)
-        self.images += done.images
-        self.rows += done.rows
-        self.read += done.read
-        self.core_seconds += done.core_seconds
-
-    @property
-    def bad(self) -> int:
-        """Rows that have an error."""
-        return self.errors.total()
-
-
 def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
     """Work on all parts that are not done, each once; `tell` takes a line on the progress now and then.
 
@@ -80,8 +56,8 @@ def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
     finished = set(job.finished())
     to_do = [part for part in range(job.n_parts) if part not in finished]
     start = time.monotonic()
-    total = Total()
-    images_now = 0
+    all_done: dict[int, Done] = {}
+    images_now = n_errors = 0
     if to_do:
         if finished:
             tell(f"{len(finished)} of {job.n_parts} parts are done already")
@@ -89,18 +65,28 @@ def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
             told = start = time.monotonic()
             share = len(to_do) / job.n_parts
             for done in _done(job, cluster, workers, to_do):
-                total.add(done)
+                all_done[done.part] = done
                 images_now += done.images
+                n_errors += sum(done.errors.values())
                 if time.monotonic() - told >= TOLD_EVERY:
                     told = time.monotonic()
-                    tell(_progress(images_now, round(share * job.about["images"]), total.bad, told - start))
+                    tell(_progress(images_now, round(share * job.about["images"]), n_errors, told - start))
     seconds = time.monotonic() - start
     finished = set(job.finished())
-    for part in finished - total.parts:  # of an earlier run, or whose worker died before it could tell
-        total.add(_read_notes(job, part))
-    if len(finished) != job.n_parts or total.images != job.about["images"]:
+    # Of an earlier run, or whose worker died before it could tell.
+    parts = [*all_done.values(), *(_read_notes(job, part) for part in finished - all_done.keys())]
+    images = sum(done.images for done in parts)
+    if len(finished) != job.n_parts or images != job.about["images"]:
         raise MSDEError(f"{job.storage.url}: {job.n_parts - len(finished)} parts are missing; start the same job again")
-    summary = Summary(total.images, total.rows, dict(total.errors), total.read, total.core_seconds, seconds, images_now)
+    summary = Summary(
+        images=images,
+        rows=sum(done.rows for done in parts),
+        errors=dict(sum((Counter(done.errors) for done in parts), Counter())),
+        read=sum(done.read for done in parts),
+        core_seconds=sum(done.core_seconds for done in parts),
+        seconds=seconds,
+        images_now=images_now,
+    )
     job.storage.write(SUMMARY, json.dumps(asdict(summary), indent=2).encode())
     return summary
 

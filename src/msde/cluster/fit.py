@@ -28,7 +28,6 @@ from msde.model.fitted import FittedModel
 from msde.model.learning import learn
 from msde.model.training_set import TrainingSet
 
-LANDMARKS = 50_000
 GROUPS_PER_WORKER = 4
 NAMED = 10_000
 """Distrusted normals that are named at most when there are more normals than landmarks."""

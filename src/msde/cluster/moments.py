@@ -34,13 +34,7 @@ class Moments:
 
     def __add__(self, other: Moments) -> Moments:
         """Put two sets of rows together."""
-        return Moments(
-            self.n + other.n,
-            self.first + other.first,
-            self.second + other.second,
-            self.third + other.third,
-            self.fourth + other.fourth,
-        )
+        return Moments(*(one + two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def gaussian(self) -> Gaussian:
         """Fit the Gaussian that :func:`msde.method.gaussian.fit_ledoit_wolf` fits to the rows, up to rounding.
