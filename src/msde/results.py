@@ -10,12 +10,41 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO, get_args, get_type_hints
 
 from msde.bundle import umask
 from msde.errors import OutputError
 from msde.image_score import ImageScore
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_BREAKS = {ord(c): ascii(c)[1:-1] for c in "\n\r"}  # in a list with a name a line
+_BREAKS_IN_JSON = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}  # which JSON allows, and some take for ends
+
+
+def encodable(text: str) -> str:
+    """Return text as UTF-8 can hold it: what it cannot, as in file names of old disks, is escaped as in Python."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def csv_row(cells: Iterable[object]) -> str:
+    """Return a line of CSV that every reader takes for one row, and no spreadsheet for a formula.
+
+    Parameters
+    ----------
+    cells : iterable
+        Text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break gets an apostrophe before it.
+
+    Returns
+    -------
+    str
+        It ends with a line feed.
+    """
+    line = StringIO()
+    csv.writer(line).writerow([_text_cell(cell) if isinstance(cell, str) else cell for cell in cells])
+    # The writer quotes only line breaks of the kind that it ends lines with, so it ends them with both.
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def write_csv(scores: Iterable[ImageScore], file: TextIO, kind: type[ImageScore] = ImageScore) -> None:
@@ -25,21 +54,20 @@ def write_csv(scores: Iterable[ImageScore], file: TextIO, kind: type[ImageScore]
     ----------
     scores : iterable of ImageScore
     file : text file
-        Opened with ``newline=""``. Missing values are left empty; flagged is true or false.
+        Opened with ``newline=""``. Missing values are left empty; flagged is true or false; text is as in `csv_row`.
     kind : type
         Dataclass of the scores, whose fields are the columns.
     """
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([field.name for field in fields(kind)])
+    file.write(csv_row(field.name for field in fields(kind)))
     for score in scores:
-        writer.writerow(_plain(score, "").values())
+        file.write(csv_row(_plain(score, "").values()))
         file.flush()
 
 
 def write_jsonl(scores: Iterable[ImageScore], file: TextIO) -> None:
     """Write scores as JSON lines, one object an image; missing values are null."""
     for score in scores:
-        file.write(json.dumps(_plain(score, None), ensure_ascii=False) + "\n")
+        file.write(json.dumps(_plain(score, None), ensure_ascii=False).translate(_BREAKS_IN_JSON) + "\n")
         file.flush()
 
 
@@ -69,7 +97,7 @@ def write_table(
         if path.suffix.lower() == ".parquet":
             _write_parquet(scores, unfinished, kind)
             return
-        with unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
             if path.suffix.lower() == ".csv":
                 write_csv(scores, file, kind)
             else:
@@ -95,7 +123,7 @@ def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None
 
 
 def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
-    """Write a text file, a line each.
+    """Write a text file, a line each; line breaks in a name, and what is no UTF-8, are escaped.
 
     Raises
     ------
@@ -103,7 +131,7 @@ def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     with replacing(Path(path)) as unfinished:
-        unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        unfinished.write_text("".join(f"{encodable(line).translate(_BREAKS)}\n" for line in lines), encoding="utf-8")
 
 
 def check_table(path: str | os.PathLike[str]) -> None:
@@ -137,11 +165,18 @@ def check_output(path: str | os.PathLike[str]) -> None:
         raise OutputError(f"{path}: is no regular file; give another name")
 
 
+def _text_cell(text: str) -> str:
+    """Keep a spreadsheet from taking a text for a formula."""
+    return encodable(f"'{text}" if text.startswith(_FORMULA) else text)
+
+
 def _plain(score: ImageScore, missing: Any) -> dict[str, Any]:
     row = asdict(score)
     for name, value in row.items():
         if value is None or (isinstance(value, float) and math.isnan(value)):
             row[name] = missing
+        elif isinstance(value, str):
+            row[name] = encodable(value)
         elif missing == "" and isinstance(value, bool):
             row[name] = str(value).lower()
     return row

@@ -1,6 +1,7 @@
 """Whole jobs, run as a user runs them."""
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -129,6 +130,34 @@ def test_colour_modes_and_depths_are_scored(job, tmp_path, rng):
     assert len(rows) == 8
     for same in ("sixteen.png", "float.tiff", "RGBA.png", "P.png"):
         assert rows[same] == pytest.approx(rows["RGB.png"], rel=1e-4)
+
+
+def test_names_that_no_table_likes_cost_no_row(job, tmp_path):
+    names = [b"=1+1.png", b"a\rb.png", b"caf\xe9.png"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes((job / "normal" / "000.png").read_bytes())
+    expected = ["'=1+1.png", "a\rb.png", r"caf\udce9.png"]
+    plain = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [MSDE, "score", job / "model.msde", *names], capture_output=True, cwd=tmp_path, env={**os.environ, **plain}
+    )
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout.decode(), newline="")))
+    assert [row["path"] for row in rows] == expected
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    for command in (["score"], ["embed", "--model"]):
+        done = msde(*command, job / "model.msde", *map(os.fsdecode, names), "-o", "s.parquet", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert parquet.read_table(tmp_path / "s.parquet")["path"].to_pylist() == ["=1+1.png", *expected[1:]]
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped(job, tmp_path):
+    (tmp_path / "日.png").write_bytes((job / "normal" / "000.png").read_bytes())
+    done = msde("score", job / "model.msde", "日.png", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].startswith(r"\u65e5.png,")
 
 
 def test_equal_names_in_different_folders_stay_apart(job, tmp_path):

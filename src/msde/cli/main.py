@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 import click
@@ -62,6 +63,8 @@ def msde() -> None:
 
 def main() -> None:
     """Run the command line."""
+    if isinstance(sys.stdout, TextIOWrapper):  # as standard error does, for a file's name may not fit the encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         msde()
     except MSDEError as error:
@@ -72,8 +75,6 @@ def main() -> None:
         _leave("interrupted")
     except OSError as error:
         _leave(f"{error.filename or 'standard output'}: {error.strerror or error}")
-    except UnicodeEncodeError as error:
-        _leave(f"a file name cannot be written as {error.encoding}; rename the file")
 
 
 def _leave(reason: str) -> NoReturn:

@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 from msde.embedding import Embedded
 from msde.image_score import ImageScore
+from msde.results import encodable
 
 EMBEDDINGS = pa.schema(
     [
@@ -44,11 +45,11 @@ def embeddings_table(images: Iterable[Embedded]) -> pa.Table:
     return pa.Table.from_pylist(
         [
             {
-                "path": _text(image.name),
+                "path": encodable(image.name),
                 "embedding": image.embedding,
                 "sha256": image.digest,
-                "error": _text(image.error),
-                "volume": _text(image.volume),
+                "error": image.error and encodable(image.error),
+                "volume": image.volume and encodable(image.volume),
                 "peak": image.peak,
             }
             for image in images
@@ -117,16 +118,11 @@ def _plain(score: ImageScore) -> dict[str, Any]:
     return {
         name: None
         if isinstance(value, float) and math.isnan(value)
-        else _text(value)
+        else encodable(value)
         if isinstance(value, str)
         else value
         for name, value in row.items()
     }
-
-
-def _text(value: str | None) -> str | None:
-    """Escape what is no Unicode, as in file names of old disks."""
-    return None if value is None else value.encode("utf-8", "backslashreplace").decode()
 
 
 def matrix(table: pa.Table) -> np.ndarray[Any, np.dtype[np.float32]]:
