@@ -92,6 +92,22 @@ def test_slices_of_a_series_are_one_volume_whether_zipped_or_sent_together(serve
         served.get(f"/api/images/{row['id']}/picture?part=4", 404)
 
 
+def test_a_slice_that_cannot_be_placed_leaves_its_volume_without_a_score_and_a_copy_is_told(serve, rng):
+    contents = {
+        f"{k}.dcm": ct_slice(rng.integers(0, 2000, (64, 64), np.uint16), k, "1.2.3", k, ImagePositionPatient=place)
+        for k, place in enumerate([[0, 0, 0], [0, 0, 1], [0, 0, 2], None])
+    }
+    contents["1 - Copy.dcm"] = contents["1.dcm"]
+    with serve() as served:
+        answer = served.client.post("/api/images?name=scan.zip", content=zipped(contents)).json()
+        assert [image["name"] for image in answer["images"]] == ["scan"]
+        (refused,) = answer["refused"]
+        assert refused["reason"].endswith("is a copy of another slice; leave it out")
+        (row,) = served.wait()
+        assert (row["kind"], row["n_parts"], row["state"], row["anomaly_score"]) == ("volume", 4, "failed", None)
+        assert "states no place in its series" in row["error"]
+
+
 def test_a_stack_in_one_file_is_a_volume(serve, rng):
     file = io.BytesIO()
     pages = [Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)) for _ in range(3)]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from msde.cli.options import with_cache, with_device
-from msde.cli.progress import progress, report_unreadable
-from msde.cli.ray import refuse_with_ray, report, tell, with_ray
+from msde.cli.progress import progress, report_unreadable, tell
+from msde.cli.ray import refuse_with_ray, report, with_ray
 
 if TYPE_CHECKING:
     from msde.cache import EmbeddingCache
@@ -78,7 +78,7 @@ def embed(
     check_table(output)
     from msde.cluster.tables import noting_errors, write_embeddings
 
-    paths = find_images(images)
+    paths = find_images(images, tell)
     errors: list[str] = []
     with progress("Embedding", len(paths)) as tick, replacing(output) as unfinished:
         write_embeddings(noting_errors(ticking(embedder.embed(paths), tick), errors), unfinished)

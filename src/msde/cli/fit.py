@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from msde.cli.options import Rate, with_cache, with_device
-from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
-from msde.cli.ray import refuse_with_ray, tell, with_ray
+from msde.cli.progress import progress, report_unreadable, tell, warn_of_few_normals
+from msde.cli.ray import refuse_with_ray, with_ray
 
 LISTED = 10
 DIM = 0.1
@@ -160,7 +160,7 @@ def fit(
         refuse_with_ray(select=select, cache=cache)
         paths, pool = [], None  # listed by the cluster's job
     else:
-        paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
+        paths, pool = find_images(normals, tell), find_images(unlabelled, tell) if unlabelled else None
     detector = MSDEDetector(mode=mode, alpha=alpha)  # type: ignore[arg-type]
     networks = [load_backbone(name, checkpoint) for name in backbones]
     if input_size is not None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from msde.cli.options import with_cache, with_device, with_identifiers
-from msde.cli.progress import progress, report_unreadable
-from msde.cli.ray import refuse_with_ray, report, tell, with_ray
+from msde.cli.progress import progress, report_unreadable, tell
+from msde.cli.ray import refuse_with_ray, report, with_ray
 
 if TYPE_CHECKING:
     from msde.cache import EmbeddingCache
@@ -79,7 +79,7 @@ def score(
         check_table(output)
     loaded = AnomalyModel.load(model, cache, device)
     exporter = None if dicom is None else Exporter(loaded, model, dicom)
-    paths = find_images(images)
+    paths = find_images(images, tell)
     if heatmaps is not None:
         from msde.localize.heat_files import HeatFiles
 

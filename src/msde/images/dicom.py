@@ -22,6 +22,7 @@ from msde.images.files import MAX_PARTS, Contents, damaged, missing, number_of, 
 from msde.images.formats import Format
 from msde.images.intensity import percentiles
 from msde.images.samples import Ends, Samples, check_size
+from msde.images.series import slice_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -31,10 +32,9 @@ MAX_INFLATED = 512_000_000
 CT_WINDOW = (-1000.0, 1000.0)
 """Hounsfield units shown of CT that states no window: from air to dense bone."""
 _ARBITRARY_UNITS = frozenset({"MR", "PT", "NM"})  # modalities whose stored range means nothing by itself
-_ONWARDS = (1, 1, -1)  # to the left, to the back and to the feet, in the patient's coordinates
 
 _TAGS = [
-    *("SeriesInstanceUID", "InstanceNumber", "Modality", "SOPClassUID", "ImagePositionPatient"),
+    *("SeriesInstanceUID", "SOPInstanceUID", "InstanceNumber", "Modality", "SOPClassUID", "ImagePositionPatient"),
     *("ImageOrientationPatient", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
@@ -47,7 +47,7 @@ _TAGS = [
 
 
 def look_into(path: str, _: Format, name: str) -> Contents | None:
-    """Tell a file's frames, and the series and place of a slice.
+    """Tell a file's frames, or what it states of itself as a slice.
 
     Returns
     -------
@@ -60,18 +60,10 @@ def look_into(path: str, _: Format, name: str) -> Contents | None:
             _other_kind(header, name)
             return None
         frames = numbered(_frames(header, name))
-        where, turned = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
-        series = header.get("SeriesInstanceUID")
-        if frames or not series or not where or not turned or len(where) != 3 or len(turned) != 6:
+        if frames:
             return Contents(frames)
-        # Slices of one volume are parallel and of one size; a localiser in the same series is neither.
-        axes = np.array(turned, dtype=float)
-        across = np.cross(axes[:3], axes[3:])
-        # From the head, the patient's right or the front, as the slices of NIfTI are numbered.
-        main = int(np.abs(across).argmax())
-        depth = float(across @ np.array(where, dtype=float) * np.sign(across[main]) * _ONWARDS[main])
-        key = (str(series), int(header.Rows), int(header.Columns), *axes.round(2).tolist())
-        return Contents(frames, key, (depth, float(header.get("InstanceNumber") or 0)))
+        place, turn = (_module(header, 0, f"Plane{what}Sequence") for what in ("Position", "Orientation"))
+        return Contents((), slice_of(header, place, turn))
 
 
 def decode(path: str, _: Format, part: str | None, name: str) -> Samples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from msde.errors import ImageError
 from msde.images.formats import DICOM, MIRAX, NAMES, SIGNATURE_BYTES, Format, by_suffix, recognise
 from msde.images.samples import Samples
+from msde.images.series import Slice
 from msde.images.silence import decoders_silenced
 
 MAX_PARTS = 100_000
@@ -25,15 +26,15 @@ class Contents(NamedTuple):
     ----------
     parts : sequence of str
         Labels of its slices, frames, pages or tiles; empty where the file is one picture.
-    series : hashable, optional
-        The same for all files that are slices of one volume.
-    place : tuple of float
-        Where in its series a file belongs.
+    as_slice : Slice, optional
+        What the file states of itself as a slice of a series.
+    sound : bool
+        False where it claims to be DICOM and cannot be read.
     """
 
     parts: Sequence[str] = ()
-    series: Hashable = None
-    place: tuple[float, ...] = ()
+    as_slice: Slice | None = None
+    sound: bool = True
 
 
 def look_into(path: str | os.PathLike[str], name: str) -> Contents | None:

@@ -66,6 +66,8 @@ def _samples(source: object) -> tuple[Samples, str]:
         path = os.fspath(source)
         name = _printable(path)
         part = source if isinstance(source, Part) else Part.named(os.fsdecode(path))
+        if part is not None and part.fault is not None:
+            raise ImageError(f"{name}: {part.fault}")
         if part is not None:
             return decode_file(part.path, name, part.label), name
         return decode_file(path, name), name

@@ -152,8 +152,17 @@ def take_files(unpacked: Path, names: dict[Path, str], whole: str, store: Store,
         upload.kept.append(Kept(store.keep_series(digests, gathering), SERIES, clean(name), DICOM.name, modality))
     for path, name in names.items():
         if path not in used:
-            upload.refused.append(Refused(name, f"{name}: is no image in a format that is read; leave it out"))
+            upload.refused.append(Refused(name, f"{name}: {_why_unused(path)}; leave it out"))
     return upload
+
+
+def _why_unused(path: Path) -> str:
+    """Say why a file of a set is left out, which for a readable slice can only be that another is the same."""
+    try:
+        contents = look_into(path, path.name)
+    except ImageError:
+        contents = None
+    return "is a copy of another slice" if contents and contents.as_slice else "is no image in a format that is read"
 
 
 def sha256(path: Path) -> str:
