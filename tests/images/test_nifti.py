@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msde.errors import ImageError
 from msde.images import ImageRule, Part, nifti, read_pixels
 from msde.images.files import look_into
+from msde.images.silence import decoders_silenced
 
 from .medical import LPS, nifti_bytes
 from .pictures import gray_ramp, rgb_ramp
@@ -168,6 +169,95 @@ def test_bad_headers_are_refused_in_one_line(keep, change: dict[str, Any], said:
     with pytest.raises(ImageError, match=rf"scan\.nii(\.gz)?(#000)?: {said}.*; .+") as error:
         read_pixels(f"{path}#000")
     assert str(error.value).isprintable()
+
+
+def with_header(data: bytes, kind: type[Any] = nibabel.Nifti1Header, **fields: Any) -> bytes:
+    """Write fields of a header over, whether they can be right or not."""
+    size = kind().binaryblock.__len__()
+    header = kind(data[:size], check=False)
+    for field, value in fields.items():
+        header[field] = value
+    return header.binaryblock + data[size:]
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pixdim": [1, 1, 1, -4, 0, 0, 0, 0]},
+        {"pixdim": [-1, -1, -1, -4, 0, 0, 0, 0]},
+        {"pixdim": [0, 0, 0, 0, 0, 0, 0, 0], "sform_code": 0, "qform_code": 0},
+        {"pixdim": [1, 1, 0, 1, 0, 0, 0, 0], "sform_code": 0},
+        {"pixdim": [1, 1, 1, -4, 0, 0, 0, 0], "sform_code": 0, "qform_code": 1},
+        {"pixdim": [3, 1, 1, 4, 0, 0, 0, 0], "sform_code": 0, "qform_code": 1},
+        {"sform_code": 0, "qform_code": 2},
+        {"sform_code": 77, "qform_code": 1},
+        {"scl_slope": 0, "scl_inter": 5},
+        {"scl_slope": np.nan, "scl_inter": np.nan},
+        {"intent_code": 1007},
+        {"intent_code": 3, "bitpix": 16},
+    ],
+    ids=str,
+)
+def test_headers_are_mended_as_nibabel_mends_them(keep, fields: dict[str, Any], packed: bool, kind: type[Any]) -> None:
+    volume = np.ascontiguousarray(VOLUME)
+    image = kind(volume, affine("LPS", (1, 1, 4)))
+    image.set_qform(image.affine, code=1)
+    data = with_header(image.to_bytes(), kind.header_class, **fields)
+    path = keep(nifti.gzip.compress(data) if packed else data, "scan.nii.gz" if packed else "scan.nii")
+    with decoders_silenced():
+        loaded = nibabel.load(path)
+        turn = nibabel.orientations.ornt_transform(
+            nibabel.orientations.io_orientation(loaded.affine), nibabel.orientations.axcodes2ornt("LPI")
+        )
+        seen = nibabel.apply_orientation(np.asarray(loaded.dataobj), turn)
+    np.testing.assert_allclose(slices(path), seen.transpose(2, 1, 0) / 255, atol=1e-6)
+
+
+def test_big_endian_headers_are_read(keep) -> None:
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_shape(VOLUME.shape)
+    header.set_data_dtype(np.uint16)
+    header.set_sform(LPS, 1)
+    header["vox_offset"] = 352
+    header["magic"] = b"n+1"
+    data = header.binaryblock + bytes(4) + (VOLUME.astype(">u2") * 257).tobytes("F")
+    np.testing.assert_array_equal(slices(keep(data)), EXPECTED.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("kind", "offset"),
+    [
+        *((nibabel.Nifti1Image, offset) for offset in (0, 348, 351)),
+        (nibabel.Nifti2Image, 0),
+        (nibabel.Nifti2Image, 352),
+    ],
+)
+def test_samples_that_begin_in_the_header_are_refused(keep, kind: type[Any], offset: int) -> None:
+    data = with_header(nifti_bytes(VOLUME, kind=kind), kind.header_class, vox_offset=offset)
+    for path in (keep(data), keep(nifti.gzip.compress(data), "scan.nii.gz")):
+        with pytest.raises(
+            ImageError, match=rf"states that its samples begin at byte {offset}, before its header ends"
+        ):
+            read_pixels(f"{path}#000")
+
+
+def test_a_pair_is_called_one(keep) -> None:
+    pair = nibabel.Nifti1Pair(VOLUME, LPS)
+    path = keep(pair.header.binaryblock, "scan.hdr")
+    with pytest.raises(ImageError, match=r"scan\.hdr: is the header of a NIfTI pair .*; save one file, \.nii"):
+        read_pixels(path)
+
+
+@pytest.mark.parametrize("place", [-8, -3])
+def test_a_wrong_checksum_is_damage(keep, place: int) -> None:
+    data = bytearray(nifti_bytes(VOLUME, packed=True))
+    data[place] ^= 0xFF
+    with pytest.raises(ImageError, match=r"damaged or truncated NIfTI image \(BadGzipFile\)"):
+        read_pixels(f"{keep(bytes(data), 'scan.nii.gz')}#000")
+    with pytest.raises(ImageError, match="damaged or truncated NIfTI"):
+        read_pixels(f"{keep(bytes(data[:-8]), 'cut.nii.gz')}#000")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])

@@ -33,6 +33,8 @@ _GZIP = b"\x1f\x8b"
 _HEADER_BYTES = 540
 _NIFTI_1 = re.compile(rb".{344}n\+1\x00", re.DOTALL)
 _NIFTI_2 = re.compile(rb".{4}n\+2\x00\r\n\x1a\n.{528}", re.DOTALL)
+_PAIR = re.compile(rb".{344}ni1\x00|.{4}ni2\x00\r\n\x1a\n", re.DOTALL)
+_LEAST_OFFSET = {348: 352, 540: 544}  # by the length of the header: it, and the mark of extensions
 _opening = Lock()
 
 
@@ -146,9 +148,11 @@ def _opened(path: str, name: str, *_: int) -> _Volume:
         with gzip.open(path, "rb") if packed else open(path, "rb") as file:
             head = file.read(_HEADER_BYTES)
         if _NIFTI_1.match(head):
-            return _laid_out(nibabel.Nifti1Header(head[:348], check=False), path, packed, name)
+            return _laid_out(_mended(nibabel.Nifti1Header(head[:348], check=False), name), path, packed, name)
         if _NIFTI_2.match(head):
-            return _laid_out(nibabel.Nifti2Header(head, check=False), path, packed, name)
+            return _laid_out(_mended(nibabel.Nifti2Header(head, check=False), name), path, packed, name)
+    if _PAIR.match(head):
+        raise ImageError(f"{name}: is the header of a NIfTI pair (.hdr, .img), which is not read; save one file, .nii")
     raise ImageError(f"{name}: is packed, but holds no NIfTI volume in one piece; give .nii or .nii.gz")
 
 
@@ -167,11 +171,22 @@ def _said_plainly(name: str) -> Iterator[None]:
         raise damaged(name, "NIfTI", type(error).__name__) from None
 
 
+def _mended(header: Any, name: str) -> Any:
+    """Mend a header as nibabel does when it loads a file, such as voxel sizes that are negative or 0."""
+    if not 1 <= header["dim"][0] <= 7:
+        raise ImageError(f"{name}: states no possible number of dimensions; save it again")
+    least, offset = _LEAST_OFFSET[len(header.binaryblock)], float(header["vox_offset"])
+    if offset < least:
+        raise ImageError(
+            f"{name}: states that its samples begin at byte {offset:.0f}, before its header ends; save it again"
+        )
+    header.check_fix()
+    return header
+
+
 def _laid_out(header: Any, path: str, packed: bool, name: str) -> _Volume:
     import nibabel
 
-    if not 1 <= header["dim"][0] <= 7:
-        raise ImageError(f"{name}: states no possible number of dimensions; save it again")
     shape = tuple(int(side) for side in header.get_data_shape())
     shape += (1,) * (3 - len(shape))
     dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
@@ -220,4 +235,7 @@ def _unpacked(path: str, offset: int, dtype: np.dtype[Any], shape: tuple[int, ..
             left -= len(block)
         if left:
             raise EOFError("fewer samples than the header states")
+        left = MAX_BYTES
+        while left > 0 and (block := file.read(2**20)):  # to the end, where the checksum is
+            left -= len(block)
         return np.memmap(unpacked, dtype, "r", 0, shape, "F")  # which keeps the file, and lets go of it at its own end
