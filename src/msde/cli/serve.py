@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -20,6 +21,12 @@ import click
 @click.option("--unpacked-mb", default=2000, show_default=True, type=click.IntRange(1), help="Largest zip, unpacked.")
 @click.option("--files", default=5000, show_default=True, type=click.IntRange(1), help="Most files in one upload.")
 @click.option("--server-name", multiple=True, help="Host name by which readers call the service; may be repeated.")
+@click.option(
+    "--root-path",
+    default="",
+    metavar="/PREFIX",
+    help="Path below which a reverse proxy serves it, whether the proxy takes it off or not.",
+)
 @click.option("--https", is_flag=True, help="Readers come by the HTTPS of a proxy: cookies never go by HTTP.")
 @click.option("--proxy-header", default="", help="Header in which a trusted proxy names the user.")
 @click.option("--proxy", multiple=True, default=("127.0.0.1", "::1"), help="Address of a trusted proxy.")
@@ -39,6 +46,7 @@ def serve(
     unpacked_mb: int,
     files: int,
     server_name: tuple[str, ...],
+    root_path: str,
     https: bool,
     proxy_header: str,
     proxy: tuple[str, ...],
@@ -77,6 +85,7 @@ def serve(
             unpacked_bytes=unpacked_mb * 1_000_000,
             files=files,
             hosts=server_name,
+            root_path=_prefix(root_path),
             proxy_header=proxy_header,
             proxies=proxy,
             admins=admin,
@@ -85,3 +94,11 @@ def serve(
             pacs=str(Path(pacs).absolute()) if pacs else "",
         )
     )
+
+
+def _prefix(text: str) -> str:
+    """Give a path prefix with a slash before it and none after."""
+    parts = [part for part in text.split("/") if part]
+    if not all(re.fullmatch(r"[\w.~-]+", part, re.ASCII) for part in parts) or parts[:1] in (["api"], ["dicomweb"]):
+        raise click.BadParameter("must be a path such as /msde, of letters and digits, and not /api or /dicomweb")
+    return "".join(f"/{part}" for part in parts)

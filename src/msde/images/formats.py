@@ -40,7 +40,7 @@ FORMATS = (
 SIGNATURE_BYTES = 352
 SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes)
 NAMES = ", ".join(form.name for form in FORMATS)
-DICOM, MIRAX = (next(form for form in FORMATS if form.name == name) for name in ("DICOM", "MIRAX"))
+DICOM, NIFTI, MIRAX = (next(form for form in FORMATS if form.name == name) for name in ("DICOM", "NIfTI", "MIRAX"))
 
 
 def recognise(head: bytes) -> Format | None:

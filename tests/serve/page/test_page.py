@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
+from tests.serve.proxy import Proxy
 
 from .conftest import READER_TOKEN
 
@@ -80,6 +81,23 @@ def test_a_reader_signs_in_reads_and_exports(visit, running, abnormals, normals,
         exported = [line for line in csv.DictReader(file) if line["image"] == str(rows[1]["id"])]
     assert [line["verdict"] for line in exported] == ["normal", "unsure", "normal"]
     assert exported[0]["note"].endswith("=left, <b>base</b>, jk")
+
+
+def test_the_page_works_below_a_path_of_another_server(visit, running, normals, tmp_path):
+    [row] = running.fill("chest", normals[:1])
+    with Proxy(running.port, "/msde", strips=True) as proxy:
+        page = visit("chest", url=proxy.url).page
+        loaded(page)
+        expect(page.locator("#normals img")).to_have_count(3)
+        for pictures in ("#normals img", "#rows img"):
+            expect(page.locator(pictures).first).not_to_have_js_property("naturalWidth", 0)
+        page.keyboard.press("n")
+        expect(page.locator("#latest")).to_contain_text("Normal by admin")
+        with page.expect_download() as download:
+            page.click("#export")
+        download.value.save_as(tmp_path / "verdicts.csv")
+        assert str(row["id"]) in (tmp_path / "verdicts.csv").read_text()
+        assert proxy.missed == []
 
 
 def test_a_session_that_is_over_asks_for_the_token_and_goes_on(visit, running, normals):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as PathParameter
@@ -174,7 +175,8 @@ def normals(service: Served, caller: Reader, current: OfModel, id: ImageId, part
     """Name the normals most like an image."""
     with _reading(service, current, id, part) as source:
         numbers = service.comparison.nearest(current, source)
-    return {"normals": [{"number": n, "picture": f"/api/normals/{n}/picture?model={current.name}"} for n in numbers]}
+    root, model = service.settings.root_path, quote(current.name, safe="")
+    return {"normals": [{"number": n, "picture": f"{root}/api/normals/{n}/picture?model={model}"} for n in numbers]}
 
 
 @router.get("/normals/{number}/picture", responses={**problems(), **_PNG}, response_class=Response)
