@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -246,7 +246,8 @@ def read_text(dataset: Dataset, keyword: str) -> str | None:
     Returns
     -------
     str or None
-        Empty where the attribute is missing or empty; None where it is malformed.
+        Empty where the attribute is missing or empty; None where it is malformed, which without a declared character
+        set is all that is not ASCII.
     """
     from pydicom import config
     from pydicom.charset import decode_bytes
@@ -263,6 +264,8 @@ def read_text(dataset: Dataset, keyword: str) -> str | None:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         value = "\\".join(str(part) for part in value)
     text = "" if value is None else str(value).strip(" \0")
+    if not text.isascii() and _is_undeclared(dataset, element):
+        return None
     parts, vr = text.split("\\"), dictionary_VR(tag_for_keyword(keyword) or 0)
     if dictionary_VM(keyword) == "1" and len(parts) > 1:
         return None
@@ -275,6 +278,18 @@ def read_text(dataset: Dataset, keyword: str) -> str | None:
     except (TypeError, ValueError):
         return None
     return text
+
+
+def _is_undeclared(dataset: Dataset, element: Any) -> bool:
+    """Whether a text's file declares no character set, or an unknown one; text set in memory is as it was meant."""
+    from pydicom.charset import default_encoding, python_encoding
+
+    if dataset.original_character_set not in (default_encoding, [default_encoding]):
+        return False
+    declared = dataset.get("SpecificCharacterSet") or ""
+    now = [declared] if isinstance(declared, str) else list(declared)
+    known = any(python_encoding.get(name, default_encoding) != default_encoding for name in now)
+    return isinstance(element.value, bytes) or not known
 
 
 def _known(dataset: Dataset, keywords: Sequence[str]) -> dict[str, str]:
