@@ -113,6 +113,8 @@ def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
             return Samples(stored, 0.0, float(2 ** (8 * stored.dtype.itemsize) - 1))
         values, low, high = _in_its_unit(stored, header, frame)
         display = _display(header, frame, low, high)
+        if display is not None:
+            display = _told(display, name)
         return Samples(values, *((high, low) if kind == "MONOCHROME1" else (low, high)), display)
 
 
@@ -246,6 +248,16 @@ def _display(header: Dataset, frame: int, low: float, high: float) -> Callable[[
     if modality in _ARBITRARY_UNITS or not high - low < 2**16:
         return percentiles
     return None
+
+
+def _told(display: Callable[[NDArray[Any]], Ends], name: str) -> Callable[[NDArray[Any]], Ends]:
+    """Say in one line what is wrong with a window or a table, which is not looked at before it is used."""
+
+    def shown(values: NDArray[Any]) -> Ends:
+        with _said_plainly(name):
+            return display(values)
+
+    return shown
 
 
 def _window(function: str, centre: float, width: float) -> Callable[[NDArray[Any]], Ends]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
@@ -57,7 +58,7 @@ def look_into(path: str | os.PathLike[str], name: str) -> Contents | None:
         Its header cannot be read, or a library for it is missing.
     """
     form = format_of(path, name)
-    with decoders_silenced():
+    with decoders_silenced(), guarded(name, form.name):
         contents: Contents | None = _reader(form).look_into(os.fspath(path), form, name)
     if contents and len(contents.parts) > MAX_PARTS:
         raise ImageError(f"{name}: holds {len(contents.parts):,} pictures, over the limit of {MAX_PARTS:,}; split it")
@@ -87,12 +88,9 @@ def decode_file(path: str | os.PathLike[str], name: str, part: str | None = None
         No readable, whole picture within the limits.
     """
     form = format_of(path, name)
-    try:
-        with decoders_silenced():
-            samples: Samples = _reader(form).decode(os.fspath(path), form, part, name)
-            return samples
-    except OSError as error:
-        raise _unopened(name, error) from None
+    with decoders_silenced(), guarded(name, form.name):
+        samples: Samples = _reader(form).decode(os.fspath(path), form, part, name)
+        return samples
 
 
 def format_of(path: str | os.PathLike[str], name: str) -> Format:
@@ -149,6 +147,34 @@ def number_of(part: str | None, n: int, name: str, kind: str) -> int:
 def whole(name: str, part: str | None) -> str:
     """Give the name of the file in the name of its part."""
     return name if part is None else name.removesuffix(f"#{part}")
+
+
+@contextmanager
+def guarded(name: str, kind: str) -> Iterator[None]:
+    """Turn whatever goes wrong with an image into one line about it, so that it never ends a run.
+
+    Of a decoder's words only the kind of error is kept, because they may quote what a file says of the patient.
+
+    Parameters
+    ----------
+    name : str
+        What an error calls the image.
+    kind : str
+        Its format.
+
+    Raises
+    ------
+    ImageError
+        In place of every error but memory that runs out.
+    """
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise _unopened(name, error) from None
+        raise damaged(name, kind, type(error).__name__) from None
 
 
 def damaged(name: str, form: str, reason: str) -> ImageError:
