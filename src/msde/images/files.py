@@ -19,6 +19,13 @@ MAX_PARTS = 100_000
 """Slices, frames, pages or tiles that a file may hold."""
 
 
+_EXTRA = {"DICOM": "dicom", "NIfTI": "nifti", "TIFF": "slides"}
+
+
+class FaultError(ValueError):
+    """What is wrong with a file, in words that quote nothing of it."""
+
+
 class Contents(NamedTuple):
     """What a file holds.
 
@@ -171,6 +178,10 @@ def guarded(name: str, kind: str) -> Iterator[None]:
         yield
     except (ImageError, MemoryError):
         raise
+    except ImportError:
+        raise missing(name, kind, _EXTRA.get(kind, "slides")) from None
+    except FaultError as fault:
+        raise damaged(name, kind, str(fault)) from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno:
             raise _unopened(name, error) from None

@@ -218,6 +218,8 @@ def _unpacked(path: str, offset: int, dtype: np.dtype[Any], shape: tuple[int, ..
         while left and (block := file.read(min(left, 2**20))):
             unpacked.write(block)
             left -= len(block)
+        while file.read(2**20):  # to the end, where the checksum is
+            pass
         if left:
             raise EOFError("fewer samples than the header states")
         return np.memmap(unpacked, dtype, "r", 0, shape, "F")  # which keeps the file, and lets go of it at its own end
