@@ -148,6 +148,10 @@ def _layout(header: Dataset, n: int, name: str) -> _Layout:
     if integer(header, "SamplesPerPixel", channels) != channels:
         raise FaultError("its SamplesPerPixel and PhotometricInterpretation contradict each other")
     allocated = integer(header, "BitsAllocated", 0)
+    if allocated not in _READ_IN and "BitsAllocated" in header:
+        raise ImageError(
+            f"{name}: is stored in {allocated} bits a sample, which is not read; export it with 8 or 16 bits allocated"
+        )
     stored = integer(header, "BitsStored", allocated)
     high = integer(header, "HighBit", stored - 1)
     if not 0 < stored <= high + 1 <= max(allocated, stored):
@@ -187,8 +191,6 @@ def _native(element: _Element, layout: _Layout, frame: int) -> NDArray[Any]:
     if element.length == _UNDEFINED:
         raise FaultError("its pixel data are compressed, and its transfer syntax states that they are not")
     bits = 8 * element.float_bytes or layout.allocated
-    if bits not in _READ_IN and not element.float_bytes:
-        raise FaultError(f"its BitsAllocated is {bits}")
     halved = layout.colours == "YBR_FULL_422"
     samples = layout.rows * layout.columns * (2 if halved else layout.channels)
     begin, end = frame * samples * bits, (frame + 1) * samples * bits
