@@ -13,7 +13,7 @@ from msde.dicom.parametric_map import parametric_map
 from msde.dicom.result import Result
 from msde.dicom.scored import Scored
 from msde.dicom.secondary_capture import secondary_capture
-from msde.dicom.source import read_header
+from msde.dicom.source import read_header, read_number
 from msde.dicom.structured_report import structured_report
 from msde.image_score import ImageScore, VolumeScore
 from msde.images import Part
@@ -138,7 +138,7 @@ def _averaged(one: Scored) -> list[int]:
 
 
 def _number(images: list[Dataset], number: int) -> int:
-    return int(images[number].get("InstanceNumber") or 0) if len(images) > 1 else number + 1
+    return read_number(images[number]) if len(images) > 1 else number + 1
 
 
 def _line(name: str) -> str:

@@ -315,6 +315,11 @@ def _numbers(dataset: Dataset, keyword: str, n: int) -> tuple[float, ...] | None
     return numbers if len(numbers) == n and np.isfinite(numbers).all() else None
 
 
+def read_number(dataset: Dataset) -> int:
+    """Read an image's instance number, 0 where it has none that is one."""
+    return _integer(dataset, "InstanceNumber")
+
+
 def _integer(dataset: Dataset, keyword: str) -> int:
     """Return an attribute's number, 0 where it has none."""
     numbers = _numbers(dataset, keyword, 1)

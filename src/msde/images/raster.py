@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
-from msde.images.files import Contents, damaged, number_of, numbered
+from msde.images.codestream import stated
+from msde.images.compressed import decoded
+from msde.images.ending import has_end
+from msde.images.files import Contents, FaultError, damaged, missing, number_of, numbered
 from msde.images.formats import Format
 from msde.images.samples import Samples, check_size
 from msde.images.silence import decoders_silenced
@@ -126,6 +129,10 @@ def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
     with open(path, "rb") as file:
         # Pillow's plug-ins raise nearly every built-in exception on damaged input; all of them mean the same here.
         try:
+            if not has_end(file, form.name):
+                raise FaultError("the file ends early")
+            if form.name == "JPEG" and (unusual := _beyond_pillow(file, name)):
+                return unusual
             with _opened(file, form.name) as image:
                 check_size(*image.size, name)
                 page = number_of(part, _pages(image), name, "pages or frames")
@@ -161,6 +168,22 @@ def _opened(file: BinaryIO, form: str) -> Image:
     import_module(f"PIL.{_PLUGIN[form]}ImagePlugin")
     factory, _ = Image.OPEN[form]  # Image.open would judge the size itself, first by a warning
     return factory(file, "")
+
+
+def _beyond_pillow(file: BinaryIO, name: str) -> Samples | None:
+    """Read JPEG of more than 8 bits, lossless or JPEG-LS; None for the usual kind."""
+    file.seek(0)
+    stream = file.read()
+    file.seek(0)
+    header = stated(stream)
+    if header is None or header.channels not in (1, 3) or (header.bits == 8 and not header.lossless):
+        return None
+    check_size(header.width, header.height, name)
+    try:
+        values, _ = decoded(stream, header.height, header.width, header.channels)
+    except ImportError:
+        raise missing(name, f"this kind of {header.kind}", "dicom") from None
+    return Samples(values, 0.0, float(2**header.bits - 1))
 
 
 def _pages(image: Image) -> int:

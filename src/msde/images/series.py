@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from msde.images.files import FaultError, Slice
+from msde.images.header import integer, numbers
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -20,32 +22,6 @@ UNPLACED = "states no place in its series, so its volume has no score; mend Imag
 
 _ONWARDS = (1, 1, -1)  # to the left, to the back and to the feet, in the patient's coordinates
 _MIN_NORMAL = 0.5  # length of the cross product of the cosines, 1 where they are of unit length and perpendicular
-
-
-@dataclass(frozen=True)
-class Slice:
-    """What a file states of its place; equal for copies of one instance.
-
-    Parameters
-    ----------
-    series, instance : str
-        UIDs; the instance's may be empty.
-    shape : tuple of int
-        Rows and columns.
-    axes : tuple of six floats or None
-        Direction cosines of rows and columns; None where they are missing or no directions.
-    position : tuple of three floats or None
-        Of the first pixel, in mm; None where it is missing or malformed.
-    number : float
-        Instance number, 0 where there is none.
-    """
-
-    series: str
-    instance: str
-    shape: tuple[int, int]
-    axes: tuple[float, ...] | None
-    position: tuple[float, ...] | None
-    number: float
 
 
 class Member(NamedTuple):
@@ -71,7 +47,7 @@ def slice_of(header: Dataset, position: Dataset, orientation: Dataset) -> Slice 
     return Slice(
         str(series),
         str(header.get("SOPInstanceUID") or ""),
-        (int(header.Rows), int(header.Columns)),
+        (integer(header, "Rows", 0), integer(header, "Columns", 0)),
         axes if axes and np.linalg.norm(np.cross(axes[:3], axes[3:])) > _MIN_NORMAL else None,
         _numbers(position, "ImagePositionPatient", 3),
         number[0] if number else 0.0,
@@ -200,12 +176,11 @@ def _in_order(group: Sequence[Path], slices: Mapping[Path, Slice]) -> list[Path]
     return [place[time] for time in range(max(map(len, places))) for place in places if time < len(place)]
 
 
-def _numbers(dataset: Dataset, keyword: str, n: int) -> tuple[float, ...] | None:
-    """Read n finite numbers, or None where the file does not state them so."""
+def _numbers(header: Dataset, keyword: str, n: int) -> tuple[float, ...] | None:
+    """Read n numbers, or None where the file does not state them so."""
     try:
-        value = dataset.get(keyword)
-        parts = [value] if isinstance(value, str | float | int) else list(value or ())
-        numbers = tuple(float(part) for part in parts)
-    except (TypeError, ValueError, OverflowError):
+        found = numbers(header, keyword)
+    except FaultError:
         return None
-    return numbers if len(numbers) == n and np.isfinite(numbers).all() else None
+    given = tuple(value for value in found if value is not None)
+    return given if len(given) == len(found) == n else None
