@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from msde.errors import ImageError
 from msde.images import ImageRule, Part, nifti, read_pixels
@@ -142,6 +143,74 @@ def test_a_slice_with_nan_is_refused_and_the_others_are_read(keep, value: float)
     with pytest.raises(ImageError, match=r"scan\.nii#000: holds NaN or infinite samples; replace them"):
         read_pixels(f"{path}#000")
     assert read_pixels(f"{path}#001").max() == 1
+
+
+def brain(n: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Give a volume (x, y, z) of floats, and where it is imaged: a disc with a bay, in all slices but the outer two."""
+    x, y, z = np.ogrid[:40, :44, :n]
+    inside = ((x - 20) ** 2 + (y - 22) ** 2 < 300) & (z > 0) & (z < n - 1) & ~((x > 20) & (y == 22))
+    values = 100 + 3.0 * x + 2.0 * y + 5.0 * z
+    return values.astype(np.float32), np.broadcast_to(inside, values.shape)
+
+
+@pytest.mark.parametrize("intensity", ["dicom", "percentile", "window:0,400"])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("fields", [{}, {"cal_min": 50, "cal_max": 300}, {"scl_slope": 2, "scl_inter": -300}], ids=str)
+def test_nan_outside_of_what_is_imaged_is_background(
+    keep, caplog: pytest.LogCaptureFixture, fields: dict[str, float], packed: bool, intensity: str
+) -> None:
+    values, inside = brain()
+    path = keep(
+        nifti_bytes(np.where(inside, values, np.nan), packed=packed, **fields), "a.nii.gz" if packed else "a.nii"
+    )
+    rule = ImageRule(intensity)
+    seen = slices(path, rule)
+    assert [record.image for record in caplog.records] == [str(path)]  # type: ignore[attr-defined]
+    assert "a.nii" not in caplog.text
+    unit = values * fields.get("scl_slope", 1) + fields.get("scl_inter", 0)
+    for plane, z in zip(seen, reversed(range(5)), strict=True):
+        mask = inside[..., z].T
+        assert (plane[~mask] == 0).all()
+        if not mask.any():
+            continue
+        picture = unit[..., z].T[mask]
+        low, high = np.percentile(picture, [0.5, 99.5], method="nearest")
+        if intensity == "dicom" and "cal_min" in fields:
+            low, high = 50, 300
+        elif intensity.startswith("window"):
+            low, high = 0, 400
+        np.testing.assert_allclose(plane[mask], np.clip((picture - low) / (high - low), 0, 1), atol=1e-5)
+
+
+def test_nan_within_what_is_imaged_is_refused(keep) -> None:
+    values, inside = brain()
+    values = np.where(inside, values, np.nan)
+    values[15, 22, 2] = np.nan
+    path = keep(nifti_bytes(values))
+    with pytest.raises(ImageError, match=r"scan\.nii#002: holds NaN or infinite samples; replace them"):
+        read_pixels(f"{path}#002")
+    assert read_pixels(f"{path}#001").max() == 1
+
+
+def test_nan_at_the_border_of_some_slices_only_is_refused(keep) -> None:
+    values, inside = brain()
+    values[~inside & (np.arange(5) != 2)] = np.nan
+    path = keep(nifti_bytes(values))
+    with pytest.raises(ImageError, match=r"holds NaN or infinite samples; replace them"):
+        read_pixels(f"{path}#001")
+
+
+@given(arrays(np.bool_, st.tuples(st.integers(2, 9), st.integers(2, 9))))
+def test_what_hangs_together_with_the_border_is_found(nan: np.ndarray) -> None:
+    reached = np.zeros_like(nan)
+    border = [(i, j) for i, j in np.ndindex(nan.shape) if i in (0, nan.shape[0] - 1) or j in (0, nan.shape[1] - 1)]
+    waiting = [place for place in border if nan[place]]
+    while waiting:
+        i, j = waiting.pop()
+        if 0 <= i < nan.shape[0] and 0 <= j < nan.shape[1] and nan[i, j] and not reached[i, j]:
+            reached[i, j] = True
+            waiting += [(i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)]
+    np.testing.assert_array_equal(nifti._at_border(nan), reached)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -65,6 +66,7 @@ def main() -> None:
     """Run the command line."""
     if isinstance(sys.stdout, TextIOWrapper):  # as standard error does, for a file's name may not fit the encoding
         sys.stdout.reconfigure(errors="backslashreplace")
+    _show_notes()
     try:
         msde()
     except MSDEError as error:
@@ -75,6 +77,15 @@ def main() -> None:
         _leave("interrupted")
     except OSError as error:
         _leave(f"{error.filename or 'standard output'}: {error.strerror or error}")
+
+
+def _show_notes() -> None:
+    """Print what reading an image notes of it, a line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("msde: %(image)s: %(message)s"))
+    notes = logging.getLogger("msde.images")
+    notes.addHandler(handler)
+    notes.propagate = False
 
 
 def _leave(reason: str) -> NoReturn:

@@ -104,6 +104,8 @@ def filled(samples: Samples) -> Samples:
     """Give the background the darkest value of the picture, so that all values are of the picture."""
     if samples.background is None:
         return samples
+    if samples.background.all():
+        return Samples(np.zeros_like(samples.values), 0.0, 1.0)
     seen = samples.seen()
     darkest = seen.max() if samples.black > samples.white else seen.min()
     values = samples.values.copy()
@@ -112,6 +114,8 @@ def filled(samples: Samples) -> Samples:
 
 
 def _scaled(samples: Samples, rule: ImageRule, name: str) -> NDArray[np.float32]:
+    if samples.background is not None and samples.background.all():
+        return np.zeros(samples.background.shape, np.float32)
     samples = filled(samples)
     values, black, white = samples[:3]
     if values.dtype.kind == "f" and not (np.isfinite(values.min()) and np.isfinite(values.max())):

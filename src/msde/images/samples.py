@@ -19,6 +19,10 @@ Ends = tuple[NDArray[Any], float, float]
 """Values with the lower and the upper end of what is shown of them."""
 
 
+Display = Callable[[NDArray[Any]], Ends]
+"""How a file asks to be shown."""
+
+
 class Samples(NamedTuple):
     """Samples as stored, and the range which their type states.
 
@@ -33,14 +37,14 @@ class Samples(NamedTuple):
         How the file asks to be shown: takes values, gives them (or what a table makes of them) with the ends of the
         range to show. By default all of the range.
     background : ndarray of shape (H, W), bool, optional
-        Pixels that are no part of the picture, such as a scanner's padding: they decide nothing and become black. At
-        least one is none; by default all are picture.
+        Pixels that are no part of the picture, such as a scanner's padding: they decide nothing and become black. By
+        default all are picture.
     """
 
     values: NDArray[Any]
     black: float
     white: float
-    display: Callable[[NDArray[Any]], Ends] | None = None
+    display: Display | None = None
     background: NDArray[np.bool_] | None = None
 
     def seen(self) -> NDArray[Any]:
