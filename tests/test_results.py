@@ -81,6 +81,16 @@ def test_figures_are_written_as_json(tmp_path):
     assert json.loads((tmp_path / "f.json").read_text()) == {"auroc": 0.5}
 
 
+def test_figures_are_json_whatever_they_are(tmp_path):
+    write_json({"auroc": NAN, "names": [("caf\udce9", 1)], "deep": {"caf\udce9": float("-inf")}}, tmp_path / "f.json")
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    figures = json.loads((tmp_path / "f.json").read_text(), parse_constant=refuse)
+    assert figures == {"auroc": None, "names": [[r"caf\udce9", 1]], "deep": {r"caf\udce9": None}}
+
+
 def test_two_writers_do_not_mix_their_rows(tmp_path):
     def interrupted():
         yield SCORES[0]

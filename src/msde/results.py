@@ -110,7 +110,7 @@ def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None
     Parameters
     ----------
     figures : mapping
-        Anything that JSON can hold.
+        Anything that JSON can hold; numbers that are not finite become null, which JSON does not know.
     path : path-like
 
     Raises
@@ -119,7 +119,7 @@ def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None
         If the file cannot be written.
     """
     with replacing(Path(path)) as unfinished:
-        unfinished.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps(_for_json(figures), indent=2) + "\n", encoding="utf-8")
 
 
 def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
@@ -170,10 +170,21 @@ def _text_cell(text: str) -> str:
     return encodable(f"'{text}" if text.startswith(_FORMULA) else text)
 
 
+def _for_json(value: Any) -> Any:
+    """Make what strict readers take: no numbers that are not finite, no text that UTF-8 cannot hold."""
+    if isinstance(value, Mapping):
+        return {encodable(key): _for_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_for_json(one) for one in value]
+    if isinstance(value, str):
+        return encodable(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _plain(score: ImageScore, missing: Any) -> dict[str, Any]:
     row = asdict(score)
     for name, value in row.items():
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
             row[name] = missing
         elif isinstance(value, str):
             row[name] = encodable(value)

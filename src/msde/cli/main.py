@@ -89,5 +89,6 @@ def _show_notes() -> None:
 
 
 def _leave(reason: str) -> NoReturn:
-    click.echo(f"msde: {reason}", err=True)
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in reason)  # a file's name may hold a line break
+    click.echo(f"msde: {line}", err=True)
     sys.exit(1)
