@@ -69,7 +69,10 @@ def _layout(path: str, name: str, _: int, size: int) -> Layout:
         if any(file.filehandle.read(file.tiff.offsetsize)):
             raise FaultError("its pages end early")
         for page in pages:
-            check_extent(page, size)
+            if any(start >= size for start in page.subifds or ()):
+                raise FaultError("the file ends early")
+            for one in (page, *(page.pages or ())):
+                check_extent(one, size)
         pictures = [k for k, page in enumerate(pages) if not _is_copy(page)] or [0]
         first = pages[pictures[0]]
         return Layout(int(first.imagewidth), int(first.imagelength), bool(first.is_tiled), tuple(pictures))
