@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from importlib import import_module
 from importlib.util import find_spec
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -125,11 +126,13 @@ def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
     with open(path, "rb") as file:
         # Pillow's plug-ins raise nearly every built-in exception on damaged input; all of them mean the same here.
         try:
-            if not has_end(file, form.name):
+            held: BinaryIO = BytesIO(file.read()) if form.name == "JPEG" else file  # it is looked through first
+            if not has_end(held, form.name):
                 raise FaultError("the file ends early")
-            if form.name == "JPEG" and (unusual := _beyond_pillow(file, name)):
+            if form.name == "JPEG" and (unusual := _beyond_pillow(held.read(), name)):
                 return unusual
-            with _opened(file, form.name) as image:
+            held.seek(0)
+            with _opened(held, form.name) as image:
                 check_size(*image.size, name)
                 pages = _pages(image)
                 page = pages[number_of(part, len(pages), name, "pages or frames")]
@@ -168,11 +171,8 @@ def _opened(file: BinaryIO, form: str) -> Image:
     return factory(file, "")
 
 
-def _beyond_pillow(file: BinaryIO, name: str) -> Samples | None:
+def _beyond_pillow(stream: bytes, name: str) -> Samples | None:
     """Read JPEG of more than 8 bits, lossless or JPEG-LS; None for the usual kind."""
-    file.seek(0)
-    stream = file.read()
-    file.seek(0)
     header = stated(stream)
     if header is None or header.channels not in (1, 3) or (header.bits == 8 and not header.lossless):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -22,9 +23,10 @@ from msde.images.ycbcr import to_rgb
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _REDUCED, _MASK = 1, 4
-_JPEG, _OLD_JPEG, _APERIO_YCBCR = 7, 6, 33003
+_JPEG, _OLD_JPEG, _LZW, _APERIO_YCBCR = 7, 6, 5, 33003
 _TO_RGB = {_JPEG, _APERIO_YCBCR, 33005, 34712, 34892, 50001, 50002}  # codecs that turn colours into RGB themselves
 _ALPHA = 2
+_LERC = b"Lerc2 "
 _ORIENTATION = 274
 
 
@@ -100,7 +102,7 @@ def decode_page(path: str, number: int, name: str) -> Samples | None:
     Returns
     -------
     Samples or None
-        None where Pillow reads its colours, and this does not.
+        None where Pillow reads it, and this does not, or more slowly.
 
     Raises
     ------
@@ -112,12 +114,7 @@ def decode_page(path: str, number: int, name: str) -> Samples | None:
     with _opened(path, name) as file:
         page = file.pages[number]
         check_size(int(page.imagewidth), int(page.imagelength), name)
-        colours, bits = int(page.photometric), int(page.bitspersample)
-        if bits == 8 and (
-            colours in (_CMYK, _LAB)
-            or page.compression == _OLD_JPEG
-            or (colours == _YCBCR and page.compression not in _TO_RGB)
-        ):
+        if _is_for_pillow(page):
             return None
         _check_kind(page, name)
         return _samples(page, _whole(file, page), name)
@@ -168,8 +165,21 @@ def _block(file: Any, page: Any, index: int) -> NDArray[Any] | None:
             raise FaultError("a tile or strip holds more pixels than it states")
         if not is_whole(data):
             raise FaultError("a tile or strip ends early")
-    decoded = page.decode(data, index, jpegtables=page.jpegtables)[0][0]
+    if data.startswith(_LERC) and not _fits_lerc(data, page):
+        raise FaultError("a tile or strip holds more pixels than it states")
+    try:
+        decoded = page.decode(data, index, jpegtables=page.jpegtables)[0][0]
+    except MemoryError:  # a decoder makes room for what a damaged stream states
+        raise FaultError("a tile or strip is larger than any picture") from None
     return to_rgb(decoded, 8) if page.compression == _APERIO_YCBCR and decoded.shape[-1] == 3 else decoded
+
+
+def _fits_lerc(data: bytes, page: Any) -> bool:
+    """Tell whether a LERC stream states no more than its tile or strip has."""
+    version = int.from_bytes(data[6:10], "little")
+    at = 14 if version >= 3 else 10  # behind a checksum
+    rows, columns, depth = struct.unpack_from("<3I", data.ljust(at + 12, b"\0"), at)
+    return bool(rows * columns <= math.prod(page.chunks) and (version < 4 or depth <= 4))
 
 
 def _whole(file: Any, page: Any) -> NDArray[Any]:
@@ -190,6 +200,17 @@ def _whole(file: Any, page: Any) -> NDArray[Any]:
         target = out[top : top + height, left : left + width, slice(plane, plane + 1) if planes > 1 else slice(None)]
         target[...] = decoded[: target.shape[0], : target.shape[1]]
     return out
+
+
+def _is_for_pillow(page: Any) -> bool:
+    colours = int(page.photometric)
+    if page.bitspersample != 8 or page.planarconfig != 1 or page.parent.is_bigtiff:
+        return False
+    if colours == _YCBCR:
+        return page.compression not in _TO_RGB
+    # Pillow unpacks LZW three times as fast.
+    plain = page.compression == _LZW and colours in (_BLACK_IS_ZERO, _RGB) and page.dtype == np.uint8
+    return colours in (_CMYK, _LAB) or page.compression == _OLD_JPEG or plain
 
 
 def _check_kind(page: Any, name: str) -> None:
