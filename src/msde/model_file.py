@@ -13,7 +13,7 @@ from msde.calibration import Calibration
 from msde.encoder import Encoder
 from msde.errors import ModelFileError, MSDEError
 from msde.fingerprint import Fingerprint
-from msde.images import AS_EVER, ImageRule
+from msde.images import ImageRule
 from msde.localize.localizer import Localizer
 from msde.record import put_together, take_apart
 from msde.scorer import SCORERS, Scorer
@@ -57,7 +57,7 @@ def read_model(
     config, parts = read_bundle(path)
     try:
         encoder = Encoder.from_description(config["encoder"], parts)
-        rule = put_together(ImageRule, {}, config["images"]) if "images" in config else AS_EVER
+        rule = ImageRule.from_settings(config.get("images"))
         model = kind(encoder.backbones, cache=cache, looks=encoder.looks, rule=rule, device=device)
         model.scorer_ = put_together(SCORERS[config["mode"]], parts["scorer"], config["scorer"])
         model.calibration_ = put_together(Calibration, parts["calibration"], config["calibration"])

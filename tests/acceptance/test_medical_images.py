@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from tests.images.medical import SECRETS, ct_slice, dicom_bytes, nifti_bytes
+from tests.images.syntaxes import NAMES, writes, written
 from tests.pictures import disc
 
 from msde import AnomalyModel
@@ -139,6 +141,31 @@ def test_array_png_dicom_and_nifti_have_equal_scores(tmp_path: Path, rule: str, 
     again = AnomalyModel.load(tmp_path / "m.msde")
     assert again.rule == ImageRule(rule, aspect)
     assert again.score([tmp_path / "a.dcm"])[0].anomaly_score == pytest.approx(rows[0].anomaly_score)
+
+
+def test_one_picture_has_one_score_in_every_syntax_and_format(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    model = AnomalyModel().fit([disc(rng) for _ in range(16)])
+    picture = disc(rng, lesion=True)
+    deep = picture.astype(np.uint16) * 257
+    Image.fromarray(picture).save(tmp_path / "8.png")
+    Image.fromarray(deep).save(tmp_path / "16.png")
+    (tmp_path / "8.nii").write_bytes(nifti_bytes(picture.T))
+    for compression in (None, "deflate", "jpeg2000"):
+        tifffile.imwrite(tmp_path / f"{compression}.tif", deep, photometric="minisblack", compression=compression)
+    for syntax, name in NAMES.items():
+        twelve = np.rint(picture / 255 * 4095).astype(np.uint16)
+        if writes(syntax, picture, 8):
+            (tmp_path / f"{name}.dcm").write_bytes(written(picture, syntax))
+            inverse = written(255 - picture, syntax, PhotometricInterpretation="MONOCHROME1")
+            (tmp_path / f"{name} inverse.dcm").write_bytes(inverse)
+        if writes(syntax, picture, 12):
+            (tmp_path / f"{name} 12.dcm").write_bytes(written(twelve, syntax, 12))
+    rows = model.score([picture, *sorted(tmp_path.iterdir())])
+    assert len(rows) > 30 and {row.error for row in rows} == {None}
+    for row in rows:
+        lossy = "/jpeg.dcm" in row.path or "/jpeg inverse" in row.path or "/jpeg-12" in row.path
+        assert row.anomaly_score == pytest.approx(rows[0].anomaly_score, rel=0.2 if lossy else 1e-3), row.path
 
 
 def test_a_volume_with_an_unreadable_slice_has_no_score(data: Path, tmp_path: Path) -> None:

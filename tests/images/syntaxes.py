@@ -12,6 +12,7 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels.encoders import RLELosslessEncoder
 
 from .medical import NATIVE, dicom_dataset, saved
+from .pictures import gray_ramp, rgb_ramp
 
 RLE = "1.2.840.10008.1.2.5"
 _JPEG = "1.2.840.10008.1.2.4."
@@ -100,3 +101,20 @@ def written(values: NDArray[Any], syntax: str, bits: int | None = None, **elemen
         elements = {"PhotometricInterpretation": "YBR_RCT"} | elements
     stream = ENCODERS[syntax][1](np.ascontiguousarray(values), bits)
     return encapsulated([stream], syntax, values, **elements)
+
+
+def coded_files() -> dict[str, bytes]:
+    """Give one small file of each syntax and depth, and of several frames with each table of offsets."""
+    gray = gray_ramp(40, 32)
+    pictures = {"8": (gray, 8), "12": (gray.astype(np.uint16) * 16, 12), "rgb": (rgb_ramp(40, 32), 8)}
+    files = {
+        f"{syntax}-{kind}.dcm": written(values, syntax, bits)
+        for syntax in ENCODERS
+        for kind, (values, bits) in pictures.items()
+        if writes(syntax, values, bits)
+    }
+    for syntax in (RLE, f"{_JPEG}80", f"{_JPEG}90"):
+        streams = [ENCODERS[syntax][1](np.roll(gray, k, axis=0), 8) for k in range(3)]
+        for table in ("none", "basic", "extended"):
+            files[f"{syntax}-{table}.dcm"] = encapsulated(streams, syntax, gray, table=table)
+    return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,13 @@ def test_a_run_goes_on_past_a_broken_header(folder: Path, command: str) -> None:
     assert "m_bad.dcm: damaged or truncated DICOM image" in done.output
     if command.startswith("score"):
         assert done.stdout.count("\n") == 1 + 13
+
+
+def test_scoring_tells_of_a_model_of_older_rules(folder: Path) -> None:
+    older = AnomalyModel.load(folder / "m.msde")
+    older.rule = replace(older.rule, version=1)
+    older.save(folder / "older.msde")
+    for name, said in (("m", False), ("older", True)):
+        done = CliRunner().invoke(msde, f"score {folder}/{name}.msde {folder}/abnormal.png".split())
+        assert done.exit_code == 0
+        assert ("fitted when some kinds of files were read in another way" in done.stderr) == said

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msde.errors import ImageError
-from msde.images import ImageRule
+from msde.images import AS_EVER, ImageRule
 from msde.record import put_together, take_apart
 
 
@@ -46,6 +46,15 @@ def test_other_rules_are_refused(text: str) -> None:
 def test_other_aspects_are_refused() -> None:
     with pytest.raises(ImageError, match="^aspect 'crop' is unknown; give squeeze or letterbox$"):
         ImageRule(aspect="crop")
+
+
+def test_a_model_of_before_tells_so() -> None:
+    assert not ImageRule().outdated
+    assert AS_EVER.outdated and ImageRule.from_settings(None) == AS_EVER
+    older = ImageRule.from_settings({"intensity": "percentile", "aspect": "letterbox"})
+    assert older == ImageRule("percentile", "letterbox", 1) and older.outdated
+    rule = ImageRule("percentile")
+    assert ImageRule.from_settings(take_apart(rule)[1]) == rule
 
 
 def test_rules_are_plain_settings() -> None:

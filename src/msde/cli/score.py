@@ -100,6 +100,12 @@ def score(
             write_csv(scores, sys.stdout, kind)
         else:
             write_table(scores, output, kind)
+    if loaded.rule.outdated:
+        click.echo(
+            "msde: the model was fitted when some kinds of files were read in another way (CHANGELOG.md lists them);"
+            " if its normals are of such files, fit it again",
+            err=True,
+        )
     if loaded.scorer_.batchwise:
         click.echo("msde: transductive scores depend on the batch, so they have no p-values and no flags", err=True)
     drift = loaded.drift(seen)

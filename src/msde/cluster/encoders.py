@@ -8,8 +8,8 @@ from pathlib import Path
 from msde.bundle import read_bundle, write_bundle
 from msde.encoder import Encoder, EncoderSession
 from msde.errors import BackboneError, ModelFileError
-from msde.images import AS_EVER, ImageRule
-from msde.record import put_together, take_apart
+from msde.images import ImageRule
+from msde.record import take_apart
 
 
 def encoder_file(encoder: Encoder, rule: ImageRule) -> bytes:
@@ -33,7 +33,7 @@ def load_encoder(path: Path, device: str) -> tuple[EncoderSession, ImageRule]:
     config, parts = read_bundle(path)
     try:
         encoder = Encoder.from_description(config["encoder"], parts)
-        rule = put_together(ImageRule, {}, config["images"]) if "images" in config else AS_EVER
+        rule = ImageRule.from_settings(config.get("images"))
     except (AttributeError, KeyError, TypeError, ValueError, BackboneError) as error:
         raise ModelFileError(f"{path}: is no model ({error}); restore the file from a copy or fit again") from error
     return EncoderSession(encoder, threads=1, device=device), rule

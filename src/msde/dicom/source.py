@@ -10,13 +10,15 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from msde.errors import DataError, ImageError
-from msde.images.files import damaged, format_of
+from msde.images.files import FaultError, damaged, format_of
 from msde.images.formats import DICOM
+from msde.images.header import integer
 from msde.images.silence import decoders_silenced
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ PIXELS = (
     "RecognizableVisualFeatures",
 )
 
+_FINEST_RATIO = 1000
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _UID = re.compile(r"(?=.{3,64}\Z)(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 # Stricter than pydicom, which allows the ranges of queries and any number of parts of a name.
@@ -100,6 +103,8 @@ class Source:
         Directions of rows and columns in letters, parted by a backslash; empty where they are not stated.
     spacing : tuple of two floats or None
         Distance of rows and of columns in the patient, in mm.
+    aspect : tuple of two ints or None
+        Height and width of a pixel, as a ratio; None where it is square, or not stated.
     thickness : float or None
         Of the slice, in mm.
     plane : Plane or None
@@ -119,6 +124,7 @@ class Source:
     laterality: str
     patient_orientation: str
     spacing: tuple[float, ...] | None
+    aspect: tuple[int, int] | None
     thickness: float | None
     plane: Plane | None
 
@@ -147,8 +153,11 @@ def read_source(dataset: Dataset) -> Source:
             raise ImageError(f"the source image has {state} {keyword}; results need it, so mend the source")
     if read_text(dataset, "PatientID") is None:  # without it the result would be filed under another patient
         raise ImageError("the source image has a malformed PatientID; results need it, so mend the source")
-    rows, columns = dataset.get("Rows"), dataset.get("Columns")  # binary numbers
-    if not isinstance(rows, int) or not isinstance(columns, int) or rows * columns == 0:
+    try:
+        rows, columns = integer(dataset, "Rows", 0), integer(dataset, "Columns", 0)
+    except FaultError:
+        rows = columns = 0
+    if rows * columns == 0:
         raise ImageError("the source is no image: it has no rows and columns; give an image")
     spacing = _numbers(dataset, "PixelSpacing", 2)
     thickness = _numbers(dataset, "SliceThickness", 1)
@@ -166,6 +175,7 @@ def read_source(dataset: Dataset) -> Source:
         laterality=read_text(dataset, "Laterality") or read_text(dataset, "ImageLaterality") or "",
         patient_orientation=read_text(dataset, "PatientOrientation") or "",
         spacing=spacing if spacing and min(spacing) > 0 else None,
+        aspect=_aspect(dataset),
         thickness=thickness[0] if thickness and thickness[0] > 0 else None,
         plane=_plane(dataset),
     )
@@ -304,6 +314,15 @@ def _plane(dataset: Dataset) -> Plane | None:
         return None
     axes = np.reshape(orientation, (2, 3))
     return Plane(frame, orientation, position) if np.allclose(axes @ axes.T, np.eye(2), atol=1e-3) else None
+
+
+def _aspect(dataset: Dataset) -> tuple[int, int] | None:
+    for keyword in ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        stated = _numbers(dataset, keyword, 2)
+        if stated and min(stated) > 0:
+            ratio = Fraction(stated[0] / stated[1]).limit_denominator(_FINEST_RATIO)
+            return None if ratio == 1 or not ratio else (ratio.numerator, ratio.denominator)
+    return None
 
 
 def _numbers(dataset: Dataset, keyword: str, n: int) -> tuple[float, ...] | None:

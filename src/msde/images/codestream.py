@@ -5,15 +5,13 @@ Decoders fill in what is missing at the end of a stream, JPEG's nearly always, s
 
 from __future__ import annotations
 
-import re
 import struct
 from typing import NamedTuple
 
 _NOT_A_FRAME = {0xC4, 0xC8, 0xCC}  # JPEG: tables and an extension, among the markers that open a frame
 _LS, _LOSSLESS = 0xF7, {0xC3, 0xC7, 0xCB, 0xCF}
 _NUMBERED, _MARKED = (b"\1\2\3", b"RGB"), (b"JFIF\0", b"Adobe")
-_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")  # none of them occurs among packed samples
-_START_OF_SCAN, _END = 0xDA, 0xD9
+_START_OF_SCAN, _EOI = 0xDA, b"\xff\xd9"
 _JP2, _J2K = b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51"
 _SOT, _COD, _EOC = b"\xff\x90", b"\xff\x52", b"\xff\xd9"
 
@@ -126,12 +124,14 @@ def _of_jpeg_2000(stream: bytes, at: int) -> Stream:
 
 def _ends_as_jpeg(stream: bytes) -> bool:
     at = 2
-    while found := _MARKER.search(stream, at):
-        marker, at = found[1][0], found.end()
-        if marker == _END:
-            return True
-        if marker != 0xD8:
-            at += int(struct.unpack_from(">H", stream, at)[0])
+    while stream[at] == 0xFF:
+        marker = stream[at + 1]
+        if marker == 0xFF:  # filling
+            at += 1
+            continue
+        at += 2 + int(struct.unpack_from(">H", stream, at + 2)[0])
+        if marker == _START_OF_SCAN:
+            return stream.find(_EOI, at) >= 0  # it does not occur among packed samples
     return False
 
 

@@ -15,6 +15,7 @@ from msde.images.compressed import decoded, unpacked
 from msde.images.files import FaultError, missing
 from msde.images.fragments import frames_of, read
 from msde.images.header import integer, number, words
+from msde.images.ycbcr import to_rgb
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -107,6 +108,10 @@ def decode_frame(path: str, header: Dataset, at: int, frame: int, n: int, name: 
     layout = _layout(header, n, name)
     with open(path, "rb") as file:
         element = _deflated(path) if syntax == _DEFLATED else _found(file, at)
+        if layout.allocated not in _READ_IN and not element.float_bytes:
+            raise ImageError(
+                f"{name}: is stored in {layout.allocated} bits a sample, which is not read; export it with 8 or 16"
+            )
         if syntax in _NATIVE:
             return _frame(_native(element, layout, frame), layout, layout.allocated, header)
         if element.length != _UNDEFINED:
@@ -148,10 +153,6 @@ def _layout(header: Dataset, n: int, name: str) -> _Layout:
     if integer(header, "SamplesPerPixel", channels) != channels:
         raise FaultError("its SamplesPerPixel and PhotometricInterpretation contradict each other")
     allocated = integer(header, "BitsAllocated", 0)
-    if allocated not in _READ_IN and "BitsAllocated" in header:
-        raise ImageError(
-            f"{name}: is stored in {allocated} bits a sample, which is not read; export it with 8 or 16 bits allocated"
-        )
     stored = integer(header, "BitsStored", allocated)
     high = integer(header, "HighBit", stored - 1)
     if not 0 < stored <= high + 1 <= max(allocated, stored):
@@ -240,7 +241,7 @@ def _frame(values: NDArray[Any], layout: _Layout, held: int, header: Dataset) ->
         whole = unsigned.view(f"i{unsigned.dtype.itemsize}") if layout.signed else unsigned
         return Frame(values, kept, None if layout.colours == "PALETTE COLOR" else _padding(values, whole, kept, header))
     if layout.colours in _YBR:
-        values = _rgb(values, kept)
+        values = to_rgb(values, kept)
     return Frame(values, kept, None)
 
 
@@ -283,15 +284,3 @@ def _range(header: Dataset, prefix: str) -> list[float] | None:
 def _between(values: NDArray[Any], low: float, high: float) -> NDArray[np.bool_] | None:
     found: NDArray[np.bool_] = (values >= low) & (values <= high)
     return found if found.any() and not found.all() else None  # all of one value is a picture of nothing
-
-
-def _rgb(values: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Turn full-range YCbCr into RGB (part 3, C.7.6.3.1.2)."""
-    light, blue, red = np.moveaxis(values.astype(np.float32), -1, 0)
-    blue, red = blue - 2 ** (bits - 1), red - 2 ** (bits - 1)
-    colours = [
-        light + 1.402 * red,
-        light - (0.114 * 1.772 * blue + 0.299 * 1.402 * red) / 0.587,
-        light + 1.772 * blue,
-    ]
-    return np.clip(np.rint(np.stack(colours, axis=-1)), 0, 2**bits - 1).astype(values.dtype)

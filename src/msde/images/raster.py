@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from importlib import import_module
+from importlib.util import find_spec
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -17,6 +19,7 @@ from msde.images.files import Contents, FaultError, damaged, missing, number_of,
 from msde.images.formats import Format
 from msde.images.samples import Samples, check_size
 from msde.images.silence import decoders_silenced
+from msde.images.upright import upright
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,16 +46,6 @@ _SAMPLES_AS = {
     "I": ("I", "I"),
     "F": ("F", "F"),
 }
-# EXIF orientation -> (swap the axes, flip rows, flip columns), applied in this order.
-_ORIENTATION = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
 _PLUGIN = {
     "PNG": "Png",
     "JPEG": "Jpeg",
@@ -68,6 +61,10 @@ _BITS_TAG = 258
 _TILE_TAG = 322
 _PHOTOMETRIC_TAG = 262
 _WHITE_IS_ZERO = 0
+_SUBFILE_TAG = 254
+_COPY = 1 | 4  # reduced, or a mask
+_PLANES_TAG = 284
+_IN_PLANES = 2
 
 
 def look_into(path: str, form: Format, name: str) -> Contents:
@@ -82,9 +79,9 @@ def look_into(path: str, form: Format, name: str) -> Contents:
         return Contents()
     try:
         with open(path, "rb") as file, _opened(file, form.name) as image:
-            return Contents(numbered(_pages(image)))
+            return Contents(numbered(len(_pages(image))))
     except Exception as error:
-        raise damaged(name, form.name, _said(error)) from None
+        raise _fault(name, form, error) from None
 
 
 def tiff_layout(path: str, form: Format, name: str) -> tuple[int, int, bool]:
@@ -99,7 +96,7 @@ def tiff_layout(path: str, form: Format, name: str) -> tuple[int, int, bool]:
         with open(path, "rb") as file, _opened(file, form.name) as image:
             return *image.size, _TILE_TAG in image.tag_v2  # type: ignore[attr-defined]
     except Exception as error:
-        raise damaged(name, form.name, _said(error)) from None
+        raise _fault(name, form, error) from None
 
 
 def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
@@ -129,20 +126,24 @@ def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
     with open(path, "rb") as file:
         # Pillow's plug-ins raise nearly every built-in exception on damaged input; all of them mean the same here.
         try:
-            if not has_end(file, form.name):
+            held: BinaryIO = BytesIO(file.read()) if form.name == "JPEG" else file  # it is looked through first
+            if not has_end(held, form.name):
                 raise FaultError("the file ends early")
-            if form.name == "JPEG" and (unusual := _beyond_pillow(file, name)):
+            if form.name == "JPEG" and (unusual := _beyond_pillow(held.read(), name)):
                 return unusual
-            with _opened(file, form.name) as image:
+            held.seek(0)
+            with _opened(held, form.name) as image:
                 check_size(*image.size, name)
-                page = number_of(part, _pages(image), name, "pages or frames")
+                pages = _pages(image)
+                page = pages[number_of(part, len(pages), name, "pages or frames")]
                 if page:
                     image.seek(page)
+                _check_planes(image, name)
                 return _samples(image, name)
         except (ImageError, MemoryError):
             raise
         except Exception as error:
-            raise damaged(name, form.name, _said(error)) from None
+            raise _fault(name, form, error) from None
 
 
 def decode_image(image: Image, name: str) -> Samples:
@@ -170,11 +171,8 @@ def _opened(file: BinaryIO, form: str) -> Image:
     return factory(file, "")
 
 
-def _beyond_pillow(file: BinaryIO, name: str) -> Samples | None:
+def _beyond_pillow(stream: bytes, name: str) -> Samples | None:
     """Read JPEG of more than 8 bits, lossless or JPEG-LS; None for the usual kind."""
-    file.seek(0)
-    stream = file.read()
-    file.seek(0)
     header = stated(stream)
     if header is None or header.channels not in (1, 3) or (header.bits == 8 and not header.lossless):
         return None
@@ -186,9 +184,28 @@ def _beyond_pillow(file: BinaryIO, name: str) -> Samples | None:
     return Samples(values, 0.0, float(2**header.bits - 1))
 
 
-def _pages(image: Image) -> int:
-    # The further pictures of an MPO are a camera's previews of the first.
-    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+def _pages(image: Image) -> list[int]:
+    """List the pages or frames that are pictures of their own."""
+    if image.format == "MPO":  # the further pictures are a camera's previews of the first
+        return [0]
+    pages = list(range(getattr(image, "n_frames", 1)))
+    if image.format == "TIFF" and len(pages) > 1:
+        kinds = [_subfile(image, page) for page in pages]
+        image.seek(0)
+        pages = [page for page, kind in zip(pages, kinds, strict=True) if not kind & _COPY] or [0]
+    return pages
+
+
+def _subfile(image: Image, page: int) -> int:
+    image.seek(page)
+    return int(image.tag_v2.get(_SUBFILE_TAG, 0))  # type: ignore[attr-defined]
+
+
+def _check_planes(image: Image, name: str) -> None:
+    """Refuse what Pillow misreads: colours of 16 bits in planes."""
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_PLANES_TAG) == _IN_PLANES and max(tags.get(_BITS_TAG, (8,))) > 8:
+        raise missing(name, "this kind of TIFF", "slides")
 
 
 def _samples(image: Image, name: str) -> Samples:
@@ -199,7 +216,7 @@ def _samples(image: Image, name: str) -> Samples:
     mode = _SAMPLES_AS[image.mode][image.has_transparency_data]
     values = np.asarray(image if image.mode == mode else image.convert(mode))
     black, white = _stated_range(image, values)
-    return Samples(_upright(values, _orientation(image)), black, white)
+    return Samples(upright(values, _orientation(image)), black, white)
 
 
 def _stated_range(image: Image, values: NDArray[Any]) -> tuple[float, float]:
@@ -226,11 +243,12 @@ def _orientation(image: Image) -> int:
         return 1
 
 
-def _upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
-    swap, flip_rows, flip_columns = _ORIENTATION.get(orientation, (False, False, False))
-    if swap:
-        values = values.swapaxes(0, 1)
-    return values[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+def _fault(name: str, form: Format, error: Exception) -> ImageError:
+    # Pillow's words for a compression and a layout of samples that it does not know
+    unknown = isinstance(error, KeyError) or "unknown pixel mode" in str(error) or "Missing dimensions" in str(error)
+    if form.name == "TIFF" and unknown and not find_spec("tifffile"):
+        return missing(name, "this kind of TIFF", "slides")
+    return damaged(name, form.name, _said(error))
 
 
 def _said(error: Exception) -> str:

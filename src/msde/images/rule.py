@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from msde.errors import ImageError
 
 ASPECTS = ("squeeze", "letterbox")
 PLAIN_INTENSITIES = ("dicom", "full-range", "percentile")
+RULES_VERSION = 2
+"""Of how files are read. It goes up where a sound file gives other pixels than before; 1 is all that came before it."""
+
 _KNOWN = f"{', '.join(PLAIN_INTENSITIES)} or window:LOW,HIGH"
 
 
@@ -31,6 +36,9 @@ class ImageRule:
         - ``window:LOW,HIGH``: these two values, such as Hounsfield units or whatever the file stores.
     aspect : {"squeeze", "letterbox"}, default="squeeze"
         Squeeze a picture to a square as the published pipeline does, or keep its proportions between black bars.
+    version : int, optional
+        Version of the reading rules under which a model was fitted; by default the one at work. It is kept for a model
+        to tell, and changes nothing: files are always read by the rules at work.
 
     Raises
     ------
@@ -40,12 +48,25 @@ class ImageRule:
 
     intensity: str = "dicom"
     aspect: str = "squeeze"
+    version: int = RULES_VERSION
 
     def __post_init__(self) -> None:
         if self.aspect not in ASPECTS:
             raise ImageError(f"aspect {self.aspect!r} is unknown; give {' or '.join(ASPECTS)}")
         if self.intensity not in PLAIN_INTENSITIES:
             self.window()
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any] | None) -> ImageRule:
+        """Read what a model file states; one of before the first version states less, or nothing."""
+        if settings is None:
+            return AS_EVER
+        return cls(settings["intensity"], settings["aspect"], int(settings.get("version", 1)))
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it is of a model that was fitted under other reading rules than those at work."""
+        return self.version != RULES_VERSION
 
     def window(self) -> tuple[float, float]:
         """Return the two ends of ``window:LOW,HIGH``."""
@@ -59,5 +80,5 @@ class ImageRule:
         return low, high
 
 
-AS_EVER = ImageRule("full-range", "squeeze")
+AS_EVER = ImageRule("full-range", "squeeze", 1)
 """The rule of models whose file states none."""
