@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msde import MeanShiftEnhancer, MSDEDetector
-from msde.gaussian import fit_ledoit_wolf
-from msde.standardizer import Standardizer
+from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.standardizer import Standardizer
 
 MODES = ["inductive", "adaptive", "transductive"]
 

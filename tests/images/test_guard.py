@@ -19,7 +19,7 @@ from msde.images import ImageRule, read_pixels
 from msde.images.files import guarded
 from msde.images.intensity import shown, to_pixels
 from msde.images.samples import Samples
-from msde.pipeline import AnomalyModel
+from msde.model.anomaly_model import AnomalyModel
 
 from .medical import dicom_bytes
 from .pictures import gray_ramp

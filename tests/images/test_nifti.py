@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 
 from msde.errors import ImageError
 from msde.images import ImageRule, Part, nifti, read_pixels
+from msde.images.decoder_warnings import decoders_silenced
 from msde.images.files import look_into
-from msde.images.silence import decoders_silenced
 
 from .medical import LPS, nifti_bytes
 from .pictures import gray_ramp, rgb_ramp

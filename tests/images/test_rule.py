@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msde.errors import ImageError
-from msde.images import AS_EVER, ImageRule
-from msde.record import put_together, take_apart
+from msde.images import LEGACY_RULE, ImageRule
+from msde.storage.records import put_together, take_apart
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
@@ -50,7 +50,7 @@ def test_other_aspects_are_refused() -> None:
 
 def test_a_model_of_before_tells_so() -> None:
     assert not ImageRule().outdated
-    assert AS_EVER.outdated and ImageRule.from_settings(None) == AS_EVER
+    assert LEGACY_RULE.outdated and ImageRule.from_settings(None) == LEGACY_RULE
     older = ImageRule.from_settings({"intensity": "percentile", "aspect": "letterbox"})
     assert older == ImageRule("percentile", "letterbox", 1) and older.outdated
     rule = ImageRule("percentile")

@@ -14,9 +14,9 @@ from msde.cli.progress import progress, report_unreadable, tell
 from msde.cli.ray import refuse_with_ray, report, with_ray
 
 if TYPE_CHECKING:
-    from msde.cache import EmbeddingCache
     from msde.cluster.cluster import Cluster
-    from msde.image_score import ImageScore
+    from msde.embedding.cache import EmbeddingCache
+    from msde.model.score import ImageScore
 
 
 @click.command()
@@ -66,14 +66,14 @@ def score(
     """
     if cluster is not None:
         refuse_with_ray(output=output, dicom=dicom, heatmaps=heatmaps, identifiers=identifiers, cache=cache)
-        from msde.cluster.jobs import score_on
+        from msde.cluster.api import score_on
 
         return report(score_on(cluster, model, images, tell), cluster.parts)
     from msde.dicom import Exporter, IdentifiedScore, beside_sources, identified
-    from msde.image_score import ImageScore
     from msde.images import find_images
-    from msde.pipeline import AnomalyModel
-    from msde.results import check_table, write_csv, write_table
+    from msde.model.anomaly_model import AnomalyModel
+    from msde.model.score import ImageScore
+    from msde.output.score_table import check_table, write_csv, write_table
 
     if output is not None:
         check_table(output)
@@ -81,7 +81,7 @@ def score(
     exporter = None if dicom is None else Exporter(loaded, model, dicom)
     paths = find_images(images, tell)
     if heatmaps is not None:
-        from msde.localize.heat_files import HeatFiles
+        from msde.output.heat_files import HeatFiles
 
         files = HeatFiles(heatmaps, paths)
     seen: list[ImageScore] = []

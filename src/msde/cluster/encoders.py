@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from msde.bundle import read_bundle, write_bundle
-from msde.encoder import Encoder, EncoderSession
+from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import BackboneError, ModelFileError
 from msde.images import ImageRule
-from msde.record import take_apart
+from msde.storage.bundle import read_bundle, write_bundle
+from msde.storage.records import take_apart
 
 
 def encoder_file(encoder: Encoder, rule: ImageRule) -> bytes:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from msde.errors import DataError, ImageError
+from msde.images.decoder_warnings import decoders_silenced
 from msde.images.files import FaultError, damaged, format_of
 from msde.images.formats import DICOM
 from msde.images.header import integer
-from msde.images.silence import decoders_silenced
 
 if TYPE_CHECKING:
     from pydicom import Dataset

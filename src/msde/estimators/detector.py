@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from msde.adaptive import fit_adaptive
-from msde.calibration import Calibration, CrossFit, Fit
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
-from msde.gaussian import fit_empirical, fit_ledoit_wolf
-from msde.neighbors import FloatArray, IndexArray
-from msde.scorer import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
-from msde.standardizer import CompressingStandardizer, Standardizer
-from msde.trust import FEWEST_ROWS, LIMIT, doubt
+from msde.method.calibration import Calibration, CrossFit, Fit
+from msde.method.gaussian import fit_empirical, fit_ledoit_wolf
+from msde.method.neighbors.index import FloatArray, IndexArray
+from msde.method.outliers import FEWEST_ROWS, LIMIT, outlyingness
+from msde.method.scorers import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
+from msde.method.standardizer import CompressingStandardizer, Standardizer
+from msde.method.unlabelled_pool import fit_adaptive
 
 JOINT_SHIFT = ("weighting", "n_neighbors", "learning_rate", "max_iter", "tol")
 Mode = Literal["inductive", "adaptive", "transductive"]
@@ -41,13 +41,14 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    scorer_ : msde.scorer.Scorer
+    scorer_ : msde.method.scorers.Scorer
         The frozen arrays that score.
-    calibration_ : msde.calibration.Calibration
+    calibration_ : msde.method.calibration.Calibration
         Cross-fitted scores of the normals: p-values and threshold. Computed when first asked for, since it takes ten
         fits; for that the training rows are kept.
-    doubt_ : ndarray of shape (n,)
-        How far each training row stands out from the others, see :func:`msde.trust.doubt`; zeros for fewer than 50 rows
+    outlyingness_ : ndarray of shape (n,)
+        How far each training row stands out from the others, see :func:`msde.method.outliers.outlyingness`; zeros
+        for fewer than 50 rows
         and in transductive mode.
     trusted_ : ndarray of shape (n,), bool
         The rows that the Gaussian is fitted to; the others may be abnormal images among the normals.
@@ -114,8 +115,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"alpha must lie in (0, 1); got {self.alpha!r}")
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows), len(rows))
-        self.scorer_, self.doubt_ = fit_scorer(rows)
-        self.trusted_ = self.doubt_ <= LIMIT
+        self.scorer_, self.outlyingness_ = fit_scorer(rows)
+        self.trusted_ = self.outlyingness_ <= LIMIT
         self._cross_fit = CrossFit(rows, fit_scorer, None if groups is None else _checked_groups(groups, len(rows)))
         return self
 
@@ -197,7 +198,7 @@ def _checked_groups(groups: Any, n: int) -> IndexArray:
 
 
 def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:
-    return doubt(normals) if sift else np.zeros(len(normals))
+    return outlyingness(normals) if sift else np.zeros(len(normals))
 
 
 def _fit_inductive(sift: bool, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:

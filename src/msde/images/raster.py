@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from msde.errors import ImageError
 from msde.images.codestream import stated
 from msde.images.compressed import decoded
+from msde.images.decoder_warnings import decoders_silenced
 from msde.images.ending import has_end
 from msde.images.files import Contents, FaultError, damaged, missing, number_of, numbered
 from msde.images.formats import Format
 from msde.images.samples import Samples, check_size
-from msde.images.silence import decoders_silenced
 from msde.images.upright import upright
 
 if TYPE_CHECKING:

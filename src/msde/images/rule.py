@@ -60,7 +60,7 @@ class ImageRule:
     def from_settings(cls, settings: Mapping[str, Any] | None) -> ImageRule:
         """Read what a model file states; one of before the first version states less, or nothing."""
         if settings is None:
-            return AS_EVER
+            return LEGACY_RULE
         return cls(settings["intensity"], settings["aspect"], int(settings.get("version", 1)))
 
     @property
@@ -80,5 +80,5 @@ class ImageRule:
         return low, high
 
 
-AS_EVER = ImageRule("full-range", "squeeze", 1)
+LEGACY_RULE = ImageRule("full-range", "squeeze", 1)
 """The rule of models whose file states none."""

@@ -50,9 +50,9 @@ class Instance:
         from pydicom.filereader import read_partial
         from pydicom.tag import BaseTag, Tag
 
-        from msde.dicom.identity import MANUFACTURER
+        from msde.dicom.equipment import MANUFACTURER
         from msde.dicom.source import read_text
-        from msde.images.silence import decoders_silenced
+        from msde.images.decoder_warnings import decoders_silenced
 
         lengths: list[int] = []
 
