@@ -16,13 +16,13 @@ from pathlib import Path
 # The matrices here are small: threads would wait for each other. NumPy reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from embeddings import Embeddings, load_sets  # noqa: E402
+import numpy as np
+from embeddings import Embeddings, load_sets
 
-from msde import MSDEDetector  # noqa: E402
-from msde.method.gaussian import fit_ledoit_wolf  # noqa: E402
-from msde.method.metrics import auroc  # noqa: E402
-from msde.method.standardizer import Standardizer  # noqa: E402
+from msde import MSDEDetector
+from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.metrics import auroc
+from msde.method.standardizer import Standardizer
 
 SHARES = (0.0, 0.02, 0.05, 0.10)
 

@@ -24,7 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from msde import MeanShiftEnhancer
-from msde.method.neighbors.index import ExactIndex, NeighborIndex, build_index, evenly_spaced
+from msde.method.arrays import evenly_spaced
+from msde.method.neighbors import build_index
+from msde.method.neighbors.exact import ExactIndex
+from msde.method.neighbors.index import NeighborIndex
 from msde.method.neighbors.sketch import recall
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)

@@ -96,7 +96,7 @@ ROWS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 
 
 def seen_of(model: AnomalyModel, paths: Sequence[Path]) -> tuple[list[Embedded], dict[str, PackedMaps]]:
-    reader = NormalMaps(model._session)
+    reader = NormalMaps(model.session)
     images = list(model.embed(paths, reader))
     parts = np.split(np.stack([image.maps for image in images if image.maps is not None]), len(VIEWS), axis=1)
     return images, {

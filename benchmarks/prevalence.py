@@ -17,12 +17,12 @@ from pathlib import Path
 # The matrices here are small: threads would wait for each other. NumPy reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from embeddings import Embeddings, load_sets  # noqa: E402
-from protocol import halves, mixture, plain  # noqa: E402
+import numpy as np
+from embeddings import Embeddings, load_sets
+from protocol import halves, mixture, plain
 
-from msde import MeanShiftEnhancer, MSDEDetector  # noqa: E402
-from msde.method.metrics import auroc  # noqa: E402
+from msde import MeanShiftEnhancer, MSDEDetector
+from msde.method.metrics import auroc
 
 SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 BATCHES = (8, 4, 3, 2, 1)  # transductive batches a draw: fewer abnormals a batch, more batches

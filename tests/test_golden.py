@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 from msde.method.density_weights import density_weights
 from msde.method.gaussian import fit_empirical
 from msde.method.mean_shift import shift
+from msde.method.neighbors.exact import ExactIndex
 from msde.method.scorers import TransductiveScorer, batch_probability
 from msde.method.standardizer import Standardizer
 
@@ -53,14 +54,14 @@ def test_approximate_neighbours_alone_explain_the_difference(shared, monkeypatch
             NNDescent(index.rows, n_neighbors=k, metric="euclidean", random_state=42).neighbor_graph[0].astype(np.intp)
         )
 
-    monkeypatch.setattr("msde.method.neighbors.index.ExactIndex.query", approximate)
+    monkeypatch.setattr(ExactIndex, "query", approximate)
     with np.load(shared / "golden" / "lgg_flair_hemispheres_H.npz") as golden:
         _, shifted, _ = shift(golden["train"], golden["weights_train"])
         assert relative_difference(shifted, golden["shifted_train"]).max() <= 1e-5
 
 
 def test_scores_and_auroc(golden):
-    n, d = golden["train"].shape
+    _n, d = golden["train"].shape
     _, shifted, _ = shift(golden["train"], density_weights(golden["train"], "published"))
     nothing = Standardizer(np.zeros(d, np.float32), np.ones(d, np.float32))
     scorer = TransductiveScorer(nothing, fit_empirical(shifted), golden["train"], "published", 50, 0.33, 8, 0.01)

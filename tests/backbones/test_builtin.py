@@ -45,8 +45,8 @@ def test_normalisation_is_inside_the_graph_and_can_be_changed(lite0: Backbone, p
     halved = EmbeddingSession(dataclasses.replace(lite0, weights=lite0.weights | half))
     expected = EmbeddingSession(lite0).embed(pixels[:2])
     np.testing.assert_allclose(halved.embed(pixels[:2] / 2), expected, atol=1e-5 * np.abs(expected).max())
-    np.testing.assert_array_equal(lite0.weights["pixel_mean"].ravel(), np.float32(lite0.mean))
-    np.testing.assert_array_equal(lite0.weights["pixel_std"].ravel(), np.float32(lite0.std))
+    np.testing.assert_array_equal(lite0.weights["pixel_mean"].ravel(), np.array(lite0.mean, np.float32))
+    np.testing.assert_array_equal(lite0.weights["pixel_std"].ravel(), np.array(lite0.std, np.float32))
 
 
 def test_checkpoint_for_the_built_in_is_refused(tmp_path: Path) -> None:

@@ -92,7 +92,12 @@ def test_bad_description(network: Any, tmp_path: Path, said: object, reason: str
     assert "\n" not in str(caught.value)
 
 
-OF_BUILT_IN = {"builtin": "efficientnet_lite0", "input_size": 224, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+OF_BUILT_IN: dict[str, Any] = {
+    "builtin": "efficientnet_lite0",
+    "input_size": 224,
+    "mean": [0.1, 0.2, 0.3],
+    "std": [0.4, 0.5, 0.6],
+}
 
 
 def written(path: Path, tensors: dict[str, np.ndarray], said: object = OF_BUILT_IN) -> Path:
@@ -116,7 +121,10 @@ def test_built_in_graph_with_other_weights(
     backbone = load_backbone(f"file:{path}")
     assert (backbone.mean, backbone.licence, backbone.levels) == ((0.1, 0.2, 0.3), "MIT", lite0.levels)
     assert backbone.source == "efficientnet_lite0, weights of net.safetensors"
-    normalised = {"pixel_mean": np.float32(OF_BUILT_IN["mean"]), "pixel_std": np.float32(OF_BUILT_IN["std"])}
+    normalised = {
+        "pixel_mean": np.array(OF_BUILT_IN["mean"], np.float32),
+        "pixel_std": np.array(OF_BUILT_IN["std"], np.float32),
+    }
     weights = changed | {name: values.reshape(1, 3, 1, 1) for name, values in normalised.items()}
     expected = EmbeddingSession(dataclasses.replace(lite0, weights=weights)).embed(pixels[:2])
     np.testing.assert_array_equal(EmbeddingSession(backbone).embed(pixels[:2]), expected)

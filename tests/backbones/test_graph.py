@@ -28,7 +28,8 @@ def script() -> ModuleType:
     pytest.importorskip("onnx", reason="needs the torch extra")
     path = Path(__file__).parents[2] / "tools" / "export_graph.py"
     spec = importlib.util.spec_from_file_location("export_graph", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -48,7 +48,7 @@ def net(batch: int | str = "n", channels: int = 3, size: int | str = 16, half: b
         [helper.make_tensor_value_info(name, kind, shape) for name, shape in outputs],
         [
             numpy_helper.from_array(kernel, "pixel_mean"),
-            numpy_helper.from_array(np.float32([1, 1, 0.5, 0.5]), "scales"),
+            numpy_helper.from_array(np.array([1, 1, 0.5, 0.5], np.float32), "scales"),
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -94,7 +94,7 @@ def test_metadata_say_the_normalisation_and_the_size(onnx: Any, tmp_path: Path, 
     onnx.helper.set_model_props(model, said)
     onnx.save(model, tmp_path / "net.onnx")
     backbone = load_backbone(f"onnx:{tmp_path / 'net.onnx'}")
-    mean, std = (np.float32(values).reshape(3, 1, 1) for values in ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]))
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]))
     close(backbone, images, expected((images - mean) / std))
     assert (backbone.licence, backbone.mean) == ("MIT", (0.1, 0.2, 0.3))
 

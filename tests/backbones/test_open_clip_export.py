@@ -83,11 +83,11 @@ def test_registry_name_with_a_folder_of_a_torch_file(
 @pytest.mark.torch
 @pytest.mark.slow
 def test_architecture_by_name(open_clip: Any, tmp_path: Path, agrees: Agrees, monkeypatch: pytest.MonkeyPatch) -> None:
-    import open_clip.factory
+    from open_clip import factory
 
     model = saved(tmp_path, "transformer")
     described = json.loads((tmp_path / "open_clip_config.json").read_text())["model_cfg"]
-    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny", described)
+    monkeypatch.setitem(factory._MODEL_CONFIGS, "tiny", described)
     backbone = load_backbone("open_clip:tiny", tmp_path / "open_clip_model.safetensors")
     agrees(backbone, model.encode_image)
     assert backbone.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))

@@ -73,7 +73,7 @@ def test_levels_are_the_maps_of_the_last_stages(
     torch: Any, network: Any, exported: Backbone, rng: np.random.Generator
 ) -> None:
     pixels = rng.random((2, 3, 160, 160), np.float32)
-    mean, std = (np.float32(values).reshape(1, 3, 1, 1) for values in (exported.mean, exported.std))
+    mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (exported.mean, exported.std))
     with torch.inference_mode():
         _, maps = network.forward_intermediates(torch.from_numpy((pixels - mean) / std), indices=4)
     found = EmbeddingSession(exported)._session.run(list(exported.levels), {"pixels": pixels})

@@ -45,7 +45,8 @@ def test_published_shows_the_pool_without_order(rng):
     watcher, given = Watcher(pooled=True), parts(rng)
     outcome = run("published", watcher, given)
     pool = watcher.lessons[0].pool
-    assert len(pool) == 100 and (np.diff(pool[:, 2]) < 0).any()
+    assert len(pool) == 100
+    assert (np.diff(pool[:, 2]) < 0).any()
     assert outcome.figures["auroc_low"] < outcome.figures["auroc"] < outcome.figures["auroc_high"]
     np.testing.assert_array_equal(outcome.labelled.scores[:60], given.normal.rows[:, 0])
     np.testing.assert_array_equal(outcome.labelled.patients, np.arange(100) // 2)
@@ -105,7 +106,9 @@ def test_few_normals_are_drawn_from_the_training_normals(rng):
     for condition in (10, "all"):
         run("few-normals", watcher, given, condition)
     drawn, whole = (lesson.normals for lesson in watcher.lessons)
-    assert len(drawn) == 10 and set(drawn[:, 0]) <= set(whole[:, 0]) and len(whole) == 50
+    assert len(drawn) == 10
+    assert set(drawn[:, 0]) <= set(whole[:, 0])
+    assert len(whole) == 50
 
 
 def test_local_normals_repair_the_false_alarms_of_another_site(rng):
@@ -118,7 +121,8 @@ def test_local_normals_repair_the_false_alarms_of_another_site(rng):
 
 def test_label_free_quality_sees_no_row_twice(rng):
     watcher, given = Watcher(), parts(rng)
-    subject = Subject(given, watcher.detector, lambda rows: watcher.fit(Lesson(rows)), lambda: None, lambda name: given)
+    fit = lambda rows: watcher.fit(Lesson(rows))  # noqa: E731
+    subject = Subject(given, watcher.detector, fit, lambda: fit(given.train.rows), lambda name: given)
     assert 0.5 < label_free_quality(subject) < 1
     assert len(watcher.lessons[0].normals) == 40
     assert not set(watcher.lessons[0].normals[:, 0]) & set(watcher.batches[0][:, 0])

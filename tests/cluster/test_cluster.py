@@ -212,7 +212,7 @@ def test_a_fit_gives_the_same_model_and_with_landmarks_one_of_all_normals(addres
 def test_neighbours_of_shards_are_those_of_all_rows(address, rng):
     pytest.importorskip("faiss")
     from msde.cluster.shards import ShardedIndex
-    from msde.method.neighbors.index import ExactIndex
+    from msde.method.neighbors.exact import ExactIndex
 
     reference, queries = rng.normal(size=(50, 8)).astype("f4"), rng.normal(size=(5, 8)).astype("f4")
     index = ShardedIndex.build(reference, rows_per_shard=20, num_cpus=0.1)

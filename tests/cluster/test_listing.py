@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ def test_parts_hold_each_image_once_in_order_and_whole_volumes(listed, rows):
     parts = list(cut(listed, rows))
     assert [source for part in parts for source in part] == listed
     assert all(len(part) >= rows for part in parts[:-1])
-    for one, other in zip(parts, parts[1:], strict=False):
+    for one, other in itertools.pairwise(parts):
         last, first = one[-1], other[0]
         assert not (isinstance(last, Part) and isinstance(first, Part) and last.volume == first.volume)
 

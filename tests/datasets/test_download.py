@@ -20,7 +20,7 @@ def url(server):
 
 
 def test_a_file_arrives_whole_with_a_step_a_megabyte(url, tmp_path):
-    seen = []
+    seen: list[object] = []
 
     @contextmanager
     def progress(label, steps):

@@ -32,7 +32,7 @@ def test_pictures_outlive_the_reading(tmp_path):
     train = read_dataset(medmnist(tmp_path / "pneumoniamnist.npz")).train
     gc.collect()
     (tmp_path / "pneumoniamnist.npz").unlink()
-    assert sum(int(image.sum()) for image in train) > 0
+    assert all(np.asarray(image).any() for image in train)
 
 
 def test_a_folder_with_one_file_stands_for_it(tmp_path):

@@ -91,7 +91,7 @@ def test_a_pool_of_another_width_is_refused():
 
 def test_unknown_settings_are_named():
     with pytest.raises(ValueError, match="'sideways'"):
-        MSDEDetector("sideways").fit(np.eye(9))
+        MSDEDetector("sideways").fit(np.eye(9))  # type: ignore[arg-type]
     for alpha in (0, 1, 2, np.nan):
         with pytest.raises(ValueError, match="alpha"):
             MSDEDetector(alpha=alpha).fit(np.eye(9))
@@ -139,7 +139,8 @@ def test_rows_of_one_group_are_held_out_together(rng):
         np.testing.assert_allclose(scores[fold], alone)
     runs = MSDEDetector().fit(rows).cross_fitted_scores().mean()
     unseen = whole.anomaly_score(new).mean()
-    assert runs < scores.mean() and abs(scores.mean() - unseen) < abs(runs - unseen)
+    assert runs < scores.mean()
+    assert abs(scores.mean() - unseen) < abs(runs - unseen)
 
 
 @pytest.mark.parametrize("groups", [[0, 1], [0, 0, 0], [1, 2, 1], [0, 2, 0], [0.0, 1.0, 0.0], [-1, 0, 1]])

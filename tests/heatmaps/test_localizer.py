@@ -46,8 +46,9 @@ def test_another_scale_is_another_key(localizer):
 
 
 def test_arrays_that_do_not_fit_the_network_are_found(localizer, model):
-    model.localizer_.check(model._session)
+    network = model.session.mapped_views, model.session.map_channels()
+    model.localizer_.check(*network)
     with pytest.raises(ValueError, match="not aligned|match|mismatch|broadcast"):
-        localizer.check(model._session)
+        localizer.check(*network)
     with pytest.raises(ValueError, match="views"):
-        replace(localizer, views={"mirrored": localizer.views["plain"]}).check(model._session)
+        replace(localizer, views={"mirrored": localizer.views["plain"]}).check(*network)

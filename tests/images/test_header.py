@@ -132,7 +132,8 @@ def test_numbers_that_are_none_never_end_a_listing(keep) -> None:
         look_into(keep(with_text("NumberOfFrames", "LO", "1x")), "scan.dcm")
     placed = {"SeriesInstanceUID": "1.2", "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
     contents = look_into(keep(with_text("ImagePositionPatient", "LO", "0\\1\\z", **placed)), "scan.dcm")
-    assert contents is not None and contents.as_slice is not None
+    assert contents is not None
+    assert contents.as_slice is not None
     assert contents.as_slice.position is None
 
 

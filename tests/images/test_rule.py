@@ -50,9 +50,11 @@ def test_other_aspects_are_refused() -> None:
 
 def test_a_model_of_before_tells_so() -> None:
     assert not ImageRule().outdated
-    assert LEGACY_RULE.outdated and ImageRule.from_settings(None) == LEGACY_RULE
+    assert LEGACY_RULE.outdated
+    assert ImageRule.from_settings(None) == LEGACY_RULE
     older = ImageRule.from_settings({"intensity": "percentile", "aspect": "letterbox"})
-    assert older == ImageRule("percentile", "letterbox", 1) and older.outdated
+    assert older == ImageRule("percentile", "letterbox", 1)
+    assert older.outdated
     rule = ImageRule("percentile")
     assert ImageRule.from_settings(take_apart(rule)[1]) == rule
 

@@ -115,7 +115,8 @@ def test_jpeg_2000_slides_have_their_colours(tmp_path: Path, monkeypatch: pytest
     tiles = find_images([renumbered(path, number)])
     assert len(tiles) == 6
     for tile in tiles:
-        assert isinstance(tile, Part) and tile.label is not None
+        assert isinstance(tile, Part)
+        assert tile.label is not None
         x, y = int(tile.label[1:7]), int(tile.label[8:])
         expected = glass[y : y + 512, x : x + 512] / 255
         np.testing.assert_allclose(read_pixels(tile), expected, atol=2 / 255)

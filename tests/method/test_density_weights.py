@@ -101,7 +101,7 @@ def test_identical_rows_have_equal_finite_weights(weighting):
 
 def test_an_unknown_weighting_is_named():
     with pytest.raises(ValueError, match="'heavy'"):
-        density_weights(np.eye(3), "heavy")
+        density_weights(np.eye(3), "heavy")  # type: ignore[arg-type]
 
 
 def test_the_graph_is_exactly_symmetric(rng):

@@ -6,7 +6,9 @@ import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from msde.method import neighbors
 from msde.method.mean_shift import shift
+from msde.method.neighbors import sketch
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -144,15 +146,15 @@ def test_one_and_two_threads_shift_alike(rng, monkeypatch, n):
         monkeypatch.setattr("msde.method.parallel._workers", lambda threads=threads: ThreadPoolExecutor(threads))
         with threadpoolctl.threadpool_limits(threads):
             shifted.append(shift(rows, np.ones(n), max_iter=3)[1])
-    np.testing.assert_allclose(*shifted, atol=1e-6)
+    np.testing.assert_allclose(shifted[0], shifted[1], atol=1e-6)
 
 
 def test_approximate_neighbors_shift_nearly_like_exact_ones(rng, monkeypatch):
     rows = (3 * rng.normal(size=(8, 30)))[rng.integers(8, size=2500)]
     rows = (rows + rng.normal(size=(2500, 6)) @ rng.normal(size=(6, 30))).astype(np.float32)
     _, exact, _ = shift(rows, np.ones(2500), max_iter=4)
-    monkeypatch.setattr("msde.method.neighbors.index.EXACT_ROWS", 1000)
-    monkeypatch.setattr("msde.method.neighbors.sketch.CELL_ROWS", 1000)
+    monkeypatch.setattr(neighbors, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(sketch, "CELL_ROWS", 1000)
     _, approximate, _ = shift(rows, np.ones(2500), max_iter=4)
     off = np.linalg.norm(approximate - exact, axis=1)
     assert 0 < off.mean() < 0.05 * np.linalg.norm(exact - rows, axis=1).mean()

@@ -18,7 +18,7 @@ TINY = "timm:test_resnet"
 def normals() -> Normals:
     rng = np.random.default_rng(5)
     images = np.stack([np.stack([disc(rng, side=32)] * 3) for _ in range(20)])
-    return Normals(images, anatomy_masks(images), np.arange(4, 20), np.arange(4), [])
+    return Normals(images, anatomy_masks(list(images)), np.arange(4, 20), np.arange(4), [])
 
 
 @pytest.fixture

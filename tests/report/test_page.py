@@ -24,7 +24,8 @@ class Tree(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.tags, self.texts = [], [], []
+        self.open: list[str] = []
+        self.tags, self.texts = [], []
         self.feed(text)
         self.close()
         assert self.open == []

@@ -10,6 +10,7 @@ import subprocess
 import uuid
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import psycopg
 
@@ -39,7 +40,7 @@ class Postgres:
         """Make an empty database and return its URL."""
         name = f"test_{uuid.uuid4().hex}"
         with psycopg.connect(self._url(USER), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         return self._url(name)
 
     def stop(self) -> None:
@@ -50,7 +51,7 @@ class Postgres:
         return f"postgresql://{USER}@127.0.0.1:{self._port}/{name}"
 
     def _run(self, program: str, *arguments: str) -> None:
-        as_user = {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
+        as_user: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
         subprocess.run(
             [self._bin / program, *arguments],
             cwd=self._folder,

@@ -25,7 +25,7 @@ class Process:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = data
-        self._command = [command, "serve", model, "--data", data, "--port", str(self.port), *options]
+        self._command = [*map(str, (command, "serve", model, "--data", data, "--port", self.port, *options))]
         self.log = data.with_suffix(".log")
 
     @property

@@ -40,7 +40,7 @@ class Proxy:
                 self.wfile.write(content)
                 connection.close()
 
-            do_GET = do_POST = do_PUT = do_DELETE = pass_on  # noqa: N815 - names of the library
+            do_GET = do_POST = do_PUT = do_DELETE = pass_on
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -1,12 +1,13 @@
 """What a browser is given: pictures by the model's rule or a window, samples, overlays."""
 
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from tests.serve.conftest import png
+
+from msde import AnomalyModel
 
 
 def deep(values: np.ndarray) -> bytes:
@@ -86,19 +87,24 @@ def test_what_cannot_be_read_has_no_picture_and_says_so(serve):
         served.get("/api/images/999/picture", 404)
 
 
-def test_an_overlay_is_drawn_where_the_model_can_tell(serve, monkeypatch):
+def test_an_overlay_is_drawn_where_the_model_can_tell(serve, discs, tmp_path):
+    model = AnomalyModel().fit(discs)
+    model.save(tmp_path / "heat.msde")
+    with serve(models=(str(tmp_path / "heat.msde"),)) as served:
+        number = served.send(png(1, lesion=True))
+        served.wait()
+        path = f"/api/images/{number}/overlay"
+        with Image.open(io.BytesIO(png(1, lesion=True))) as picture:
+            expected = model.explain(picture)
+        assert np.array_equal(pixels(served.client.get(path)), expected.overlay)
+        assert np.array_equal(pixels(served.client.get(f"{path}?alone=true")), expected.layer)
+
+
+def test_a_model_without_heat_maps_has_no_overlay(serve):
     with serve() as served:
         number = served.send(png(1))
         served.wait()
-        path = f"/api/images/{number}/overlay"
-        monkeypatch.setattr("msde.serve.routes.images.explainer", lambda model: None)
-        served.get(path, 404)
-        red = np.zeros((64, 64, 3), np.uint8) + np.array([200, 0, 0], np.uint8)
-        layer = np.dstack([red, np.full((64, 64), 90, np.uint8)])
-        explain = lambda source: SimpleNamespace(overlay=red, layer=layer)  # noqa: E731
-        monkeypatch.setattr("msde.serve.routes.images.explainer", lambda model: explain)
-        assert np.array_equal(pixels(served.client.get(path)), red)
-        assert np.array_equal(pixels(served.client.get(f"{path}?alone=true")), layer)
+        served.get(f"/api/images/{number}/overlay", 404)
 
 
 def test_a_broken_table_in_a_header_is_a_line_and_never_an_error_of_the_service(serve):
@@ -111,10 +117,12 @@ def test_a_broken_table_in_a_header_is_a_line_and_never_an_error_of_the_service(
     with serve() as served:
         broken = dicom_bytes(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64), VOILUTSequence=Sequence([table]))
         answer = served.client.post("/api/score?name=scan.dcm", content=broken)
-        assert answer.status_code == 200 and "damaged or truncated DICOM image" in answer.text
+        assert answer.status_code == 200
+        assert "damaged or truncated DICOM image" in answer.text
         number = served.send(broken, "scan.dcm")
         row = served.wait()[0]
-        assert row["state"] == "failed" and "damaged or truncated DICOM image" in row["error"]
+        assert row["state"] == "failed"
+        assert "damaged or truncated DICOM image" in row["error"]
         shown = served.get(f"/api/images/{number}")
         assert shown["range"]["window"] == [0, 4095]
         for what in ("picture", "overlay", "samples"):

@@ -1,5 +1,7 @@
 """What stands before the first boundary of a multipart body."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ def test_it_is_dropped_however_the_body_is_cut(before, cuts):
     body = (before + b"\r\n" if before else b"") + PARTS
     edges = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
     preamble = Preamble(b"xyz")
-    blocks = [preamble.drop(body[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    blocks = [preamble.drop(body[start:end]) for start, end in itertools.pairwise(edges)]
     first = (b"\n" + body).index(b"\n--xyz")
     assert b"".join(blocks) == body[first:]
 

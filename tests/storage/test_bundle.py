@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from msde.errors import ModelFileError
 from msde.storage.bundle import FORMAT_VERSION, check_writable, read_bundle, write_bundle
 
-PARTS = {
+PARTS: dict[str, dict[str, np.ndarray]] = {
     "one": {"a": np.arange(6.0).reshape(2, 3), "b.c": np.ones(3, np.float32)},
     "two": {"a": np.array([7], np.uint8)},
 }

@@ -10,11 +10,11 @@ import numpy as np
 # ONNX Runtime would otherwise write an identifier of the machine to the home folder; it reads this when it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-import onnxruntime as ort  # noqa: E402
+import onnxruntime as ort
 
-from msde.backbones.backbone import Backbone  # noqa: E402
-from msde.errors import BackboneError  # noqa: E402
-from msde.method.parallel import available_cores  # noqa: E402
+from msde.backbones.backbone import Backbone
+from msde.errors import BackboneError
+from msde.method.parallel import available_cores
 
 # Memory grows by some 10 MB an image in a batch (EfficientNet-Lite0), speed no further than this.
 BATCH = 8

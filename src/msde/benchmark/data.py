@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -136,7 +135,7 @@ def _write(order: Order, encoder: Encoder, sources: dict[str, list[Any]], path: 
         kept = [number for number, (row, _) in enumerate(found) if row is not None]
         errors += [error for _, error in found if error is not None]
         arrays[f"{part}/rows"] = np.array([found[number][0] for number in kept])
-        names[part] = [_patient(sources[part][number], order.plan.patient) for number in kept]
+        names[part] = [_patient(sources[part][number], order.plan) for number in kept]
     known = {name: number for number, name in enumerate(sorted({name for part in names.values() for name in part}))}
     for part in PARTS:
         arrays[f"{part}/patients"] = np.array([known[name] for name in names[part]], dtype=np.int64)
@@ -156,7 +155,9 @@ def _write(order: Order, encoder: Encoder, sources: dict[str, list[Any]], path: 
 
 def _key(order: Order, encoder: Encoder, sources: dict[str, list[Any]]) -> str:
     """Give the key of a file: pictures, encoder and patients decide it; pictures go by name, size and time."""
-    digest = hashlib.sha256(f"{_FORMAT} {order.space} {encoder.sha256} {order.plan.patient}\n".encode())
+    digest = hashlib.sha256(
+        f"{_FORMAT} {order.space} {encoder.sha256} {order.plan.patient} {order.plan.starts}\n".encode()
+    )
     for part in PARTS:
         for source in sources[part]:
             digest.update(f"{part} {source}{_stamp(source)}\n".encode(errors="surrogateescape"))
@@ -171,10 +172,9 @@ def _stamp(source: Any) -> str:
     return ""
 
 
-def _patient(source: Any, pattern: str | None) -> str:
+def _patient(source: Any, plan: SetPlan) -> str:
     own = source.volume if isinstance(source, ImagePart) else str(source)
-    found = re.match(pattern, Path(own).name) if pattern else None
-    return found.group() if found else own
+    return plan.patient_of(Path(own).name) or own
 
 
 def _spans(encoder: Encoder) -> NDArray[np.int64]:

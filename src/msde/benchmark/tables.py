@@ -229,7 +229,7 @@ def _selected(found: Figures) -> Table:
 
 
 def _beside_published(found: Figures, backbone: str, on: str) -> Table:
-    detectors = [name for name in found.config.detectors]
+    detectors = list(found.config.detectors)
     rows = []
     for one in found.config.sets:
         for figure in one.published:

@@ -48,7 +48,7 @@ def _table(rows: list[tuple[str, ...]]) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
-def _words(value: Any) -> str:  # noqa: ANN401
+def _words(value: Any) -> str:
     """Write a value of the registry for a reader."""
     match value:
         case bool():

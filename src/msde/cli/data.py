@@ -22,8 +22,8 @@ def check(folder: Path, normal: str | None, json_file: Path | None) -> None:
     """Say what a data set holds and what makes results on it doubtful.
 
     DIR is a set's folder as its archive unpacks, or an .npz file of MedMNIST. Each image is read once: counts, sizes,
-    kinds of file, faulty masks, duplicates of test images among those to train on, and how far trivial statistics and
-    the size of the files tell normal from abnormal.
+    kinds of file, faulty masks, fingerprints to compare with another copy, duplicates of test images among those to
+    train on, and how far trivial statistics and the size of the files tell normal from abnormal.
     """
     from msde.datasets import read_dataset
     from msde.datasets.inspection import SPLITS, inspect_dataset

@@ -172,7 +172,7 @@ def fit(
 
         networks = [with_int8_weights(network) for network in networks]
     if select:
-        from msde.embedding.feature_selection import select_looks
+        from msde.model.feature_selection import select_looks
 
         chosen = select_looks(networks, paths, pool, rule, cache, device).chosen
         looks = tuple(map(str, chosen))

@@ -311,7 +311,7 @@ def farthest_trusted(detector: MSDEDetector) -> float:
     return float(np.exp(middle + LIMIT * (middle - low)))
 
 
-def _read(job: JobFolder, part: int, columns: Iterable[str] = EMBEDDINGS.names) -> Any:  # noqa: ANN401
+def _read(job: JobFolder, part: int, columns: Iterable[str] = EMBEDDINGS.names) -> Any:
     from pyarrow import parquet
 
     with job.open_part(part) as file:

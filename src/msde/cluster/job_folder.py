@@ -104,7 +104,7 @@ class JobFolder:
         if storage.names(PARTS):
             raise DataError(f"{storage.url}: holds parts but no {_ABOUT}; give a new folder")
         digest, images, number = hashlib.sha256(), 0, -1
-        for number, part in enumerate(cut(sources(inputs), wanted["part_rows"])):  # noqa: B007 - the last one counts
+        for number, part in enumerate(cut(sources(inputs), wanted["part_rows"])):
             text = to_json(part).encode()
             storage.write(f"{_INPUT}/{number:06}.json", text)
             digest.update(text)
@@ -162,7 +162,7 @@ class JobFolder:
         self.storage.write(part_name(part), table)
         self.storage.remove(f"{_STARTED}/{part:06}")
 
-    def open_part(self, part: int) -> Any:  # noqa: ANN401 - fsspec's files have no common type
+    def open_part(self, part: int) -> Any:
         """Open a part's Parquet file; a context manager."""
         return self.storage.open(part_name(part))
 

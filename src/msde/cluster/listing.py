@@ -139,7 +139,7 @@ def _objects(entry: str) -> Iterator[str]:
             yield files.unstrip_protocol(name)
 
 
-def _opened(entry: str) -> Any:  # noqa: ANN401 - fsspec's files have no common type
+def _opened(entry: str) -> Any:
     try:
         return retried(lambda: fsspec.open(entry, "rb").open())
     except Exception as error:

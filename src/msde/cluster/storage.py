@@ -107,7 +107,7 @@ class Storage:
         content: bytes = retried(lambda: self._files.cat_file(f"{self._root}/{name}"))
         return content
 
-    def open(self, name: str) -> Any:  # noqa: ANN401 - fsspec's files have no common type
+    def open(self, name: str) -> Any:
         """Open a file to read parts of it; a context manager."""
         return retried(lambda: self._files.open(f"{self._root}/{name}", "rb"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from msde.datasets.catalog import published_counts
 from msde.datasets.dataset import Dataset, Item
-from msde.datasets.image_facts import ImageFacts, measure
-from msde.datasets.mask import fault
+from msde.datasets.image_facts import ImageFacts, digest_of, measure
+from msde.datasets.mask import fault, read_mask
 from msde.datasets.near_duplicates import alike
 from msde.datasets.statistic import STATISTICS
 from msde.errors import ImageError
@@ -29,6 +30,8 @@ KIND_SHARE = 0.1
 """Difference between the shares that a kind of file has in two classes from which on it counts as a leak."""
 Found = tuple[Item, ImageFacts]
 SPLITS = ("train", "normal", "abnormal")
+SHOWN_DIGITS = 16
+"""Of a fingerprint's 64: enough to tell sets apart by eye."""
 _EXAMPLES = 5
 _MIN_SPREAD = 1e-9
 _EXPORT = "a leak, unless both classes were exported alike"
@@ -94,6 +97,9 @@ class Inspection:
     twins : list of Twins
     mask_faults : dict of str to int
         Fault, number of masks that have it.
+    fingerprints : dict of str to str
+        Split or ``masks``, SHA-256 of the sorted digests of its decoded pictures: the same for the same pictures,
+        whatever their files are called, in which order they come and how they are compressed without loss.
     telling : dict of str to Telling
         Trivial statistics, file size and form, and ``all five together``: the length of the five as z-scores by the
         training normals, which is what a detector of normals gets without looking.
@@ -105,6 +111,7 @@ class Inspection:
     sizes: dict[str, tuple[int, int, int, int]]
     twins: list[Twins]
     mask_faults: dict[str, int]
+    fingerprints: dict[str, str]
     telling: dict[str, Telling]
 
     def figures(self) -> dict[str, Any]:
@@ -124,6 +131,7 @@ class Inspection:
             "sizes": self.sizes,
             "duplicates": [asdict(twins) for twins in self.twins],
             "mask_faults": self.mask_faults,
+            "fingerprints": self.fingerprints,
             "statistics": {name: asdict(telling) for name, telling in self.telling.items()},
             "notes": dataset.notes,
             "warnings": list(self.warnings()),
@@ -140,6 +148,8 @@ class Inspection:
         for split in self.kinds:
             kinds = "; ".join(f"{number} {kind}" for kind, number in self.kinds[split].items())
             yield f"  {split:11} {_span(self.sizes[split])}: {kinds}"
+        for split, fingerprint in self.fingerprints.items():
+            yield f"  fingerprint {fingerprint[:SHOWN_DIGITS]} of {split}"
         for twins in self.twins:
             yield f"  twins       {twins.identical} identical and {twins.alike} alike in {twins.between}"
         yield from (f"  note        {note}" for note in dataset.notes)
@@ -208,6 +218,8 @@ def inspect_dataset(dataset: Dataset, tick: Callable[[], None] | None = None) ->
         for name, images in splits.items()
     }
     values = {name: [image for _, image in part] for name, part in found.items()}
+    faults, masks = _masks(dataset, found["abnormal"])
+    digests = {name: [image.likeness.digest for image in part] for name, part in values.items()} | {"masks": masks}
     return Inspection(
         dataset,
         [str(result) for result in results if isinstance(result, ImageError)],
@@ -217,7 +229,8 @@ def inspect_dataset(dataset: Dataset, tick: Callable[[], None] | None = None) ->
             _twins("train and test", [*found["normal"], *found["abnormal"]], found["train"]),
             _twins("test normal and test abnormal", found["abnormal"], found["normal"]),
         ],
-        _mask_faults(dataset, found["abnormal"]),
+        faults,
+        {name: _fingerprint(part) for name, part in digests.items() if part},
         dict(_tellings(values)),
     )
 
@@ -239,13 +252,22 @@ def _twins(between: str, first: Sequence[Found], second: Sequence[Found]) -> Twi
     return Twins(between, n_identical, len(pairs) - n_identical, examples)
 
 
-def _mask_faults(dataset: Dataset, abnormal: Sequence[Found]) -> dict[str, int]:
+def _masks(dataset: Dataset, abnormal: Sequence[Found]) -> tuple[dict[str, int], list[bytes]]:
+    """Count the faults of the masks, and give the digests of those that can be read."""
     faults: Counter[str] = Counter()
+    digests = []
     for item, image in abnormal:
-        mask = dataset.masks.get(item) if isinstance(item, Path) else None
-        found = fault(mask, image.width, image.height) if mask else None
-        faults.update([found] if found else [])
-    return dict(faults)
+        path = dataset.masks.get(item) if isinstance(item, Path) else None
+        if path is not None:
+            mask = read_mask(path)
+            found = fault(mask, image.width, image.height)
+            faults.update([found] if found else [])
+            digests += [] if mask is None else [digest_of(mask)]
+    return dict(faults), digests
+
+
+def _fingerprint(digests: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 def _tellings(values: dict[str, list[ImageFacts]]) -> Iterator[tuple[str, Telling]]:

@@ -13,10 +13,11 @@ from msde.dicom.parametric_map import parametric_map
 from msde.dicom.result import Result
 from msde.dicom.scored import Scored
 from msde.dicom.secondary_capture import secondary_capture
-from msde.dicom.source import read_header, read_number
+from msde.dicom.source import read_number
 from msde.dicom.structured_report import structured_report
 from msde.heatmaps.colours import marked
 from msde.images import Part
+from msde.images.dicom_header import read_header
 from msde.method.volume_score import highest_parts
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.score import ImageScore, VolumeScore

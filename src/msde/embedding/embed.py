@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.backbones.raw_maps import RawMaps
 from msde.embedding.cache import EmbeddingCache
-from msde.embedding.encoder import Encoder, EncoderSession, RawMaps
+from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import ImageError
 from msde.images import ImageRule, Part, expanded, read_pixels, to_input
 from msde.method.parallel import in_order

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msde.backbones import Backbone
+from msde.backbones.raw_maps import RawMaps
 from msde.backbones.session import EmbeddingSession
 from msde.embedding.feature_spec import OWN, POOLINGS, VIEWS, FeatureSpec
 from msde.errors import BackboneError
@@ -88,22 +89,6 @@ class Encoder:
             for i, backbone in enumerate(description["backbones"])
         ]
         return cls(tuple(backbones), tuple(map(FeatureSpec.parse, description["looks"])))
-
-
-class RawMaps(NamedTuple):
-    """What the first network has seen of n images through one view.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (n, 3, size, size), float32
-        As the network saw them.
-    fine, coarse : ndarray of shape (n, c, h, w), float32
-        Its last but one and its last feature map.
-    """
-
-    pixels: NDArray[np.float32]
-    fine: NDArray[np.float32]
-    coarse: NDArray[np.float32]
 
 
 class EncoderSession:

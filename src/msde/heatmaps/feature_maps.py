@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.embedding.encoder import RawMaps
+from msde.backbones.raw_maps import RawMaps
 from msde.heatmaps.resample import shrunk
 
 Floats = NDArray[np.float32]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.embedding.encoder import EncoderSession, RawMaps
+from msde.backbones.raw_maps import RawMaps
 from msde.heatmaps.feature_maps import SIDE, PackedMaps, kept_channels
 from msde.heatmaps.normality import Axes, Normality, View
 from msde.heatmaps.scale import Scale
@@ -110,19 +110,26 @@ class Localizer:
         views = {name: put_together(View, arrays[f"{_PART}.{name}"], {}) for name in description["views"]}
         return cls(views, put_together(Scale, arrays[_PART], {}))
 
-    def check(self, session: EncoderSession) -> None:
-        """Find out whether arrays from a file fit together, and with the network, by heat of nothing.
+    def check(self, views: Collection[str], channels: Sequence[int]) -> None:
+        """Check that arrays from a file fit together, and with the network, by the heat of an image of zeros.
+
+        Parameters
+        ----------
+        views : collection of str
+            Through which the network gives feature maps.
+        channels : sequence of int
+            Of its fine and of its coarse feature map.
 
         Raises
         ------
         ValueError
             If they do not.
         """
-        if not self.views or not set(self.views) <= set(session.mapped_views):
+        if not self.views or not set(self.views) <= set(views):
             raise ValueError("the heat maps' views are not those of the encoder")
-        channels = [len(kept_channels(n)) for n in session.map_channels()]
-        nothing = {name: _nothing(view.normality, channels) for name, view in self.views.items()}
-        if not np.isfinite(self.heat(nothing)).all():
+        kept = [len(kept_channels(n)) for n in channels]
+        blank = {name: _blank(view.normality, kept) for name, view in self.views.items()}
+        if not np.isfinite(self.heat(blank)).all():
             raise ValueError("the heat maps' arrays give no finite heat")
 
 
@@ -136,6 +143,6 @@ def _held_out(projected: PackedMaps) -> Iterator[list[Floats]]:
         )
 
 
-def _nothing(normality: Normality, channels: list[int]) -> PackedMaps:
+def _blank(normality: Normality, channels: list[int]) -> PackedMaps:
     grids = [gaussian.mean.shape[:2] for gaussian in (normality.fine, normality.coarse, normality.brightness)]
     return PackedMaps(*(np.zeros((1, *grid, n), np.float32) for grid, n in zip(grids, [*channels, 1], strict=True)))

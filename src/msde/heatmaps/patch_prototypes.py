@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.neighbors.index import evenly_spaced
+from msde.method.arrays import evenly_spaced
 
 Floats = NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.neighbors.index import FloatArray, IndexArray
+from msde.method.arrays import FloatArray, IndexArray
 from msde.method.scorers import Scorer
 
 Fit = Callable[[FloatArray], tuple[Scorer, NDArray[np.float64]]]

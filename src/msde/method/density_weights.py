@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.neighbors.index import FloatArray, IndexArray, build_index, evenly_spaced
+from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
+from msde.method.neighbors import build_index
 from msde.method.parallel import single_threaded_products
 
 if TYPE_CHECKING:

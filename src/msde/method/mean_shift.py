@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.neighbors.index import FloatArray, IndexArray, NeighborIndex, build_index, evenly_spaced
+from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
+from msde.method.neighbors import build_index
+from msde.method.neighbors.index import NeighborIndex
 from msde.method.parallel import for_blocks, single_threaded_products
 
 if TYPE_CHECKING:

@@ -64,6 +64,8 @@ class AnomalyModel:
     encoder : msde.embedding.encoder.Encoder
     cache : EmbeddingCache or None
     rule : ImageRule
+    session : msde.embedding.encoder.EncoderSession
+        The encoder at work.
     scorer_ : msde.method.scorers.Scorer
     calibration_ : msde.method.calibration.Calibration
     volumes_ : msde.method.calibration.Calibration or None
@@ -114,7 +116,7 @@ class AnomalyModel:
         self.rule = rule
         self.cache = cache if cache is None or isinstance(cache, EmbeddingCache) else EmbeddingCache(cache)
         # One thread a session: the workers of `embed_images` keep the processors busy, each with a batch of its own.
-        self._session = EncoderSession(self.encoder, threads=1, device=device)
+        self.session = EncoderSession(self.encoder, threads=1, device=device)
 
     def fit(
         self,
@@ -150,7 +152,7 @@ class AnomalyModel:
         """
         from msde.estimators.detector import MSDEDetector
 
-        maps = NormalMaps(self._session) if heatmaps and self._session.mapped_views else None
+        maps = NormalMaps(self.session) if heatmaps and self.session.mapped_views else None
         embedded = ticking(self.embed(images, maps), tick)
         normals = gather(maps.taking(embedded) if maps else embedded, "normal", at_least=2)
         pool = None
@@ -195,7 +197,7 @@ class AnomalyModel:
         Embedded
             One an image.
         """
-        return embed_images(self._session, _sources(images), cache=self.cache, rule=self.rule, reader=reader)
+        return embed_images(self.session, _sources(images), cache=self.cache, rule=self.rule, reader=reader)
 
     def score(self, images: Images, *, tick: Tick | None = None) -> list[ImageScore]:
         """Score images.
@@ -454,6 +456,11 @@ class AnomalyModel:
     @property
     def _image_scorer(self) -> ImageScorer:
         return ImageScorer(self.scorer_, self.calibration_, self.volumes_)
+
+    @property
+    def explains(self) -> bool:
+        """Whether the model draws heat maps."""
+        return self.localizer_ is not None
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "scorer_"):

@@ -69,7 +69,7 @@ def read_model(
         model.localizer_ = None
         if "localizer" in config:
             model.localizer_ = Localizer.from_description(config["localizer"], parts)
-            model.localizer_.check(model._session)
+            model.localizer_.check(model.session.mapped_views, model.session.map_channels())
         _check_widths(model)
     except KeyError as error:
         raise ModelFileError(f"{path}: the model lacks {error}; restore the file from a copy or fit again") from error
@@ -90,6 +90,6 @@ def _check_widths(model: AnomalyModel) -> None:
     """Try one embedding, so that arrays which do not fit together are found at loading."""
     if max(model.encoder.input_sizes) > MAX_INPUT_SIZE:
         raise ValueError(f"an input of {max(model.encoder.input_sizes)} px is larger than {MAX_INPUT_SIZE}")
-    score = model.scorer_.score(np.zeros((1, model._session.dim), dtype=np.float32))
+    score = model.scorer_.score(np.zeros((1, model.session.dim), dtype=np.float32))
     if score.shape != (1,):
         raise ValueError("the scorer gives no single score an image")

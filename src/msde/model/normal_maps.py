@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.backbones.raw_maps import RawMaps
 from msde.embedding.embed import Embedded
-from msde.embedding.encoder import EncoderSession, RawMaps
+from msde.embedding.encoder import EncoderSession
 from msde.heatmaps.feature_maps import PackedMaps
 from msde.heatmaps.localizer import Localizer
 

@@ -20,7 +20,6 @@ from msde.model.nearest_normals import NearestNormals
 from msde.output.score_table import replacing
 from msde.report import summary
 from msde.report.colour_bar import colour_bar
-from msde.report.explainer import explainer
 from msde.report.names import Names
 from msde.report.row import Rows, Scale
 from msde.report.thumbnail import Thumbnail
@@ -87,8 +86,8 @@ def _page(
         + _paragraphs(' class="notice"', summary.notices(worklist, model)),
         symbols="".join(scale.histogram.symbol() for scale in scales if scale),
         legend=escape(summary.legend(*scales)),
-        colours=colour_bar() if explainer(model) else "",
-        alike="Most like these normals, except where marked" if explainer(model) else "Most like these normals",
+        colours=colour_bar() if model.explains else "",
+        alike="Most like these normals, except where marked" if model.explains else "Most like these normals",
         card=_facts(summary.card(model)),
         settings=_facts({**settings, **summary.settings(worklist, model, identifiers)}),
     )

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from msde.dicom import Identifiers
 from msde.errors import MSDEError
 from msde.images import read_pixels
+from msde.images.patient_identifiers import Identifiers
 from msde.method.calibration import Calibration
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.explain import drawn

@@ -9,7 +9,6 @@ from typing import Any
 from msde.method.drift import Drift
 from msde.model.anomaly_model import AnomalyModel
 from msde.output.words import counted
-from msde.report.explainer import explainer
 from msde.report.row import VIEWER_SIDE, Scale
 from msde.report.worklist import Worklist
 
@@ -124,7 +123,7 @@ def settings(worklist: Worklist, model: AnomalyModel, identifiers: bool = False)
         )
     return {
         "Normals to compare with": normals,
-        "Overlays": "from the model" if explainer(model) else "none: the model cannot tell where an image differs",
+        "Overlays": "from the model" if model.explains else "none: the model cannot tell where an image differs",
         "Pictures": f"reduced to at most {VIEWER_SIDE} px and compressed, for orientation only; shown by the model's"
         " rule for intensities",
         "Names": "paths below the folder that the images have in common; "

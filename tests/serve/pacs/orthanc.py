@@ -88,7 +88,7 @@ class Orthanc:
 
     def send(self, title: str, port: int) -> dict[str, Any]:
         """Have it send all that it has by C-STORE."""
-        at = {"AET": title, "Host": "127.0.0.1", "Port": port}
+        at: dict[str, str | int] = {"AET": title, "Host": "127.0.0.1", "Port": port}
         self._session.put(f"{self._root}/modalities/{title}", json=at, timeout=30).raise_for_status()
         job = {"Resources": self.get("/instances"), "Synchronous": True, "Permissive": True}
         answer = self._session.post(f"{self._root}/modalities/{title}/store", json=job, timeout=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import Dataset
@@ -75,7 +76,7 @@ def test_the_root_and_the_credentials_are_checked(tmp_path: Path) -> None:
     secret.write_text(f"{PASSWORD}\n")
     wrong.write_text("guess")
     with Orthanc(tmp_path / "orthanc", password=True) as orthanc:
-        known = {"user": USER, "password_file": secret}
+        known: dict[str, Any] = {"user": USER, "password_file": secret}
         Pacs(PacsSettings(url=orthanc.url, **known)).check()
         for settings in ({}, {"user": USER, "password_file": wrong}, {"token_file": wrong}):
             with pytest.raises(PacsDownError, match="refuses the credentials"):

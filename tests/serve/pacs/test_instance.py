@@ -22,7 +22,9 @@ def as_file(dataset: Dataset) -> bytes:
 
 def test_an_image_is_told_from_what_is_none() -> None:
     image = Instance.of(as_file(radiograph()))
-    assert image.is_picture and image.has_pixels and not image.is_own
+    assert image.is_picture
+    assert image.has_pixels
+    assert not image.is_own
     assert (image.uid, image.study) == (radiograph().SOPInstanceUID, radiograph().StudyInstanceUID)
     assert not Instance.of(Path(shipped("reportsi.dcm").filename).read_bytes()).is_picture
     for name in ("JPEG2000.dcm", "image_dfl.dcm"):  # in pieces of unknown length, and deflated
@@ -37,7 +39,8 @@ def test_a_picture_without_pixels_is_told(lacks: str) -> None:
     else:
         delattr(image, lacks)
     instance = Instance.of(as_file(image))
-    assert instance.is_picture and not instance.has_pixels
+    assert instance.is_picture
+    assert not instance.has_pixels
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -57,4 +60,5 @@ def test_what_has_no_proper_uids_is_refused_without_quoting_it() -> None:
 def test_classes_of_images_are_those_of_the_standard() -> None:
     assert {radiograph().SOPClassUID, "1.2.840.10008.5.1.4.1.1.7"} < picture_classes()
     assert not {"1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.30"} & picture_classes()
-    assert is_uid("1.2.3") and not any(is_uid(text) for text in ("", "1", "1..2", "1.02", "1.2.3\n", "1." + "2" * 64))
+    assert is_uid("1.2.3")
+    assert not any(is_uid(text) for text in ("", "1", "1..2", "1.02", "1.2.3\n", "1." + "2" * 64))

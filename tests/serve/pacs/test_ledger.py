@@ -26,7 +26,8 @@ def test_a_failure_waits_and_is_given_up_in_the_end_until_it_is_revived(tmp_path
     assert ledger.may_try("a", "1.2") is None
     assert [(one.pacs, one.attempts, one.error) for one in ledger.dead()] == [("a", ATTEMPTS, "no")]
     assert ledger.revive() == 1
-    assert ledger.may_try("a", "1.2") and ledger.dead() == []
+    assert ledger.may_try("a", "1.2")
+    assert ledger.dead() == []
     assert ledger.n_settled("a", "1") is None, "the series has to be looked into again"
 
 

@@ -429,7 +429,7 @@ def test_everything_is_reached_by_the_tab_key_and_seen_to_be(visit, running, abn
     running.fill("chest", abnormals[53:54])
     page = visit("chest").page
     expect(page.locator("#level")).to_be_visible()
-    reached = set()
+    reached: set[str] = set()
     for _ in range(80):
         page.keyboard.press("Tab")
         at = page.evaluate(

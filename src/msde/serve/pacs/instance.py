@@ -51,8 +51,8 @@ class Instance:
         from pydicom.tag import BaseTag, Tag
 
         from msde.dicom.equipment import MANUFACTURER
-        from msde.dicom.source import read_text
         from msde.images.decoder_warnings import decoders_silenced
+        from msde.images.dicom_header import read_text
 
         lengths: list[int] = []
 

@@ -50,11 +50,11 @@ class PacsSettings(_Strict):
         Size of the longest answer that is taken.
     """
 
-    name: str = Field("pacs", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
+    name: str = Field(default="pacs", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
     url: str
     results: bool = True
-    poll_seconds: float = Field(0, ge=0, allow_inf_nan=False)
-    days: int = Field(2, ge=0, le=36500)
+    poll_seconds: float = Field(default=0, ge=0, allow_inf_nan=False)
+    days: int = Field(default=2, ge=0, le=36500)
     match: Mapping[str, str] = {}
     user: str | None = None
     password_file: Path | None = None
@@ -62,8 +62,8 @@ class PacsSettings(_Strict):
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
-    timeout: float = Field(20, gt=0, le=600)
-    instance_megabytes: int = Field(256, ge=1, le=1500)
+    timeout: float = Field(default=20, gt=0, le=600)
+    instance_megabytes: int = Field(default=256, ge=1, le=1500)
 
     @field_validator("url")
     @classmethod
@@ -132,11 +132,11 @@ class ListenSettings(_Strict):
 
     ae_title: _Title = "MSDE"
     host: str = "127.0.0.1"
-    port: int = Field(11112, ge=0, le=65535)
+    port: int = Field(default=11112, ge=0, le=65535)
     callers: tuple[_Title, ...] = ()
-    associations: int = Field(8, ge=1, le=100)
-    instance_megabytes: int = Field(128, ge=1, le=2000)
-    timeout: float = Field(30, gt=0, le=600)
+    associations: int = Field(default=8, ge=1, le=100)
+    instance_megabytes: int = Field(default=128, ge=1, le=2000)
+    timeout: float = Field(default=30, gt=0, le=600)
 
     @property
     def instance_bytes(self) -> int:
@@ -155,8 +155,8 @@ class StowSettings(_Strict):
         Size of the largest object; so much memory each request may use.
     """
 
-    instances: int = Field(1000, ge=1)
-    instance_megabytes: int = Field(128, ge=1, le=2000)
+    instances: int = Field(default=1000, ge=1)
+    instance_megabytes: int = Field(default=128, ge=1, le=2000)
 
     @property
     def instance_bytes(self) -> int:

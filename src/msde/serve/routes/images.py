@@ -16,7 +16,6 @@ from sqlalchemy import delete, select
 from msde.errors import ImageError
 from msde.images import Part
 from msde.method.parallel import available_cores
-from msde.report.explainer import explainer
 from msde.serve import audit, pictures, worklist
 from msde.serve.errors import Conflict, NotFound, ServiceError
 from msde.serve.models import Current
@@ -109,7 +108,7 @@ def case(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Any:
         "range": None
         if shown is None
         else {"low": shown.low, "high": shown.high, "window": shown.window, "unit_bits": shown.bits},
-        "has_overlay": explainer(service.models.version(current.version_id)) is not None,
+        "has_overlay": service.models.version(current.version_id).explains,
         "width": size[1],
         "height": size[0],
     }
@@ -160,12 +159,12 @@ def overlay(
     alone: bool = False,
 ) -> Response:
     """Draw where an image differs from the normals, over the image or alone for any window of it."""
-    explain = explainer(service.models.version(current.version_id))
-    if explain is None:
+    model = service.models.version(current.version_id)
+    if not model.explains:
         raise NotFound("the model cannot tell where an image differs")
     service.looks.note(caller.user, "view", id)
     with _reading(service, current, id, part) as source:
-        explanation = explain(source)
+        explanation = model.explain(source)
         drawn = pictures.png(explanation.layer if alone else explanation.overlay, side)
     return Response(drawn, media_type="image/png", headers=_KEEP)
 

@@ -8,7 +8,6 @@ import numpy as np
 from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
-from msde.report.explainer import explainer
 from msde.serve import audit, worklist
 from msde.serve.models import Current
 from msde.serve.recalibration import recalibrate
@@ -138,7 +137,7 @@ def _described(service: Service, current: Current) -> dict[str, Any]:
         "normals": len(calibration.scores),
         "resolution": calibration.resolution,
         "mode": info["mode"],
-        "has_overlays": explainer(loaded) is not None,
+        "has_overlays": loaded.explains,
         "has_normals": service.comparison.has(current),
         "confirmed_normals": confirmed or 0,
         "queued": waiting or 0,

@@ -141,7 +141,7 @@ class NewVerdict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     verdict: VerdictWord
-    note: Storable = Field("", max_length=4000)
+    note: Storable = Field(default="", max_length=4000)
 
 
 class Part(BaseModel):

@@ -10,14 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.pictures import write_discs
 
-import msde.embedding.feature_selection
+import msde.model.feature_selection
 from msde import AnomalyModel
 from msde.backbones import Backbone, load_backbone
 from msde.cli.fit import fit
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
-from msde.embedding.feature_selection import (
+from msde.embedding.feature_spec import FeatureSpec
+from msde.errors import DataError
+from msde.model.feature_selection import (
     FEWEST,
     KINDS,
+    Looks,
     Selection,
     anomalies,
     candidates,
@@ -27,8 +30,6 @@ from msde.embedding.feature_selection import (
     select_looks,
     soft_blob,
 )
-from msde.embedding.feature_spec import FeatureSpec
-from msde.errors import DataError
 
 SIZE = 64
 seeds = st.integers(0, 2**32 - 1)
@@ -96,23 +97,23 @@ def test_columns_are_what_an_encoder_of_fewer_looks_gives(backbone: Backbone) ->
 
 
 def test_each_normal_is_held_out_once(rng: np.random.Generator) -> None:
-    held_out = [rows for rows, _ in fitted(rng.standard_normal((37, 3)))]
+    held_out = [rows for rows, _ in fitted(rng.standard_normal((37, 3), np.float32))]
     np.testing.assert_array_equal(np.sort(np.concatenate(held_out)), np.arange(37))
 
 
 def test_quality_of_what_can_and_cannot_be_told(rng: np.random.Generator) -> None:
-    normals = rng.standard_normal((60, 4))
+    normals = rng.standard_normal((60, 4), np.float32)
     assert quality(normals, normals + 50, np.arange(60)) == 1
     # A normal is scored together with what was made of it, hence by the same detector.
     assert quality(normals, normals, np.arange(60)) == pytest.approx(0.5)
-    pool = rng.standard_normal((400, 4))
+    pool = rng.standard_normal((400, 4), np.float32)
     assert quality(normals, pool, np.full(400, -1)) == pytest.approx(0.5, abs=0.15)
     pool[:200] += 50
     assert quality(normals, pool, np.full(400, -1)) == pytest.approx(0.75, abs=0.1)
 
 
 def test_of_equals_the_default_is_chosen() -> None:
-    looks = [(FeatureSpec(),), (FeatureSpec(("mirrored",)),), (FeatureSpec(("stretched",)),)]
+    looks: list[Looks] = [(FeatureSpec(),), (FeatureSpec(("mirrored",)),), (FeatureSpec(("stretched",)),)]
     assert Selection(looks, np.array([0.5, 0.7, 0.7])).chosen == looks[1]
 
 
@@ -129,8 +130,8 @@ def test_the_better_look_is_chosen(
     backbone: Backbone, discs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pooled: bool
 ) -> None:
     looks = [(FeatureSpec.parse("plain:mean:level1"),), (FeatureSpec.parse("plain:mean:level2"),)]
-    monkeypatch.setattr(msde.embedding.feature_selection, "candidates", lambda backbones: looks)
-    monkeypatch.setattr(msde.embedding.feature_selection, "MOST_CHANGED", 5)
+    monkeypatch.setattr(msde.model.feature_selection, "candidates", lambda backbones: looks)
+    monkeypatch.setattr(msde.model.feature_selection, "MOST_CHANGED", 5)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"none")
     pool = None
@@ -145,7 +146,7 @@ def test_the_better_look_is_chosen(
 
 def test_too_few_images_are_refused(backbone: Backbone, discs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     looks = [(FeatureSpec.parse("plain:mean:level1"),)]
-    monkeypatch.setattr(msde.embedding.feature_selection, "candidates", lambda backbones: looks)
+    monkeypatch.setattr(msde.model.feature_selection, "candidates", lambda backbones: looks)
     with pytest.raises(DataError, match=f"3 usable normals are too few to choose by; give {FEWEST}"):
         select_looks([backbone], discs[:3])
     with pytest.raises(DataError, match="none of the unlabelled images can be used"):
@@ -162,8 +163,8 @@ def test_the_command_fits_with_the_chosen_looks_and_int8(
     discs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = [(FeatureSpec.parse("plain:mean:level1"),), (FeatureSpec.parse("plain:mean:level2"),)]
-    monkeypatch.setattr(msde.embedding.feature_selection, "candidates", lambda backbones: looks)
-    monkeypatch.setattr(msde.embedding.feature_selection, "MOST_CHANGED", 5)
+    monkeypatch.setattr(msde.model.feature_selection, "candidates", lambda backbones: looks)
+    monkeypatch.setattr(msde.model.feature_selection, "MOST_CHANGED", 5)
     path = tmp_path / "model.msde"
     done = CliRunner().invoke(fit, [str(discs[0].parent), "-o", str(path), "--select", "--int8"])
     assert done.exit_code == 0, done.output

@@ -21,9 +21,9 @@ from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
 from msde.errors import DataError
 from msde.images import ImageRule, expanded, read_pixels, to_input
+from msde.method.arrays import evenly_spaced
 from msde.method.calibration import folds
 from msde.method.metrics import auroc
-from msde.method.neighbors.index import evenly_spaced
 
 if TYPE_CHECKING:
     from msde.embedding.embed import ImageSource

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from msde.method.neighbors.index import ExactIndex, build_index, evenly_spaced
-from msde.method.neighbors.sketch import SketchIndex
+from msde.method.neighbors import exact
+from msde.method.neighbors.exact import ExactIndex
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -21,8 +21,8 @@ def test_the_neighbors_are_those_of_scikit_learn(rng, dtype):
 def test_blocks_do_not_change_the_answer(rng, monkeypatch):
     rows = rng.normal(size=(200, 5))
     whole = ExactIndex.build(rows).query(rows, 9)
-    monkeypatch.setattr("msde.method.neighbors.index._BLOCK_BYTES", 4000)
-    monkeypatch.setattr("msde.method.neighbors.index._FEWEST_QUERIES", 3)
+    monkeypatch.setattr(exact, "BLOCK_BYTES", 4000)
+    monkeypatch.setattr(exact, "FEWEST_QUERIES", 3)
     np.testing.assert_array_equal(np.sort(ExactIndex.build(rows).query(rows, 9)), np.sort(whole))
 
 
@@ -53,18 +53,3 @@ def test_a_query_does_not_depend_on_its_batch(seed, n_queries, k):
     index = ExactIndex.build(rows)
     alone = np.vstack([index.query(query[None], k) for query in queries])
     np.testing.assert_array_equal(np.sort(index.query(queries, k)), np.sort(alone))
-
-
-def test_only_many_rows_are_indexed_by_a_sketch(rng, monkeypatch):
-    monkeypatch.setattr("msde.method.neighbors.index.EXACT_ROWS", 300)
-    rows = rng.normal(size=(301, 4)) @ rng.normal(size=(4, 20)) + 0.01 * rng.normal(size=(301, 20))
-    assert type(build_index(rows[:300], 5)) is ExactIndex
-    assert type(build_index(rows, 5)) is SketchIndex
-
-
-@given(st.integers(1, 1000), st.integers(1, 1000))
-def test_evenly_spaced_rows_are_distinct_and_reach_both_ends(n, most):
-    chosen = evenly_spaced(n, most)
-    assert len(np.unique(chosen)) == min(n, most)
-    assert chosen[0] == 0
-    assert most == 1 or chosen[-1] == n - 1
