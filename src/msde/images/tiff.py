@@ -88,16 +88,16 @@ def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
         raise ImageError(f"{name}: holds {len(tiles)} tiles with tissue; name one, such as {name}#{tiles[0]}")
     if not find_spec("tifffile"):
         return raster.decode(path, form, part, name)
-    pages = layout(path, whole(name, part)).pages
-    samples = decode_page(path, pages[number_of(part, len(pages), name, "pages or frames")], name)
-    return raster.decode(path, form, part, name) if samples is None else samples
+    found = layout(path, whole(name, part))
+    page = found.pages[number_of(part, len(found.pages), name, "pages or frames")]
+    return raster.decode(path, form, part, name) if page in found.for_pillow else decode_page(path, page, name)
 
 
 def _is_slide(path: str, form: Format, name: str) -> bool:
     if form is MIRAX:
         return True
     if find_spec("tifffile"):
-        width, height, in_tiles, _ = layout(path, name)
+        width, height, in_tiles, *_ = layout(path, name)
     else:
         width, height, in_tiles = raster.tiff_layout(path, form, name)
     return width * height > MAX_PIXELS or (in_tiles and max(width, height) > SLIDE_SIDE)

@@ -41,12 +41,15 @@ class Layout(NamedTuple):
         Whether the first page is stored in tiles.
     pages : tuple of int
         Which pages are pictures, and neither reduced copies nor masks of others.
+    for_pillow : frozenset of int
+        Which of them Pillow reads, and this does not, or more slowly.
     """
 
     width: int
     height: int
     in_tiles: bool
     pages: tuple[int, ...]
+    for_pillow: frozenset[int]
 
 
 def layout(path: str, name: str) -> Layout:
@@ -77,7 +80,8 @@ def _layout(path: str, name: str, _: int, size: int) -> Layout:
                 check_extent(one, size)
         pictures = [k for k, page in enumerate(pages) if not _is_copy(page)] or [0]
         first = pages[pictures[0]]
-        return Layout(int(first.imagewidth), int(first.imagelength), bool(first.is_tiled), tuple(pictures))
+        size_and_form = int(first.imagewidth), int(first.imagelength), bool(first.is_tiled)
+        return Layout(*size_and_form, tuple(pictures), frozenset(k for k in pictures if _is_for_pillow(pages[k])))
 
 
 def check_extent(page: Any, size: int) -> None:
@@ -87,7 +91,7 @@ def check_extent(page: Any, size: int) -> None:
         raise FaultError("the file ends early")
 
 
-def decode_page(path: str, number: int, name: str) -> Samples | None:
+def decode_page(path: str, number: int, name: str) -> Samples:
     """Decode one page.
 
     Parameters
@@ -101,8 +105,7 @@ def decode_page(path: str, number: int, name: str) -> Samples | None:
 
     Returns
     -------
-    Samples or None
-        None where Pillow reads it, and this does not, or more slowly.
+    Samples
 
     Raises
     ------
@@ -114,8 +117,6 @@ def decode_page(path: str, number: int, name: str) -> Samples | None:
     with _opened(path, name) as file:
         page = file.pages[number]
         check_size(int(page.imagewidth), int(page.imagelength), name)
-        if _is_for_pillow(page):
-            return None
         _check_kind(page, name)
         return _samples(page, _whole(file, page), name)
 
