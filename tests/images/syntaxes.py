@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate, encapsulate_extended
-from pydicom.pixels.encoders import RLELosslessEncoder
+from pydicom.pixels.encoders.base import RLELosslessEncoder
 
 from .medical import NATIVE, dicom_dataset, saved
 from .pictures import gray_ramp, rgb_ramp
@@ -36,7 +36,7 @@ def _rle(frame: NDArray[Any], bits: int) -> bytes:
 
 
 # Syntax -> (its name, how a frame is encoded, whether it is lossless)
-ENCODERS: dict[str, tuple[str, Callable[[NDArray[Any], int], bytes], bool]] = {
+ENCODERS: dict[str, tuple[str, Callable[[NDArray[Any], int], bytes | bytearray], bool]] = {
     RLE: ("rle", _rle, True),
     f"{_JPEG}50": ("jpeg", lambda frame, _: imagecodecs.jpeg8_encode(frame, 98, subsampling="444"), False),
     f"{_JPEG}51": ("jpeg-12", lambda frame, _: imagecodecs.jpeg8_encode(frame, 98, bitspersample=12), False),
@@ -60,7 +60,12 @@ ENCODERS: dict[str, tuple[str, Callable[[NDArray[Any], int], bytes], bool]] = {
     ),
     f"{_JPEG}201": ("htj2k", lambda frame, _: imagecodecs.htj2k_encode(frame), True),
 }
-NAMES = {**{uid: uid.name for uid in NATIVE}, **{uid: name for uid, (name, _, _) in ENCODERS.items()}}
+NAMES: dict[str, str] = {**{uid: uid.name for uid in NATIVE}, **{uid: name for uid, (name, _, _) in ENCODERS.items()}}
+
+
+def stream(syntax: str, values: NDArray[Any], bits: int = 8) -> bytes:
+    """Encode one frame."""
+    return bytes(ENCODERS[syntax][1](np.ascontiguousarray(values), bits))
 
 
 def writes(syntax: str, values: NDArray[Any], bits: int) -> bool:
@@ -99,14 +104,17 @@ def written(values: NDArray[Any], syntax: str, bits: int | None = None, **elemen
         elements = {"PhotometricInterpretation": "YBR_FULL"} | elements
     if syntax in (f"{_JPEG}90", f"{_JPEG}201") and values.ndim == 3:
         elements = {"PhotometricInterpretation": "YBR_RCT"} | elements
-    stream = ENCODERS[syntax][1](np.ascontiguousarray(values), bits)
-    return encapsulated([stream], syntax, values, **elements)
+    return encapsulated([stream(syntax, values, bits)], syntax, values, **elements)
 
 
 def coded_files() -> dict[str, bytes]:
     """Give one small file of each syntax and depth, and of several frames with each table of offsets."""
     gray = gray_ramp(40, 32)
-    pictures = {"8": (gray, 8), "12": (gray.astype(np.uint16) * 16, 12), "rgb": (rgb_ramp(40, 32), 8)}
+    pictures: dict[str, tuple[NDArray[Any], int]] = {
+        "8": (gray, 8),
+        "12": (gray.astype(np.uint16) * 16, 12),
+        "rgb": (rgb_ramp(40, 32), 8),
+    }
     files = {
         f"{syntax}-{kind}.dcm": written(values, syntax, bits)
         for syntax in ENCODERS
@@ -114,7 +122,7 @@ def coded_files() -> dict[str, bytes]:
         if writes(syntax, values, bits)
     }
     for syntax in (RLE, f"{_JPEG}80", f"{_JPEG}90"):
-        streams = [ENCODERS[syntax][1](np.roll(gray, k, axis=0), 8) for k in range(3)]
+        streams = [stream(syntax, np.roll(gray, k, axis=0)) for k in range(3)]
         for table in ("none", "basic", "extended"):
             files[f"{syntax}-{table}.dcm"] = encapsulated(streams, syntax, gray, table=table)
     return files

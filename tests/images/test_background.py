@@ -23,7 +23,7 @@ RULES = ["dicom", "percentile", "window:200,2000"]
 
 
 @pytest.fixture
-def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
+def keep(tmp_path: Path):
     def write(data: bytes, name: str = "scan.dcm") -> Path:
         path = tmp_path / name
         path.write_bytes(data)
@@ -73,7 +73,7 @@ def test_padding_decides_nothing_and_is_black(keep, rule: str, value: int, eleme
 
 def test_a_window_a_table_and_the_full_range_leave_padding_black(keep) -> None:
     stored = np.where(PADDED, 4095, PICTURE).astype(np.uint16)
-    bits = {"BitsStored": 12, "HighBit": 11, "PixelPaddingValue": 4095}
+    bits: dict[str, Any] = {"BitsStored": 12, "HighBit": 11, "PixelPaddingValue": 4095}
     table = Dataset()
     table.LUTDescriptor, table.LUTData = [4096, 0, 12], np.arange(4096, dtype=np.uint16).tobytes()
     for rule, elements in (

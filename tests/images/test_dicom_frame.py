@@ -48,7 +48,7 @@ def interpretations(bits: int) -> dict[str, tuple[NDArray[Any], NDArray[np.uint8
         for c in ("Red", "Green", "Blue")
         for what, value in (("Descriptor", [256, 0, 16]), ("Data", ramp.astype("<u2").tobytes()))
     }
-    found = {
+    found: dict[str, tuple[NDArray[Any], NDArray[Any], dict[str, Any]]] = {
         "MONOCHROME2": (gray, PLAIN, {}),
         "MONOCHROME1": ((2**bits - 1 - gray).astype(gray.dtype), PLAIN, {}),
         "RGB": (colour, COLOUR, {"PhotometricInterpretation": "RGB"}),
@@ -72,7 +72,7 @@ CASES = [
 
 
 @pytest.fixture
-def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
+def keep(tmp_path: Path):
     def write(data: bytes, name: str = "scan.dcm") -> Path:
         path = tmp_path / name
         path.write_bytes(data)
@@ -130,7 +130,12 @@ def test_stored_bits_end_at_the_high_bit(keep, syntax: str, stored: int, high: i
 
 def test_a_high_bit_that_does_not_fit_is_refused(keep) -> None:
     values = deepened(PLAIN, 12)
-    for elements in ({"BitsStored": 12, "HighBit": 15}, {"BitsStored": 12, "HighBit": 7}, {"BitsStored": 17}):
+    misfits: list[dict[str, Any]] = [
+        {"BitsStored": 12, "HighBit": 15},
+        {"BitsStored": 12, "HighBit": 7},
+        {"BitsStored": 17},
+    ]
+    for elements in misfits:
         with pytest.raises(ImageError, match=r"DICOM image \(its .*HighBit.*\)"):
             read_pixels(keep(dicom_bytes(values, **elements)))
 
@@ -185,7 +190,7 @@ def test_a_jpeg_that_says_nothing_of_its_colours_is_as_the_header_says(keep, sta
 @pytest.mark.parametrize("stated", ["RGB", "YBR_RCT", "YBR_ICT", "YBR_FULL"])
 def test_jpeg_2000_knows_whether_its_colours_were_turned(keep, stated: str) -> None:
     stream = imagecodecs.jpeg2k_encode(COLOUR, level=0, codecformat="j2k", reversible=True, mct=True)
-    path = keep(encapsulated([stream], "1.2.840.10008.1.2.4.90", COLOUR, PhotometricInterpretation=stated))
+    path = keep(encapsulated([bytes(stream)], "1.2.840.10008.1.2.4.90", COLOUR, PhotometricInterpretation=stated))
     np.testing.assert_array_equal(read_pixels(path), read_pixels(COLOUR))
 
 

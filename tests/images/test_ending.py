@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pydicom.encaps import encapsulate
 
 from msde.errors import ImageError
@@ -19,22 +21,23 @@ from msde.images.ending import has_end
 
 from .medical import dicom_dataset, nifti_bytes, saved
 from .pictures import gray_ramp, rgb_ramp, small_files
-from .syntaxes import ENCODERS, NAMES, RLE, encapsulated, writes, written
+from .syntaxes import ENCODERS, NAMES, RLE, encapsulated, stream, writes, written
 
 TWELVE = gray_ramp(40, 32).astype(np.uint16) * 16
-PICTURES = {"8": (gray_ramp(40, 32), 8), "12": (TWELVE, 12), "16": (TWELVE * 16, 16), "rgb": (rgb_ramp(40, 32), 8)}
+PICTURES: dict[str, tuple[NDArray[Any], int]] = {
+    "8": (gray_ramp(40, 32), 8),
+    "12": (TWELVE, 12),
+    "16": (TWELVE * 16, 16),
+    "rgb": (rgb_ramp(40, 32), 8),
+}
 EARLY = r"damaged or truncated DICOM image \(.*ends early\)"
 CODED = [
     (syntax, kind) for syntax in ENCODERS for kind, (values, bits) in PICTURES.items() if writes(syntax, values, bits)
 ]
 
 
-def stream_of(syntax: str, kind: str) -> bytes:
-    return ENCODERS[syntax][1](*PICTURES[kind])
-
-
 @pytest.fixture
-def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
+def keep(tmp_path: Path):
     def write(data: bytes, name: str = "scan.dcm") -> Path:
         path = tmp_path / name
         path.write_bytes(data)
@@ -46,16 +49,16 @@ def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize(("syntax", "kind"), CODED, ids=lambda value: NAMES.get(value, value))
 def test_a_stream_cut_in_an_otherwise_whole_file_is_refused(keep, syntax: str, kind: str) -> None:
     values, bits = PICTURES[kind]
-    stream = stream_of(syntax, kind)
-    elements = {"BitsStored": bits, "HighBit": bits - 1}
-    read_pixels(keep(encapsulated([stream], syntax, values, **elements)))
+    coded = stream(syntax, values, bits)
+    elements: dict[str, Any] = {"BitsStored": bits, "HighBit": bits - 1}
+    read_pixels(keep(encapsulated([coded], syntax, values, **elements)))
     for share in np.linspace(0.03, 0.97, 20):
-        cut = keep(encapsulated([stream[: int(len(stream) * share)]], syntax, values, **elements))
+        cut = keep(encapsulated([coded[: int(len(coded) * share)]], syntax, values, **elements))
         with pytest.raises(ImageError, match=r"scan\.dcm: damaged or truncated DICOM image \(.+\); copy"):
             read_pixels(cut)
     if syntax != RLE:  # whose decoder may notice first
         with pytest.raises(ImageError, match=EARLY):
-            read_pixels(keep(encapsulated([stream[: len(stream) // 2]], syntax, values, **elements)))
+            read_pixels(keep(encapsulated([coded[: len(coded) // 2]], syntax, values, **elements)))
 
 
 @pytest.mark.parametrize("syntax", NAMES, ids=NAMES.get)
@@ -74,7 +77,7 @@ def test_frames_are_found_with_and_without_tables_and_in_pieces(keep, table: str
         pytest.skip("an extended table is allowed for frames in one piece only")
     pictures = [np.roll(gray_ramp(40, 32), 3 * k, axis=0) for k in range(4)]
     syntax = "1.2.840.10008.1.2.4.80"
-    streams = [ENCODERS[syntax][1](picture, 8) for picture in pictures]
+    streams = [stream(syntax, picture) for picture in pictures]
     if pieces == 1:
         data = encapsulated(streams, syntax, pictures[0], table=table)
     else:
@@ -93,7 +96,7 @@ def test_frames_are_found_with_and_without_tables_and_in_pieces(keep, table: str
 
 def test_a_table_of_frames_that_does_not_fit_is_passed_over(keep) -> None:
     pictures = [gray_ramp(40, 32), gray_ramp(40, 32)[::-1]]
-    streams = [ENCODERS[RLE][1](picture, 8) for picture in pictures]
+    streams = [stream(RLE, picture) for picture in pictures]
     data = bytearray(encapsulated(streams, RLE, pictures[0], table="basic"))
     at = data.index(b"\xfe\xff\x00\xe0\x08\x00\x00\x00") + 8
     data[at : at + 8] = bytes(8)  # both frames at the first
@@ -103,7 +106,7 @@ def test_a_table_of_frames_that_does_not_fit_is_passed_over(keep) -> None:
 
 
 def test_more_frames_stated_than_there_are(keep) -> None:
-    streams = [ENCODERS[RLE][1](gray_ramp(40, 32), 8)] * 2
+    streams = [stream(RLE, gray_ramp(40, 32))] * 2
     path = keep(encapsulated(streams, RLE, gray_ramp(40, 32)))
     assert read_pixels(f"{path}#001").shape == (40, 32)
     path.write_bytes(path.read_bytes().replace(b"IS\x02\x002 ", b"IS\x02\x003 "))

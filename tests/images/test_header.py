@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pydicom
@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.filebase import DicomBytesIO
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from msde.errors import ImageError
 from msde.images import read_pixels
@@ -31,7 +32,7 @@ def with_element(dataset: Dataset, keyword: str, vr: str, value: Any) -> bytes:
     assert tag is not None
     as_text = vr in ("DS", "IS", "CS")
     dataset.add(pydicom.DataElement(tag, "LO" if as_text else vr, value, validation_mode=pydicom.config.IGNORE))
-    order = "big" if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "little"
+    order: Literal["big", "little"] = "big" if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "little"
     head = (tag >> 16).to_bytes(2, order) + (tag & 0xFFFF).to_bytes(2, order)
     return saved(dataset).replace(head + b"LO", head + vr.encode()) if as_text else saved(dataset)
 
@@ -98,7 +99,7 @@ def test_one_number_whole_numbers_and_terms() -> None:
 
 
 @pytest.fixture
-def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
+def keep(tmp_path: Path):
     def write(data: bytes, name: str = "scan.dcm") -> Path:
         path = tmp_path / name
         path.write_bytes(data)
@@ -173,8 +174,8 @@ def test_the_form_of_the_data_counts_not_what_the_meta_header_says(keep, written
     data = dicom_bytes(TWELVE, written)
     length = int.from_bytes(data[140:144], "little")
     meta, body = pydicom.dcmread(BytesIO(data)).file_meta, data[144 + length :]
-    meta.TransferSyntaxUID = stated
-    buffer = BytesIO()
+    meta.TransferSyntaxUID = UID(stated)
+    buffer = DicomBytesIO()
     buffer.write(bytes(128) + b"DICM")
     pydicom.filewriter.write_file_meta_info(buffer, meta)
     path = keep(buffer.getvalue() + body)

@@ -158,7 +158,7 @@ def brain(n: int = 5) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("fields", [{}, {"cal_min": 50, "cal_max": 300}, {"scl_slope": 2, "scl_inter": -300}], ids=str)
 def test_nan_outside_of_what_is_imaged_is_background(
-    keep, caplog: pytest.LogCaptureFixture, fields: dict[str, float], packed: bool, intensity: str
+    keep, caplog: pytest.LogCaptureFixture, fields: dict[str, Any], packed: bool, intensity: str
 ) -> None:
     values, inside = brain()
     path = keep(
@@ -275,7 +275,7 @@ def test_headers_are_mended_as_nibabel_mends_them(keep, fields: dict[str, Any], 
     image = kind(volume, affine("LPS", (1, 1, 4)))
     image.set_qform(image.affine, code=1)
     data = with_header(image.to_bytes(), kind.header_class, **fields)
-    path = keep(nifti.gzip.compress(data) if packed else data, "scan.nii.gz" if packed else "scan.nii")
+    path = keep(gzip.compress(data) if packed else data, "scan.nii.gz" if packed else "scan.nii")
     with decoders_silenced():
         loaded = nibabel.load(path)
         turn = nibabel.orientations.ornt_transform(
@@ -306,7 +306,7 @@ def test_big_endian_headers_are_read(keep) -> None:
 )
 def test_samples_that_begin_in_the_header_are_refused(keep, kind: type[Any], offset: int) -> None:
     data = with_header(nifti_bytes(VOLUME, kind=kind), kind.header_class, vox_offset=offset)
-    for path in (keep(data), keep(nifti.gzip.compress(data), "scan.nii.gz")):
+    for path in (keep(data), keep(gzip.compress(data), "scan.nii.gz")):
         with pytest.raises(
             ImageError, match=rf"states that its samples begin at byte {offset}, before its header ends"
         ):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +21,10 @@ def picture(number: int, side: int = 32) -> np.ndarray:
     return np.roll(gray_ramp(), number, axis=0)[:side, :side]
 
 
-def sliced(number: int, depth: float | None = None, **elements: object) -> bytes:
+def sliced(number: int, depth: float | None = None, **elements: Any) -> bytes:
     uid = elements.pop("SOPInstanceUID", generate_uid(entropy_srcs=[str(number), str(depth), str(elements)]))
     series = str(elements.pop("series", SERIES))
-    pixels = picture(number, int(elements.pop("side", 32)))  # type: ignore[call-overload]
+    pixels = picture(number, int(elements.pop("side", 32)))
     return ct_slice(pixels, float(-number if depth is None else depth), series, number, SOPInstanceUID=uid, **elements)
 
 
@@ -34,7 +35,7 @@ def put(folder: Path, **files: bytes) -> Path:
     return folder
 
 
-def stack(folder: Path, n: int = 6, **elements: object) -> Path:
+def stack(folder: Path, n: int = 6, **elements: Any) -> Path:
     return put(folder, **{f"IM{k}": sliced(k, **elements) for k in range(n)})
 
 
@@ -106,7 +107,7 @@ UNPLACED = [
 
 @pytest.mark.parametrize("elements", UNPLACED, ids=str)
 @pytest.mark.filterwarnings("ignore:.*(Invalid value|VR):UserWarning")
-def test_a_slice_without_a_place_is_part_of_its_volume_and_says_so(tmp_path: Path, elements: dict[str, object]) -> None:
+def test_a_slice_without_a_place_is_part_of_its_volume_and_says_so(tmp_path: Path, elements: dict[str, Any]) -> None:
     stack(tmp_path)
     put(tmp_path, IM3=sliced(3, **elements))
     assert volumes(tmp_path) == {".": ["IM0", "IM1", "IM2", "IM4", "IM5", "IM3"]}

@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from msde.errors import ImageError
@@ -24,7 +25,7 @@ GRAY, COLOUR = gray_ramp(40, 32), rgb_ramp(40, 32)
 
 
 @pytest.fixture
-def write(tmp_path: Path):  # type: ignore[no-untyped-def]
+def write(tmp_path: Path):
     def written(values: np.ndarray, name: str = "scan.tif", **options: Any) -> Path:
         path, (bytes_, big) = tmp_path / name, options.pop("form", ("<", False))
         colour = values.ndim == 3 and 3 in (values.shape[0], values.shape[2])
@@ -164,9 +165,7 @@ def test_white_that_is_zero_palettes_and_few_bits(write) -> None:
         np.testing.assert_array_equal(pixels, read_pixels(np.dstack([GRAY, 255 - GRAY, GRAY // 2])))
     np.testing.assert_array_equal(read_pixels(write(GRAY > 100, photometric="minisblack")), GRAY > 100)
     for bits in (2, 4, 12):
-        few = (GRAY.astype(np.uint16) * 16 if bits == 12 else GRAY >> (8 - bits)).astype(
-            np.uint16 if bits == 12 else np.uint8
-        )
+        few: NDArray[Any] = GRAY.astype(np.uint16) * 16 if bits == 12 else GRAY >> (8 - bits)
         np.testing.assert_allclose(read_pixels(write(few, bitspersample=bits)), few / (2**bits - 1), atol=1e-6)
 
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from msde.errors import MSDEError
+from msde.output.words import printable
 
 # Command -> what it does. Each lives in the file of its name and is imported when it is asked for.
 COMMANDS = {
@@ -89,6 +90,5 @@ def _show_notes() -> None:
 
 
 def _leave(reason: str) -> NoReturn:
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in reason)  # a file's name may hold a line break
-    click.echo(f"msde: {line}", err=True)
+    click.echo(f"msde: {printable(reason)}", err=True)  # a file's name may hold a line break
     sys.exit(1)

@@ -7,6 +7,7 @@ import tarfile
 import warnings
 import zipfile
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_a_zip64_that_lists_too_much_is_refused_before_its_list_is_read(serve):
         assert served.client.post("/api/images", content=bytes(lying)).status_code == 413
 
 
-def tarred(mode: str = "w:gz") -> bytes:
+def tarred(mode: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w:gz") -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode) as archive:
         member = tarfile.TarInfo("1.png")

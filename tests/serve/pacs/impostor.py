@@ -151,14 +151,14 @@ def having(status: int, reason: int | None, alter: Callable[[Dataset], None] | N
                 item = {"00081150": dataset.SOPClassUID, "00081155": dataset.SOPInstanceUID, "00081197": reason}
                 failed.append({tag: {"vr": "UI", "Value": [value]} for tag, value in item.items()})
                 failed[-1]["00081197"]["vr"] = "US"
-            body = {} if reason is None else {"00081198": {"vr": "SQ", "Value": failed}}
-            request.answer(status, json.dumps(body).encode())
+            told = {} if reason is None else {"00081198": {"vr": "SQ", "Value": failed}}
+            request.answer(status, json.dumps(told).encode())
             return
-        content = kept.get(request.path.rpartition("/")[2])
-        if content is None:
+        instance = kept.get(request.path.rpartition("/")[2])
+        if instance is None:
             request.answer(404)
             return
-        body = b"--xyz\r\nContent-Type: application/dicom\r\n\r\n" + content + b"\r\n--xyz--\r\n"
+        body = b"--xyz\r\nContent-Type: application/dicom\r\n\r\n" + instance + b"\r\n--xyz--\r\n"
         request.answer(200, body, 'multipart/related; type="application/dicom"; boundary=xyz')
 
     return behave

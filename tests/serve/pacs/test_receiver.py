@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
+from pydicom.uid import UID
 from pynetdicom import AE
 from pynetdicom.association import Association
 from tests.dicom.conftest import result  # noqa: F401 - a fixture
@@ -54,9 +55,9 @@ def test_images_are_taken_once_and_everything_else_is_told(serving: Serving, res
     own = KINDS["secondary capture"](image, result)
     sizeless, strange, empty = shipped("MR_small.dcm"), shipped("CT_small.dcm"), radiograph()
     del sizeless.Rows, empty.PixelData
-    empty.SOPInstanceUID = empty.file_meta.MediaStorageSOPInstanceUID = "1.2.3.5"
+    empty.SOPInstanceUID = empty.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.5")
     whole = radiograph()
-    whole.SOPInstanceUID = whole.file_meta.MediaStorageSOPInstanceUID = "1.2.3.5"
+    whole.SOPInstanceUID = whole.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.5")
     whole.PixelData = bytes(reversed(whole.PixelData))
     strange.StudyInstanceUID = ""
     with serving(f"[listen]\nport = {port}\ninstance_megabytes = 1") as served:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from msde.serve.encoding import CODINGS, unpacked
 from msde.serve.errors import TooLarge
+from msde.serve.intake.encoding import CODINGS, unpacked
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
 from msde.serve.settings import Settings

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from msde.serve.errors import ServiceError, TooLarge, Unsupported
-from msde.serve.preamble import Preamble
+from msde.serve.intake.preamble import Preamble
 
 if TYPE_CHECKING:
     from msde.serve.pacs.settings import StowSettings

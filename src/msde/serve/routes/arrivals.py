@@ -16,9 +16,9 @@ from starlette.requests import ClientDisconnect
 from msde.output.words import how_often
 from msde.serve import audit
 from msde.serve.errors import ServiceError, TooLarge
+from msde.serve.intake.preamble import Preamble
 from msde.serve.intake.uploads import check_no_archive, clean
 from msde.serve.models import Current
-from msde.serve.preamble import Preamble
 from msde.serve.routes.access import ModelName, OfModel, Reader, Served, problems
 from msde.serve.routes.schemas import Received, Result
 from msde.serve.service import Received as Kept

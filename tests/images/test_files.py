@@ -27,8 +27,8 @@ from .pictures import gray_ramp
 
 def broken_tables() -> dict[str, dict[str, Any]]:
     """Give elements of headers that state a table and lack or misstate a part of it."""
-    whole = {"LUTDescriptor": ("US", [4, 0, 8]), "LUTData": ("US", [0, 1, 2, 3])}
-    parts = {
+    whole: dict[str, tuple[str, Any]] = {"LUTDescriptor": ("US", [4, 0, 8]), "LUTData": ("US", [0, 1, 2, 3])}
+    parts: dict[str, dict[str, tuple[str, Any] | None]] = {
         "no data": {"LUTData": None},
         "no descriptor": {"LUTDescriptor": None},
         "short descriptor": {"LUTDescriptor": ("US", [4, 0])},

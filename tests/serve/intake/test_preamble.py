@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msde.serve.preamble import Preamble
+from msde.serve.intake.preamble import Preamble
 
 PARTS = b"--xyz\r\n\r\none\r\n--xyz\r\n\r\ntwo\r\n--xyz--\r\n"
 fragments = st.lists(st.sampled_from([b"--xy", b"--", b"\r\n", b"\n", b"text", b"-", b" --xyz"])).map(b"".join)
