@@ -6,12 +6,13 @@ Decoders fill in what is missing at the end of a stream, JPEG's nearly always, s
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _NOT_A_FRAME = {0xC4, 0xC8, 0xCC}  # JPEG: tables and an extension, among the markers that open a frame
 _LS, _LOSSLESS = 0xF7, {0xC3, 0xC7, 0xCB, 0xCF}
 _NUMBERED, _MARKED = (b"\1\2\3", b"RGB"), (b"JFIF\0", b"Adobe")
-_START_OF_SCAN, _EOI = 0xDA, b"\xff\xd9"
+START_OF_SCAN, EOI = 0xDA, b"\xff\xd9"
 _JP2, _J2K = b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51"
 _SOT, _COD, _EOC = b"\xff\x90", b"\xff\x52", b"\xff\xd9"
 
@@ -90,23 +91,33 @@ def _codestream(stream: bytes) -> int | None:
     return at if at >= 0 else None
 
 
-def _of_jpeg(stream: bytes) -> Stream | None:
-    at, marked = 2, False
-    while at + 9 <= len(stream):
-        if stream[at] != 0xFF:
-            return None
+def segments(stream: bytes, at: int = 2) -> Iterator[tuple[int, int, int]]:
+    """List the segments of a JPEG from one place to the next scan's header: marker, begin and end of what it holds."""
+    while stream[at] == 0xFF:
         marker = stream[at + 1]
         if marker == 0xFF:  # filling
             at += 1
-        elif marker == _LS or (0xC0 <= marker <= 0xCF and marker not in _NOT_A_FRAME):
-            bits, height, width, channels = struct.unpack_from(">BHHB", stream, at + 4)
+            continue
+        begin, at = at + 4, at + 2 + int(struct.unpack_from(">H", stream, at + 2)[0])
+        yield marker, begin, at
+        if marker == START_OF_SCAN:
+            return
+
+
+def is_frame(marker: int) -> bool:
+    """Tell whether a JPEG's marker stands before size and components."""
+    return 0xC0 <= marker <= 0xCF and marker not in _NOT_A_FRAME
+
+
+def _of_jpeg(stream: bytes) -> Stream | None:
+    marked = False
+    for marker, begin, _ in segments(stream):
+        if marker == _LS or is_frame(marker):
+            bits, height, width, channels = struct.unpack_from(">BHHB", stream, begin)
             kind, plain = "JPEG-LS" if marker == _LS else "JPEG", marker == _LS or marker in _LOSSLESS
-            named = stream[at + 10 : at + 10 + 3 * channels : 3] in _NUMBERED
+            named = stream[begin + 6 : begin + 6 + 3 * channels : 3] in _NUMBERED
             return Stream(kind, width, height, channels, bits, False, plain, plain or not (marked or named))
-        else:
-            length = int(struct.unpack_from(">H", stream, at + 2)[0])
-            marked = marked or stream[at + 4 : at + 9] in _MARKED
-            at += 2 + length
+        marked = marked or stream[begin : begin + 5] in _MARKED
     return None
 
 
@@ -123,15 +134,9 @@ def _of_jpeg_2000(stream: bytes, at: int) -> Stream:
 
 
 def _ends_as_jpeg(stream: bytes) -> bool:
-    at = 2
-    while stream[at] == 0xFF:
-        marker = stream[at + 1]
-        if marker == 0xFF:  # filling
-            at += 1
-            continue
-        at += 2 + int(struct.unpack_from(">H", stream, at + 2)[0])
-        if marker == _START_OF_SCAN:
-            return stream.find(_EOI, at) >= 0  # it does not occur among packed samples
+    for marker, _, end in segments(stream):
+        if marker == START_OF_SCAN:
+            return stream.find(EOI, end) >= 0  # it does not occur among packed samples
     return False
 
 

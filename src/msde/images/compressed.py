@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from msde.images.codestream import Stream, is_whole, stated
 from msde.images.files import FaultError
+from msde.images.jpeg_gaps import has_gap
 
 _SEGMENTS = 15
 _RLE_HEAD = 64
@@ -35,7 +36,7 @@ def decoded(stream: bytes, rows: int, columns: int, channels: int) -> tuple[NDAr
     Raises
     ------
     FaultError
-        It holds something else, or ends early.
+        It holds something else, ends early or lacks a part.
     ImportError
         imagecodecs is missing.
     """
@@ -46,7 +47,10 @@ def decoded(stream: bytes, rows: int, columns: int, channels: int) -> tuple[NDAr
         raise FaultError("its compressed stream states another size than its header")
     if not is_whole(stream):
         raise FaultError("its compressed stream ends early")
-    values = _decoder(header)(stream)
+    decode = _decoder(header)
+    values = decode(stream)
+    if has_gap(stream, values, decode):
+        raise FaultError("its compressed stream lacks a part")
     if header.kind == "JPEG-LS" and values.ndim == 3 and values.shape[0] == channels != values.shape[2]:
         values = values.transpose(1, 2, 0)
     if values.shape != ((rows, columns) if channels == 1 else (rows, columns, channels)):

@@ -18,6 +18,7 @@ from msde.images.decoder_warnings import decoders_silenced
 from msde.images.ending import has_end
 from msde.images.files import Contents, FaultError, damaged, missing, number_of, numbered
 from msde.images.formats import Format
+from msde.images.jpeg_gaps import has_gap
 from msde.images.samples import Samples, check_size
 from msde.images.upright import upright
 
@@ -129,7 +130,8 @@ def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
             held: BinaryIO = BytesIO(file.read()) if form.name == "JPEG" else file  # it is looked through first
             if not has_end(held, form.name):
                 raise FaultError("the file ends early")
-            if form.name == "JPEG" and (unusual := _beyond_pillow(held.read(), name)):
+            stream = held.read() if form.name == "JPEG" else b""
+            if stream and (unusual := _beyond_pillow(stream, name)):
                 return unusual
             held.seek(0)
             with _opened(held, form.name) as image:
@@ -139,7 +141,7 @@ def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
                 if page:
                     image.seek(page)
                 _check_planes(image, name)
-                return _samples(image, name)
+                return _samples(image, name, stream)
         except (ImageError, MemoryError):
             raise
         except Exception as error:
@@ -208,15 +210,22 @@ def _check_planes(image: Image, name: str) -> None:
         raise missing(name, "this kind of TIFF", "slides")
 
 
-def _samples(image: Image, name: str) -> Samples:
+def _samples(image: Image, name: str, stream: bytes = b"") -> Samples:
+    """Take the samples; of a JPEG's stream it is looked whether they are all its own."""
     check_size(*image.size, name)
     if image.mode not in _SAMPLES_AS:
         raise ImageError(f"{name}: colour mode {image.mode} has no stated range; convert it to gray or RGB")
-    image.load()
     mode = _SAMPLES_AS[image.mode][image.has_transparency_data]
-    values = np.asarray(image if image.mode == mode else image.convert(mode))
+    values = _loaded(image, mode)
+    if has_gap(stream, values, lambda longer: _loaded(_opened(BytesIO(longer), "JPEG"), mode)):
+        raise FaultError("the file lacks a part")
     black, white = _stated_range(image, values)
     return Samples(upright(values, _orientation(image)), black, white)
+
+
+def _loaded(image: Image, mode: str) -> NDArray[Any]:
+    image.load()
+    return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 def _stated_range(image: Image, values: NDArray[Any]) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from msde.errors import ImageError
 from msde.images.codestream import is_whole, stated
 from msde.images.files import FaultError, missing
 from msde.images.intensity import stated_range
+from msde.images.jpeg_gaps import has_gap
 from msde.images.samples import MAX_PIXELS, Samples, check_size
 from msde.images.upright import upright
 from msde.images.ycbcr import to_rgb
@@ -168,10 +169,17 @@ def _block(file: Any, page: Any, index: int) -> NDArray[Any] | None:
             raise FaultError("a tile or strip ends early")
     if data.startswith(_LERC) and not _fits_lerc(data, page):
         raise FaultError("a tile or strip holds more pixels than it states")
+
+    def decode(data: bytes) -> NDArray[Any]:
+        values: NDArray[Any] = page.decode(data, index, jpegtables=page.jpegtables)[0][0]
+        return values
+
     try:
-        decoded = page.decode(data, index, jpegtables=page.jpegtables)[0][0]
+        decoded = decode(data)
     except MemoryError:  # a decoder makes room for what a damaged stream states
         raise FaultError("a tile or strip is larger than any picture") from None
+    if has_gap(data, decoded, decode):
+        raise FaultError("a tile or strip lacks a part")
     return to_rgb(decoded, 8) if page.compression == _APERIO_YCBCR and decoded.shape[-1] == 3 else decoded
 
 
