@@ -1,5 +1,7 @@
-"""The service below a path of another server."""
+"""The outermost layer: the service below a path of another server, and the limits of bodies."""
 
+import gzip
+import json
 import re
 from urllib.parse import urljoin
 
@@ -11,6 +13,7 @@ from tests.serve.process import Process
 from tests.serve.proxy import Proxy
 
 from msde.cli.serve import serve as command
+from msde.serve.intake.middleware import SMALL_BODY
 
 
 @pytest.mark.slow
@@ -65,3 +68,25 @@ def test_a_path_that_cannot_be_one_is_refused(prefix, tmp_path):
     done = CliRunner().invoke(command, ["m.msde", "--data", str(tmp_path), "--root-path", prefix])
     assert done.exit_code == 2
     assert "must be a path such as /msde" in done.output
+
+
+def test_a_body_without_a_stated_length_is_counted_as_it_comes(serve):
+    with serve() as served:
+        kind = {"content-type": "application/json"}
+        long = json.dumps({"token": "x" * SMALL_BODY}).encode()
+        packed = gzip.compress(long)
+        for body, more in ((long, {}), (packed, {"content-encoding": "gzip"})):
+            pieces = (body[at : at + 1000] for at in range(0, len(body), 1000))
+            answer = served.client.post("/api/session", content=pieces, headers={**kind, **more})
+            assert (answer.status_code, answer.json()["detail"].partition(";")[0]) == (
+                413,
+                "the request is over the limit of 1,000,000 bytes",
+            )
+        small = gzip.compress(b'{"token": "x"}')[:-5]
+        answer = served.client.post("/api/session", content=small, headers={**kind, "content-encoding": "gzip"})
+        assert (answer.status_code, answer.json()["detail"]) == (
+            400,
+            "the gzip stream of the body ends early; send it again",
+        )
+        assert served.client.post("/api/session", content=b"{", headers=kind).status_code == 422
+        assert served.client.get("/api/nothing").status_code == 404
