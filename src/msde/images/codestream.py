@@ -136,7 +136,7 @@ def _of_jpeg_2000(stream: bytes, at: int) -> Stream:
 def _ends_as_jpeg(stream: bytes) -> bool:
     for marker, _, end in segments(stream):
         if marker == START_OF_SCAN:
-            return stream.find(EOI, end) >= 0  # it does not occur among packed samples
+            return stream.rfind(EOI, end) >= 0  # it does not occur among packed samples
     return False
 
 
