@@ -292,7 +292,7 @@ def test_frames_have_their_own_windows(keep) -> None:
         ({"Rows": 0}, "too small"),
         ({"NumberOfFrames": -3}, "states -3 frames where"),
         ({"NumberOfFrames": 2_000_000_000}, "states 2000000000 frames where"),
-        ({"BitsAllocated": 7}, "is stored in 7 bits a sample, which is not read"),
+        ({"BitsAllocated": 7, "BitsStored": 7, "HighBit": 6}, "is stored in 7 bits a sample, which is not read"),
         ({"BitsStored": 40}, "damaged or truncated DICOM"),
         ({"SamplesPerPixel": 9}, "damaged or truncated DICOM"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "damaged or truncated DICOM"),

@@ -133,7 +133,8 @@ def test_a_high_bit_that_does_not_fit_is_refused(keep) -> None:
     misfits: list[dict[str, Any]] = [
         {"BitsStored": 12, "HighBit": 15},
         {"BitsStored": 12, "HighBit": 7},
-        {"BitsStored": 17},
+        {"BitsStored": 17, "HighBit": 16},
+        {"BitsStored": 24, "HighBit": 23},
     ]
     for elements in misfits:
         with pytest.raises(ImageError, match=r"DICOM image \(its .*HighBit.*\)"):

@@ -155,7 +155,7 @@ def _layout(header: Dataset, n: int, name: str) -> _Layout:
     allocated = integer(header, "BitsAllocated", 0)
     stored = integer(header, "BitsStored", allocated)
     high = integer(header, "HighBit", stored - 1)
-    if not 0 < stored <= high + 1 <= max(allocated, stored):
+    if not 0 < stored <= high + 1 <= allocated:
         raise FaultError("its BitsAllocated, BitsStored and HighBit contradict each other")
     signed, planes = (integer(header, keyword, 0) == 1 for keyword in ("PixelRepresentation", "PlanarConfiguration"))
     rows, columns = (integer(header, keyword, 0) for keyword in ("Rows", "Columns"))
