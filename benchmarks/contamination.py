@@ -3,8 +3,8 @@
 Run: python benchmarks/contamination.py CACHE_FOLDER [--draws 5]
 
 Per set, share and draw: abnormal test images are added to the training normals until they are the stated share of them,
-and left out of the test set; the loss is against the same test set scored by a fit without them. "Plain Gaussian" is
-the Ledoit-Wolf Gaussian on the same embeddings.
+and no image of their patients is scored; the loss is against the same test set scored by a fit without them. "Plain
+Gaussian" is the Ledoit-Wolf Gaussian on the same embeddings.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from embeddings import Embeddings, load_sets
+from embeddings import load_sets
 
 from msde import MSDEDetector
+from msde.benchmark.draws import Split, Subset, hide
 from msde.method.gaussian import fit_ledoit_wolf
 from msde.method.metrics import auroc
 from msde.method.standardizer import Standardizer
@@ -35,23 +36,22 @@ def scores(train: np.ndarray) -> tuple[dict, MSDEDetector]:
     return {"plain Gaussian": plain, "inductive": detector.anomaly_score}, detector
 
 
-def measure(parts: list[Embeddings], share: float, draws: int) -> dict[str, np.ndarray]:
+def measure(parts: list[Subset], share: float, draws: int) -> dict[str, np.ndarray]:
     """Return AUROC lost (draw,) of either method, and the precision and recall of the distrusted rows."""
-    train, normal, abnormal = (part.rows for part in parts)
+    split = Split(*parts)
+    train = split.train.rows
     clean, _ = scores(train)
-    n_hidden = round(share * len(train) / (1 - share))
     figures: dict[str, list[float]] = {name: [] for name in (*clean, "distrusted", "precision", "recall")}
-    for draw in range(draws if n_hidden else 1):
-        order = np.random.default_rng(draw).permutation(len(abnormal))
-        hidden, scored = abnormal[order[:n_hidden]], abnormal[order[n_hidden:]]
-        mixed, detector = scores(np.vstack([train, hidden]))
+    for draw in range(draws if share else 1):
+        hidden, tested = hide(np.random.default_rng(draw), split, share)
+        mixed, detector = scores(np.vstack([train, hidden.rows]))
         for name in clean:
-            figures[name].append(auroc(clean[name](normal), clean[name](scored)))
-            figures[name][-1] -= auroc(mixed[name](normal), mixed[name](scored))
+            before, after = (auroc(*(score(part.rows) for part in tested)) for score in (clean[name], mixed[name]))
+            figures[name].append(before - after)
         doubted = ~detector.trusted_
         figures["distrusted"].append(doubted.mean())
         figures["precision"].append(doubted[len(train) :].sum() / max(doubted.sum(), 1))
-        figures["recall"].append(doubted[len(train) :].sum() / max(n_hidden, 1))
+        figures["recall"].append(doubted[len(train) :].sum() / max(len(hidden), 1))
     return {name: np.array(values) for name, values in figures.items()}
 
 

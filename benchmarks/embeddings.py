@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from msde.backbones import Backbone, load_backbone
 from msde.benchmark.config import SetPlan, read_config
+from msde.benchmark.draws import Subset
 from msde.embedding.embed import embed_images
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
@@ -23,16 +23,7 @@ PLANS = {plan.name: plan for plan in read_config(Path(__file__).with_name("share
 # The first default's: one look, the means of the levels. What docs/ideas.md compares was tried on it.
 FIRST_LOOKS = (FeatureSpec.parse("plain:own"),)
 
-
-@dataclass(frozen=True)
-class Embeddings:
-    """Rows (n, d) of one part of a set, and the patient of each."""
-
-    rows: np.ndarray
-    patients: np.ndarray
-
-
-Sets = dict[str, list[Embeddings]]
+Sets = dict[str, list[Subset]]
 
 
 class MomentSession(EncoderSession):
@@ -66,7 +57,7 @@ def kept_or_computed(cache: Path, session: EncoderSession, suffix: str) -> Sets:
                 arrays[f"{part}/patients"] = patients(plan, (image.name for image in images))
             np.savez(kept, **arrays)
         with np.load(kept) as file:
-            sets[folder.name] = [Embeddings(file[f"{part}/rows"], file[f"{part}/patients"]) for part in PARTS]
+            sets[folder.name] = [Subset(file[f"{part}/rows"], file[f"{part}/patients"]) for part in PARTS]
     return sets
 
 

@@ -20,14 +20,15 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from embeddings import PARTS, Embeddings, patients, shared_sets
-from protocol import halves, mixture
+from embeddings import PARTS, patients, shared_sets
+from protocol import mixture
 from scipy.stats import spearmanr
 from table import print_header
 
 from msde import MSDEDetector
 from msde.backbones import load_backbone
 from msde.benchmark.config import SetPlan
+from msde.benchmark.draws import Subset, halves
 from msde.embedding.cache import EmbeddingCache
 from msde.embedding.embed import embed_images
 from msde.embedding.encoder import Encoder, EncoderSession
@@ -48,17 +49,17 @@ def written(looks: Looks) -> str:
     return " ".join(map(str, looks))
 
 
-def embedded_parts(folder: Path, plan: SetPlan, cache: EmbeddingCache) -> list[Embeddings]:
+def embedded_parts(folder: Path, plan: SetPlan, cache: EmbeddingCache) -> list[Subset]:
     """Embed the three parts of a set with the looks of all candidates."""
     parts = []
     for part in PARTS:
         images = list(embed_images(SESSION, find_images([folder / part]), cache=cache))
         rows = np.stack([image.embedding for image in images])
-        parts.append(Embeddings(rows, patients(plan, (image.name for image in images))))
+        parts.append(Subset(rows, patients(plan, (image.name for image in images))))
     return parts
 
 
-def test_scores(parts: list[Embeddings]) -> list[list[np.ndarray]]:
+def test_scores(parts: list[Subset]) -> list[list[np.ndarray]]:
     """Score normals and abnormals of the test images with each candidate."""
     scores = []
     for own in COLUMNS:
@@ -67,7 +68,7 @@ def test_scores(parts: list[Embeddings]) -> list[list[np.ndarray]]:
     return scores
 
 
-def held_out_scores(parts: list[Embeddings]) -> list[list[list[np.ndarray]]]:
+def held_out_scores(parts: list[Subset]) -> list[list[list[np.ndarray]]]:
     """Score, with each candidate and in each round, held-out normals and the test images by the same detector."""
     train, *test = (part.rows for part in parts)
     train = train[evenly_spaced(len(train), MOST_IMAGES)]
@@ -77,9 +78,9 @@ def held_out_scores(parts: list[Embeddings]) -> list[list[list[np.ndarray]]]:
     ]
 
 
-def by_pool(parts: list[Embeddings], scores: list[list[np.ndarray]]) -> list[np.ndarray]:
+def by_pool(parts: list[Subset], scores: list[list[np.ndarray]]) -> list[np.ndarray]:
     """Return for each share the means of the chosen's AUROC, the default's, the best's and the rank correlation."""
-    numbered = [Embeddings(np.arange(len(part.rows)), part.patients) for part in parts[1:]]
+    numbered = [Subset(np.arange(len(part.rows)), part.patients) for part in parts[1:]]
     rounds = held_out_scores(parts)
     figures = []
     for share in SHARES:
@@ -87,12 +88,12 @@ def by_pool(parts: list[Embeddings], scores: list[list[np.ndarray]]) -> list[np.
         for _ in range(DRAWS):
             both = list(halves(rng, *numbered))
             for here, there in (both, both[::-1]):
-                n, a = here if share is None else mixture(rng, here, share)
+                n, a = [subset.rows for subset in here] if share is None else mixture(rng, here, share)
                 qualities = [
                     np.mean([auroc(held, np.concatenate([normal[n], abnormal[a]])) for held, normal, abnormal in each])
                     for each in rounds
                 ]
-                aurocs = [auroc(normal[there[0]], abnormal[there[1]]) for normal, abnormal in scores]
+                aurocs = [auroc(normal[there[0].rows], abnormal[there[1].rows]) for normal, abnormal in scores]
                 lines.append(compared(qualities, aurocs))
         figures.append(np.mean(lines, axis=0))
     return figures

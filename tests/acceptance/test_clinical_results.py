@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,9 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pyarrow import parquet
+from tests.command import MSDE, started
+from tests.command import msde as run
 from tests.dicom.validator import errors
 from tests.images.medical import ct_slice, dicom_bytes
 from tests.pictures import disc
@@ -21,7 +23,6 @@ from tests.pictures import disc
 from msde import AnomalyModel
 from msde.method.volume_score import highest_parts
 
-MSDE = Path(sys.executable).with_name("msde")
 SECRETS = {
     "PatientName": "Mustermann^Erika",
     "PatientID": "ID-4711",
@@ -39,10 +40,6 @@ STUDY = "1.2.826.0.1.3680043.8.498.4711"
 RADIOGRAPH, SERIES, FRAMES = (f"{STUDY}.{k}" for k in (1, 2, 3))
 CALIBRATED = 24
 SECONDARY, PARAMETRIC = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.30"
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([MSDE, *map(str, arguments)], capture_output=True, text=True)
 
 
 def radiograph(rng: np.random.Generator, number: int, **elements: object) -> bytes:
@@ -69,7 +66,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frames = np.stack([disc(rng), disc(rng, lesion=True), disc(rng)])
     (new / "frames.dcm").write_bytes(dicom_bytes(frames, **SECRETS, StudyInstanceUID=STUDY, SeriesInstanceUID=FRAMES))
     Image.fromarray(disc(rng)).save(new / "picture.png")
-    done = run("fit", folder / "normals", "-o", folder / "clinic.msde")
+    done = started("fit", folder / "normals", "-o", folder / "clinic.msde")
     assert done.returncode == 0, done.stderr
     (folder / "fit.log").write_text(done.stdout + done.stderr)
     return folder
@@ -77,7 +74,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scored(job: Path) -> tuple[list[pydicom.Dataset], dict[str, dict[str, str]], str]:
-    done = run("score", job / "clinic.msde", job / "new", "--dicom", job / "results", "-o", job / "scores.csv")
+    done = started("score", job / "clinic.msde", job / "new", "--dicom", job / "results", "-o", job / "scores.csv")
     assert done.returncode == 0, done.stderr
     with open(job / "scores.csv", newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
@@ -143,10 +140,10 @@ def test_images_and_the_highest_slices_have_an_overlay_and_a_heat_map(job: Path,
     for capture, uid in zip(maps[SECONDARY], of, strict=True):
         explained = model.explain(sources[uid])
         above = len(explained.overlay) - 20  # below it is the mark of research use
-        np.testing.assert_array_equal(capture.pixel_array[:above], explained.overlay[:above])
+        np.testing.assert_allclose(capture.pixel_array[:above].astype(int), explained.overlay[:above], atol=1)
         assert (capture.pixel_array[above:] != explained.overlay[above:]).any()
         assert any(
-            np.array_equal(np.asarray(stored.pixel_array), explained.heat)
+            np.allclose(stored.pixel_array, explained.heat, atol=1e-5)
             and stored.StudyInstanceUID == STUDY
             and uid in str(stored.PerFrameFunctionalGroupsSequence)
             for stored in maps[PARAMETRIC]
@@ -207,7 +204,7 @@ def test_a_folder_that_cannot_be_is_said_before_anything_is_scored(job: Path, tm
     done = run("score", job / "clinic.msde", job / "new", "--dicom", tmp_path / "file")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith(f"msde: {tmp_path}/file: DICOM results cannot be written")
+    assert done.stderr.startswith(f"msde: {tmp_path}/file: cannot be written")
 
 
 def test_a_killed_run_leaves_whole_objects(job: Path, tmp_path: Path) -> None:
@@ -248,9 +245,9 @@ def test_identifiers_are_stated_where_they_are_asked_for(job: Path, tmp_path: Pa
     series = rows[str(job / "new/series")]
     assert (series["series_instance_uid"], series["sop_instance_uid"]) == (SERIES, "")
     assert set(list(rows[str(job / "new/picture.png")].values())[5:]) == {""}
-    parquet = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "s.parquet").to_pylist()
-    assert parquet[0]["patient_id"] == SECRETS["PatientID"]
-    assert len(parquet) == len(rows)
+    table = parquet.read_table(tmp_path / "s.parquet").to_pylist()
+    assert table[0]["patient_id"] == SECRETS["PatientID"]
+    assert len(table) == len(rows)
     assert f'"patient_id": "{SECRETS["PatientID"]}"' in (tmp_path / "s.jsonl").read_text()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from msde.backbones import Backbone, load_backbone
 from msde.backbones.builtin import weights_file
-from msde.backbones.registry import BUILT_IN, registry
+from msde.backbones.known import BUILT_IN, registry
 from msde.backbones.session import EmbeddingSession
 
 

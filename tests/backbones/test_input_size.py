@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tests.scores import assert_same_rows
 
 from msde import AnomalyModel
 from msde.backbones import Backbone
@@ -52,7 +53,7 @@ def test_going_there_and_back_changes_nothing(lite0: Backbone) -> None:
     assert with_input_size(lite0, lite0.input_size) is lite0
     pixels = np.random.default_rng(0).random((1, 3, lite0.input_size, lite0.input_size), np.float32)
     again = with_input_size(with_input_size(lite0, 256), lite0.input_size)
-    np.testing.assert_array_equal(EmbeddingSession(again).embed(pixels), EmbeddingSession(lite0).embed(pixels))
+    assert_same_rows(EmbeddingSession(again).embed(pixels), EmbeddingSession(lite0).embed(pixels))
 
 
 def test_a_graph_for_its_own_size_is_refused() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.requirements import need
 
 from msde.backbones import Backbone, load_backbone
-from msde.backbones.registry import registry
+from msde.backbones.known import registry
 from msde.errors import BackboneError, WeightsFileError
 
 Agrees = Callable[[Backbone, Callable[[Any], Any]], None]
@@ -32,9 +33,10 @@ def test_no_open_clip_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 @pytest.fixture(scope="module")
 def open_clip() -> Any:
-    pytest.importorskip("torch", reason="needs the torch extra")
-    pytest.importorskip("onnxscript", reason="needs the torch extra")
-    return pytest.importorskip("open_clip", reason="needs the open_clip extra")
+    need("torch", "open_clip")
+    import open_clip
+
+    return open_clip
 
 
 def saved(folder: Path, kind: str, embed_dim: int = 24) -> Any:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from msde.benchmark.detectors import DETECTORS, Detector, Lesson
-from msde.benchmark.protocols import PROTOCOLS, Part, Parts, Subject, label_free_quality
+from msde.benchmark.draws import Split, Subset
+from msde.benchmark.protocols import PROTOCOLS, Subject, label_free_quality
 from msde.errors import DataError
 
 
@@ -30,7 +31,7 @@ def parts(rng, n=60, m=40, shift=2.0):
     labels = np.repeat([0, 1], [n, m])
     rows = np.stack([values, patients, labels], axis=1)
     train = np.stack([rng.normal(size=50), np.full(50, -1), np.zeros(50)], axis=1)
-    return Parts(Part(train, np.full(50, -1)), Part(rows[:n], patients[:n]), Part(rows[n:], patients[n:]))
+    return Split(Subset(train, np.full(50, -1)), Subset(rows[:n], patients[:n]), Subset(rows[n:], patients[n:]))
 
 
 def run(protocol, watcher, given, condition=None, seed=0, other=None):
@@ -113,7 +114,9 @@ def test_few_normals_are_drawn_from_the_training_normals(rng):
 
 def test_local_normals_repair_the_false_alarms_of_another_site(rng):
     here, there = parts(rng), parts(rng)
-    moved = Parts(*(Part(part.rows + [3, 0, 0], part.patients) for part in (there.train, there.normal, there.abnormal)))
+    moved = Split(
+        *(Subset(part.rows + [3, 0, 0], part.patients) for part in (there.train, there.normal, there.abnormal))
+    )
     figures = run("cross-site", Watcher(), here, "there", other=moved).figures
     assert figures["false_alarms_own"] > 0.5
     assert figures["false_alarms_local"] < 0.2

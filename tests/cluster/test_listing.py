@@ -5,13 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pyarrow import parquet
 from tests.images.medical import ct_slice
 
 from msde.cluster.listing import cut, from_json, identity, sources, to_json
 from msde.errors import DataError
 from msde.images import Part, find_images
-
-parquet = pytest.importorskip("pyarrow.parquet")
 
 any_source = st.text(min_size=1) | st.builds(
     Part, st.sampled_from("vw"), st.text(), st.none() | st.text(), st.none() | st.text()

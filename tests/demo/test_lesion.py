@@ -18,7 +18,7 @@ def examples(template: NDArray[np.float32]) -> list[Example]:
         rng = np.random.default_rng((3, i))
         patient = Patient.draw(rng)
         lesion = Lesion.draw(rng, patient.anatomy(template) > 0.3)
-        anatomy = patient.anatomy(template, lesion.displaced(patient.coordinates))
+        anatomy = patient.anatomy(template, lesion.displace(patient.coordinates))
         made.append((lesion, anatomy, lesion.paint(anatomy, np.zeros_like(anatomy))))
     return made
 
@@ -63,7 +63,7 @@ def test_pushes_tissue_outwards_and_only_nearby(examples: list[Example]) -> None
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(float)
     grid = np.stack([np.zeros_like(rows), rows, columns])
     for lesion, _, _ in examples:
-        _, source_rows, source_columns = lesion.displaced(grid)
+        _, source_rows, source_columns = lesion.displace(grid)
         before = np.hypot(rows - lesion.row, columns - lesion.column)
         after = np.hypot(source_rows - lesion.row, source_columns - lesion.column)
         assert (after <= before + 1e-9).all()

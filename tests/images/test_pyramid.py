@@ -53,10 +53,9 @@ def test_the_level_nearest_to_the_size_of_a_pixel_is_taken(keep) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_the_pieces_of_a_level_are_all_of_it(keep, monkeypatch: pytest.MonkeyPatch, level: int) -> None:
-    monkeypatch.setattr("msde.images.pyramid._PIECE", 500)
+def test_the_blocks_of_a_level_are_all_of_it(keep, level: int) -> None:
     whole = np.zeros_like(GLASS[:: level + 1, :: level + 1])
-    for left, top, block in Pyramid(str(keep("slide.tif")), "slide.tif", 1.0, 8).blocks(level):
+    for left, top, block in Pyramid(str(keep("slide.tif")), "slide.tif", 1.0, 8).blocks(level, side=500):
         whole[top : top + block.shape[0], left : left + block.shape[1]] = block
     np.testing.assert_array_equal(whole, GLASS[:: level + 1, :: level + 1])
 

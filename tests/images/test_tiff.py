@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from msde.errors import ImageError
-from msde.images import Part, find_images, read_pixels, tiff
+from msde.images import Part, find_images, read_pixels, samples, tiff
 
 from .pictures import gray_ramp, slide_files
 
@@ -47,7 +47,7 @@ def test_tiles_with_tissue_are_those_of_the_picture(
     monkeypatch.setattr(tiff, "MAX_PIXELS", 1_000_000)  # which a picture in strips has to be over
     options = {"tile": None, "rowsperstrip": 100} if layout == "strips" else {}
     path = keep(GLASS, compression=compression, **options)
-    monkeypatch.setattr("msde.images.samples.MAX_PIXELS", 100_000_000)
+    monkeypatch.setattr(samples, "MAX_PIXELS", 100_000_000)
     read = tiles(path)
     assert sorted(read) == [f"x{x:06}y{y:06}" for x in (512, 988) for y in (512, 788)]
     for label, pixels in read.items():

@@ -78,7 +78,7 @@ def test_flagged_only_leaves_the_flagged(browser, report, explained):
     browser.open(report)
     browser.run("document.getElementById('flagged-only').click()")
     seen = browser.run("[...document.querySelectorAll('tbody tr')].filter(r => r.checkVisibility()).length")
-    assert seen == sum(bool(case.result.flagged) for case in explained.cases)
+    assert seen == sum(bool(case.score.flagged) for case in explained.cases)
     for _ in explained.cases:
         browser.press("j")
     assert chosen(browser) == f"case-{seen}"

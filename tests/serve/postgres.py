@@ -13,6 +13,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import psycopg
+from tests.requirements import need
 
 USER = "postgres"
 
@@ -21,10 +22,8 @@ class Postgres:
     """A server in a folder of its own, which goes when it stops."""
 
     def __init__(self) -> None:
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-        if not found:
-            raise FileNotFoundError("PostgreSQL is missing; run `apt-get install postgresql`")
-        self._bin = found[-1].parent
+        need("postgresql")
+        self._bin = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))[-1].parent
         self._folder = Path(mkdtemp(prefix="msde-postgres-"))
         if os.getuid() == 0:  # the server refuses to run as root
             user = pwd.getpwnam(USER)

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tests.serve.conftest import png
+from tests.serve.conftest import png, running
 
 from msde import AnomalyModel
 
@@ -22,10 +22,10 @@ def pixels(answer) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(answer.content)))
 
 
-@pytest.fixture
-def ramp(serve):
+@pytest.fixture(scope="module")
+def ramp(disc_model, tmp_path_factory):
     """A 16-bit image of values 1000 to 1000 + 63 * 64."""
-    with serve() as served:
+    with running(tmp_path_factory.mktemp("ramp"), disc_model) as served:
         number = served.send(deep(1000 + np.arange(64 * 64).reshape(64, 64)))
         served.wait()
         yield served, f"/api/images/{number}"

@@ -5,15 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, update
-from tests.serve.conftest import png
+from tests.serve.conftest import empty_database, png, running
 
 from msde.serve.storage.tables import Image, Score
 from msde.serve.worklist import wilson
 
 
-@pytest.fixture
-def listed(serve, url):
-    with serve(database=url) as served:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def listed(request, disc_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("listed")
+    with running(folder, disc_model, database=empty_database(request, folder)) as served:
         names = ["Alpha.png", "beta_50%.png", "gamma.png", "delta.png"]
         ids = [served.send(png(n, lesion=n == 2), name) for n, name in enumerate(names)]
         served.send(png(9)[:150], "broken.png")

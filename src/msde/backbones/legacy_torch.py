@@ -355,5 +355,5 @@ def rebuild(function: Any, arguments: Any) -> Any:
 
 
 def is_size(value: Any) -> bool:
-    """Tell whether a value can be a number of elements."""
+    """Return whether a value can be a number of elements."""
     return isinstance(value, int) and 0 <= value <= MAX_FILE_BYTES

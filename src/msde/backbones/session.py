@@ -121,7 +121,7 @@ class EmbeddingSession:
         size = self.backbone.input_size
         if batch.dtype != np.float32 or batch.shape[1:] != (3, size, size):
             raise BackboneError(f"images must be float32 (n, 3, {size}, {size}), not {batch.dtype} {batch.shape}")
-        # Checked here, for a clip inside the network turns NaN into a number.
+        # Checked here, because a clip inside the network turns NaN into a number.
         if len(batch) and not (batch.min() >= -ROUNDING and batch.max() <= 1 + ROUNDING):
             raise BackboneError("pixels must be finite numbers in [0, 1]")
         starts = range(0, len(batch), BATCH) or [0]

@@ -116,14 +116,6 @@ class Config:
 def read_config(path: str | os.PathLike[str]) -> Config:
     """Read a benchmark's TOML file; docs/benchmark.md describes it.
 
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    Config
-
     Raises
     ------
     DataError
@@ -153,7 +145,7 @@ class _Table:
         self._left, self.name = dict(entries), name
 
     def take(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
-        """Take an entry of a type; without a default it has to be there."""
+        """Return an entry of a type; without a default it has to be there."""
         if key not in self._left:
             if default is None:
                 raise DataError(f"{self._of(key)} is missing")
@@ -165,7 +157,7 @@ class _Table:
         return value
 
     def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        """Take a list of texts, at least one and none twice."""
+        """Return a list of texts, at least one and none twice."""
         values = tuple(self.take(key, (list, tuple), default))
         if not values or not all(isinstance(value, str) for value in values) or len(set(values)) < len(values):
             raise DataError(f"{self._of(key)} must be a list of different texts; it is {list(values)!r}")
@@ -179,14 +171,14 @@ class _Table:
         return values
 
     def tables(self, key: str) -> list[_Table]:
-        """Take a table of tables, at least one."""
+        """Return a table of tables, at least one."""
         entries = self.take(key, dict)
         if not entries:
             raise DataError(f"{self._of(key)} is empty; name at least one")
         return [_Table(entry, f"{self._of(key)}.{name}") for name, entry in entries.items()]
 
     def figures(self, key: str, names: tuple[str, ...]) -> dict[str, float]:
-        """Take a table of numbers in [0, 1] that has some of the names, and no others."""
+        """Return a table of numbers in [0, 1] that has some of the names, and no others."""
         inner = _Table(self.take(key, dict, {}), self._of(key))
         found = {name: float(inner.take(name, (int, float))) for name in names if name in inner._left}
         inner.finished()
@@ -196,7 +188,7 @@ class _Table:
         return found
 
     def finished(self) -> None:
-        """Refuse what is left, which may be a slip of the pen."""
+        """Check that nothing is left, which may be a slip of the pen."""
         if self._left:
             raise DataError(f"{self._of(next(iter(self._left)))} is unknown; remove or correct it")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from msde.cli.ray import refuse_with_ray, report, with_ray
 if TYPE_CHECKING:
     from msde.cluster.cluster import Cluster
     from msde.embedding.cache import EmbeddingCache
-    from msde.model.score import ImageScore
 
 
 @click.command()
@@ -69,10 +67,9 @@ def score(
         from msde.cluster.api import score_on
 
         return report(score_on(cluster, model, images, tell), cluster.parts)
-    from msde.dicom import Exporter, IdentifiedScore, beside_sources, identified
+    from msde.dicom import Exporter
     from msde.images import find_images
     from msde.model.anomaly_model import AnomalyModel
-    from msde.model.score import ImageScore
     from msde.output.score_table import check_table, write_csv, write_table
 
     if output is not None:
@@ -84,22 +81,17 @@ def score(
         from msde.output.heat_files import HeatFiles
 
         files = HeatFiles(heatmaps, paths)
-    seen: list[ImageScore] = []
     with progress("Scoring", len(paths)) as tick:
         if heatmaps is None:
             scores = loaded.score_iter(paths, tick=tick)
         else:
             scores = files.writing(loaded.explain_iter(paths, tick=tick))
-        scores = _noting(scores, seen)
         if exporter is not None:
-            scores = exporter.following(beside_sources(scores, paths))
-        if identifiers:
-            scores = identified(beside_sources(scores, paths))
-        kind = IdentifiedScore if identifiers else ImageScore
+            scores = exporter.following(scores)
         if output is None:
-            write_csv(scores, sys.stdout, kind)
+            written = write_csv(scores, sys.stdout, identifiers=identifiers)
         else:
-            write_table(scores, output, kind)
+            written = write_table(scores, output, identifiers=identifiers)
     if loaded.rule.outdated:
         click.echo(
             "msde: the model was fitted when some kinds of files were read in another way (CHANGELOG.md lists them);"
@@ -108,7 +100,7 @@ def score(
         )
     if loaded.scorer_.batchwise:
         click.echo("msde: transductive scores depend on the batch, so they have no p-values and no flags", err=True)
-    drift = loaded.drift(seen)
+    drift = loaded.drift(written)
     if drift.found:
         click.echo(
             "msde: these images do not look like the normals that the model is calibrated on: their scores lie"
@@ -117,15 +109,9 @@ def score(
             " wrong until `msde calibrate` has seen normals of it",
             err=True,
         )
-    errors = [result.error for result in seen if result.error is not None]
+    errors = [result.error for result in written if result.error is not None]
     if exporter is not None:
         errors += exporter.errors
         if exporter.skipped:
             click.echo(f"msde: {exporter.skipped} of the images are no DICOM and have no DICOM results", err=True)
     report_unreadable(errors)
-
-
-def _noting(scores: Iterable[ImageScore], seen: list[ImageScore]) -> Iterator[ImageScore]:
-    for result in scores:
-        seen.append(result)
-        yield result

@@ -138,7 +138,7 @@ class Inspection:
         }
 
     def lines(self) -> Iterator[str]:
-        """Give what was found in words, a line each, without the warnings."""
+        """Return what was found in words, a line each, without the warnings."""
         dataset = self.dataset
         yield f"{dataset.name}: layout {dataset.layout!r}"
         unlabelled = f", {len(dataset.unlabelled_train)} unlabelled" if dataset.unlabelled_train else ""
@@ -158,12 +158,12 @@ class Inspection:
             yield f"  {name:22}  {_words(telling.auroc):25}  {_words(telling.normals)}"
 
     def warnings(self) -> Iterator[str]:
-        """Give what makes results on this set doubtful, a sentence each."""
+        """Return what makes results on this set doubtful, a sentence each."""
         dataset = self.dataset
         counts = (len(dataset.train), len(dataset.normal), len(dataset.abnormal))
         published = published_counts(dataset.name)
         if published and counts != published:
-            yield f"{_joined(counts)} images to train on, normal and abnormal, where {_joined(published)} are published"
+            yield f"{_join(counts)} images to train on, normal and abnormal, where {_join(published)} are published"
         for name, images in (("normal", dataset.normal), ("abnormal", dataset.abnormal)):
             if not images:
                 yield f"no {name} images to test on: no AUROC can be computed"
@@ -200,10 +200,6 @@ def inspect_dataset(dataset: Dataset, tick: Callable[[], None] | None = None) ->
     dataset : Dataset
     tick : callable, optional
         Called after each image.
-
-    Returns
-    -------
-    Inspection
     """
     splits: dict[str, tuple[Item, ...]] = {name: getattr(dataset, name) for name in SPLITS}
     items = [item for images in splits.values() for item in images]
@@ -284,7 +280,7 @@ def _tellings(values: dict[str, list[ImageFacts]]) -> Iterator[tuple[str, Tellin
 
 
 def _distances(trivial: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Give the length of the z-scores by the training normals, one an image."""
+    """Return the length of the z-scores by the training normals, one an image."""
     train = trivial["train"]
     if not len(train):
         return {name: np.full(len(part), np.nan) for name, part in trivial.items()}
@@ -311,7 +307,7 @@ def _telling_warnings(name: str, telling: Telling) -> Iterator[str]:
 
 
 def _folded_low(metric: Metric) -> float:
-    """Give the end of the interval that is nearer to one half, folded to above it."""
+    """Return the end of the interval that is nearer to one half, folded to above it."""
     return metric.low if metric.value >= 0.5 else 1 - metric.high
 
 
@@ -326,7 +322,7 @@ def _words(metric: Metric | None) -> str:
     return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})" if metric else "undefined"
 
 
-def _joined(counts: Iterable[int]) -> str:
+def _join(counts: Iterable[int]) -> str:
     return " + ".join(map(str, counts))
 
 

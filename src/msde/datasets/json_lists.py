@@ -16,7 +16,7 @@ NORMAL, ABNORMAL = "0", "1"
 
 
 def matches(root: Path) -> bool:
-    """Tell whether a folder has this layout."""
+    """Return whether a folder has this layout."""
     return (root / LIST).is_file()
 
 

@@ -22,7 +22,7 @@ def read_mask(path: Path) -> NDArray[np.generic] | None:
 
 
 def fault(mask: NDArray[np.generic] | None, width: int, height: int) -> str | None:
-    """Tell the fault of a mask for an image of width x height pixels.
+    """Return the fault of a mask for an image of width x height pixels.
 
     Returns
     -------

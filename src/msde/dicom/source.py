@@ -119,10 +119,6 @@ def read_source(dataset: Dataset) -> Source:
     dataset : pydicom.Dataset
         An image; pixels are not looked at.
 
-    Returns
-    -------
-    Source
-
     Raises
     ------
     ImageError
@@ -152,8 +148,8 @@ def read_source(dataset: Dataset) -> Source:
         rows=rows,
         columns=columns,
         frames=max(_integer(dataset, "NumberOfFrames"), 1),
-        patient_and_study={**dict.fromkeys(BLANK, ""), **_known(dataset, PATIENT_AND_STUDY)},
-        of_pixels=_known(dataset, PIXELS),
+        patient_and_study={**dict.fromkeys(BLANK, ""), **_read_known(dataset, PATIENT_AND_STUDY)},
+        of_pixels=_read_known(dataset, PIXELS),
         laterality=read_text(dataset, "Laterality") or read_text(dataset, "ImageLaterality") or "",
         patient_orientation=read_text(dataset, "PatientOrientation") or "",
         spacing=spacing if spacing and min(spacing) > 0 else None,
@@ -180,7 +176,7 @@ def read_series(datasets: Sequence[Dataset]) -> list[Source]:
 
 
 def check_grid(source: Source, shape: tuple[int, ...]) -> None:
-    """Refuse a picture that does not lie on the source's pixel grid.
+    """Check that a picture lies on the source's pixel grid.
 
     Raises
     ------
@@ -201,7 +197,7 @@ def check_grid(source: Source, shape: tuple[int, ...]) -> None:
         )
 
 
-def _known(dataset: Dataset, keywords: Sequence[str]) -> dict[str, str]:
+def _read_known(dataset: Dataset, keywords: Sequence[str]) -> dict[str, str]:
     return {keyword: value for keyword in keywords if (value := read_text(dataset, keyword))}
 
 

@@ -121,7 +121,7 @@ class EncoderSession:
         self.dim = sum(self._widths)
 
     def columns(self, looks: Sequence[FeatureSpec]) -> NDArray[np.intp]:
-        """Tell which columns of an embedding are all that an encoder with some of the looks gives, in its order.
+        """Return which columns of an embedding are all that an encoder with some of the looks gives, in its order.
 
         Parameters
         ----------
@@ -217,7 +217,7 @@ class EncoderSession:
 
 
 def _wanted(backbone: Backbone, view: str, looks: Sequence[FeatureSpec]) -> list[str]:
-    """Name the outputs of a network that looks with this view need; one pass gives them all."""
+    """Return the names of the outputs of a network that looks with this view need; one pass gives them all."""
     return sorted({name for look in looks if view in look.views for name in _outputs(backbone, look)})
 
 

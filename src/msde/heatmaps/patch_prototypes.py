@@ -58,5 +58,5 @@ class PatchPrototypes:
 
 
 def spread(rows: Floats, n: int) -> Floats:
-    """Take at most n rows, evenly spaced."""
+    """Return at most n rows, evenly spaced."""
     return rows[evenly_spaced(len(rows), n)]

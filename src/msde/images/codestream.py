@@ -73,7 +73,7 @@ def stated_size(stream: bytes) -> tuple[int, int] | None:
 
 
 def is_whole(stream: bytes) -> bool:
-    """Tell whether a JPEG, JPEG-LS or JPEG 2000 stream goes on to its end; what follows the end is not looked at."""
+    """Return whether a JPEG, JPEG-LS or JPEG 2000 stream goes on to its end; what follows the end is not looked at."""
     try:
         if stream.startswith(b"\xff\xd8"):
             return _ends_as_jpeg(stream)
@@ -105,7 +105,7 @@ def segments(stream: bytes, at: int = 2) -> Iterator[tuple[int, int, int]]:
 
 
 def is_frame(marker: int) -> bool:
-    """Tell whether a JPEG's marker stands before size and components."""
+    """Return whether a JPEG's marker stands before size and components."""
     return 0xC0 <= marker <= 0xCF and marker not in _NOT_A_FRAME
 
 

@@ -136,7 +136,7 @@ def _frames(header: Dataset, name: str) -> int:
 
 
 def _stated(values: NDArray[Any], bits: int) -> tuple[float, float]:
-    """Give the ends of the range that stored bits can hold; floats state none."""
+    """Return the ends of the range that stored bits can hold; floats state none."""
     match values.dtype.kind:
         case "f":
             return -np.inf, np.inf
@@ -202,7 +202,7 @@ def _told(display: Callable[[NDArray[Any]], Ends], name: str) -> Callable[[NDArr
 
 
 def _window(function: str, centre: float, width: float, step: float) -> Callable[[NDArray[Any]], Ends]:
-    """Give a VOI function of part 3, C.11.2.1.
+    """Return a VOI function of part 3, C.11.2.1.
 
     LINEAR is defined there on whole numbers. Where the values come in smaller steps, its half and its one are of these;
     a window of less than a step, which it does not allow, is taken as LINEAR_EXACT.

@@ -224,7 +224,7 @@ def _bytes(element: _Element, begin: int, end: int, *, swapped: bool) -> bytes:
 
 
 def _spread(pairs: NDArray[Any]) -> NDArray[Any]:
-    """Give both pixels of a pair the colours that they share."""
+    """Return both pixels of a pair the colours that they share."""
     lights, colours = pairs[..., :2].reshape(len(pairs), -1), np.repeat(pairs[..., 2:], 2, axis=1)
     return np.concatenate([lights[..., None], colours], axis=-1)
 

@@ -13,7 +13,7 @@ _TRAILER, _EXTENSION, _IMAGE = 0x3B, 0x21, 0x2C  # what the blocks of a GIF begi
 
 
 def has_end(file: BinaryIO, form: str) -> bool:
-    """Tell whether the end of a file is there.
+    """Return whether the end of a file is there.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def _gif(file: BinaryIO) -> bool:
 
 
 def _colours(flags: int) -> int:
-    """Give the bytes of a GIF's table of colours."""
+    """Return the bytes of a GIF's table of colours."""
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 

@@ -95,7 +95,7 @@ def _read(element: Any, keyword: str) -> list[float | None]:
 
 
 def _type_of(element: Any, keyword: str) -> str:
-    """Give the type in which a value is stored: the file's own, or the standard's where it states none."""
+    """Return the type in which a value is stored: the file's own, or the standard's where it states none."""
     from pydicom.datadict import dictionary_VR, tag_for_keyword
 
     stated = element.VR

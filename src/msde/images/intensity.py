@@ -101,7 +101,7 @@ def shown(samples: Samples, rule: ImageRule, name: str) -> Ends:
 
 
 def filled(samples: Samples) -> Samples:
-    """Give the background the darkest value of the picture, so that all values are of the picture."""
+    """Return the background the darkest value of the picture, so that all values are of the picture."""
     if samples.background is None:
         return samples
     if samples.background.all():

@@ -36,12 +36,12 @@ class _Frame(NamedTuple):
     scan: int
 
     def lasts(self) -> NDArray[np.intp]:
-        """Give the numbers of the blocks before a restart or the end."""
+        """Return the numbers of the blocks before a restart or the end."""
         n = -(-self.width // self.block[1]) * -(-self.height // self.block[0])
         return np.append(np.arange(self.interval or n, n, self.interval or n), n) - 1
 
     def lacks_restarts(self, stream: bytes) -> bool:
-        """Tell whether the one scan has fewer restarts than its picture needs."""
+        """Return whether the one scan has fewer restarts than its picture needs."""
         if not (self.interval and self.in_one_scan):
             return False
         found = _RESTART.findall(stream, self.scan, stream.find(EOI, self.scan))
@@ -49,7 +49,7 @@ class _Frame(NamedTuple):
 
 
 def has_gap(stream: bytes, values: NDArray[Any], decode: Callable[[bytes], NDArray[Any]]) -> bool:
-    """Tell whether pixels were filled in.
+    """Return whether pixels were filled in.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def _frame(stream: bytes, bits: int, lossless: bool) -> _Frame:
 
 
 def _ends_in_gray(values: NDArray[Any], frame: _Frame) -> bool:
-    """Tell whether the last pixel before a restart or the end is middle gray."""
+    """Return whether the last pixel before a restart or the end is middle gray."""
     height, width = frame.block
     down, across = np.divmod(frame.lasts(), -(-frame.width // width))
     rows = np.minimum((down + 1) * height, min(frame.height, values.shape[0])) - 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from msde.errors import ImageError
+from msde.storage.records import put_together
 
 ASPECTS = ("squeeze", "letterbox")
 PLAIN_INTENSITIES = ("dicom", "full-range", "percentile")
@@ -56,13 +57,6 @@ class ImageRule:
         if self.intensity not in PLAIN_INTENSITIES:
             self.window()
 
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any] | None) -> ImageRule:
-        """Read what a model file states; one of before the first version states less, or nothing."""
-        if settings is None:
-            return LEGACY_RULE
-        return cls(settings["intensity"], settings["aspect"], int(settings.get("version", 1)))
-
     @property
     def outdated(self) -> bool:
         """Whether it is of a model that was fitted under other reading rules than those at work."""
@@ -82,3 +76,9 @@ class ImageRule:
 
 LEGACY_RULE = ImageRule("full-range", "squeeze", 1)
 """The rule of models whose file states none."""
+
+
+def stored_rule(settings: Mapping[str, Any]) -> ImageRule:
+    """Read the rule from the settings of a model file; one of before the second version states less, or nothing."""
+    stated = settings.get("images")
+    return LEGACY_RULE if stated is None else put_together(ImageRule, {}, {"version": 1, **stated})

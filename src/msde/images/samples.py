@@ -48,7 +48,7 @@ class Samples(NamedTuple):
     background: NDArray[np.bool_] | None = None
 
     def seen(self) -> NDArray[Any]:
-        """Give the values without those of the background."""
+        """Return the values without those of the background."""
         return self.values if self.background is None else self.values[~self.background]
 
 

@@ -126,7 +126,7 @@ def _without_copies(slices: Mapping[Path, Slice]) -> dict[Path, Slice]:
 
 
 def _identity(path: Path, slice_: Slice | None) -> Slice | Path:
-    """Give what is equal for copies: all that a slice states, for there are series with one UID for all slices."""
+    """Return what is equal for copies: all that a slice states, for there are series with one UID for all slices."""
     return slice_ if slice_ is not None and slice_.instance else path
 
 

@@ -184,7 +184,7 @@ def _block(file: Any, page: Any, index: int) -> NDArray[Any] | None:
 
 
 def _fits_lerc(data: bytes, page: Any) -> bool:
-    """Tell whether a LERC stream states no more than its tile or strip has."""
+    """Return whether a LERC stream states no more than its tile or strip has."""
     version = int.from_bytes(data[6:10], "little")
     at = 14 if version >= 3 else 10  # behind a checksum
     rows, columns, depth = struct.unpack_from("<3I", data.ljust(at + 12, b"\0"), at)
@@ -263,7 +263,7 @@ def _samples(page: Any, values: NDArray[Any], name: str) -> Samples:
 
 
 def _from_palette(page: Any, values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Give the colours of a palette of 16 bits in 8, which some writers store as they are."""
+    """Return the colours of a palette of 16 bits in 8, which some writers store as they are."""
     table = np.asarray(page.colormap)
     if table.max() > 255:
         table = table // 256

@@ -51,7 +51,7 @@ class NormalMaps:
         return sum(seen.packed().shape[1] for seen in self._blank.values())
 
     def wants(self, digest: bytes) -> bool:
-        """Tell whether an image would be kept."""
+        """Return whether an image would be kept."""
         return len(self._rows) < MOST_IMAGES or digest < max(self._rows.copy())
 
     def read(self, viewed: Mapping[str, RawMaps]) -> NDArray[np.float32]:

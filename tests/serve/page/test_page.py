@@ -1,4 +1,4 @@
-"""The page as a reader uses it: a real service, real radiographs, a real browser."""
+"""The page as a reader uses it: a real service, a real browser."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from tests.pictures import disc
+from tests.requirements import need
 from tests.serve.proxy import Proxy
 
 from .conftest import READER_TOKEN
+
+need("chromium")
+from playwright.sync_api import expect  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -290,8 +294,11 @@ def test_recalibration_makes_a_version_and_keeps_the_one_before(visit, running, 
     assert running.get("/api/models/recalibrated")["version"] == 1
 
 
-def test_drift_is_told(visit, running, shared):
-    images = sorted((shared / "data/fundus_odir_glaucoma/test/normal").iterdir())[:16]
+def test_drift_is_told(visit, running, tmp_path, rng):
+    images = [tmp_path / f"{number:02}.png" for number in range(16)]
+    for path in images:
+        colours = np.dstack([disc(rng), 255 - disc(rng), disc(rng)])
+        Image.fromarray(colours).save(path)
     running.fill("chest", images)
     assert running.get("/api/models/chest/drift")["found"]
     page = visit("chest").page

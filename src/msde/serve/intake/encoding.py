@@ -61,7 +61,7 @@ class _Stream:
         self._packed += data
 
     def read(self) -> bytes:
-        """Give the next bytes, none where more has to be fed."""
+        """Return the next bytes, none where more has to be fed."""
         while True:
             if self._inflater.eof and self._packed:
                 self._inflater = zlib.decompressobj(CODINGS[self._coding])

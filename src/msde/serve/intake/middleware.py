@@ -95,7 +95,7 @@ class Middleware:
         return {**scope, "root_path": root, "path": path if below else root + path}
 
     def _refusal(self, scope: Scope) -> Response | None:
-        """Give the answer to what is not passed on."""
+        """Return the answer to what is not passed on."""
         root, limit = self._settings.root_path, self._limit(scope)
         if not self._is_our_host(scope):
             return JSONResponse({"detail": "this host name is not served"}, 421)
@@ -155,7 +155,7 @@ def _coding(scope: Scope) -> str:
 
 
 def _header(scope: Scope, wanted: bytes) -> str:
-    """Give the first header of a name, empty where there is none."""
+    """Return the first header of a name, empty where there is none."""
     value: bytes = next((value for name, value in scope["headers"] if name == wanted), b"")
     return value.decode("latin-1")
 

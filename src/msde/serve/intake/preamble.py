@@ -17,7 +17,7 @@ class Preamble:
         self._seen: bytes | None = b"\n"  # for the mark may be the body's first line; None when it was found
 
     def drop(self, block: bytes) -> bytes:
-        """Give what of a block belongs to the parts."""
+        """Return what of a block belongs to the parts."""
         if self._seen is None:
             return block
         self._seen += block

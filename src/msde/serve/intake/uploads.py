@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import lzma
 import re
 import shutil
@@ -24,6 +23,7 @@ from msde.output.words import printable
 from msde.serve.errors import ServiceError, TooLarge, Unsupported
 from msde.serve.settings import Settings
 from msde.serve.storage.store import SERIES, Arrival, Store
+from msde.storage.digests import digest_of
 
 NAME_LENGTH = 400
 OTHER = "other"
@@ -162,7 +162,7 @@ def take_files(unpacked: Path, names: dict[Path, str], whole: str, store: Store,
         gathering = arrival.folder(f"series-{number}")
         modality = _modality(slices[0])
         suffixed = [_suffixed(path, DICOM) for path in slices]
-        digests = [(path, sha256(path)) for path in suffixed]
+        digests = [(path, digest_of(path)) for path in suffixed]
         name = whole if len(series) == 1 else f"{whole}, series {number}"
         upload.kept.append(Kept(store.keep_series(digests, gathering), SERIES, clean(name), DICOM.name, modality))
     for path, name in names.items():
@@ -198,12 +198,6 @@ def check_no_archive(path: Path, name: str) -> None:
             raise Unsupported(f"{name}: is a {kind} archive, which is not opened; send its files in a zip")
 
 
-def sha256(path: Path) -> str:
-    """Digest a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def clean(name: str) -> str:
     """Make a sender's name one that can be stored and shown: of a path its end, printable and not too long."""
     return printable(name.encode("utf-8", "replace").decode()).strip()[-NAME_LENGTH:] or "unnamed"
@@ -227,7 +221,7 @@ def _take_one(path: Path, name: str, store: Store) -> Kept:
         if contents is None:
             raise Unsupported(f"{name}: is a DICOM object without a picture; leave it out")
         modality = _modality(path) if form is DICOM else OTHER
-    digest, suffix = sha256(path), _suffix(form, head)
+    digest, suffix = digest_of(path), _suffix(form, head)
     store.keep(path, digest, suffix)
     return Kept(digest, suffix, name, form.name, modality)
 

@@ -85,7 +85,7 @@ class Instance:
 
 
 def is_uid(text: str) -> bool:
-    """Tell whether text is a well-formed UID."""
+    """Whether text is a well-formed UID."""
     return _UID.fullmatch(text) is not None
 
 

@@ -21,7 +21,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PacsSettings(_Strict):
+class _Limited(_Strict):
+    instance_megabytes: int
+
+    @property
+    def instance_bytes(self) -> int:
+        """Bytes of the largest object that is taken."""
+        return self.instance_megabytes * _MEGABYTE
+
+
+class PacsSettings(_Limited):
     """One archive.
 
     Parameters
@@ -103,13 +112,8 @@ class PacsSettings(_Strict):
             return None if self.certificate is None else str(self.certificate)
         return str(self.certificate), str(self.key)
 
-    @property
-    def instance_bytes(self) -> int:
-        """Bytes of the longest answer that is taken."""
-        return self.instance_megabytes * _MEGABYTE
 
-
-class ListenSettings(_Strict):
+class ListenSettings(_Limited):
     """The listener for C-STORE and C-ECHO.
 
     Parameters
@@ -138,13 +142,8 @@ class ListenSettings(_Strict):
     instance_megabytes: int = Field(default=128, ge=1, le=2000)
     timeout: float = Field(default=30, gt=0, le=600)
 
-    @property
-    def instance_bytes(self) -> int:
-        """Bytes of the largest object that is taken."""
-        return self.instance_megabytes * _MEGABYTE
 
-
-class StowSettings(_Strict):
+class StowSettings(_Limited):
     """STOW-RS in.
 
     Parameters
@@ -158,13 +157,8 @@ class StowSettings(_Strict):
     instances: int = Field(default=1000, ge=1)
     instance_megabytes: int = Field(default=128, ge=1, le=2000)
 
-    @property
-    def instance_bytes(self) -> int:
-        """Bytes of the largest object that is taken."""
-        return self.instance_megabytes * _MEGABYTE
 
-
-class Settings(_Strict):
+class PacsFile(_Strict):
     """All of the file.
 
     Parameters
@@ -182,13 +176,18 @@ class Settings(_Strict):
     stow: StowSettings | None = None
 
     @model_validator(mode="after")
-    def _has_names(self) -> Settings:
-        if len({one.name for one in self.pacs}) < len(self.pacs):
+    def _has_names(self) -> PacsFile:
+        if len({pacs.name for pacs in self.pacs}) < len(self.pacs):
             raise ValueError("two archives have one name; give each a name of its own")
         return self
 
+    @property
+    def destinations(self) -> list[str]:
+        """Names of the archives where results are stored."""
+        return [pacs.name for pacs in self.pacs if pacs.results]
+
     @classmethod
-    def read(cls, path: str | Path) -> Settings:
+    def read(cls, path: str | Path) -> PacsFile:
         """Read a file; relative paths in it are relative to it.
 
         Raises
@@ -198,8 +197,8 @@ class Settings(_Strict):
         """
         try:
             content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-            settings = cls.model_validate(content)
-            return settings.model_copy(update={"pacs": tuple(_beside(one, Path(path).parent) for one in settings.pacs)})
+            file = cls.model_validate(content)
+            return file.model_copy(update={"pacs": tuple(_beside(pacs, Path(path).parent) for pacs in file.pacs)})
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise DataError(f"{path}: cannot be read as a PACS file: {reason}; see docs/pacs.md") from None
@@ -212,7 +211,7 @@ class Settings(_Strict):
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -220,7 +219,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _beside(pacs: PacsSettings, folder: Path) -> PacsSettings:
-    """Resolve the paths, and find out now whether the files are there."""
+    """Resolve the paths, and check that the files are there."""
     paths = {key: folder / path for key, path in pacs if isinstance(path, Path)}
     for path in paths.values():
         path.read_bytes()

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.pictures import disc
+from tests.scores import assert_same_scores
 
 from msde import AnomalyModel
 from msde.errors import ImageError, MSDEError
 from msde.images import ImageRule, find_images
-from msde.model.score import VolumeScore
+from msde.model.explanation import explain
 
 LESION = np.s_[24:29, 24:29]  # within the square of `tests.pictures.disc`
 
@@ -14,7 +15,7 @@ LESION = np.s_[24:29, 24:29]  # within the square of `tests.pictures.disc`
 def test_the_lesion_is_hot_and_the_rest_is_less_so(model, discs):
     for path in find_images([discs / "abnormal"]):
         explanation = model.explain(path)
-        assert explanation.score == model.score([path])[0]
+        assert_same_scores([explanation.score], model.score([path]))
         assert explanation.heat.shape == (64, 64)
         assert explanation.heat.dtype == np.float32
         assert explanation.heat[LESION].min() > 0.75
@@ -33,9 +34,9 @@ def test_many_images_are_scored_as_without_heat_maps(model, discs, tmp_path):
     images = [*find_images([discs / "abnormal"]), tmp_path / "bad.png"]
     ticks = []
     pairs = list(model.explain_iter(images, tick=lambda: ticks.append(1)))
-    assert len(ticks) == 9
-    assert str([score for score, _ in pairs]) == str(model.score(images))
-    assert [explanation is None for _, explanation in pairs] == [False] * 8 + [True]
+    assert len(ticks) == 13
+    assert_same_scores([score for score, _ in pairs], model.score(images))
+    assert [explanation is None for _, explanation in pairs] == [False] * 12 + [True]
 
 
 def test_the_resolution_is_the_images_own(model, rng):
@@ -65,32 +66,33 @@ def test_parts_of_a_volume_have_heat_maps_and_the_volume_has_none(model, rng, tm
     pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
     pairs = list(model.explain_iter(tmp_path / "stack.tif"))
     assert [explanation is None for _, explanation in pairs] == [False] * 3 + [True]
-    assert isinstance(pairs[-1][0], VolumeScore)
+    assert pairs[-1][0].is_volume
     assert pairs[1][1].heat.max() > pairs[0][1].heat.max()
     with pytest.raises(ImageError, match=r"holds 3 images; explain one of them, such as .*stack\.tif#"):
         model.explain(tmp_path / "stack.tif")
     np.testing.assert_allclose(model.explain(pairs[1][0].path).heat, pairs[1][1].heat, atol=1e-5)
 
 
-def test_a_model_without_heat_maps_says_so(discs):
-    plain = AnomalyModel().fit(discs / "train", heatmaps=False)
-    assert plain.localizer_ is None
-    for explain in (lambda: plain.explain(np.zeros((9, 9))), lambda: plain.explain_iter([np.zeros((9, 9))])):
+def test_a_model_without_heat_maps_says_so(plain_model):
+    assert plain_model.localizer_ is None
+    for asked in (
+        lambda: plain_model.explain(np.zeros((9, 9))),
+        lambda: plain_model.explain_iter([np.zeros((9, 9))]),
+    ):
         with pytest.raises(MSDEError, match="the model has no heat maps"):
-            explain()
+            asked()
 
 
 def test_too_few_normals_give_no_heat_maps(discs):
     assert AnomalyModel().fit(find_images([discs / "train"])[:9]).localizer_ is None
 
 
-def test_an_image_that_vanishes_has_its_error(model, discs, tmp_path, monkeypatch):
-    from msde.model import explain
-
-    def gone(source, rule):
-        raise ImageError(f"{source}: is gone")
-
-    monkeypatch.setattr(explain, "read_pixels", gone)
-    ((score, explanation),) = model.explain_iter([next(iter(find_images([discs / "normal"])))])
+def test_an_image_that_vanishes_has_its_error(model, discs, tmp_path):
+    path = tmp_path / "gone.png"
+    path.write_bytes(find_images([discs / "normal"])[0].read_bytes())
+    scores = list(model.score_embedded(model.embed(path, model.fitted.heat_maps())))
+    path.unlink()
+    ((score, explanation),) = explain(scores, model.rule)
     assert explanation is None
-    assert "is gone" in score.error
+    assert "gone.png" in str(score.error)
+    assert np.isnan(score.anomaly_score)

@@ -54,6 +54,8 @@ class Session(BaseModel):
 class ReceivedImage(BaseModel):
     """An image that is kept."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: int
     name: str
     known: bool
@@ -62,12 +64,16 @@ class ReceivedImage(BaseModel):
 class Refused(BaseModel):
     """A file that is not."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     name: str
     reason: str
 
 
 class Received(BaseModel):
     """What came of an upload."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     images: list[ReceivedImage]
     refused: list[Refused]
@@ -198,7 +204,9 @@ class Normals(BaseModel):
 class Version(BaseModel):
     """A version of a model."""
 
-    version: int
+    model_config = ConfigDict(from_attributes=True)
+
+    version: int = Field(validation_alias="number")
     sha256: str
     origin: str
     made_by: str
@@ -287,10 +295,12 @@ class Drift(BaseModel):
 class Entry(BaseModel):
     """A line of the audit log."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     at: datetime
     user: str
     action: str
-    image: int | None
+    image: int | None = Field(validation_alias="image_id")
     detail: dict[str, Any]
 
 
