@@ -18,8 +18,7 @@ from msde.look import Look
 
 SHARED = Path(os.environ.get("MSDE_SHARED", "../shared"))
 PARTS = ("train/normal", "test/normal", "test/abnormal")
-# What tells the patient (or slide, volume, video) in the names of the shared sets; images of other sets count as patients
-# of their own.
+# What tells the patient (slide, volume, video) in the names of the shared sets; images of other sets count as patients.
 PATIENTS = {
     "nih_cxr_pneumonia": r"\d+(?=_)",
     "fundus_odir_glaucoma": r"\d+(?=_)",

@@ -21,6 +21,7 @@ from msde.cluster.tables import EMBEDDINGS, embeddings, matrix
 from msde.embedding import Embedded, MapReader
 from msde.estimators.detector import MSDEDetector
 from msde.fingerprint import Fingerprint
+from msde.neighbors import evenly_spaced
 from msde.pipeline import AnomalyModel
 from msde.scorer import InductiveScorer
 from msde.trust import LIMIT
@@ -241,10 +242,10 @@ def pass_over(
     job, total = Job.open(url), None
     for part, wanted, fold in rows:
         table = _read(job, part, ["path", "embedding"]).take(wanted)
-        standard = scorer.standardizer.apply(matrix(table))
-        distances = scorer.gaussian.mahalanobis(standard)
+        measured = scorer.measured(matrix(table))
+        distances = scorer.gaussian.mahalanobis(measured)
         trusted = distances <= farthest
-        moments = [Moments.of(standard[trusted & (fold == number)]) for number in range(n_folds)]
+        moments = [Moments.of(measured[trusted & (fold == number)]) for number in range(n_folds)]
         names = table.column("path").take(np.flatnonzero(~trusted)).to_pylist()
         looked = Pass(moments, int((~trusted).sum()), list(zip(distances[~trusted].tolist(), names, strict=True)))
         total = looked if total is None else total + looked
@@ -267,16 +268,19 @@ def _take_all(model: AnomalyModel, detector: MSDEDetector, parts: Parts, landmar
         parts.job.storage.url, [group for group in groups if group], scorer, farthest_trusted(detector), workers
     )
     total = sum(looked.folds[1:], looked.folds[0])
-    model.scorer_ = InductiveScorer(scorer.standardizer, total.gaussian())
+    model.scorer_ = replace(scorer, gaussian=total.gaussian())
     chosen = parts.chosen(landmarks)
     rows = np.stack([image.embedding for image in parts.landmarks(landmarks) if image.embedding is not None])
     scores = np.empty(len(rows))
     for number in range(len(held_out)):
         others = [moments for other, moments in enumerate(looked.folds) if other != number]
-        without = InductiveScorer(scorer.standardizer, sum(others[1:], others[0]).gaussian())
+        without = replace(scorer, gaussian=sum(others[1:], others[0]).gaussian())
         mine = fold[chosen] == number
         if mine.any():
             scores[mine] = without.score(rows[mine])
+    if scorer.shift is not None:
+        # Those that took the frozen path pull themselves, which no new image does.
+        scores = np.delete(scores, evenly_spaced(len(scores), len(scorer.shift.weights)))
     model.calibration_ = Calibration(np.sort(scores), detector.alpha, "cross-fitted landmarks of the training normals")
     model.distrusted_ = [name for _, name in looked.worst]
     model.fingerprint_ = Fingerprint.of(parts.digests)

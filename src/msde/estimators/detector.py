@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from numbers import Real
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from msde.adaptive import fit_adaptive
 from msde.calibration import Calibration, CrossFit, Fit
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
+from msde.frozen_shift import FrozenShift
 from msde.gaussian import fit_empirical, fit_ledoit_wolf
 from msde.neighbors import FloatArray, IndexArray
 from msde.scorer import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
@@ -23,6 +24,7 @@ from msde.trust import FEWEST_ROWS, LIMIT, doubt
 
 JOINT_SHIFT = ("weighting", "n_neighbors", "learning_rate", "max_iter", "tol")
 Mode = Literal["inductive", "adaptive", "transductive"]
+Shift = Literal["displacement"]
 
 
 class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
@@ -31,11 +33,15 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     mode : {"inductive", "adaptive", "transductive"}, default="inductive"
-        "inductive" scores each row alone: the same row gets the same score in any batch. "adaptive" does so too, and
-        learns at `fit` from a pool of unlabelled rows as well. "transductive" is the published procedure: scored rows
-        and normals are shifted together, so a score depends on the batch.
+        "inductive" is Mean Shift Density Enhancement of each row alone, along the frozen path of the normals: the same
+        row gets the same score in any batch. "adaptive" scores each row alone too, and learns at `fit` from a pool of
+        unlabelled rows as well, without a shift. "transductive" is the published procedure: scored rows and normals are
+        shifted together, so a score depends on the batch.
     alpha : float, default=0.05
         Target false-alarm rate of `predict`: the expected share of normals that it flags, in (0, 1).
+    shift : "displacement" or None, default="displacement"
+        What the Gaussian of inductive mode measures: where rows are shifted to from where they were, or with None where
+        they are. See :class:`msde.frozen_shift.FrozenShift`.
     enhancer : MeanShiftEnhancer, optional
         Settings of the shift in transductive mode; by default ``MeanShiftEnhancer()``. It is not fitted itself.
 
@@ -50,7 +56,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         How far each training row stands out from the others, see :func:`msde.trust.doubt`; zeros for fewer than 50 rows
         and in transductive mode.
     trusted_ : ndarray of shape (n,), bool
-        The rows that the Gaussian is fitted to; the others may be abnormal images among the normals.
+        Whether a training row stands out no more than normals do; the others may be abnormal images among them. Only
+        adaptive mode leaves these out of its Gaussian.
     offset_ : float
         `decision_function` is `score_samples` minus this; minus the threshold.
 
@@ -80,10 +87,12 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         mode: Mode = "inductive",
         *,
         alpha: float = 0.05,
+        shift: Shift | None = "displacement",
         enhancer: MeanShiftEnhancer | None = None,
     ) -> None:
         self.mode = mode
         self.alpha = alpha
+        self.shift = shift
         self.enhancer = enhancer
 
     def fit(self, X: Any, y: Any = None, *, unlabelled: Any = None, groups: Any = None) -> Self:
@@ -112,9 +121,13 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         check_parameters(self, {"alpha": (Real, 0, 1)})
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha must lie in (0, 1); got {self.alpha!r}")
+        if self.shift not in (*get_args(Shift), None):
+            raise ValueError(f"shift must be {' or '.join(map(repr, get_args(Shift)))} or None; got {self.shift!r}")
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows), len(rows))
-        self.scorer_, self.doubt_ = fit_scorer(rows)
+        sift = len(rows) >= FEWEST_ROWS and self.mode != "transductive"
+        fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows), sift)
+        self.scorer_ = fit_scorer(rows)
+        self.doubt_ = _doubt(CompressingStandardizer.fit(rows).apply(rows), sift)
         self.trusted_ = self.doubt_ <= LIMIT
         self._cross_fit = CrossFit(rows, fit_scorer, None if groups is None else _checked_groups(groups, len(rows)))
         return self
@@ -174,13 +187,12 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return None if unlabelled is None else validate_data(self, unlabelled, reset=False, dtype=rows.dtype)
 
-    def _scorer_fit(self, pool: FloatArray | None, n_rows: int) -> Fit:
-        # Decided once for the fit and its folds, which would be below the limit where all rows are just above it.
-        sift = n_rows >= FEWEST_ROWS
+    def _scorer_fit(self, pool: FloatArray | None, sift: bool) -> Fit:
         if pool is not None:
+            # Decided once for the fit and its folds, which would be below the limit where all rows are just above it.
             return partial(_fit_adaptive, pool, sift)
         if self.mode == "inductive":
-            return partial(_fit_inductive, sift)
+            return partial(_fit_inductive, self.shift is not None)
         if self.mode == "transductive":
             return partial(_fit_transductive, MeanShiftEnhancer() if self.enhancer is None else self.enhancer)
         raise ValueError(f"mode must be one of {', '.join(SCORERS)}; got {self.mode!r}")
@@ -200,26 +212,27 @@ def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:
     return doubt(normals) if sift else np.zeros(len(normals))
 
 
-def _fit_inductive(sift: bool, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
+def _fit_inductive(shifted: bool, rows: FloatArray) -> Scorer:
     standardizer = CompressingStandardizer.fit(rows)
     normals = standardizer.apply(rows)
-    doubts = _doubt(normals, sift)
-    return InductiveScorer(standardizer, fit_ledoit_wolf(normals[doubts <= LIMIT])), doubts
+    if not shifted:
+        return InductiveScorer(standardizer, fit_ledoit_wolf(normals))
+    shift, gaussian = FrozenShift.fit(normals)
+    return InductiveScorer(standardizer, gaussian, shift)
 
 
-def _fit_adaptive(pool: FloatArray, sift: bool, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
+def _fit_adaptive(pool: FloatArray, sift: bool, rows: FloatArray) -> Scorer:
     standardizer = CompressingStandardizer.fit(rows)
     normals = standardizer.apply(rows)
-    doubts = _doubt(normals, sift)
-    gaussian, direction = fit_adaptive(normals, standardizer.apply(pool), trusted=doubts <= LIMIT)
-    return AdaptiveScorer(standardizer, gaussian, direction), doubts
+    trusted = _doubt(normals, sift) <= LIMIT
+    gaussian, direction = fit_adaptive(normals, standardizer.apply(pool), trusted=trusted)
+    return AdaptiveScorer(standardizer, gaussian, direction)
 
 
-def _fit_transductive(settings: MeanShiftEnhancer, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
+def _fit_transductive(settings: MeanShiftEnhancer, rows: FloatArray) -> Scorer:
     standardizer = Standardizer.fit(rows)
     normals = standardizer.apply(rows)
     enhancer = clone(settings)
     gaussian = fit_empirical(enhancer.fit_transform(normals))
     joint = {name: getattr(enhancer, name) for name in JOINT_SHIFT}
-    # The published procedure trusts all.
-    return TransductiveScorer(standardizer, gaussian, normals, **joint), np.zeros(len(rows))
+    return TransductiveScorer(standardizer, gaussian, normals, **joint)
