@@ -234,7 +234,6 @@ def landmarks(cache: Path, only: str | None) -> None:
     from sklearn.metrics import roc_auc_score
 
     from msde import MSDEDetector
-    from msde.cluster.fit import farthest_trusted
     from msde.cluster.moments import Moments
     from msde.encoder import DEFAULT_LOOKS
 
@@ -250,9 +249,7 @@ def landmarks(cache: Path, only: str | None) -> None:
             detector = MSDEDetector().fit(train.rows[np.arange(most) * len(train.rows) // most])
             scorer = detector.scorer_
             if share < 1:
-                measured = scorer.measured(train.rows)
-                trusted = scorer.gaussian.mahalanobis(measured) <= farthest_trusted(detector)
-                scorer = replace(scorer, gaussian=Moments.of(measured[trusted]).gaussian())
+                scorer = replace(scorer, gaussian=Moments.of(scorer.measured(train.rows)).gaussian())
             of_set.append(roc_auc_score(label, scorer.score(rows)))
         aurocs.append(of_set)
         print(f"{name:24s} {len(train.rows):7d}  " + "  ".join(f"{auroc:.3f}" for auroc in of_set), flush=True)

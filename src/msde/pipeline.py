@@ -74,8 +74,8 @@ class AnomalyModel:
     unreadable_ : list of str
         One line for each training image that could not be used.
     distrusted_ : list of str
-        Names of training images that stand out from the others, the most doubtful first; the Gaussian is fitted
-        without them. Empty after `load`: a model file holds no names.
+        Names of training images that stand out from the others, the most doubtful first; only adaptive mode leaves them
+        out of its Gaussian. Empty after `load`: a model file holds no names.
     n_copies_ : int
         Exact copies of other images, which are left out.
     peak_ : float

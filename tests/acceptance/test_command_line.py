@@ -36,7 +36,7 @@ def job(tmp_path_factory):
     write_discs(root / "abnormal", 8, seed=2, lesion=True)
     done = msde("fit", root / "train", "-o", root / "model.msde")
     assert done.returncode == 0, done.stderr
-    assert "fitted on 40 of 40 normal images" in done.stdout
+    assert "fitted on 40 normal images" in done.stdout
     assert done.stderr == ""
     return root
 
@@ -194,6 +194,16 @@ def test_abnormal_images_among_the_normals_are_listed(tmp_path):
     listed = (tmp_path / "list.txt").read_text().splitlines()
     assert {Path(line).parent.name for line in listed[:2]} == {"hidden"}
     assert "stand out from the others" in done.stdout
+
+
+def test_the_shift_can_be_left_out(job, tmp_path):
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--no-shift", "--no-heatmaps")
+    assert done.returncode == 0, done.stderr
+    with_shift, without = (json.loads(msde("info", m).stdout) for m in (job / "model.msde", tmp_path / "m.msde"))
+    assert (with_shift["scorer"]["shift.n_neighbors"], without["scorer"]["shift"]) == (50, None)
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--no-shift", "--mode", "transductive")
+    assert done.returncode == 2
+    assert "--no-shift goes with --mode inductive" in done.stderr
 
 
 def test_calibrate_sets_the_threshold_anew_and_keeps_the_scores(job, tmp_path):

@@ -66,6 +66,12 @@ if TYPE_CHECKING:
     " [default: inductive, with --unlabelled adaptive]",
 )
 @click.option(
+    "--shift/--no-shift",
+    default=True,
+    show_default=True,
+    help="With --mode inductive: score how an image is shifted towards the normals, or where it is.",
+)
+@click.option(
     "--unlabelled",
     multiple=True,
     metavar="PATH",
@@ -108,7 +114,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=100),
     default=50_000,
     show_default=True,
-    help="With --ray: of more normals than that, so many decide scale, trust and calibration, and all the Gaussian.",
+    help="With --ray: of more normals than that, so many decide scale, shift and calibration, and all the Gaussian.",
 )
 @with_device
 @with_cache
@@ -122,6 +128,7 @@ def fit(
     aspect: str,
     checkpoint: Path | None,
     mode: str | None,
+    shift: bool,
     unlabelled: tuple[str, ...],
     alpha: float,
     distrusted: Path | None,
@@ -150,6 +157,8 @@ def fit(
     mode = mode or ("adaptive" if unlabelled else "inductive")
     if (mode == "adaptive") != bool(unlabelled):
         raise click.UsageError("--mode adaptive and --unlabelled go together")
+    if not shift and mode != "inductive":
+        raise click.UsageError("--no-shift goes with --mode inductive")
     if select and looks:
         raise click.UsageError("--select chooses the looks; leave --look out")
     rule = ImageRule(intensity, aspect)
@@ -161,7 +170,7 @@ def fit(
         paths, pool = [], None  # listed by the cluster's job
     else:
         paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
-    detector = MSDEDetector(mode=mode, alpha=alpha)  # type: ignore[arg-type]
+    detector = MSDEDetector(mode, alpha=alpha, shift="displacement" if shift else None)  # type: ignore[arg-type]
     networks = [load_backbone(name, checkpoint) for name in backbones]
     if input_size is not None:
         from msde.backbones.input_size import with_input_size
@@ -193,16 +202,13 @@ def fit(
     model.save(output)
     if model.volumes_ is not None:
         click.echo(f"{len(model.volumes_.scores)} whole volumes are calibrated on too")
-    n_normals = model.fingerprint_.n_normals
-    click.echo(f"{output}: fitted on {n_normals - len(model.distrusted_)} of {n_normals} normal images")
+    click.echo(f"{output}: fitted on {model.fingerprint_.n_normals} normal images")
     if model.n_copies_:
         click.echo(f"{model.n_copies_} exact copies of other images are left out")
     if model.distrusted_:
         n = len(model.distrusted_)
-        click.echo(
-            f"{n} normals stand out from the others and are left out of the Gaussian. They need not be abnormal,"
-        )
-        click.echo("for up to a twelfth of clean normals did so where this was measured. Most of all:")
+        click.echo(f"{n} normals stand out from the others; look whether they are normal. They need not be abnormal,")
+        click.echo("since up to a twelfth of clean normals did so where this was measured. Most of all:")
         for name in model.distrusted_[:LISTED]:
             click.echo(f"  {name}")
         if n > LISTED and distrusted is None:

@@ -60,8 +60,8 @@ def fit_on(
         See :func:`msde.cluster.listing.sources`.
     landmarks : int
         Normals up to which the fit is the ordinary one. Beyond, evenly spaced landmarks stand for all: they decide the
-        scale of the features, which normals are trusted, and calibrate; in inductive mode the Gaussian is that of all
-        trusted normals, in the other modes of the landmarks.
+        scale of the features, how rows are shifted, and calibrate; the Gaussian is that of all normals in inductive
+        mode, in the others of the landmarks.
     tell : callable
         Takes a line on the progress now and then.
 
@@ -193,9 +193,9 @@ class Pass:
     Parameters
     ----------
     folds : list of Moments
-        Of the trusted normals of each fold.
+        Of the normals of each fold.
     distrusted : int
-        Number of the others.
+        Number of those that stand out.
     worst : list of (float, str)
         Distance and name of the most doubtful.
     """
@@ -220,7 +220,7 @@ def pass_over(
     farthest: float,
     n_folds: int,
 ) -> Pass | None:
-    """Add up the trusted normals of some parts by fold.
+    """Add up the normals of some parts by fold.
 
     Parameters
     ----------
@@ -244,16 +244,16 @@ def pass_over(
         table = _read(job, part, ["path", "embedding"]).take(wanted)
         measured = scorer.measured(matrix(table))
         distances = scorer.gaussian.mahalanobis(measured)
-        trusted = distances <= farthest
-        moments = [Moments.of(measured[trusted & (fold == number)]) for number in range(n_folds)]
-        names = table.column("path").take(np.flatnonzero(~trusted)).to_pylist()
-        looked = Pass(moments, int((~trusted).sum()), list(zip(distances[~trusted].tolist(), names, strict=True)))
+        moments = [Moments.of(measured[fold == number]) for number in range(n_folds)]
+        far = distances > farthest
+        names = table.column("path").take(np.flatnonzero(far)).to_pylist()
+        looked = Pass(moments, int(far.sum()), list(zip(distances[far].tolist(), names, strict=True)))
         total = looked if total is None else total + looked
     return total
 
 
 def _take_all(model: AnomalyModel, detector: MSDEDetector, parts: Parts, landmarks: int, workers: int) -> None:
-    """Put the Gaussian of all trusted normals in place of that of the landmarks, and calibrate the landmarks on it."""
+    """Put the Gaussian of all normals in place of that of the landmarks, and calibrate the landmarks on it."""
     scorer = detector.scorer_
     assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
     fold = np.empty(len(parts.kept), np.int8)
