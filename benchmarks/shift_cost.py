@@ -22,6 +22,7 @@ from embeddings import Embeddings, load_sets  # noqa: E402
 
 from msde import MSDEDetector  # noqa: E402
 from msde.frozen_shift import FrozenShift  # noqa: E402
+from msde.gaussian import fit_ledoit_wolf  # noqa: E402
 from msde.metrics import auroc  # noqa: E402
 from msde.record import take_apart  # noqa: E402
 from msde.scorer import InductiveScorer  # noqa: E402
@@ -37,8 +38,9 @@ FITS = 5
 def with_landmarks(parts: list[Embeddings], share: float) -> float:
     train, *test = (part.rows for part in parts)
     standardizer = CompressingStandardizer.fit(train)
-    shift, gaussian = FrozenShift.fit(standardizer.apply(train), max_landmarks=max(2, round(share * len(train))))
-    scorer = InductiveScorer(standardizer, gaussian, shift)
+    most = max(2, round(share * len(train)))
+    shift, displacement, axes = FrozenShift.fit(standardizer.apply(train), max_landmarks=most)
+    scorer = InductiveScorer(standardizer, fit_ledoit_wolf(displacement, axes), shift)
     return auroc(*(scorer.score(rows) for rows in test))
 
 

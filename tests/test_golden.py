@@ -1,14 +1,19 @@
 """The published method against arrays that the official scripts produced (shared/golden)."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from msde import MeanShiftEnhancer, MSDEDetector
 from msde.density import density_weights
 from msde.gaussian import fit_empirical
 from msde.scorer import TransductiveScorer, batch_probability
 from msde.shift import shift
 from msde.standardizer import Standardizer
+
+SMALL = Path(__file__).parent / "data" / "small_published.npz"
 
 # shared/golden/README.md: exact where the official approximate neighbours were exact, else up to 0.02 at a few rows.
 EXACT = {("nih_cxr_pneumonia_M", "train")}
@@ -65,6 +70,20 @@ def test_scores_and_auroc(golden):
     nothing = Standardizer(np.zeros(d, np.float32), np.ones(d, np.float32))
     scorer = TransductiveScorer(nothing, fit_empirical(shifted), golden["train"], "published", 50, 0.33, 8, 0.01)
     scores = scorer.score(golden["test"])
+    assert np.corrcoef(scores, golden["mahalanobis_test"])[0, 1] > 0.9998
+    auroc, expected = (roc_auc_score(golden["label"], s) for s in (scores, golden["score_test"]))
+    assert abs(auroc - expected) <= 0.002
+    assert np.mean(np.abs(batch_probability(scores) - golden["score_test"]) < 0.01) > 0.98
+
+
+@pytest.mark.parametrize("weighting", ["published", None])
+def test_the_published_procedure_by_name_on_embeddings(weighting):
+    """tests/data/small_published.npz: made by the official scripts, as shared/golden is."""
+    with np.load(SMALL) as file:
+        golden = dict(file)
+    enhancer = MeanShiftEnhancer(weighting="published") if weighting is None else None
+    detector = MSDEDetector("transductive", weighting=weighting, gaussian="pca", enhancer=enhancer)
+    scores = detector.fit(golden["train"]).anomaly_score(golden["test"])
     assert np.corrcoef(scores, golden["mahalanobis_test"])[0, 1] > 0.9998
     auroc, expected = (roc_auc_score(golden["label"], s) for s in (scores, golden["score_test"]))
     assert abs(auroc - expected) <= 0.002

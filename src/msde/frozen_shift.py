@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.density import Weighting, density_weights
-from msde.gaussian import Gaussian, fit_ledoit_wolf
 from msde.neighbors import FloatArray, IndexArray, evenly_spaced
 from msde.shift import shift
 
@@ -82,8 +81,8 @@ class FrozenShift:
         n_neighbors: int = N_NEIGHBORS,
         n_steps: int = N_STEPS,
         max_landmarks: int = MAX_LANDMARKS,
-    ) -> tuple[Self, Gaussian]:
-        """Shift the normals among themselves, keep their path, and fit a Gaussian to their displacements.
+    ) -> tuple[Self, NDArray[np.float64], NDArray[np.float64] | None]:
+        """Shift the normals among themselves and keep their path.
 
         Parameters
         ----------
@@ -102,8 +101,9 @@ class FrozenShift:
         Returns
         -------
         shift : FrozenShift
-        gaussian : Gaussian
-            Of what `displacement` gives of the normals, up to the rounding of the layers; Ledoit-Wolf.
+        displacement : ndarray of shape (n, p) or (n, d), float64
+            Of the normals, up to the rounding of the layers; along the axes where they are given.
+        axes : ndarray of shape (d, p) or None
         """
         landmarks = normals[evenly_spaced(len(normals), max_landmarks)]
         centre = landmarks.mean(axis=0, dtype=np.float64)
@@ -116,8 +116,8 @@ class FrozenShift:
         layers = np.stack(trajectory.positions).astype(np.float16)
         frozen = cls(centre, axes.astype(np.float32), layers, weights, k, LEARNING_RATE)
         if len(landmarks) < len(normals) or axes.shape[1] == len(axes):
-            return frozen, fit_ledoit_wolf(frozen.displacement(normals))
-        return frozen, fit_ledoit_wolf(shifted - inside, axes)
+            return frozen, frozen.displacement(normals), None
+        return frozen, shifted - inside, axes
 
     def displacement(self, rows: FloatArray) -> NDArray[np.float64]:
         """Tell where rows move, each by itself.

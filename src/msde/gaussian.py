@@ -86,27 +86,36 @@ class Gaussian:
         return np.sqrt(np.einsum("ij,ij->j", self.whitening, self.whitening))
 
 
-def fit_empirical(rows: FloatArray, max_components: int = MAX_COMPONENTS, ridge: float = RIDGE) -> Gaussian:
+def fit_empirical(
+    rows: FloatArray,
+    max_components: int = MAX_COMPONENTS,
+    ridge: float = RIDGE,
+    axes: NDArray[np.float64] | None = None,
+) -> Gaussian:
     """Fit the published Gaussian: leading principal axes, empirical variances, a ridge.
 
     Parameters
     ----------
-    rows : ndarray of shape (n, d)
+    rows : ndarray of shape (n, d), or (n, p) with `axes`
         Normals.
     max_components : int, default=256
         Axes kept: min(max_components, d, n - 1), at least one.
     ridge : float, default=1e-4
         Added to each variance.
+    axes : ndarray of shape (d, p), optional
+        As in :func:`fit_ledoit_wolf`.
 
     Returns
     -------
     Gaussian
+        In d dimensions.
     """
     n, d = rows.shape
     mean = rows.mean(axis=0, dtype=np.float64)
     kept = max(1, min(max_components, d, n - 1))
-    variances, axes = _principal_axes(rows - mean)
-    return Gaussian(mean, axes[:, :kept] / np.sqrt(variances[:kept] + ridge))
+    variances, principal = _principal_axes(rows - mean)
+    whitening = principal[:, :kept] / np.sqrt(variances[:kept] + ridge)
+    return Gaussian(mean, whitening) if axes is None else Gaussian(axes @ mean, axes @ whitening)
 
 
 def fit_ledoit_wolf(rows: FloatArray, axes: NDArray[np.float64] | None = None) -> Gaussian:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msde.calibration import Calibration
 from msde.embedding import Embedded
-from msde.scorer import Scorer
+from msde.scorer import Scorer, batch_probability
 from msde.volumes import volume_score
 
 
@@ -117,6 +117,28 @@ class ImageScorer:
             return VolumeScore(name, float(score[0]), float("nan"), None, None)
         p_value, flagged = self.volumes.p_values(score), self.volumes.flagged(score)
         return VolumeScore(name, float(score[0]), float(p_value[0]), bool(flagged[0]), None)
+
+
+def batch_probabilities(scores: Sequence[ImageScore]) -> list[ImageScore]:
+    """Put the published output, :func:`msde.scorer.batch_probability`, in the place of a batch's scores.
+
+    Parameters
+    ----------
+    scores : sequence of ImageScore
+        All scores of one batch. Volumes, and images that could not be used, are left as they are.
+
+    Returns
+    -------
+    list of ImageScore
+        In their order.
+    """
+    batch = [number for number, one in enumerate(scores) if one.error is None and not isinstance(one, VolumeScore)]
+    changed = list(scores)
+    if batch:
+        values = batch_probability(np.array([scores[number].anomaly_score for number in batch]))
+        for number, value in zip(batch, values, strict=True):
+            changed[number] = replace(scores[number], anomaly_score=float(value))
+    return changed
 
 
 def _noting(embedded: Iterable[Embedded], volumes: deque[str | None]) -> Iterator[Embedded]:

@@ -206,6 +206,30 @@ def test_the_shift_can_be_left_out(job, tmp_path):
     assert "--no-shift goes with --mode inductive" in done.stderr
 
 
+def test_the_published_procedure_from_images_to_its_output(job, tmp_path):
+    published = [
+        "--mode",
+        "transductive",
+        "--weighting",
+        "published",
+        "--gaussian",
+        "pca",
+        "--look",
+        "plain:own",
+        "--no-heatmaps",
+    ]
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", *published)
+    assert done.returncode == 0, done.stderr
+    done = msde("score", tmp_path / "m.msde", job / "normal", job / "abnormal", "--sigmoid")
+    scores = np.array([float(row["anomaly_score"]) for row in csv.DictReader(done.stdout.splitlines())])
+    assert ((scores > 0) & (scores < 1)).all()
+    deviations = np.log(scores / (1 - scores))
+    np.testing.assert_allclose([deviations.mean(), deviations.std()], [0, 1], atol=1e-6)
+    done = msde("score", job / "model.msde", job / "normal", "--sigmoid")
+    assert done.returncode == 2
+    assert "needs a model of transductive mode" in done.stderr
+
+
 def test_calibrate_sets_the_threshold_anew_and_keeps_the_scores(job, tmp_path):
     write_discs(tmp_path / "local", 24, seed=9)
     done = msde("calibrate", job / "model.msde", tmp_path / "local", "-o", tmp_path / "local.msde", "--alpha", "0.1")

@@ -72,6 +72,19 @@ if TYPE_CHECKING:
     help="With --mode inductive: score how an image is shifted towards the normals, or where it is.",
 )
 @click.option(
+    "--weighting",
+    type=click.Choice(["density", "published", "uniform"]),
+    default="density",
+    show_default=True,
+    help="Weights of the normals in the shift: as the authors state them, as their scripts compute them, or none.",
+)
+@click.option(
+    "--gaussian",
+    type=click.Choice(["pca", "ledoit-wolf"]),
+    help="The published Gaussian on 256 principal axes, or one with shrunk covariance."
+    " [default: ledoit-wolf, with --mode transductive pca]",
+)
+@click.option(
     "--unlabelled",
     multiple=True,
     metavar="PATH",
@@ -129,6 +142,8 @@ def fit(
     checkpoint: Path | None,
     mode: str | None,
     shift: bool,
+    weighting: str,
+    gaussian: str | None,
     unlabelled: tuple[str, ...],
     alpha: float,
     distrusted: Path | None,
@@ -159,6 +174,8 @@ def fit(
         raise click.UsageError("--mode adaptive and --unlabelled go together")
     if not shift and mode != "inductive":
         raise click.UsageError("--no-shift goes with --mode inductive")
+    if gaussian == "pca" and mode == "adaptive":
+        raise click.UsageError("--gaussian pca does not go with --mode adaptive")
     if select and looks:
         raise click.UsageError("--select chooses the looks; leave --look out")
     rule = ImageRule(intensity, aspect)
@@ -170,7 +187,13 @@ def fit(
         paths, pool = [], None  # listed by the cluster's job
     else:
         paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
-    detector = MSDEDetector(mode, alpha=alpha, shift="displacement" if shift else None)  # type: ignore[arg-type]
+    detector = MSDEDetector(
+        mode,  # type: ignore[arg-type]
+        alpha=alpha,
+        shift="displacement" if shift else None,
+        weighting=weighting,  # type: ignore[arg-type]
+        gaussian=gaussian,  # type: ignore[arg-type]
+    )
     networks = [load_backbone(name, checkpoint) for name in backbones]
     if input_size is not None:
         from msde.backbones.input_size import with_input_size

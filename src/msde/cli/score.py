@@ -42,6 +42,12 @@ if TYPE_CHECKING:
     help="Folder for two files an image: NAME.overlay.png, the image with what differs in colour and a colour bar, and"
     " NAME.heat.png, the heat in 16 bits.",
 )
+@click.option(
+    "--sigmoid",
+    is_flag=True,
+    help="Give the published output in (0, 1), the sigmoid of a score's place in its batch; with models of transductive"
+    " mode only.",
+)
 @with_identifiers
 @with_device
 @with_cache
@@ -52,6 +58,7 @@ def score(
     output: Path | None,
     dicom: Path | None,
     heatmaps: Path | None,
+    sigmoid: bool,
     identifiers: bool,
     device: str,
     cache: EmbeddingCache | None,
@@ -70,7 +77,7 @@ def score(
 
         return report(score_on(cluster, model, images, tell), cluster.parts)
     from msde.dicom import Exporter, IdentifiedScore, beside_sources, identified
-    from msde.image_score import ImageScore
+    from msde.image_score import ImageScore, batch_probabilities
     from msde.images import find_images
     from msde.pipeline import AnomalyModel
     from msde.results import check_table, write_csv, write_table
@@ -78,6 +85,8 @@ def score(
     if output is not None:
         check_table(output)
     loaded = AnomalyModel.load(model, cache, device)
+    if sigmoid and not loaded.scorer_.batchwise:
+        raise click.UsageError("--sigmoid needs a model of transductive mode; the other modes have p-values")
     exporter = None if dicom is None else Exporter(loaded, model, dicom)
     paths = find_images(images)
     if heatmaps is not None:
@@ -90,6 +99,8 @@ def score(
             scores = loaded.score_iter(paths, tick=tick)
         else:
             scores = files.writing(loaded.explain_iter(paths, tick=tick))
+        if sigmoid:
+            scores = iter(batch_probabilities(list(scores)))
         scores = _noting(scores, seen)
         if exporter is not None:
             scores = exporter.following(beside_sources(scores, paths))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from numbers import Real
 from typing import Any, Literal, Self, get_args
@@ -13,10 +14,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from msde.adaptive import fit_adaptive
 from msde.calibration import Calibration, CrossFit, Fit
+from msde.density import WEIGHTINGS, Weighting
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
 from msde.frozen_shift import FrozenShift
-from msde.gaussian import fit_empirical, fit_ledoit_wolf
+from msde.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
 from msde.neighbors import FloatArray, IndexArray
 from msde.scorer import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
 from msde.standardizer import CompressingStandardizer, Standardizer
@@ -25,6 +27,9 @@ from msde.trust import FEWEST_ROWS, LIMIT, doubt
 JOINT_SHIFT = ("weighting", "n_neighbors", "learning_rate", "max_iter", "tol")
 Mode = Literal["inductive", "adaptive", "transductive"]
 Shift = Literal["displacement"]
+GaussianKind = Literal["pca", "ledoit-wolf"]
+FitGaussian = Callable[..., Gaussian]
+GAUSSIANS: dict[str, FitGaussian] = {"pca": fit_empirical, "ledoit-wolf": fit_ledoit_wolf}
 
 
 class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
@@ -42,6 +47,12 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     shift : "displacement" or None, default="displacement"
         What the Gaussian of inductive mode measures: where rows are shifted to from where they were, or with None where
         they are. See :class:`msde.frozen_shift.FrozenShift`.
+    weighting : {"density", "published", "uniform"}, optional
+        Density weights of the shift, see :class:`msde.MeanShiftEnhancer`; by default "density", or the enhancer's. In
+        transductive mode "published" computes what the authors' scripts do.
+    gaussian : {"pca", "ledoit-wolf"}, optional
+        The Gaussian, see :class:`msde.GaussianDensity`: "pca" is the published one, "empirical" there. By default "pca"
+        in transductive mode, "ledoit-wolf" in the others; adaptive mode takes no other.
     enhancer : MeanShiftEnhancer, optional
         Settings of the shift in transductive mode; by default ``MeanShiftEnhancer()``. It is not fitted itself.
 
@@ -88,11 +99,15 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         alpha: float = 0.05,
         shift: Shift | None = "displacement",
+        weighting: Weighting | None = None,
+        gaussian: GaussianKind | None = None,
         enhancer: MeanShiftEnhancer | None = None,
     ) -> None:
         self.mode = mode
         self.alpha = alpha
         self.shift = shift
+        self.weighting = weighting
+        self.gaussian = gaussian
         self.enhancer = enhancer
 
     def fit(self, X: Any, y: Any = None, *, unlabelled: Any = None, groups: Any = None) -> Self:
@@ -121,8 +136,12 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         check_parameters(self, {"alpha": (Real, 0, 1)})
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha must lie in (0, 1); got {self.alpha!r}")
-        if self.shift not in (*get_args(Shift), None):
-            raise ValueError(f"shift must be {' or '.join(map(repr, get_args(Shift)))} or None; got {self.shift!r}")
+        choices = {"shift": get_args(Shift), "weighting": WEIGHTINGS, "gaussian": tuple(GAUSSIANS)}
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in (*known, None):
+                raise ValueError(f"{name} must be {', '.join(map(repr, known))} or None; got {value!r}")
+        if self.mode == "adaptive" and self.gaussian == "pca":
+            raise ValueError("mode 'adaptive' has a Ledoit-Wolf Gaussian; leave gaussian='pca' out")
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         sift = len(rows) >= FEWEST_ROWS and self.mode != "transductive"
         fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows), sift)
@@ -192,9 +211,13 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             # Decided once for the fit and its folds, which would be below the limit where all rows are just above it.
             return partial(_fit_adaptive, pool, sift)
         if self.mode == "inductive":
-            return partial(_fit_inductive, self.shift is not None)
+            weighting = None if self.shift is None else self.weighting or "density"
+            return partial(_fit_inductive, weighting, GAUSSIANS[self.gaussian or "ledoit-wolf"])
         if self.mode == "transductive":
-            return partial(_fit_transductive, MeanShiftEnhancer() if self.enhancer is None else self.enhancer)
+            settings = MeanShiftEnhancer() if self.enhancer is None else clone(self.enhancer)
+            if self.weighting is not None:
+                settings.set_params(weighting=self.weighting)
+            return partial(_fit_transductive, settings, GAUSSIANS[self.gaussian or "pca"])
         raise ValueError(f"mode must be one of {', '.join(SCORERS)}; got {self.mode!r}")
 
 
@@ -212,13 +235,14 @@ def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:
     return doubt(normals) if sift else np.zeros(len(normals))
 
 
-def _fit_inductive(shifted: bool, rows: FloatArray) -> Scorer:
+def _fit_inductive(weighting: Weighting | None, fit_gaussian: FitGaussian, rows: FloatArray) -> Scorer:
+    """Fit with the shift of this weighting, or none."""
     standardizer = CompressingStandardizer.fit(rows)
     normals = standardizer.apply(rows)
-    if not shifted:
-        return InductiveScorer(standardizer, fit_ledoit_wolf(normals))
-    shift, gaussian = FrozenShift.fit(normals)
-    return InductiveScorer(standardizer, gaussian, shift)
+    if weighting is None:
+        return InductiveScorer(standardizer, fit_gaussian(normals))
+    shift, displacement, axes = FrozenShift.fit(normals, weighting=weighting)
+    return InductiveScorer(standardizer, fit_gaussian(displacement, axes=axes), shift)
 
 
 def _fit_adaptive(pool: FloatArray, sift: bool, rows: FloatArray) -> Scorer:
@@ -229,10 +253,10 @@ def _fit_adaptive(pool: FloatArray, sift: bool, rows: FloatArray) -> Scorer:
     return AdaptiveScorer(standardizer, gaussian, direction)
 
 
-def _fit_transductive(settings: MeanShiftEnhancer, rows: FloatArray) -> Scorer:
+def _fit_transductive(settings: MeanShiftEnhancer, fit_gaussian: FitGaussian, rows: FloatArray) -> Scorer:
     standardizer = Standardizer.fit(rows)
     normals = standardizer.apply(rows)
     enhancer = clone(settings)
-    gaussian = fit_empirical(enhancer.fit_transform(normals))
+    gaussian = fit_gaussian(enhancer.fit_transform(normals))
     joint = {name: getattr(enhancer, name) for name in JOINT_SHIFT}
     return TransductiveScorer(standardizer, gaussian, normals, **joint)
