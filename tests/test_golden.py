@@ -84,7 +84,5 @@ def test_the_published_procedure_by_name_on_embeddings(weighting):
     enhancer = MeanShiftEnhancer(weighting="published") if weighting is None else None
     detector = MSDEDetector("transductive", weighting=weighting, gaussian="pca", enhancer=enhancer)
     scores = detector.fit(golden["train"]).anomaly_score(golden["test"])
-    assert np.corrcoef(scores, golden["mahalanobis_test"])[0, 1] > 0.9998
-    auroc, expected = (roc_auc_score(golden["label"], s) for s in (scores, golden["score_test"]))
-    assert abs(auroc - expected) <= 0.002
-    assert np.mean(np.abs(batch_probability(scores) - golden["score_test"]) < 0.01) > 0.98
+    np.testing.assert_allclose(scores, golden["mahalanobis_test"], rtol=1e-5)
+    np.testing.assert_allclose(batch_probability(scores), golden["score_test"], atol=1e-5)
