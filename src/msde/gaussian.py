@@ -70,6 +70,26 @@ class Gaussian:
             squared += self.outside * np.maximum(left, 0)
         return np.sqrt(squared)
 
+    def contributions(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Tell what each feature adds to the squared Mahalanobis distance of rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m, d)
+            Embeddings.
+
+        Returns
+        -------
+        ndarray of shape (m, d), float64
+            Their sum over the features is the squared distance. Those of correlated features may be below 0.
+        """
+        offsets = rows - self.mean
+        white = offsets @ self.whitening
+        gradient = white @ self.whitening.T
+        if self.outside:
+            gradient += self.outside * (offsets - (white / self._lengths**2) @ self.whitening.T)
+        return np.asarray(offsets * gradient)
+
     @cached_property
     def whitening_of_all(self) -> NDArray[np.float64]:
         """The whitening with the directions outside the axes, (d, d); `whitening` itself where they are ignored."""

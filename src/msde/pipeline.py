@@ -12,6 +12,7 @@ import numpy as np
 from msde.backbones import Backbone, load_backbone
 from msde.cache import EmbeddingCache
 from msde.calibration import Calibration
+from msde.distance_shares import DistanceShare, check_shares, distance_shares
 from msde.drift import Drift, measure_drift
 from msde.embedding import Embedded, MapReader, Tick, embed_images, ticking
 from msde.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
@@ -263,6 +264,30 @@ class AnomalyModel:
         """
         self._check_fitted()
         return self._image_scorer.score(embedded)
+
+    def distance_shares(self, image: Embedded) -> list[DistanceShare]:
+        """Tell what an image's distance from the normals is made of.
+
+        Parameters
+        ----------
+        image : Embedded
+            What `embed` gave.
+
+        Returns
+        -------
+        list of msde.distance_shares.DistanceShare
+            Its share by network, view, pooling and level; none for an image that could not be used.
+
+        Raises
+        ------
+        MSDEError
+            If the model is not of inductive mode.
+        """
+        self._check_fitted()
+        scorer = check_shares(self.scorer_)
+        if image.embedding is None:
+            return []
+        return distance_shares(scorer, self._session.blocks, image.name, image.embedding)
 
     def explain(self, source: ImageSource) -> Explanation:
         """Score an image and tell where it differs from the normals, in one pass of the networks.

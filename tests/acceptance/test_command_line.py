@@ -206,6 +206,17 @@ def test_the_shift_can_be_left_out(job, tmp_path):
     assert "--no-shift goes with --mode inductive" in done.stderr
 
 
+def test_score_says_what_a_distance_is_made_of(job, tmp_path):
+    done = msde("score", job / "model.msde", job / "abnormal", "-o", tmp_path / "s.csv", "--why", tmp_path / "why.csv")
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "why.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8 * 12
+    assert {row["view"] for row in rows} == {"plain", "stretched"}
+    of_one = [float(row["share"]) for row in rows if row["path"].endswith("000.png")]
+    assert sum(of_one) == pytest.approx(1)
+
+
 def test_the_published_procedure_from_images_to_its_output(job, tmp_path):
     published = [
         "--mode",

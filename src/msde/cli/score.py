@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,9 @@ from msde.cli.ray import refuse_with_ray, report, tell, with_ray
 if TYPE_CHECKING:
     from msde.cache import EmbeddingCache
     from msde.cluster.cluster import Cluster
+    from msde.embedding import Embedded
     from msde.image_score import ImageScore
+    from msde.pipeline import AnomalyModel
 
 
 @click.command()
@@ -43,6 +47,13 @@ if TYPE_CHECKING:
     " NAME.heat.png, the heat in 16 bits.",
 )
 @click.option(
+    "--why",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write what each distance is made of as CSV: the share of the squared distance by network, view, pooling and"
+    " level.",
+)
+@click.option(
     "--sigmoid",
     is_flag=True,
     help="Give the published output in (0, 1), the sigmoid of a score's place in its batch; with models of transductive"
@@ -58,6 +69,7 @@ def score(
     output: Path | None,
     dicom: Path | None,
     heatmaps: Path | None,
+    why: Path | None,
     sigmoid: bool,
     identifiers: bool,
     device: str,
@@ -77,14 +89,22 @@ def score(
 
         return report(score_on(cluster, model, images, tell), cluster.parts)
     from msde.dicom import Exporter, IdentifiedScore, beside_sources, identified
+    from msde.distance_shares import check_shares
+    from msde.embedding import ticking
     from msde.image_score import ImageScore, batch_probabilities
     from msde.images import find_images
     from msde.pipeline import AnomalyModel
-    from msde.results import check_table, write_csv, write_table
+    from msde.results import check_output, check_table, write_csv, write_table
 
+    if why is not None and heatmaps is not None:
+        raise click.UsageError("--why and --heatmaps are two runs")
     if output is not None:
         check_table(output)
+    if why is not None:
+        check_output(why)
     loaded = AnomalyModel.load(model, cache, device)
+    if why is not None:
+        check_shares(loaded.scorer_)
     if sigmoid and not loaded.scorer_.batchwise:
         raise click.UsageError("--sigmoid needs a model of transductive mode; the other modes have p-values")
     exporter = None if dicom is None else Exporter(loaded, model, dicom)
@@ -95,7 +115,9 @@ def score(
         files = HeatFiles(heatmaps, paths)
     seen: list[ImageScore] = []
     with progress("Scoring", len(paths)) as tick:
-        if heatmaps is None:
+        if why is not None:
+            scores = loaded.score_with_volumes(_writing_shares(loaded, ticking(loaded.embed(paths), tick), why))
+        elif heatmaps is None:
             scores = loaded.score_iter(paths, tick=tick)
         else:
             scores = files.writing(loaded.explain_iter(paths, tick=tick))
@@ -128,6 +150,19 @@ def score(
         if exporter.skipped:
             click.echo(f"msde: {exporter.skipped} of the images are no DICOM and have no DICOM results", err=True)
     report_unreadable(errors)
+
+
+def _writing_shares(model: AnomalyModel, embedded: Iterable[Embedded], path: Path) -> Iterator[Embedded]:
+    """Pass embedded images on, and write what each distance is made of, as CSV."""
+    from msde.distance_shares import DistanceShare
+    from msde.results import replacing
+
+    with replacing(path) as unfinished, unfinished.open("w", newline="", errors="backslashreplace") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([field.name for field in fields(DistanceShare)])
+        for image in embedded:
+            writer.writerows(asdict(share).values() for share in model.distance_shares(image))
+            yield image
 
 
 def _noting(scores: Iterable[ImageScore], seen: list[ImageScore]) -> Iterator[ImageScore]:
