@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +18,8 @@ from msde.look import Look
 
 SHARED = Path(os.environ.get("MSDE_SHARED", "../shared"))
 PARTS = ("train/normal", "test/normal", "test/abnormal")
-# What tells the patient (slide, volume, video) in the names of the shared sets; images of other sets count as patients.
-PATIENTS = {
-    "nih_cxr_pneumonia": r"\d+(?=_)",
-    "fundus_odir_glaucoma": r"\d+(?=_)",
-    "lgg_flair_hemispheres": r"TCGA_\w\w_\w{4}",
-    "cytology_sipakmed_cervix": r"[A-Za-z]+_\d+",
-    "ct_ich_phe": r"\d{4}(?=_)",
-    "xray_knee_osteoarthritis": r"(?<=KL\d_)\d+",
-    "us_lung_pocus": r".+(?=_f\d+)",
-}
+# Names of the shared sets that tell the patient; images of other sets count as patients of their own.
+PATIENT = re.compile(r"TCGA_\w\w_\d+|\d+(?=_)")
 
 # The first default's: one look, the means of the levels. What docs/ideas.md compares was tried on it.
 FIRST_LOOKS = (Look.parse("plain:own"),)
@@ -72,16 +64,13 @@ def kept_or_computed(cache: Path, session: EncoderSession, suffix: str) -> Sets:
             for part in PARTS:
                 images = list(embed_images(session, find_images([folder / part])))
                 arrays[f"{part}/rows"] = np.stack([image.embedding for image in images])
-                arrays[f"{part}/names"] = np.array([Path(image.name).stem for image in images])
+                arrays[f"{part}/patients"] = np.array([patient(Path(image.name)) for image in images])
             np.savez(kept, **arrays)
         with np.load(kept) as file:
-            sets[folder.name] = [
-                Embeddings(file[f"{part}/rows"], patients(folder.name, file[f"{part}/names"])) for part in PARTS
-            ]
+            sets[folder.name] = [Embeddings(file[f"{part}/rows"], file[f"{part}/patients"]) for part in PARTS]
     return sets
 
 
-def patients(of_set: str, names: Iterable[str]) -> np.ndarray:
-    """Give the patient of each image by its name without suffix."""
-    found = [re.search(PATIENTS.get(of_set, ".+"), name) for name in names]
-    return np.array([match.group() if match else name for match, name in zip(found, names, strict=True)])
+def patient(path: Path) -> str:
+    found = PATIENT.match(path.stem)
+    return found.group() if found else path.stem

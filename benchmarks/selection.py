@@ -20,7 +20,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np  # noqa: E402
-from embeddings import PARTS, SHARED, Embeddings, patients  # noqa: E402
+from embeddings import PARTS, SHARED, Embeddings, patient  # noqa: E402
 from protocol import halves, mixture  # noqa: E402
 from scipy.stats import spearmanr  # noqa: E402
 from table import print_header  # noqa: E402
@@ -52,8 +52,8 @@ def embedded_parts(folder: Path, cache: EmbeddingCache) -> list[Embeddings]:
     parts = []
     for part in PARTS:
         images = list(embed_images(SESSION, find_images([folder / part]), cache=cache))
-        names = [Path(image.name).stem for image in images]
-        parts.append(Embeddings(np.stack([image.embedding for image in images]), patients(folder.name, names)))
+        patients = np.array([patient(Path(image.name)) for image in images])
+        parts.append(Embeddings(np.stack([image.embedding for image in images]), patients))
     return parts
 
 
