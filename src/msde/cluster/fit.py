@@ -278,8 +278,8 @@ def _take_all(model: AnomalyModel, detector: MSDEDetector, parts: Parts, landmar
         mine = fold[chosen] == number
         if mine.any():
             scores[mine] = without.score(rows[mine])
-    if scorer.shift is not None:
-        # Those that took the frozen path pull themselves, which no new image does.
+    if scorer.shift is not None and len(scorer.shift.weights) < len(scores):
+        # Those that took the frozen path pull themselves, which no new image does; where all did, there are no others.
         scores = np.delete(scores, evenly_spaced(len(scores), len(scorer.shift.weights)))
     model.calibration_ = Calibration(np.sort(scores), detector.alpha, "cross-fitted landmarks of the training normals")
     model.distrusted_ = [name for _, name in looked.worst]
