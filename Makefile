@@ -1,22 +1,35 @@
 # `make demo` shows the product at work, `make test` checks it; both set up what they need.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/pytest -q -n auto --dist loadfile
 
 # The matrices of tests are small: more threads would only wait for each other.
-test quick: export OMP_NUM_THREADS = 1
+test test-all test-lowest quick: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test quick lint clean
+.PHONY: demo test test-all test-lowest quick lint clean
 
 demo: .venv/demo.stamp
 	$(BIN)/msde demo
 
 test: lint
-	$(BIN)/pytest -q -n auto --dist loadfile
+	$(PYTEST)
 
 quick: lint
-	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
-lint: .venv/dev.stamp
+# Every extra, every test; what is missing is a failure.
+test-all: .venv/all.stamp lint
+	MSDE_TEST_ALL=1 $(PYTEST) --cov=msde --cov-report=term:skip-covered
+
+# The oldest libraries that pyproject.toml allows, in an environment of their own.
+test-lowest:
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/pip install --quiet --disable-pip-version-check uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[test]'
+	.venv-lowest/bin/pytest -q -n auto --dist loadfile -m "not slow"
+
+lint: .venv/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -25,12 +38,17 @@ lint: .venv/dev.stamp
 	$(PYTHON) -m venv .venv
 
 .venv/demo.stamp: .venv/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	$(PIP) --editable '.[demo]'
 	touch $@
 
-.venv/dev.stamp: .venv/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+.venv/test.stamp: .venv/bin/python pyproject.toml
+	$(PIP) --editable '.[test]'
 	touch $@ .venv/demo.stamp
 
+.venv/all.stamp: .venv/bin/python pyproject.toml
+	$(PIP) --editable '.[dev]'
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --wheel-dir .venv/wheels '.[demo,serve]' hatchling
+	touch $@ .venv/test.stamp .venv/demo.stamp
+
 clean:
-	rm -rf .venv msde-demo
+	rm -rf .venv .venv-lowest msde-demo

@@ -19,13 +19,13 @@ MSDE = Path(sys.executable).with_name("msde")
 class Process:
     """`msde serve` on a free port of loopback."""
 
-    def __init__(self, model: Path, data: Path, *options: str) -> None:
+    def __init__(self, model: Path, data: Path, *options: str, command: Path = MSDE) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = data
-        self._command = [MSDE, "serve", model, "--data", data, "--port", str(self.port), *options]
+        self._command = [command, "serve", model, "--data", data, "--port", str(self.port), *options]
         self.log = data.with_suffix(".log")
 
     @property

@@ -1,0 +1,82 @@
+"""What some tests need beyond the test extra, and how each is brought."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ALL = "MSDE_TEST_ALL"  # set by `make test-all`: what is missing is a failure
+SHARED = "MSDE_SHARED"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+WHEELS = Path(__file__).parents[1] / ".venv" / "wheels"
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Something that a machine has or has not.
+
+    Parameters
+    ----------
+    name : str
+        What a reader knows it as.
+    present : callable
+        Whether it is there.
+    remedy : str
+        The command that brings it.
+    """
+
+    name: str
+    present: Callable[[], bool]
+    remedy: str
+
+
+def _packages(*modules: str) -> Callable[[], bool]:
+    return lambda: all(find_spec(module) is not None for module in modules)
+
+
+def _program(*names: str) -> Callable[[], bool]:
+    return lambda: any(shutil.which(name, path=PATH) for name in names)
+
+
+def _shared() -> bool:
+    return bool(os.environ.get(SHARED)) and (Path(os.environ[SHARED]) / "data").is_dir()
+
+
+REQUIREMENTS = {
+    "torch": Requirement("PyTorch", _packages("torch", "timm", "onnxscript"), "make test-all"),
+    "transformers": Requirement("transformers", _packages("torch", "transformers"), "make test-all"),
+    "open_clip": Requirement("OpenCLIP", _packages("torch", "open_clip"), "make test-all"),
+    "xrv": Requirement("TorchXRayVision", _packages("torch", "torchxrayvision"), "make test-all"),
+    "chromium": Requirement(
+        "Chromium",
+        lambda: _packages("playwright")() and _program(*CHROMIUM)(),
+        "apt-get install chromium fonts-dejavu-core; make test-all",
+    ),
+    "dicom3tools": Requirement("dciodvfy", _program("dciodvfy"), "apt-get install dicom3tools"),
+    "orthanc": Requirement("Orthanc", _program("Orthanc"), "apt-get install orthanc orthanc-dicomweb"),
+    "postgresql": Requirement(
+        "PostgreSQL",
+        lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
+        "apt-get install postgresql",
+    ),
+    "wheels": Requirement("the folder of wheels", WHEELS.is_dir, "make test-all"),
+    "shared": Requirement("the real image sets", _shared, f"set {SHARED} to their folder; docs/sets.md names them"),
+}
+
+
+def need(*kinds: str) -> None:
+    """Skip the test, or the file at its import, where one of the kinds is missing; fail under `make test-all`."""
+    for kind in kinds:
+        requirement = REQUIREMENTS[kind]
+        if not requirement.present():
+            missing = f"{requirement.name} is missing: {requirement.remedy}"
+            if os.environ.get(ALL):
+                pytest.fail(missing, pytrace=False)
+            pytest.skip(missing, allow_module_level=True)
