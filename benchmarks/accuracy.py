@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from msde import AnomalyModel, MSDEDetector
-from msde.evaluation import evaluate_model
-from msde.gaussian import fit_ledoit_wolf
+from msde.evaluation.evaluation import evaluate_model
 from msde.images import find_images
-from msde.metrics import discrimination
-from msde.standardizer import Standardizer
+from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.metrics import discrimination
+from msde.method.standardizer import Standardizer
 
 shared = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("MSDE_SHARED", "../shared"))
 

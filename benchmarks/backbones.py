@@ -28,10 +28,10 @@ from ideas_scores import replaced, squeezed  # noqa: E402
 from protocol import Score, plain  # noqa: E402
 
 from msde.backbones import Backbone, load_backbone  # noqa: E402
-from msde.embedding import embed_images  # noqa: E402
-from msde.encoder import Encoder, EncoderSession  # noqa: E402
+from msde.embedding.embed import embed_images  # noqa: E402
+from msde.embedding.encoder import Encoder, EncoderSession  # noqa: E402
 from msde.images import find_images, read_pixels  # noqa: E402
-from msde.metrics import auroc  # noqa: E402
+from msde.method.metrics import auroc  # noqa: E402
 
 CELLS = 7
 SPEED_IMAGES, SPEED_ROUNDS = 96, 3

@@ -24,12 +24,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np  # noqa: E402
 from embeddings import Embeddings, load_sets  # noqa: E402
 
-from msde.density import Weighting, density_weights  # noqa: E402
-from msde.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf  # noqa: E402
-from msde.metrics import auroc  # noqa: E402
-from msde.shift import Trajectory, shift  # noqa: E402
-from msde.standardizer import CompressingStandardizer, Standardizer  # noqa: E402
-from msde.trust import LIMIT, doubt  # noqa: E402
+from msde.method.density_weights import Weighting, density_weights  # noqa: E402
+from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf  # noqa: E402
+from msde.method.mean_shift import Trajectory, shift  # noqa: E402
+from msde.method.metrics import auroc  # noqa: E402
+from msde.method.outliers import LIMIT, outlyingness  # noqa: E402
+from msde.method.standardizer import CompressingStandardizer, Standardizer  # noqa: E402
 
 NEIGHBORS = (10, 50)
 STEPS = (2, 8)
@@ -60,7 +60,7 @@ def scores_by_form(parts: list[Embeddings]) -> Iterator[tuple[str, Scores]]:
                 both = [np.log(one) + np.log(other) for one, other in zip(position, displacement, strict=True)]
                 for form, scores in zip(FORMS, (position, displacement, both), strict=True):
                     yield f"{form}, k = {k}, {steps} steps, {weighting} weights", scores
-    trusted = doubt(compressed[0]) <= LIMIT
+    trusted = outlyingness(compressed[0]) <= LIMIT
     fewer = [compressed[0][trusted], *compressed[1:]]
     yield NO_SHIFT + DISTRUSTED, distances(fewer)
     ((_, moved),) = shifted(fewer, "density", 50, (8,))

@@ -125,10 +125,10 @@ DRIVER = """
 import resource, sys
 from msde.cluster import run as runner
 from msde.cluster.cluster import Cluster
-from msde.cluster.job import Job
-from msde.cluster.tables import scores_table, to_parquet
+from msde.cluster.job_folder import Job
+from msde.cluster.arrow import scores_table, to_parquet
 from msde.cluster.worker import Done
-from msde.image_score import ImageScore
+from msde.model.score import ImageScore
 
 class FakeWorker:
     def __init__(self, url, device):
@@ -235,7 +235,7 @@ def landmarks(cache: Path, only: str | None) -> None:
 
     from msde import MSDEDetector
     from msde.cluster.moments import Moments
-    from msde.encoder import DEFAULT_LOOKS
+    from msde.embedding.encoder import DEFAULT_LOOKS
 
     shares = (1.0, 0.5)
     print("set                      normals  " + "  ".join(f"{share:5.0%}" for share in shares))

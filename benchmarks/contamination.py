@@ -21,9 +21,9 @@ import numpy as np  # noqa: E402
 from embeddings import Embeddings, load_sets  # noqa: E402
 
 from msde import MSDEDetector  # noqa: E402
-from msde.gaussian import fit_ledoit_wolf  # noqa: E402
-from msde.metrics import auroc  # noqa: E402
-from msde.standardizer import Standardizer  # noqa: E402
+from msde.method.gaussian import fit_ledoit_wolf  # noqa: E402
+from msde.method.metrics import auroc  # noqa: E402
+from msde.method.standardizer import Standardizer  # noqa: E402
 
 SHARES = (0.0, 0.02, 0.05, 0.10)
 SCORES = ("plain Gaussian", "inductive", "inductive without those listed")

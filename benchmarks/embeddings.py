@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from msde.backbones import Backbone, load_backbone
-from msde.embedding import embed_images
-from msde.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
+from msde.embedding.embed import embed_images
+from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
+from msde.embedding.feature_spec import FeatureSpec
 from msde.images import find_images
-from msde.look import Look
 
 SHARED = Path(os.environ.get("MSDE_SHARED", "../shared"))
 PARTS = ("train/normal", "test/normal", "test/abnormal")
@@ -22,7 +22,7 @@ PARTS = ("train/normal", "test/normal", "test/abnormal")
 PATIENT = re.compile(r"TCGA_\w\w_\d+|\d+(?=_)")
 
 # The first default's: one look, the means of the levels. What docs/ideas.md compares was tried on it.
-FIRST_LOOKS = (Look.parse("plain:own"),)
+FIRST_LOOKS = (FeatureSpec.parse("plain:own"),)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class MomentSession(EncoderSession):
         return np.hstack([moment(level, axis=(2, 3)) for moment in (np.mean, np.std) for level in maps])
 
 
-def load_sets(cache: Path, looks: Sequence[Look] = DEFAULT_LOOKS, backbone: Backbone | None = None) -> Sets:
+def load_sets(cache: Path, looks: Sequence[FeatureSpec] = DEFAULT_LOOKS, backbone: Backbone | None = None) -> Sets:
     """Embed every set of shared/data, or read what an earlier run has kept in the folder."""
     return kept_or_computed(cache, EncoderSession(Encoder((backbone or load_backbone(),), tuple(looks)), threads=1), "")
 

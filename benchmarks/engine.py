@@ -16,8 +16,8 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from msde import MeanShiftEnhancer, MSDEDetector
-from msde.density import density_weights
-from msde.standardizer import Standardizer
+from msde.method.density_weights import density_weights
+from msde.method.standardizer import Standardizer
 
 
 def timed(job: Callable[[], object]) -> tuple[float, object]:

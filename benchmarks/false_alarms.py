@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 from embeddings import load_sets  # noqa: E402
 
 from msde import MSDEDetector  # noqa: E402
-from msde.calibration import Calibration  # noqa: E402
+from msde.method.calibration import Calibration  # noqa: E402
 
 COUNTS = (150, 300)
 ALPHAS = (0.05, 0.10)

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from msde import MeanShiftEnhancer
-from msde.neighbors import ExactIndex, NeighborIndex, build_index, evenly_spaced
-from msde.sketch import recall
+from msde.method.neighbors.index import ExactIndex, NeighborIndex, build_index, evenly_spaced
+from msde.method.neighbors.sketch import recall
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 FEATURES, CLUSTERS, DIMENSIONS, NOISE, NEIGHBORS = 512, 50, 30, 0.05, 50

@@ -20,19 +20,19 @@ from typing import Protocol
 import numpy as np
 
 from msde import AnomalyModel
-from msde.calibration import folds
-from msde.embedding import Embedded
+from msde.embedding.embed import Embedded
+from msde.evaluation.masks import Masks
+from msde.evaluation.pixel_metrics import PixelCounter
+from msde.heatmaps.feature_maps import SIDE, PackedMaps
+from msde.heatmaps.localizer import FOLDS_HELD_OUT
+from msde.heatmaps.location_gaussian import LocationGaussian
+from msde.heatmaps.normality import Axes
+from msde.heatmaps.patch_prototypes import KEPT, PatchPrototypes, spread
+from msde.heatmaps.scale import Scale
 from msde.images import find_images, from_input
-from msde.localize.explain import localizer_of
-from msde.localize.localizer import FOLDS_HELD_OUT
-from msde.localize.masks import Masks
-from msde.localize.modes import KEPT, Modes, spread
-from msde.localize.normality import Axes
-from msde.localize.normals import Normals
-from msde.localize.pixel_metrics import PixelCounter
-from msde.localize.place_gaussian import PlaceGaussian
-from msde.localize.scale import Scale
-from msde.localize.seen import SIDE, Seen
+from msde.method.calibration import folds
+from msde.model.explain import localizer_of
+from msde.model.normal_maps import NormalMaps
 
 SHARED = Path(os.environ.get("MSDE_SHARED", "../shared"))
 VIEWS = ("plain", "stretched")
@@ -45,12 +45,12 @@ class Measure(Protocol):
     def distances(self, maps: np.ndarray) -> np.ndarray: ...
 
 
-def random_patches(maps: np.ndarray) -> Modes:
+def random_patches(maps: np.ndarray) -> PatchPrototypes:
     patches = spread(maps.reshape(-1, maps.shape[-1]), CANDIDATES)
-    return Modes(spread(patches, KEPT).astype(np.float16))
+    return PatchPrototypes(spread(patches, KEPT).astype(np.float16))
 
 
-def coreset(maps: np.ndarray) -> Modes:
+def coreset(maps: np.ndarray) -> PatchPrototypes:
     """Take the patch farthest from those taken, again and again, as PatchCore does."""
     patches = spread(maps.reshape(-1, maps.shape[-1]), CANDIDATES)
     chosen = [0]
@@ -58,18 +58,18 @@ def coreset(maps: np.ndarray) -> Modes:
     while len(chosen) < min(KEPT, len(patches)):
         nearest = np.minimum(nearest, ((patches - patches[chosen[-1]]) ** 2).sum(axis=1))
         chosen.append(int(nearest.argmax()))
-    return Modes(patches[chosen].astype(np.float16))
+    return PatchPrototypes(patches[chosen].astype(np.float16))
 
 
-def many_patches(maps: np.ndarray) -> Modes:
-    return Modes(spread(maps.reshape(-1, maps.shape[-1]), CANDIDATES).astype(np.float16))
+def many_patches(maps: np.ndarray) -> PatchPrototypes:
+    return PatchPrototypes(spread(maps.reshape(-1, maps.shape[-1]), CANDIDATES).astype(np.float16))
 
 
 KINDS: dict[str, tuple[str, Callable[[np.ndarray], Measure]]] = {
-    "fine": ("fine", PlaceGaussian.fit),
-    "coarse": ("coarse", PlaceGaussian.fit),
-    "brightness": ("brightness", PlaceGaussian.fit),
-    "modes": ("coarse", Modes.fit),
+    "fine": ("fine", LocationGaussian.fit),
+    "coarse": ("coarse", LocationGaussian.fit),
+    "brightness": ("brightness", LocationGaussian.fit),
+    "modes": ("coarse", PatchPrototypes.fit),
     "random": ("coarse", random_patches),
     "coreset": ("coarse", coreset),
     "kNN fine": ("fine", many_patches),
@@ -95,12 +95,12 @@ ROWS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 
 
-def seen_of(model: AnomalyModel, paths: Sequence[Path]) -> tuple[list[Embedded], dict[str, Seen]]:
-    reader = Normals(model._session)
+def seen_of(model: AnomalyModel, paths: Sequence[Path]) -> tuple[list[Embedded], dict[str, PackedMaps]]:
+    reader = NormalMaps(model._session)
     images = list(model.embed(paths, reader))
     parts = np.split(np.stack([image.maps for image in images if image.maps is not None]), len(VIEWS), axis=1)
     return images, {
-        view: Seen.unpacked(part, reader._blank[view].shapes()) for view, part in zip(VIEWS, parts, strict=True)
+        view: PackedMaps.unpacked(part, reader._blank[view].shapes()) for view, part in zip(VIEWS, parts, strict=True)
     }
 
 

@@ -19,10 +19,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np  # noqa: E402
 from embeddings import load_sets  # noqa: E402
 
-from msde.frozen_shift import FrozenShift  # noqa: E402
-from msde.metrics import auroc  # noqa: E402
-from msde.standardizer import CompressingStandardizer  # noqa: E402
-from msde.trust import doubt  # noqa: E402
+from msde.method.frozen_shift import FrozenShift  # noqa: E402
+from msde.method.metrics import auroc  # noqa: E402
+from msde.method.outliers import outlyingness  # noqa: E402
+from msde.method.standardizer import CompressingStandardizer  # noqa: E402
 
 SHARES = (0.02, 0.05, 0.10)
 LISTED = 0.05
@@ -34,8 +34,8 @@ def displacement(normals: Rows) -> Rows:
 
 
 MEASURES: dict[str, Callable[[Rows], np.ndarray]] = {
-    "doubt: distance from the Gaussian of the others (the list's)": doubt,
-    "the same of displacements: moves unlike the others": lambda normals: doubt(displacement(normals)),
+    "doubt: distance from the Gaussian of the others (the list's)": outlyingness,
+    "the same of displacements: moves unlike the others": lambda normals: outlyingness(displacement(normals)),
     "length of the displacement: moves far": lambda normals: np.linalg.norm(displacement(normals), axis=1),
 }
 

@@ -14,9 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from table import print_header
 
 from msde import MeanShiftEnhancer, MSDEDetector
-from msde.adaptive import fit_adaptive
-from msde.gaussian import Gaussian, fit_ledoit_wolf
-from msde.metrics import auroc
+from msde.method.gaussian import Gaussian, fit_ledoit_wolf
+from msde.method.metrics import auroc
+from msde.method.unlabelled_pool import fit_adaptive
 
 SHARES = (0.01, 0.05, 0.20, 0.50)
 DRAWS = 3

@@ -16,9 +16,9 @@ from sklearn.svm import OneClassSVM
 from table import print_header, print_ideas
 
 from msde import MeanShiftEnhancer
-from msde.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf, fit_shrunk
-from msde.standardizer import CompressingStandardizer, Standardizer
-from msde.trust import FEWEST_ROWS, LIMIT, doubt
+from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf, fit_shrunk
+from msde.method.outliers import FEWEST_ROWS, LIMIT, outlyingness
+from msde.method.standardizer import CompressingStandardizer, Standardizer
 
 CHANNELS = (24, 40, 112, 320)  # of the levels of EfficientNet-Lite0
 Fit = Callable[[np.ndarray], Score]
@@ -31,7 +31,7 @@ def replaced(fit: Fit | None = None, scale: Fit | None = None, limit: float = LI
     def idea(normals: np.ndarray) -> Score:
         scaled = scale(normals)
         standard = scaled(normals)
-        score = fit(standard[doubt(standard) <= limit])
+        score = fit(standard[outlyingness(standard) <= limit])
         return lambda rows: score(scaled(rows))
 
     return idea

@@ -15,11 +15,11 @@ from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 from table import print_header, print_ideas, print_row
 
-from msde.density import density_weights, fuzzy_graph
-from msde.gaussian import fit_empirical
-from msde.metrics import auroc
-from msde.shift import shift
-from msde.standardizer import Standardizer
+from msde.method.density_weights import density_weights, fuzzy_graph
+from msde.method.gaussian import fit_empirical
+from msde.method.mean_shift import shift
+from msde.method.metrics import auroc
+from msde.method.standardizer import Standardizer
 
 K = 15
 Weigh = Callable[[np.ndarray], np.ndarray]

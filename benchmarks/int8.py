@@ -26,11 +26,11 @@ from msde import MSDEDetector
 from msde.backbones import Backbone, load_backbone
 from msde.backbones.quantize import with_int8_weights
 from msde.backbones.session import BATCH, EmbeddingSession
-from msde.cache import EmbeddingCache
-from msde.embedding import embed_images
-from msde.encoder import Encoder, EncoderSession
+from msde.embedding.cache import EmbeddingCache
+from msde.embedding.embed import embed_images
+from msde.embedding.encoder import Encoder, EncoderSession
 from msde.images import find_images
-from msde.metrics import auroc
+from msde.method.metrics import auroc
 
 ROUNDS = 10
 

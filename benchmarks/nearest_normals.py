@@ -20,7 +20,7 @@ from PIL import Image  # noqa: E402
 
 from msde import MSDEDetector  # noqa: E402
 from msde.images import find_images  # noqa: E402
-from msde.neighbors import ExactIndex, evenly_spaced  # noqa: E402
+from msde.method.neighbors.index import ExactIndex, evenly_spaced  # noqa: E402
 
 SHOWN = 3
 MOST_IMAGES = 100

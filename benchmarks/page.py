@@ -24,9 +24,9 @@ from PIL import Image as Pictures
 from playwright.sync_api import Page, sync_playwright
 from sqlalchemy import insert, select
 
-from msde.serve.database import Database
-from msde.serve.schema import Image, Model, Score
 from msde.serve.settings import Settings
+from msde.serve.storage.database import Database
+from msde.serve.storage.tables import Image, Model, Score
 
 SIDE = 64
 CHUNK = 500

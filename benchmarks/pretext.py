@@ -22,7 +22,7 @@ from embeddings import PARTS, SHARED
 
 from msde import AnomalyModel, MSDEDetector
 from msde.backbones import Backbone, load_backbone
-from msde.metrics import auroc
+from msde.method.metrics import auroc
 
 MSDE = Path(sys.executable).with_name("msde")
 

@@ -22,7 +22,7 @@ from embeddings import Embeddings, load_sets  # noqa: E402
 from protocol import halves, mixture, plain  # noqa: E402
 
 from msde import MeanShiftEnhancer, MSDEDetector  # noqa: E402
-from msde.metrics import auroc  # noqa: E402
+from msde.method.metrics import auroc  # noqa: E402
 
 SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 BATCHES = (8, 4, 3, 2, 1)  # transductive batches a draw: fewer abnormals a batch, more batches

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from embeddings import Embeddings
 
-from msde.gaussian import fit_ledoit_wolf
-from msde.standardizer import Standardizer
+from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.standardizer import Standardizer
 
 Score = Callable[[np.ndarray], np.ndarray]
 

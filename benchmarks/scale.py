@@ -62,7 +62,7 @@ class Nodes:
 
 
 CPU, GPU = Nodes("CPU, 16 cores", 16, 10.0, False), Nodes("GPU, 16 cores", 16, 10.0, True)
-FETCHES = 8  # of each worker at once, as in msde.cluster.arrivals
+FETCHES = 8  # of each worker at once, as in msde.cluster.prefetch
 
 
 def stages(figures: Figures, node: Nodes, nodes: int) -> dict[str, float]:
@@ -124,10 +124,10 @@ def simulate(
 
 def measure(folder: Path) -> None:
     from msde.backbones import load_backbone
-    from msde.cluster.tables import scores_table, to_parquet
-    from msde.encoder import Encoder, EncoderSession
-    from msde.image_score import ImageScore
+    from msde.cluster.arrow import scores_table, to_parquet
+    from msde.embedding.encoder import Encoder, EncoderSession
     from msde.images import find_images, read_pixels, to_input
+    from msde.model.score import ImageScore
 
     paths = list(islice(find_images([folder]), 200))
     session = EncoderSession(Encoder((load_backbone(),)), threads=1)

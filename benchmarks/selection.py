@@ -27,13 +27,13 @@ from table import print_header  # noqa: E402
 
 from msde import MSDEDetector  # noqa: E402
 from msde.backbones import load_backbone  # noqa: E402
-from msde.cache import EmbeddingCache  # noqa: E402
-from msde.embedding import embed_images  # noqa: E402
-from msde.encoder import Encoder, EncoderSession  # noqa: E402
+from msde.embedding.cache import EmbeddingCache  # noqa: E402
+from msde.embedding.embed import embed_images  # noqa: E402
+from msde.embedding.encoder import Encoder, EncoderSession  # noqa: E402
+from msde.embedding.feature_selection import MOST_IMAGES, Looks, candidates, fitted, select_looks  # noqa: E402
 from msde.images import find_images  # noqa: E402
-from msde.metrics import auroc  # noqa: E402
-from msde.neighbors import evenly_spaced  # noqa: E402
-from msde.selection import MOST_IMAGES, Looks, candidates, fitted, select_looks  # noqa: E402
+from msde.method.metrics import auroc  # noqa: E402
+from msde.method.neighbors.index import evenly_spaced  # noqa: E402
 
 SHARES = (None, 0.05)  # of abnormal images in the pool; None as given
 DRAWS = 2

@@ -21,12 +21,12 @@ import numpy as np  # noqa: E402
 from embeddings import Embeddings, load_sets  # noqa: E402
 
 from msde import MSDEDetector  # noqa: E402
-from msde.frozen_shift import FrozenShift  # noqa: E402
-from msde.gaussian import fit_ledoit_wolf  # noqa: E402
-from msde.metrics import auroc  # noqa: E402
-from msde.record import take_apart  # noqa: E402
-from msde.scorer import InductiveScorer  # noqa: E402
-from msde.standardizer import CompressingStandardizer  # noqa: E402
+from msde.method.frozen_shift import FrozenShift  # noqa: E402
+from msde.method.gaussian import fit_ledoit_wolf  # noqa: E402
+from msde.method.metrics import auroc  # noqa: E402
+from msde.method.scorers import InductiveScorer  # noqa: E402
+from msde.method.standardizer import CompressingStandardizer  # noqa: E402
+from msde.storage.records import take_apart  # noqa: E402
 
 SHARES = (1.0, 0.5, 0.25, 0.1)
 COUNTS = (309, 20_000)

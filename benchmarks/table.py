@@ -8,7 +8,7 @@ import numpy as np
 from embeddings import Embeddings, Sets
 from protocol import Score
 
-from msde.metrics import auroc
+from msde.method.metrics import auroc
 
 
 def print_header(first: str, columns: Iterable[str]) -> None:

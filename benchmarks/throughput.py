@@ -16,8 +16,8 @@ import numpy as np
 
 from msde.backbones import load_backbone
 from msde.backbones.session import EmbeddingSession
-from msde.embedding import BATCH_SIZE, embed_images
-from msde.encoder import Encoder, EncoderSession
+from msde.embedding.embed import BATCH_SIZE, embed_images
+from msde.embedding.encoder import Encoder, EncoderSession
 from msde.images import find_images
 
 paths = list(islice(cycle(find_images([Path(sys.argv[1])])), int(sys.argv[2]) if len(sys.argv) > 2 else 400))

@@ -3,7 +3,7 @@ import pytest
 
 from msde import AnomalyModel, MSDEDetector
 from msde.distance_shares import distance_shares
-from msde.encoder import Block
+from msde.embedding.encoder import Block
 from msde.errors import MSDEError
 from tests.pictures import write_discs
 

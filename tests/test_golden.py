@@ -7,11 +7,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from msde import MeanShiftEnhancer, MSDEDetector
-from msde.density import density_weights
-from msde.gaussian import fit_empirical
-from msde.scorer import TransductiveScorer, batch_probability
-from msde.shift import shift
-from msde.standardizer import Standardizer
+from msde.method.density_weights import density_weights
+from msde.method.gaussian import fit_empirical
+from msde.method.mean_shift import shift
+from msde.method.scorers import TransductiveScorer, batch_probability
+from msde.method.standardizer import Standardizer
 
 SMALL = Path(__file__).parent / "data" / "small_published.npz"
 
@@ -58,7 +58,7 @@ def test_approximate_neighbours_alone_explain_the_difference(shared, monkeypatch
             NNDescent(index.rows, n_neighbors=k, metric="euclidean", random_state=42).neighbor_graph[0].astype(np.intp)
         )
 
-    monkeypatch.setattr("msde.neighbors.ExactIndex.query", approximate)
+    monkeypatch.setattr("msde.method.neighbors.index.ExactIndex.query", approximate)
     with np.load(shared / "golden" / "lgg_flair_hemispheres_H.npz") as golden:
         _, shifted, _ = shift(golden["train"], golden["weights_train"])
         assert relative_difference(shifted, golden["shifted_train"]).max() <= 1e-5

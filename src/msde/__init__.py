@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from msde.estimators.density import GaussianDensity
     from msde.estimators.detector import MSDEDetector
     from msde.estimators.enhancer import MeanShiftEnhancer
-    from msde.pipeline import AnomalyModel
+    from msde.model.anomaly_model import AnomalyModel
 
 __all__ = ["AnomalyModel", "GaussianDensity", "MSDEDetector", "MeanShiftEnhancer"]
 __version__ = version("msde")
 
 # Imported on first use, so that scoring a saved model does not wait for scikit-learn.
 _HOMES = {
-    "AnomalyModel": "msde.pipeline",
+    "AnomalyModel": "msde.model.anomaly_model",
     "GaussianDensity": "msde.estimators.density",
     "MSDEDetector": "msde.estimators.detector",
     "MeanShiftEnhancer": "msde.estimators.enhancer",

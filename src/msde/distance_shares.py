@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.encoder import Block
+from msde.embedding.encoder import Block
 from msde.errors import MSDEError
-from msde.scorer import InductiveScorer, Scorer
+from msde.method.scorers import InductiveScorer, Scorer
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class DistanceShare:
     path : str
         The image.
     network, view, pooling, level : str
-        Of the columns of the embedding, as in :class:`msde.encoder.Block`.
+        Of the columns of the embedding, as in :class:`msde.embedding.encoder.Block`.
     share : float
         Of the squared distance; the shares of an image add up to 1. One below 0 makes the image less odd.
     """

@@ -18,7 +18,7 @@ from tests.images.medical import ct_slice, dicom_bytes
 from tests.pictures import disc
 
 from msde import AnomalyModel
-from msde.volumes import highest_parts
+from msde.method.volume_score import highest_parts
 
 MSDE = Path(sys.executable).with_name("msde")
 SECRETS = {

@@ -15,7 +15,7 @@ from tests.pictures import disc
 
 from msde import AnomalyModel
 from msde.images import ImageRule
-from msde.volumes import volume_score
+from msde.method.volume_score import volume_score
 
 MSDE = Path(sys.executable).with_name("msde")
 

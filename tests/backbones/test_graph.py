@@ -12,9 +12,9 @@ import pytest
 
 from msde.backbones import Backbone
 from msde.backbones.builtin import graph_file
+from msde.backbones.legacy_torch import read_torch_file
 from msde.backbones.registry import registry
 from msde.backbones.session import EmbeddingSession
-from msde.backbones.torchfile import read_torch_file
 from msde.errors import BackboneError
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]

@@ -4,7 +4,7 @@ import pytest
 from msde import MSDEDetector
 from msde.benchmark.detectors import DETECTORS, Lesson, find_detector
 from msde.errors import DataError
-from msde.metrics import auroc
+from msde.method.metrics import auroc
 
 SPANS = np.array([[0, 4], [4, 12]])
 EMBEDDED = [name for name, one in DETECTORS.items() if one.space == "embedding"]

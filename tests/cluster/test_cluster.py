@@ -16,8 +16,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from msde import AnomalyModel
+from msde.cluster.api import embed_on, score_on
 from msde.cluster.cluster import Cluster
-from msde.cluster.jobs import embed_on, score_on
 from msde.errors import DataError
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -212,7 +212,7 @@ def test_a_fit_gives_the_same_model_and_with_landmarks_one_of_all_normals(addres
 def test_neighbours_of_shards_are_those_of_all_rows(address, rng):
     pytest.importorskip("faiss")
     from msde.cluster.shards import ShardedIndex
-    from msde.neighbors import ExactIndex
+    from msde.method.neighbors.index import ExactIndex
 
     reference, queries = rng.normal(size=(50, 8)).astype("f4"), rng.normal(size=(5, 8)).astype("f4")
     index = ShardedIndex.build(reference, rows_per_shard=20, num_cpus=0.1)

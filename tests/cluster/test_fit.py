@@ -5,7 +5,7 @@ import pytest
 from msde import AnomalyModel
 from msde.cluster.encoders import encoder_file
 from msde.cluster.fit import Parts
-from msde.cluster.job import Job
+from msde.cluster.job_folder import JobFolder
 from msde.cluster.worker import PartWorker
 
 pytest.importorskip("pyarrow.parquet")
@@ -17,7 +17,7 @@ def test_landmarks_are_evenly_spaced_rows_of_all_parts_without_copies(discs, tmp
     names[3:3] = [names[0], "gone.png"]
     (tmp_path / "m.csv").write_text("path\n" + "".join(f"{name}\n" for name in names))
     model = AnomalyModel()
-    job = Job.start(
+    job = JobFolder.start(
         str(tmp_path / "out"), "embed", ("m", encoder_file(model.encoder, model.rule)), [str(tmp_path / "m.csv")], 4
     )
     worker = PartWorker(job.storage.url, "cpu")

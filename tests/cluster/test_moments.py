@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msde.cluster.moments import Moments
-from msde.gaussian import fit_ledoit_wolf
+from msde.method.gaussian import fit_ledoit_wolf
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(3, 60), st.integers(1, 12), st.integers(0, 60))

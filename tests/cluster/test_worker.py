@@ -9,7 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 from tests.pictures import disc
 
 from msde import AnomalyModel
-from msde.cluster.job import Job
+from msde.cluster.job_folder import JobFolder
 from msde.cluster.listing import sources
 from msde.cluster.worker import MOST_BEGUN, PartWorker
 from msde.errors import DataError, MSDEError
@@ -23,11 +23,11 @@ def _here(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def start(url, model_file, inputs, part_rows=100) -> Job:
-    return Job.start(str(url), "score", ("m", model_file.read_bytes()), [str(one) for one in inputs], part_rows)
+def start(url, model_file, inputs, part_rows=100) -> JobFolder:
+    return JobFolder.start(str(url), "score", ("m", model_file.read_bytes()), [str(one) for one in inputs], part_rows)
 
 
-def rows(job: Job) -> list[dict]:
+def rows(job: JobFolder) -> list[dict]:
     return [row for part in job.finished() for row in parquet.read_table(job.open_part(part)).to_pylist()]
 
 
@@ -94,7 +94,7 @@ def test_images_are_not_blamed_for_a_process_that_cannot_start(discs, model_file
     job = start(tmp_path / "out", model_file, [discs / "abnormal"])
     job.begin(0)
     worker = PartWorker(job.storage.url, "cpu")
-    monkeypatch.setattr("msde.cluster.guard.sys.executable", "/bin/false")
+    monkeypatch.setattr("msde.cluster.isolated_embedding.sys.executable", "/bin/false")
     with pytest.raises(MSDEError, match="cannot start"):
         worker.do(0)
     assert job.finished() == []

@@ -7,8 +7,8 @@ import zipfile
 import pytest
 from tests.datasets import layouts
 
+from msde.datasets.catalog import Archive, Known
 from msde.datasets.fetch import fetch_set, find_known
-from msde.datasets.known import Archive, Known
 from msde.errors import DataError
 
 

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msde import MeanShiftEnhancer, MSDEDetector
-from msde.calibration import folds
-from msde.gaussian import fit_ledoit_wolf
-from msde.standardizer import Standardizer
+from msde.method.calibration import folds
+from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.standardizer import Standardizer
 
 MODES = ["inductive", "adaptive", "transductive"]
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from msde.errors import ImageError
 from msde.images.intensity import array_samples, to_pixels
-from msde.images.rule import AS_EVER, ImageRule
+from msde.images.rule import LEGACY_RULE, ImageRule
 from msde.images.samples import Samples
 
 from .pictures import gray_ramp, rgb_ramp
 
 
-def pixels_of(values: NDArray[Any], rule: ImageRule = AS_EVER) -> NDArray[np.float32]:
+def pixels_of(values: NDArray[Any], rule: ImageRule = LEGACY_RULE) -> NDArray[np.float32]:
     return to_pixels(array_samples(values, "array"), rule, "array")
 
 
@@ -66,7 +66,7 @@ def test_alpha_is_composited_over_black(value: int, alpha: int) -> None:
 def test_white_stored_as_zero_is_inverted() -> None:
     picture = gray_ramp().astype(np.uint16)
     np.testing.assert_array_equal(
-        to_pixels(Samples(picture, 4095.0, 0.0), AS_EVER, "a"), pixels_of((4095 - picture) / 4095)
+        to_pixels(Samples(picture, 4095.0, 0.0), LEGACY_RULE, "a"), pixels_of((4095 - picture) / 4095)
     )
 
 

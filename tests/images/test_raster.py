@@ -16,7 +16,7 @@ from msde.images import files
 from msde.images.files import decode_file, look_into
 from msde.images.intensity import to_pixels
 from msde.images.raster import decode_image
-from msde.images.rule import AS_EVER, ImageRule
+from msde.images.rule import LEGACY_RULE, ImageRule
 from msde.images.samples import Samples
 
 from .pictures import encoded, gray_ramp, rgb_ramp, small_files
@@ -33,7 +33,7 @@ def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 
 def full_range(samples: Samples) -> np.ndarray:
-    return to_pixels(samples, AS_EVER, "scan")
+    return to_pixels(samples, LEGACY_RULE, "scan")
 
 
 def values_of(path: Path) -> np.ndarray:

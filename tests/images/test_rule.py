@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from msde.errors import ImageError
 from msde.images import ImageRule
-from msde.record import put_together, take_apart
+from msde.storage.records import put_together, take_apart
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))

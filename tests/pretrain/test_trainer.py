@@ -90,7 +90,7 @@ def test_a_resumed_training_ends_as_one_that_never_stopped(normals, tmp_path, mo
 
 def test_the_best_weights_win_and_the_start_is_one_of_them(normals, tmp_path, monkeypatch):
     qualities = iter([0.9, 0.5, 0.6])
-    monkeypatch.setattr("msde.pretrain.quality.Quality.of", lambda *_: next(qualities))
+    monkeypatch.setattr("msde.pretrain.self_validation.SelfValidation.of", lambda *_: next(qualities))
     encoder = start(random=False)
     before = state_of(encoder)
     best = train(encoder, normals, SHORT, tmp_path / "c")
@@ -100,7 +100,7 @@ def test_the_best_weights_win_and_the_start_is_one_of_them(normals, tmp_path, mo
 
 
 def test_a_trained_start_keeps_its_first_layers_and_statistics(normals, tmp_path, monkeypatch):
-    monkeypatch.setattr("msde.pretrain.quality.Quality.of", lambda *_: 0.5)
+    monkeypatch.setattr("msde.pretrain.self_validation.SelfValidation.of", lambda *_: 0.5)
     encoder = start(random=False)
     before = state_of(encoder)
     training = Training(encoder, normals, SHORT)

@@ -10,8 +10,9 @@ from PIL import Image
 from tests.pictures import disc, write_discs
 
 from msde.images import find_images
-from msde.pipeline import AnomalyModel
-from msde.report import Normals, Worklist, make_worklist, write_report
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.nearest_normals import NearestNormals
+from msde.report import Worklist, make_worklist, write_report
 
 HOSTILE = "</script><img src=x onerror=alert(1)> \"'&$x é 胸.png"  # a file in a folder named "<"
 
@@ -56,12 +57,12 @@ def stack(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def worklist(model, incoming, train) -> Worklist:
-    return make_worklist(model, find_images([incoming]), Normals.embed(model, find_images([train])))
+    return make_worklist(model, find_images([incoming]), NearestNormals.embed(model, find_images([train])))
 
 
 @pytest.fixture(scope="session")
 def explained(explaining, incoming, train) -> Worklist:
-    return make_worklist(explaining, find_images([incoming]), Normals.embed(explaining, find_images([train])))
+    return make_worklist(explaining, find_images([incoming]), NearestNormals.embed(explaining, find_images([train])))
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from msde.images import find_images
-from msde.report import Normals, make_worklist, write_report
+from msde.model.nearest_normals import NearestNormals
+from msde.report import make_worklist, write_report
 
 from .browser import Browser, chromium
 
@@ -163,7 +164,7 @@ def test_the_page_reads_without_its_script(browser, report):
 
 def test_a_thousand_images_open(browser, model, incoming, train, tmp_path):
     """Every case of a small worklist many times over: the page's own work does not depend on what is seen."""
-    worklist = make_worklist(model, find_images([incoming]), Normals.embed(model, find_images([train])))
+    worklist = make_worklist(model, find_images([incoming]), NearestNormals.embed(model, find_images([train])))
     worklist.cases[:] = worklist.cases[:7] * 143
     write_report(worklist, model, tmp_path / "report.html")
     browser.open(tmp_path / "report.html")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msde.calibration import Calibration
+from msde.method.calibration import Calibration
 from msde.report.histogram import BINS, WIDTH, Histogram
 
 

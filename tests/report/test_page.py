@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from msde.calibration import Calibration
-from msde.drift import Drift
 from msde.errors import OutputError
 from msde.images import find_images
-from msde.pipeline import AnomalyModel
+from msde.method.calibration import Calibration
+from msde.method.drift import Drift
+from msde.model.anomaly_model import AnomalyModel
 from msde.report import Worklist, make_worklist, write_report
 
 from .conftest import HOSTILE

@@ -19,9 +19,9 @@ from tests.serve.postgres import Postgres
 
 from msde import AnomalyModel
 from msde.serve.app import create_app
-from msde.serve.database import Database
 from msde.serve.service import Service, prepare
 from msde.serve.settings import Settings
+from msde.serve.storage.database import Database
 
 
 @dataclass

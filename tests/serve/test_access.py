@@ -10,7 +10,7 @@ import pytest
 from tests.serve.conftest import png
 
 from msde.errors import DataError, MSDEError
-from msde.serve.auth import Gate
+from msde.serve.intake.auth import Gate
 from msde.serve.service import prepare
 from msde.serve.settings import Settings
 

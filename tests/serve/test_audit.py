@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from msde.serve.audit import Looks
-from msde.serve.schema import Audit
+from msde.serve.storage.tables import Audit
 
 
 def on_record(database):

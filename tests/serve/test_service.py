@@ -12,7 +12,7 @@ from tests.serve.conftest import png
 
 from msde import AnomalyModel
 from msde.errors import MSDEError
-from msde.serve.schema import Score
+from msde.serve.storage.tables import Score
 
 
 def test_an_image_is_kept_scored_listed_and_judged(serve, url, disc_model, tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 from tests.serve.conftest import png
 
-from msde.serve.schema import Image, Score
+from msde.serve.storage.tables import Image, Score
 from msde.serve.worklist import wilson
 
 

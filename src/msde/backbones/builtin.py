@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from msde.backbones.backbone import Backbone, per_channel, triple
-from msde.backbones.torchfile import read_torch_file
+from msde.backbones.legacy_torch import read_torch_file
 from msde.errors import BackboneError, WeightsFileError
 
 HERE = Path(__file__).parent

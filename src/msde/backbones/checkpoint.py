@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import is_zipfile
 
 from msde.backbones.export import first_line
-from msde.backbones.torchfile import read_torch_file
+from msde.backbones.legacy_torch import read_torch_file
 from msde.errors import WeightsFileError
 
 if TYPE_CHECKING:

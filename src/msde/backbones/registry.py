@@ -33,7 +33,7 @@ LOADERS = {
     "open_clip": Loader("open_clip_export", "open_clip", "open_clip:NAME/TAG, open_clip:ORG/NAME or open_clip:FOLDER"),
     "xrv": Loader("xrv_export", "xrv", "xrv:NAME"),
     "onnx": Loader("onnx_file", "onnx", "onnx:FILE"),
-    "file": Loader("checkpoint_file", "torch", "file:CHECKPOINT@ARCHITECTURE"),
+    "file": Loader("file_loader", "torch", "file:CHECKPOINT@ARCHITECTURE"),
 }
 LOCAL = ("onnx", "file")  # whose names are paths
 

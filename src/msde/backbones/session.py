@@ -14,7 +14,7 @@ import onnxruntime as ort  # noqa: E402
 
 from msde.backbones.backbone import Backbone  # noqa: E402
 from msde.errors import BackboneError  # noqa: E402
-from msde.parallel import available_cores  # noqa: E402
+from msde.method.parallel import available_cores  # noqa: E402
 
 # Memory grows by some 10 MB an image in a batch (EfficientNet-Lite0), speed no further than this.
 BATCH = 8

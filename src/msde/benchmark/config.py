@@ -12,9 +12,9 @@ from typing import Any
 
 from msde.benchmark.detectors import find_detector
 from msde.benchmark.protocols import PROTOCOLS, Condition
-from msde.encoder import DEFAULT_LOOKS
+from msde.embedding.encoder import DEFAULT_LOOKS
+from msde.embedding.feature_spec import FeatureSpec
 from msde.errors import BackboneError, DataError
-from msde.look import Look
 
 FEWEST_DRAWS = 5
 PUBLISHED = Path(__file__).with_name("published.toml")
@@ -225,7 +225,7 @@ def _set(table: _Table) -> SetPlan:
 def _backbone(table: _Table) -> BackbonePlan:
     looks = table.texts("looks", tuple(map(str, DEFAULT_LOOKS)))
     plan = BackbonePlan(
-        table.own, table.texts("networks", (table.own,)), tuple(str(Look.parse(look)) for look in looks)
+        table.own, table.texts("networks", (table.own,)), tuple(str(FeatureSpec.parse(look)) for look in looks)
     )
     table.finished()
     return plan

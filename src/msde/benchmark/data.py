@@ -20,15 +20,15 @@ from msde.backbones import Backbone, load_backbone
 from msde.backbones.session import EmbeddingSession
 from msde.benchmark.config import BackbonePlan, SetPlan
 from msde.benchmark.protocols import Part, Parts
-from msde.cache import EmbeddingCache
 from msde.datasets import read_dataset
-from msde.embedding import BATCH_SIZE, embed_images
-from msde.encoder import Encoder, EncoderSession
+from msde.embedding.cache import EmbeddingCache
+from msde.embedding.embed import BATCH_SIZE, embed_images
+from msde.embedding.encoder import Encoder, EncoderSession
+from msde.embedding.feature_spec import OWN, FeatureSpec
 from msde.errors import DataError, ImageError
 from msde.images import Part as ImagePart
 from msde.images import expanded, read_pixels, to_input
-from msde.look import OWN, Look
-from msde.results import replacing
+from msde.output.score_table import replacing
 
 PARTS = ("train", "normal", "abnormal")
 PIXELS = 64
@@ -114,7 +114,7 @@ def prepare(order: Order) -> Prepared:
 
 @lru_cache(maxsize=1)
 def _encoder(plan: BackbonePlan) -> Encoder:
-    return Encoder(tuple(map(load_backbone, plan.networks)), tuple(map(Look.parse, plan.looks)))
+    return Encoder(tuple(map(load_backbone, plan.networks)), tuple(map(FeatureSpec.parse, plan.looks)))
 
 
 @lru_cache(maxsize=4)

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.density import density_weights
 from msde.errors import DataError
 from msde.estimators.detector import Mode, MSDEDetector
 from msde.estimators.enhancer import MeanShiftEnhancer
-from msde.gaussian import fit_empirical, fit_ledoit_wolf
-from msde.shift import shift
-from msde.standardizer import Standardizer
+from msde.method.density_weights import density_weights
+from msde.method.gaussian import fit_empirical, fit_ledoit_wolf
+from msde.method.mean_shift import shift
+from msde.method.standardizer import Standardizer
 
 Rows = NDArray[Any]
 Score = Callable[[Rows], NDArray[np.float64]]

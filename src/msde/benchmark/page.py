@@ -14,7 +14,7 @@ from msde.benchmark.protocols import PROTOCOLS
 from msde.benchmark.run import Results
 from msde.benchmark.tables import Table, all_tables
 from msde.errors import MSDEError
-from msde.results import replacing
+from msde.output.score_table import replacing
 
 _MARKS = {"within": "within", "above": "above", "below": "below"}
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msde.benchmark.findings import Findings
+from msde.benchmark.figures import Figures
 from msde.benchmark.run import Results
 from msde.benchmark.statistics import GRID, Band, critical_difference, precision_band, ranks, roc_band
 
@@ -55,7 +55,7 @@ def all_plots(results: Results) -> list[Plot]:
 
 
 def _plots(results: Results) -> Iterator[Plot]:
-    found = Findings(results.config, results.lines)
+    found = Figures(results.config, results.lines)
     for backbone in found.backbones:
         on = f", {backbone}" if len(found.backbones) > 1 else ""
         whole = next((name for name in ("single", "published") if found.detectors(backbone, name)), None)
@@ -82,7 +82,7 @@ def _plots(results: Results) -> Iterator[Plot]:
             yield Plot(f"Time against AUROC{on}", about, _times(found, backbone))
 
 
-def _curves(found: Findings, backbone: str, protocol: str, shown: Sequence[str], precision: bool) -> str:
+def _curves(found: Figures, backbone: str, protocol: str, shown: Sequence[str], precision: bool) -> str:
     sets = found.sets(backbone, protocol)
     figure, axes = _grid(len(sets))
     for one, axis in zip(sets, axes, strict=True):
@@ -100,7 +100,7 @@ def _curves(found: Findings, backbone: str, protocol: str, shown: Sequence[str],
     return _svg(figure)
 
 
-def _histograms(found: Findings, backbone: str, protocol: str, detector: str) -> str:
+def _histograms(found: Figures, backbone: str, protocol: str, detector: str) -> str:
     sets = found.sets(backbone, protocol)
     figure, axes = _grid(len(sets))
     for one, axis in zip(sets, axes, strict=True):
@@ -125,7 +125,7 @@ def _histograms(found: Findings, backbone: str, protocol: str, detector: str) ->
     return _svg(figure)
 
 
-def _prevalence(found: Findings, backbone: str) -> str:
+def _prevalence(found: Figures, backbone: str) -> str:
     sets, detectors = found.sets(backbone, "prevalence"), found.detectors(backbone, "prevalence")
     shares = found.conditions(backbone, "prevalence")
     figure, axes = _grid(len(sets) + 1)
@@ -190,7 +190,7 @@ def alike(sorted_ranks: Any, widest: float) -> list[tuple[int, int]]:
     return runs
 
 
-def _times(found: Findings, backbone: str) -> str:
+def _times(found: Figures, backbone: str) -> str:
     figure = _figure(9.5, 3.8)
     axis = figure.add_subplot()
     drawn: dict[str, tuple[float, float]] = {}

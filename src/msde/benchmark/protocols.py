@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from msde.benchmark.detectors import Detector, Rows, Score
 from msde.benchmark.statistics import Labelled, discrimination, weighted_areas
-from msde.calibration import Calibration, folds
 from msde.errors import DataError
-from msde.metrics import auroc
+from msde.method.calibration import Calibration, folds
+from msde.method.metrics import auroc
 
 Condition = float | int | str | None
 BATCHES = {0.01: 4, 0.02: 3, 0.05: 2}  # fewer abnormal images a batch, more batches

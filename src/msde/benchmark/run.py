@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from msde.benchmark.cell import Ready, Task, measure, plan
 from msde.benchmark.config import Config
 from msde.benchmark.data import Order, Prepared, prepare
 from msde.benchmark.detectors import find_detector
+from msde.benchmark.experiment import Ready, Task, measure, plan
 from msde.benchmark.journal import Journal, Line, current, read_journal
-from msde.benchmark.lanes import Lanes
-from msde.benchmark.origin import revision, versions
+from msde.benchmark.provenance import revision, versions
+from msde.benchmark.worker_pool import WorkerPool
 from msde.errors import DataError, MSDEError
-from msde.parallel import available_cores
+from msde.method.parallel import available_cores
 
 JOURNAL = "cells.jsonl"
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
@@ -87,7 +87,7 @@ def run(
     n_waiting = sum(map(len, waiting))
     origin = {"versions": versions(), "revision": revision()}
     with Journal(folder / JOURNAL) as journal, progress("Measuring", n_waiting) as tick:
-        for task, result in Lanes(measure, jobs).run(waiting):
+        for task, result in WorkerPool(measure, jobs).run(waiting):
             line = _failed(task, result) if isinstance(result, Exception) else result
             before.append({**line, **origin})
             journal.append(before[-1])
@@ -118,7 +118,7 @@ def _make_ready(
     notices: list[str] = []
     unreadable: dict[str, None] = {}
     with progress("Embedding", len(orders)) as tick:
-        for order, result in Lanes(prepare, jobs).run([[order] for order in orders]):
+        for order, result in WorkerPool(prepare, jobs).run([[order] for order in orders]):
             if isinstance(result, Exception):
                 if not isinstance(result, MSDEError | RuntimeError):
                     raise result

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.metrics import Discrimination, Metric
+from msde.method.metrics import Discrimination, Metric
 
 N_RESAMPLES = 1000
 GRID = np.linspace(0, 1, 101)
@@ -91,7 +91,7 @@ def discrimination(labelled: Labelled, n_resamples: int = N_RESAMPLES, seed: int
 
     Returns
     -------
-    msde.metrics.Discrimination
+    msde.method.metrics.Discrimination
     """
     weights = np.vstack([np.ones((1, len(labelled.scores))), labelled.weights(n_resamples, seed)])
     figures = [_areas(labelled, weights[start : start + _CHUNK]) for start in range(0, len(weights), _CHUNK)]

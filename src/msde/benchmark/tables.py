@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from msde.benchmark.detectors import find_detector
-from msde.benchmark.findings import Findings
+from msde.benchmark.figures import Figures
 from msde.benchmark.protocols import PROTOCOLS
 from msde.benchmark.run import Results
 from msde.benchmark.statistics import compare, friedman, holm, ranks, wilcoxon
-from msde.results import write_lines
+from msde.output.score_table import write_lines
 
 NONE = "–"
 WHOLE = ("single", "published")
@@ -52,7 +52,7 @@ def write_tables(results: Results, path: Path) -> None:
 
 def all_tables(results: Results) -> Iterator[Table]:
     """Yield the tables for which there is anything."""
-    found = Findings(results.config, results.lines)
+    found = Figures(results.config, results.lines)
     yield _sets(results)
     for backbone in found.backbones:
         on = f", {backbone}" if len(found.backbones) > 1 else ""
@@ -95,7 +95,7 @@ def _sets(results: Results) -> Table:
     return Table("Sets", about, ["set", "modality", "training normals / normals / abnormal"], rows)
 
 
-def _whole(found: Findings, backbone: str, protocol: str, on: str) -> Table:
+def _whole(found: Figures, backbone: str, protocol: str, on: str) -> Table:
     sets = found.sets(backbone, protocol)
     rows = []
     for detector in found.detectors(backbone, protocol):
@@ -113,7 +113,7 @@ def _whole(found: Findings, backbone: str, protocol: str, on: str) -> Table:
     return Table(f"Protocol {protocol}{on}", about, ["detector", *sets, "mean AUROC", "mean AP"], rows)
 
 
-def _pairs(found: Findings, backbone: str, protocol: str, on: str) -> Table:
+def _pairs(found: Figures, backbone: str, protocol: str, on: str) -> Table:
     detectors, sets = found.detectors(backbone, protocol), found.sets(backbone, protocol)
     reference, others = detectors[0], detectors[1:]
     columns: list[list[str]] = []
@@ -139,7 +139,7 @@ def _pairs(found: Findings, backbone: str, protocol: str, on: str) -> Table:
     )
 
 
-def _over_sets(found: Findings, backbone: str, protocol: str, on: str) -> Iterator[Table]:
+def _over_sets(found: Figures, backbone: str, protocol: str, on: str) -> Iterator[Table]:
     names, figures = found.matrix(backbone, protocol)
     if len(figures) < 2 or len(names) < 2:
         return
@@ -157,7 +157,7 @@ def _over_sets(found: Findings, backbone: str, protocol: str, on: str) -> Iterat
     yield Table(f"Over sets, {protocol}{on}", about, ["detector", "mean rank", "p"], rows)
 
 
-def _by_condition(found: Findings, backbone: str, protocol: str, figure: str, title: str) -> Table:
+def _by_condition(found: Figures, backbone: str, protocol: str, figure: str, title: str) -> Table:
     conditions = found.conditions(backbone, protocol)
     sets, detectors = found.sets(backbone, protocol), found.detectors(backbone, protocol)
     rows: list[list[str]] = []
@@ -175,7 +175,7 @@ def _by_condition(found: Findings, backbone: str, protocol: str, figure: str, ti
     return Table(title, about, ["set", "detector", *map(_named, conditions)], rows)
 
 
-def _cross_site(found: Findings, backbone: str, on: str) -> Table:
+def _cross_site(found: Figures, backbone: str, on: str) -> Table:
     figures = ("auroc", "ap", "false_alarms_own", "false_alarms_local", "sensitivity_own", "sensitivity_local")
     rows = []
     for target in found.conditions(backbone, "cross-site"):
@@ -200,7 +200,7 @@ def _cross_site(found: Findings, backbone: str, on: str) -> Table:
     return Table(f"Protocol cross-site{on}", about, ["sets", "detector", *names], rows)
 
 
-def _selected(found: Findings) -> Table:
+def _selected(found: Figures) -> Table:
     rows, chosen_figures, own_figures = [], [], []
     for one in [plan.name for plan in found.config.sets]:
         candidates = [
@@ -228,7 +228,7 @@ def _selected(found: Findings) -> Table:
     return Table("Choice without labels", about, header, rows)
 
 
-def _beside_published(found: Findings, backbone: str, on: str) -> Table:
+def _beside_published(found: Figures, backbone: str, on: str) -> Table:
     detectors = [name for name in found.config.detectors]
     rows = []
     for one in found.config.sets:
@@ -242,7 +242,7 @@ def _beside_published(found: Findings, backbone: str, on: str) -> Table:
     return Table(f"Beside the published figures{on}", about, ["set", "figure", "published", *detectors], rows)
 
 
-def _marked(found: Findings, one: str, backbone: str, detector: str, figure: str, published: float) -> str:
+def _marked(found: Figures, one: str, backbone: str, detector: str, figure: str, published: float) -> str:
     value, low, high = (
         found.mean(name, one, backbone, detector, "published") for name in (figure, f"{figure}_low", f"{figure}_high")
     )
@@ -252,7 +252,7 @@ def _marked(found: Findings, one: str, backbone: str, detector: str, figure: str
     return f"{value:.3f} {mark}"
 
 
-def _costs(found: Findings) -> Table:
+def _costs(found: Figures) -> Table:
     rows = []
     for detector in found.config.detectors:
         lines = [line for line in found.lines if line["detector"] == detector]
@@ -274,7 +274,7 @@ def _costs(found: Findings) -> Table:
     )
 
 
-def _with_interval(found: Findings, one: str, backbone: str, detector: str, protocol: str) -> str:
+def _with_interval(found: Figures, one: str, backbone: str, detector: str, protocol: str) -> str:
     values = found.values("auroc", one, backbone, detector, protocol, None)
     if len(values) != 1:
         return _with_deviation(values)

@@ -11,7 +11,7 @@ from msde.cli.options import Rate, with_cache, with_device
 from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
 
 if TYPE_CHECKING:
-    from msde.cache import EmbeddingCache
+    from msde.embedding.cache import EmbeddingCache
 
 
 @click.command()
@@ -38,9 +38,9 @@ def calibrate(
     Nothing is fitted again; scores stay as they are. NORMALS are files, folders (searched recursively) or globs of
     normal images that the model was not fitted on.
     """
-    from msde.bundle import check_writable
     from msde.images import find_images
-    from msde.pipeline import AnomalyModel
+    from msde.model.anomaly_model import AnomalyModel
+    from msde.storage.bundle import check_writable
 
     check_writable(output)
     loaded = AnomalyModel.load(model, cache, device)

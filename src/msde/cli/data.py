@@ -27,7 +27,7 @@ def check(folder: Path, normal: str | None, json_file: Path | None) -> None:
     """
     from msde.datasets import read_dataset
     from msde.datasets.inspection import SPLITS, inspect_dataset
-    from msde.results import check_output, write_json
+    from msde.output.score_table import check_output, write_json
 
     if json_file is not None:
         check_output(json_file)

@@ -28,10 +28,10 @@ def demo(folder: Path | None, output: Path, seed: int) -> None:
     """
     from msde.demo.picture import Case, draw_cases
     from msde.demo.slices import write_demo_set
-    from msde.evaluation import evaluate_model
+    from msde.evaluation.evaluation import evaluate_model
     from msde.images import find_images
-    from msde.pipeline import AnomalyModel
-    from msde.results import write_table
+    from msde.model.anomaly_model import AnomalyModel
+    from msde.output.score_table import write_table
 
     _make(output)
     title = "Research use only"

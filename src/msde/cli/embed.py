@@ -12,8 +12,8 @@ from msde.cli.progress import progress, report_unreadable
 from msde.cli.ray import refuse_with_ray, report, tell, with_ray
 
 if TYPE_CHECKING:
-    from msde.cache import EmbeddingCache
     from msde.cluster.cluster import Cluster
+    from msde.embedding.cache import EmbeddingCache
 
 
 @click.command()
@@ -54,12 +54,12 @@ def embed(
     IMAGES are files, folders (searched recursively) or globs. Columns: path, embedding (float32), sha256 of the pixels
     that the network sees, error, volume (of which the image is a part) and peak (the brightest pixel, 0 to 1).
     """
-    from msde.embedding import ticking
-    from msde.encoder import DEFAULT_LOOKS
+    from msde.embedding.embed import ticking
+    from msde.embedding.encoder import DEFAULT_LOOKS
     from msde.errors import OutputError
     from msde.images import ImageRule, find_images
-    from msde.pipeline import AnomalyModel
-    from msde.results import check_table, replacing
+    from msde.model.anomaly_model import AnomalyModel
+    from msde.output.score_table import check_table, replacing
 
     if model is not None and (backbones or looks):
         raise click.UsageError("--model brings its own backbone and looks; leave --backbone and --look out")
@@ -70,13 +70,13 @@ def embed(
         embedder = AnomalyModel(backbones or ("efficientnet_lite0",), None, cache, looks or DEFAULT_LOOKS, rule, device)
     if cluster is not None:
         refuse_with_ray(output=output, cache=cache)
-        from msde.cluster.jobs import embed_on
+        from msde.cluster.api import embed_on
 
         return report(embed_on(cluster, embedder.encoder, embedder.rule, images, tell)[1], cluster.parts)
     if output is None or output.suffix.lower() != ".parquet":
         raise OutputError(f"{output or 'no file'}: embeddings are written as Parquet; give -o FILE.parquet")
     check_table(output)
-    from msde.cluster.tables import noting_errors, write_embeddings
+    from msde.cluster.arrow import noting_errors, write_embeddings
 
     paths = find_images(images)
     errors: list[str] = []

@@ -11,7 +11,7 @@ from msde.cli.options import with_cache, with_device
 from msde.cli.progress import progress, report_unreadable
 
 if TYPE_CHECKING:
-    from msde.cache import EmbeddingCache
+    from msde.embedding.cache import EmbeddingCache
 
 
 @click.command()
@@ -43,10 +43,10 @@ def evaluate(
     abnormal: AUROC and average precision of single pixels, and AUPRO, the overlap with each marked region. All pixels
     of normal images count as normal; abnormal images without a mask are left out of these.
     """
-    from msde.evaluation import evaluate_model
+    from msde.evaluation.evaluation import evaluate_model
     from msde.images import find_images
-    from msde.pipeline import AnomalyModel
-    from msde.results import check_output, write_json
+    from msde.model.anomaly_model import AnomalyModel
+    from msde.output.score_table import check_output, write_json
 
     if json_file is not None:
         check_output(json_file)

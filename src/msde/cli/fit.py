@@ -15,9 +15,9 @@ LISTED = 10
 DIM = 0.1
 
 if TYPE_CHECKING:
-    from msde.adaptive import Direction
-    from msde.cache import EmbeddingCache
     from msde.cluster.cluster import Cluster
+    from msde.embedding.cache import EmbeddingCache
+    from msde.method.unlabelled_pool import Direction
 
 
 @click.command()
@@ -161,13 +161,13 @@ def fit(
     NORMALS are files, folders (searched recursively) or globs of normal images.
     """
     from msde.backbones import load_backbone
-    from msde.bundle import check_writable
-    from msde.encoder import DEFAULT_LOOKS
+    from msde.embedding.encoder import DEFAULT_LOOKS
     from msde.estimators.detector import MSDEDetector
     from msde.images import ImageRule, find_images
-    from msde.pipeline import AnomalyModel
-    from msde.results import check_output, write_lines
-    from msde.scorer import AdaptiveScorer
+    from msde.method.scorers import AdaptiveScorer
+    from msde.model.anomaly_model import AnomalyModel
+    from msde.output.score_table import check_output, write_lines
+    from msde.storage.bundle import check_writable
 
     mode = mode or ("adaptive" if unlabelled else "inductive")
     if (mode == "adaptive") != bool(unlabelled):
@@ -204,7 +204,7 @@ def fit(
 
         networks = [with_int8_weights(network) for network in networks]
     if select:
-        from msde.selection import select_looks
+        from msde.embedding.feature_selection import select_looks
 
         chosen = select_looks(networks, paths, pool, rule, cache, device).chosen
         looks = tuple(map(str, chosen))

@@ -12,7 +12,7 @@ import click
 @click.argument("model", type=click.Path(path_type=Path))
 def info(model: Path) -> None:
     """Tell what a model file holds, as JSON: backbone, training set, calibration, versions."""
-    from msde.pipeline import AnomalyModel
+    from msde.model.anomaly_model import AnomalyModel
 
     description = AnomalyModel.load(model).info()
     click.echo(json.dumps({"file_bytes": model.stat().st_size, **description}, indent=2))

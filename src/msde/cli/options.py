@@ -68,7 +68,7 @@ def with_cache(command: Command) -> Command:
     def cached(*, folder: Path | None, cache_size: int, **arguments: Any) -> None:
         if folder is None:
             return command(cache=None, **arguments)
-        from msde.cache import EmbeddingCache
+        from msde.embedding.cache import EmbeddingCache
 
         lines: list[str] = []
         cache = EmbeddingCache(folder, cache_size * 1_000_000, lines.append)

@@ -51,11 +51,11 @@ def pretrain(
     `msde fit --backbone file:ENCODER`. A run that was killed goes on where it was when it is started again.
     """
     from msde.images import find_images
+    from msde.output.score_table import check_output
     from msde.pretrain.encoder import write_encoder
     from msde.pretrain.images import read_normals
     from msde.pretrain.network import load_start
     from msde.pretrain.trainer import Settings, train
-    from msde.results import check_output
 
     check_output(output)
     paths = find_images(normals)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from msde.calibration import Calibration
+    from msde.method.calibration import Calibration
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import click
 from msde.cli.options import Command
 
 if TYPE_CHECKING:
-    from msde.cluster.run import Summary
+    from msde.cluster.driver import Summary
 
 
 def with_ray(command: Command) -> Command:

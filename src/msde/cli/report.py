@@ -11,7 +11,7 @@ from msde.cli.options import with_cache, with_device, with_identifiers
 from msde.cli.progress import progress, report_unreadable
 
 if TYPE_CHECKING:
-    from msde.cache import EmbeddingCache
+    from msde.embedding.cache import EmbeddingCache
 
 
 @click.command()
@@ -45,15 +45,16 @@ def report(
     from importlib.metadata import version
 
     from msde.images import find_images
-    from msde.pipeline import AnomalyModel
-    from msde.report import Normals, make_worklist, write_report
-    from msde.results import check_output
+    from msde.model.anomaly_model import AnomalyModel
+    from msde.model.nearest_normals import NearestNormals
+    from msde.output.score_table import check_output
+    from msde.report import make_worklist, write_report
 
     check_output(output)
     loaded = AnomalyModel.load(model, cache, device)
     paths, to_compare = find_images(images), find_images(normals) if normals else []
     with progress("Scoring", len(paths) + len(to_compare)) as tick:
-        compared = Normals.embed(loaded, to_compare, tick) if to_compare else None
+        compared = NearestNormals.embed(loaded, to_compare, tick) if to_compare else None
         worklist = make_worklist(loaded, paths, compared, tick=tick)
     with model.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,11 +16,11 @@ from msde.cli.progress import progress, report_unreadable
 from msde.cli.ray import refuse_with_ray, report, tell, with_ray
 
 if TYPE_CHECKING:
-    from msde.cache import EmbeddingCache
     from msde.cluster.cluster import Cluster
-    from msde.embedding import Embedded
-    from msde.image_score import ImageScore
-    from msde.pipeline import AnomalyModel
+    from msde.embedding.cache import EmbeddingCache
+    from msde.embedding.embed import Embedded
+    from msde.model.anomaly_model import AnomalyModel
+    from msde.model.score import ImageScore
 
 
 @click.command()
@@ -85,16 +85,16 @@ def score(
     """
     if cluster is not None:
         refuse_with_ray(output=output, dicom=dicom, heatmaps=heatmaps, identifiers=identifiers, cache=cache)
-        from msde.cluster.jobs import score_on
+        from msde.cluster.api import score_on
 
         return report(score_on(cluster, model, images, tell), cluster.parts)
     from msde.dicom import Exporter, IdentifiedScore, beside_sources, identified
     from msde.distance_shares import check_shares
-    from msde.embedding import ticking
-    from msde.image_score import ImageScore, batch_probabilities
+    from msde.embedding.embed import ticking
     from msde.images import find_images
-    from msde.pipeline import AnomalyModel
-    from msde.results import check_output, check_table, write_csv, write_table
+    from msde.model.anomaly_model import AnomalyModel
+    from msde.model.score import ImageScore, batch_probabilities
+    from msde.output.score_table import check_output, check_table, write_csv, write_table
 
     if why is not None and heatmaps is not None:
         raise click.UsageError("--why and --heatmaps are two runs")
@@ -110,7 +110,7 @@ def score(
     exporter = None if dicom is None else Exporter(loaded, model, dicom)
     paths = find_images(images)
     if heatmaps is not None:
-        from msde.localize.heat_files import HeatFiles
+        from msde.output.heat_files import HeatFiles
 
         files = HeatFiles(heatmaps, paths)
     seen: list[ImageScore] = []
@@ -155,7 +155,7 @@ def score(
 def _writing_shares(model: AnomalyModel, embedded: Iterable[Embedded], path: Path) -> Iterator[Embedded]:
     """Pass embedded images on, and write what each distance is made of, as CSV."""
     from msde.distance_shares import DistanceShare
-    from msde.results import replacing
+    from msde.output.score_table import replacing
 
     with replacing(path) as unfinished, unfinished.open("w", newline="", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -55,7 +55,7 @@ def serve(
     from msde.errors import MSDEError
 
     try:
-        from msde.serve.process import run
+        from msde.serve.launch import run
     except ImportError as error:
         raise MSDEError(f"the service needs {error.name}; run `pip install 'msde[serve]'`") from error
     from msde.serve.settings import Settings

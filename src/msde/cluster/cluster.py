@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from msde.errors import MSDEError
-from msde.parallel import available_cores
+from msde.method.parallel import available_cores
 
 LOCAL = "local"
 STORE_BYTES = 128 * 2**20

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.calibration import Calibration, folds
+from msde.cluster.api import embed_on
+from msde.cluster.arrow import EMBEDDINGS, embeddings, matrix
 from msde.cluster.cluster import Cluster
-from msde.cluster.job import Job
-from msde.cluster.jobs import embed_on
+from msde.cluster.driver import Summary, Tell
+from msde.cluster.job_folder import JobFolder
 from msde.cluster.moments import Moments
-from msde.cluster.run import Summary, Tell
-from msde.cluster.tables import EMBEDDINGS, embeddings, matrix
-from msde.embedding import Embedded, MapReader
+from msde.embedding.embed import Embedded, MapReader
 from msde.estimators.detector import MSDEDetector
-from msde.fingerprint import Fingerprint
-from msde.neighbors import evenly_spaced
-from msde.pipeline import AnomalyModel
-from msde.scorer import InductiveScorer
-from msde.trust import LIMIT
+from msde.method.calibration import Calibration, folds
+from msde.method.neighbors.index import evenly_spaced
+from msde.method.outliers import LIMIT
+from msde.method.scorers import InductiveScorer
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.fingerprint import Fingerprint
 
 LANDMARKS = 50_000
 GROUPS_PER_WORKER = 4
@@ -110,7 +110,7 @@ class Parts:
 
     Parameters
     ----------
-    job : Job
+    job : JobFolder
         All of whose parts are done.
     kept : ndarray of shape (n,), int
         Place of each usable, distinct image among all rows of all parts, ascending.
@@ -126,7 +126,7 @@ class Parts:
         The brightest pixel.
     """
 
-    job: Job
+    job: JobFolder
     kept: NDArray[np.int64]
     starts: NDArray[np.int64]
     digests: list[bytes]
@@ -135,7 +135,7 @@ class Parts:
     peak: float
 
     @classmethod
-    def of(cls, job: Job) -> Parts:
+    def of(cls, job: JobFolder) -> Parts:
         """Look through the parts of a job, without their embeddings."""
         seen: set[bytes] = set()
         kept: list[int] = []
@@ -239,7 +239,7 @@ def pass_over(
     Pass or None
         None where no row is asked for.
     """
-    job, total = Job.open(url), None
+    job, total = JobFolder.open(url), None
     for part, wanted, fold in rows:
         table = _read(job, part, ["path", "embedding"]).take(wanted)
         measured = scorer.measured(matrix(table))
@@ -306,15 +306,16 @@ def _looked(url: str, groups: Sequence[Any], scorer: InductiveScorer, farthest: 
 
 
 def farthest_trusted(detector: MSDEDetector) -> float:
-    """Give the distance that parts trusted landmarks from the others, as :func:`msde.trust.doubt` scales distances.
+    """Give the distance that parts trusted landmarks from the others.
 
-    Of held-out landmarks, for the others were not in the fit that measures them either.
+    It is on the scale of :func:`msde.method.outliers.outlyingness`, of held-out landmarks, for the others
+    were not in the fit that measures them either.
     """
     middle, low = np.quantile(np.log(np.maximum(detector.cross_fitted_scores(), 1e-300)), [0.5, 0.1587])
     return float(np.exp(middle + LIMIT * (middle - low)))
 
 
-def _read(job: Job, part: int, columns: Iterable[str] = EMBEDDINGS.names) -> Any:  # noqa: ANN401
+def _read(job: JobFolder, part: int, columns: Iterable[str] = EMBEDDINGS.names) -> Any:  # noqa: ANN401
     from pyarrow import parquet
 
     with job.open_part(part) as file:

@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.gaussian import Gaussian, shrunk
-from msde.neighbors import FloatArray
+from msde.method.gaussian import Gaussian, shrunk
+from msde.method.neighbors.index import FloatArray
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Moments:
         )
 
     def gaussian(self) -> Gaussian:
-        """Fit the Gaussian that :func:`msde.gaussian.fit_ledoit_wolf` fits to the rows.
+        """Fit the Gaussian that :func:`msde.method.gaussian.fit_ledoit_wolf` fits to the rows.
 
         Returns
         -------

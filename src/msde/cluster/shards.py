@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.neighbors import FloatArray, IndexArray
+from msde.method.neighbors.index import FloatArray, IndexArray
 
 ROWS_PER_SHARD = 1_000_000
 

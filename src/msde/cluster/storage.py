@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from msde.bundle import umask
 from msde.errors import OutputError
+from msde.storage.bundle import umask
 
 WAITS = (0.1, 0.3, 1.0, 3.0)
 """Seconds before each further try, give or take a half so that workers do not come back all at once."""

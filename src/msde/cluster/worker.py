@@ -14,14 +14,14 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from msde.cluster.arrivals import NOT_FETCHED, Arrivals
+from msde.cluster.arrow import embeddings_table, scores_table, to_parquet
 from msde.cluster.encoders import load_encoder
-from msde.cluster.guard import KILLED, embed_guarded
-from msde.cluster.job import MODEL, Job
-from msde.cluster.tables import embeddings_table, scores_table, to_parquet
-from msde.embedding import embed_images
+from msde.cluster.isolated_embedding import KILLED, embed_guarded
+from msde.cluster.job_folder import MODEL, JobFolder
+from msde.cluster.prefetch import NOT_FETCHED, Prefetch
+from msde.embedding.embed import embed_images
 from msde.errors import MSDEError
-from msde.pipeline import AnomalyModel
+from msde.model.anomaly_model import AnomalyModel
 
 NOTE = "msde"
 MOST_BEGUN = 20
@@ -79,7 +79,7 @@ class PartWorker:
     """
 
     def __init__(self, url: str, device: str) -> None:
-        self._job, self._device = Job.open(url), device
+        self._job, self._device = JobFolder.open(url), device
         if os.path.isdir(self._job.about["folder"]):
             os.chdir(self._job.about["folder"])  # where relative paths start
         with tempfile.TemporaryDirectory(prefix="msde-") as folder:
@@ -112,7 +112,7 @@ class PartWorker:
         start, cores = time.perf_counter(), _core_seconds()
         sources = self._job.sources(part)
         with tempfile.TemporaryDirectory(prefix="msde-") as folder:
-            arrivals = Arrivals(sources, Path(folder))
+            arrivals = Prefetch(sources, Path(folder))
             if before:
                 embedded = embed_guarded(self._model_file(Path(folder)), self._device, arrivals)
             else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from msde.datasets.archive import unpack
+from msde.datasets.catalog import Known, known_sets, normal_labels
 from msde.datasets.download import Progress, download, silent
-from msde.datasets.known import Known, known_sets, normal_labels
 from msde.datasets.reader import read_dataset
 from msde.errors import DataError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from msde.datasets.dataset import Dataset
-from msde.datasets.listing import by_name, composed, images_in, names_in
+from msde.datasets.paths import by_name, composed, images_in, names_in
 from msde.errors import DataError
 from msde.images import Part
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.datasets.catalog import published_counts
 from msde.datasets.dataset import Dataset, Item
-from msde.datasets.known import published_counts
-from msde.datasets.likeness import alike
+from msde.datasets.image_facts import ImageFacts, measure
 from msde.datasets.mask import fault
-from msde.datasets.measured import Measured, measure
+from msde.datasets.near_duplicates import alike
 from msde.datasets.statistic import STATISTICS
 from msde.errors import ImageError
-from msde.metrics import Metric, discrimination
+from msde.method.metrics import Metric, discrimination
 
 LEAK = 0.6
 """Lower end of an AUROC's interval (folded to above one half) from which on size, form or file size count as a leak."""
@@ -27,13 +27,13 @@ TELLING = 0.7
 """The same for trivial statistics, which may differ because of the lesions themselves."""
 KIND_SHARE = 0.1
 """Difference between the shares that a kind of file has in two classes from which on it counts as a leak."""
-Found = tuple[Item, Measured]
+Found = tuple[Item, ImageFacts]
 SPLITS = ("train", "normal", "abnormal")
 _EXAMPLES = 5
 _MIN_SPREAD = 1e-9
 _EXPORT = "a leak, unless both classes were exported alike"
 
-FORM: dict[str, Callable[[Measured], float]] = {
+FORM: dict[str, Callable[[ImageFacts], float]] = {
     "file size": lambda image: float("nan") if image.n_bytes is None else float(image.n_bytes),
     "width x height": lambda image: float(image.width * image.height),
     "width / height": lambda image: image.width / image.height,
@@ -197,14 +197,14 @@ def inspect_dataset(dataset: Dataset, tick: Callable[[], None] | None = None) ->
     """
     splits: dict[str, tuple[Item, ...]] = {name: getattr(dataset, name) for name in SPLITS}
     items = [item for images in splits.values() for item in images]
-    results: list[Measured | ImageError] = []
+    results: list[ImageFacts | ImageError] = []
     for result in measure(items):
         results.append(result)
         if tick is not None:
             tick()
     rows = zip(items, results, strict=True)
     found = {
-        name: [(item, result) for item, result in islice(rows, len(images)) if isinstance(result, Measured)]
+        name: [(item, result) for item, result in islice(rows, len(images)) if isinstance(result, ImageFacts)]
         for name, images in splits.items()
     }
     values = {name: [image for _, image in part] for name, part in found.items()}
@@ -226,7 +226,7 @@ def _shares(kinds: dict[str, int] | None) -> dict[str, float]:
     return {kind: number / sum(kinds.values()) for kind, number in kinds.items()} if kinds else {}
 
 
-def _sizes(images: Sequence[Measured]) -> tuple[int, int, int, int]:
+def _sizes(images: Sequence[ImageFacts]) -> tuple[int, int, int, int]:
     widths, heights = ([getattr(image, side) for image in images] for side in ("width", "height"))
     return min(widths), max(widths), min(heights), max(heights)
 
@@ -248,7 +248,7 @@ def _mask_faults(dataset: Dataset, abnormal: Sequence[Found]) -> dict[str, int]:
     return dict(faults)
 
 
-def _tellings(values: dict[str, list[Measured]]) -> Iterator[tuple[str, Telling]]:
+def _tellings(values: dict[str, list[ImageFacts]]) -> Iterator[tuple[str, Telling]]:
     """Measure what each number tells, and then all five trivial statistics as a one-class detector."""
     trivial = {
         name: np.array([image.statistics for image in part]).reshape(-1, len(STATISTICS))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msde.datasets.dataset import Dataset
 from msde.datasets.folders import check_folder
-from msde.datasets.listing import by_name, composed, read_text
+from msde.datasets.paths import by_name, composed, read_text
 from msde.errors import DataError
 
 PREFIX = "ISIC2018_Task3"

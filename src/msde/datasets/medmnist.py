@@ -13,9 +13,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.datasets.catalog import normal_labels
 from msde.datasets.dataset import Dataset
-from msde.datasets.known import normal_labels
-from msde.datasets.listing import names_in
+from msde.datasets.paths import names_in
 from msde.datasets.picture import Picture
 from msde.errors import DataError
 

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from msde.datasets import folders, isic, lists
+from msde.datasets import folders, isic, json_lists
 from msde.datasets.dataset import Dataset
 from msde.datasets.medmnist import file_in
 from msde.datasets.medmnist import read as read_arrays
 from msde.errors import DataError
 
-READERS = (lists.read, isic.read, folders.read)
+READERS = (json_lists.read, isic.read, folders.read)
 """Each takes a folder and a name and gives None where the layout is another."""
 _SHOWN = 8
 
@@ -80,7 +80,7 @@ def _why_not(root: Path) -> str:
 
 
 def _known(folder: Path) -> bool:
-    return lists.matches(folder) or isic.matches(folder) or folders.matches(folder) is not None
+    return json_lists.matches(folder) or isic.matches(folder) or folders.matches(folder) is not None
 
 
 def _some(names: Sequence[str]) -> str:

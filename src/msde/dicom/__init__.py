@@ -1,17 +1,17 @@
 """Results as DICOM objects of the source image's study, marked as research use; needs the extra `dicom`."""
 
-from msde.dicom.describer import Describer
 from msde.dicom.exporter import Exporter
 from msde.dicom.folder import write_datasets
-from msde.dicom.identifiers import IdentifiedScore, Identifiers, identified
 from msde.dicom.parametric_map import parametric_map
+from msde.dicom.patient_identifiers import IdentifiedScore, Identifiers, identified
 from msde.dicom.result import Result
+from msde.dicom.result_objects import ResultObjects
 from msde.dicom.scored import Scored, beside_sources
 from msde.dicom.secondary_capture import secondary_capture
 from msde.dicom.structured_report import structured_report
 
 __all__ = [
-    "Describer",
+    "ResultObjects",
     "Exporter",
     "IdentifiedScore",
     "Identifiers",

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from msde.dicom.describer import Describer
+from msde.dicom.equipment import highdicom
 from msde.dicom.folder import make_folder, write_datasets
-from msde.dicom.identity import highdicom
+from msde.dicom.result_objects import ResultObjects
 from msde.dicom.scored import Scored
 from msde.errors import DataError, ImageError
-from msde.image_score import ImageScore, VolumeScore
 from msde.images import Part
-from msde.pipeline import AnomalyModel
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.score import ImageScore, VolumeScore
 
 
 class Exporter:
-    """Writes what a model says of DICOM images into a folder, as the objects that `Describer` makes.
+    """Writes what a model says of DICOM images into a folder, as the objects that `ResultObjects` makes.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Exporter:
         make_folder(folder)
         with open(model_file, "rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        self._describer = Describer(model, Path(model_file).stem, sha256[:12], sha256)
+        self._describer = ResultObjects(model, Path(model_file).stem, sha256[:12], sha256)
         self._folder = folder
         self.skipped = 0
         self.errors: list[str] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.dicom.identity import bare, complete, derived_uid, highdicom, identity
+from msde.dicom.equipment import bare, complete, derived_uid, highdicom, identity
 from msde.dicom.result import RESEARCH_USE, Result
 from msde.dicom.source import Plane, check_grid, read_source
 from msde.errors import DataError

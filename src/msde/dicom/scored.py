@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from msde.image_score import ImageScore, VolumeScore
 from msde.images import Part, expanded
+from msde.model.score import ImageScore, VolumeScore
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.dicom.identity import bare, complete, highdicom, identity, reference
+from msde.dicom.equipment import bare, complete, highdicom, identity, reference
 from msde.dicom.result import RESEARCH_USE, Result
 from msde.dicom.source import check_grid, read_source
 from msde.errors import DataError

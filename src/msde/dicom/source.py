@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from msde.errors import DataError, ImageError
+from msde.images.decoder_warnings import decoders_silenced
 from msde.images.files import damaged, format_of
 from msde.images.formats import DICOM
-from msde.images.silence import decoders_silenced
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from msde.dicom.identity import MANUFACTURER, bare, complete, derived_uid, highdicom, identity
+from msde.dicom.equipment import MANUFACTURER, bare, complete, derived_uid, highdicom, identity
 from msde.dicom.result import RESEARCH_USE, Result
 from msde.dicom.source import read_series
 

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from msde.estimators.parameters import check_parameters
-from msde.gaussian import fit_empirical, fit_ledoit_wolf
+from msde.method.gaussian import fit_empirical, fit_ledoit_wolf
 
 
 class GaussianDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
@@ -26,7 +26,7 @@ class GaussianDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    gaussian_ : msde.gaussian.Gaussian
+    gaussian_ : msde.method.gaussian.Gaussian
         Centre and whitening.
 
     References

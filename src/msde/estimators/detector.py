@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from msde.adaptive import fit_adaptive
-from msde.calibration import Calibration, CrossFit, Fit
-from msde.density import WEIGHTINGS, Weighting
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
-from msde.frozen_shift import FrozenShift
-from msde.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
-from msde.neighbors import FloatArray, IndexArray
-from msde.scorer import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
-from msde.standardizer import CompressingStandardizer, Standardizer
-from msde.trust import FEWEST_ROWS, LIMIT, doubt
+from msde.method.calibration import Calibration, CrossFit, Fit
+from msde.method.density_weights import WEIGHTINGS, Weighting
+from msde.method.frozen_shift import FrozenShift
+from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
+from msde.method.neighbors.index import FloatArray, IndexArray
+from msde.method.outliers import FEWEST_ROWS, LIMIT, outlyingness
+from msde.method.scorers import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
+from msde.method.standardizer import CompressingStandardizer, Standardizer
+from msde.method.unlabelled_pool import fit_adaptive
 
 JOINT_SHIFT = ("weighting", "n_neighbors", "learning_rate", "max_iter", "tol")
 Mode = Literal["inductive", "adaptive", "transductive"]
@@ -46,7 +46,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Target false-alarm rate of `predict`: the expected share of normals that it flags, in (0, 1).
     shift : "displacement" or None, default="displacement"
         What the Gaussian of inductive mode measures: where rows are shifted to from where they were, or with None where
-        they are. See :class:`msde.frozen_shift.FrozenShift`.
+        they are. See :class:`msde.method.frozen_shift.FrozenShift`.
     weighting : {"density", "published", "uniform"}, optional
         Density weights of the shift, see :class:`msde.MeanShiftEnhancer`; by default "density", or the enhancer's. In
         transductive mode "published" computes what the authors' scripts do.
@@ -58,13 +58,14 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    scorer_ : msde.scorer.Scorer
+    scorer_ : msde.method.scorers.Scorer
         The frozen arrays that score.
-    calibration_ : msde.calibration.Calibration
+    calibration_ : msde.method.calibration.Calibration
         Cross-fitted scores of the normals: p-values and threshold. Computed when first asked for, since it takes ten
         fits; for that the training rows are kept.
-    doubt_ : ndarray of shape (n,)
-        How far each training row stands out from the others, see :func:`msde.trust.doubt`; zeros for fewer than 50 rows
+    outlyingness_ : ndarray of shape (n,)
+        How far each training row stands out from the others, see :func:`msde.method.outliers.outlyingness`; zeros
+        for fewer than 50 rows
         and in transductive mode.
     trusted_ : ndarray of shape (n,), bool
         Whether a training row stands out no more than normals do; the others may be abnormal images among them. Only
@@ -146,8 +147,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         sift = len(rows) >= FEWEST_ROWS and self.mode != "transductive"
         fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows), sift)
         self.scorer_ = fit_scorer(rows)
-        self.doubt_ = _doubt(CompressingStandardizer.fit(rows).apply(rows), sift)
-        self.trusted_ = self.doubt_ <= LIMIT
+        self.outlyingness_ = _doubt(CompressingStandardizer.fit(rows).apply(rows), sift)
+        self.trusted_ = self.outlyingness_ <= LIMIT
         self._cross_fit = CrossFit(rows, fit_scorer, None if groups is None else _checked_groups(groups, len(rows)))
         return self
 
@@ -232,7 +233,7 @@ def _checked_groups(groups: Any, n: int) -> IndexArray:
 
 
 def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:
-    return doubt(normals) if sift else np.zeros(len(normals))
+    return outlyingness(normals) if sift else np.zeros(len(normals))
 
 
 def _fit_inductive(weighting: Weighting | None, fit_gaussian: FitGaussian, rows: FloatArray) -> Scorer:

@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from msde.density import Weighting, density_weights
 from msde.estimators.parameters import check_parameters
-from msde.neighbors import FloatArray
-from msde.shift import MAX_REFERENCES, shift
+from msde.method.density_weights import Weighting, density_weights
+from msde.method.mean_shift import MAX_REFERENCES, shift
+from msde.method.neighbors.index import FloatArray
 
 SHIFT_PARAMETERS = {
     "n_neighbors": (int, 1, None),
@@ -39,7 +39,7 @@ class MeanShiftEnhancer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator): 
     weighting : {"density", "published", "uniform"}, default="density"
         Density weights: "density" is the order-free form that the authors state, "published" reproduces what their
         scripts compute (blocks of 100 rows, summed row numbers), "uniform" uses none. See
-        :func:`msde.density.density_weights`.
+        :func:`msde.method.density_weights.density_weights`.
     max_references : int, default=20000
         Training rows whose path is kept for `transform`, evenly spaced by row number (landmarks). All rows take part in
         the fit in any case; fewer references make the model smaller and `transform` faster.
@@ -52,7 +52,7 @@ class MeanShiftEnhancer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator): 
         Distance to the weighted mean, summed over the iterations (the score of arXiv 2602.03293).
     n_iter_ : int
         Iterations done.
-    trajectory_ : msde.shift.Trajectory
+    trajectory_ : msde.method.mean_shift.Trajectory
         Training positions before each iteration, which `transform` follows.
 
     Notes
@@ -63,7 +63,7 @@ class MeanShiftEnhancer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator): 
     those of `fit_transform`; keep some tens of references for every group of rows that is to stay apart.
 
     Neighbours are exact up to 2,000 rows. Beyond they are those of a sketch of the rows that finds at least 95 % of the
-    true ones in a sample (`msde.sketch`; docs/scaling.md). Results are the same from run to run.
+    true ones in a sample (`msde.method.neighbors.sketch`; docs/many-rows.md). Results are the same from run to run.
 
     Memory-mapped float32 or float64 input is read in place and never written. The fit holds one copy of the rows; the
     model holds `max_references` rows for each iteration.

@@ -4,12 +4,12 @@ from msde.images.formats import SUFFIXES
 from msde.images.paths import find_images
 from msde.images.reader import read_pixels
 from msde.images.resize import from_input, to_input
-from msde.images.rule import AS_EVER, ImageRule
+from msde.images.rule import LEGACY_RULE, ImageRule
 from msde.images.samples import MAX_PIXELS, MIN_SIDE
 from msde.images.source import Part, expanded
 
 __all__ = [
-    "AS_EVER",
+    "LEGACY_RULE",
     "MAX_PIXELS",
     "MIN_SIDE",
     "SUFFIXES",

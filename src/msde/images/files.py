@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import NamedTuple
 
 from msde.errors import ImageError
+from msde.images.decoder_warnings import decoders_silenced
 from msde.images.formats import DICOM, MIRAX, NAMES, SIGNATURE_BYTES, Format, by_suffix, recognise
 from msde.images.samples import Samples
-from msde.images.silence import decoders_silenced
 
 MAX_PARTS = 100_000
 """Slices, frames, pages or tiles that a file may hold."""

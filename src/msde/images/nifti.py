@@ -22,7 +22,7 @@ from msde.images.files import Contents, damaged, missing, number_of, numbered, w
 from msde.images.formats import Format
 from msde.images.intensity import percentiles, stated_range
 from msde.images.samples import Samples, check_size
-from msde.parallel import available_cores
+from msde.method.parallel import available_cores
 
 MAX_BYTES = 4_000_000_000
 """Bytes that a volume may hold when unpacked."""

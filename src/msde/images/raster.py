@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
+from msde.images.decoder_warnings import decoders_silenced
 from msde.images.files import Contents, damaged, number_of, numbered
 from msde.images.formats import Format
 from msde.images.samples import Samples, check_size
-from msde.images.silence import decoders_silenced
 
 if TYPE_CHECKING:
     from PIL.Image import Image

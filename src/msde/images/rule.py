@@ -59,5 +59,5 @@ class ImageRule:
         return low, high
 
 
-AS_EVER = ImageRule("full-range", "squeeze")
+LEGACY_RULE = ImageRule("full-range", "squeeze")
 """The rule of models whose file states none."""

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from msde.errors import DataError, ImageError
 from msde.images import expanded, read_pixels, to_input
-from msde.parallel import available_cores
+from msde.method.parallel import available_cores
 from msde.pretrain.anatomy import anatomy_masks
 
 if TYPE_CHECKING:
-    from msde.embedding import ImageSource
+    from msde.embedding.embed import ImageSource
 
 WHITE = 255
 FEWEST = 10

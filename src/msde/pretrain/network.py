@@ -140,7 +140,7 @@ def built_in(name: str, entry: dict[str, Any], checkpoint: Path | None, random: 
     import torch
 
     from msde.backbones import builtin
-    from msde.backbones.torchfile import read_torch_file
+    from msde.backbones.legacy_torch import read_torch_file
 
     if checkpoint is not None:
         raise BackboneError(f"backbone {name} has weights of its own; leave the checkpoint {checkpoint} out")

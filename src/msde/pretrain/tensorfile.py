@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msde.bundle import umask
 from msde.errors import OutputError, WeightsFileError
+from msde.storage.bundle import umask
 
 if TYPE_CHECKING:
     import torch

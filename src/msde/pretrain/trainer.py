@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import BackboneError, DataError
-from msde.pretrain.anchor import Anchor
+from msde.pretrain.drift_penalty import DriftPenalty
 from msde.pretrain.images import Normals
 from msde.pretrain.network import Learner, with_seed
-from msde.pretrain.quality import Quality
+from msde.pretrain.self_validation import SelfValidation
 from msde.pretrain.tasks import TASKS, jittered
 from msde.pretrain.tensorfile import Tensors, read_tensors, write_tensors
 
@@ -236,7 +236,7 @@ class Training:
             [{"params": parameters}] + [{"params": list(part.parameters())} for part in self.head.values()],
             weight_decay=settings.decay,
         )
-        self.quality = Quality(normals, settings.task, settings.seed)
+        self.quality = SelfValidation(normals, settings.task, settings.seed)
         self.step = 0
         self.average = {name: tensor.clone() for name, tensor in self.weights().items()}
         self.best = Best()
@@ -249,10 +249,10 @@ class Training:
             side = images.shape[2]
             raise BackboneError(f"the network takes no images of {side} x {side} px; leave --size out") from error
 
-    def anchored(self, normals: Normals) -> Anchor:
+    def anchored(self, normals: Normals) -> DriftPenalty:
         """Measure where the start puts the normals."""
         rows = self.embed(normals.images(np.arange(len(normals.pixels))))
-        return Anchor.fit(rows, normals.learning, self.device)
+        return DriftPenalty.fit(rows, normals.learning, self.device)
 
     def loss(self, embeddings: torch.Tensor, drawn: Batch) -> torch.Tensor:
         """Return the cross-entropy of the head; from a trained start also that of the distance, and the drift."""

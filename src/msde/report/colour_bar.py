@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from msde.localize.colours import LEAST_SHOWN, LEGEND, TICKS, overlaid
+from msde.heatmaps.colours import LEAST_SHOWN, LEGEND, TICKS, overlaid
 
 _STEPS = 24
 

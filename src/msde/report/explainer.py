@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from msde.pipeline import AnomalyModel
+from msde.model.anomaly_model import AnomalyModel
 
 if TYPE_CHECKING:
-    from msde.embedding import ImageSource
-    from msde.localize import Explanation
+    from msde.embedding.embed import ImageSource
+    from msde.model.explanation import Explanation
 
     Explain = Callable[[ImageSource], Explanation]
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from msde.calibration import Calibration
+from msde.method.calibration import Calibration
 
 WIDTH, HEIGHT = 240, 48
 BINS = 30

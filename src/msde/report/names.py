@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from msde.report.words import printable
+from msde.output.words import printable
 
 
 @dataclass(frozen=True)

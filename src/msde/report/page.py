@@ -11,20 +11,20 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from msde.embedding import Tick
+from msde.embedding.embed import Tick
 from msde.errors import MSDEError
 from msde.images import read_pixels
-from msde.parallel import in_order
-from msde.pipeline import AnomalyModel
+from msde.method.parallel import in_order
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.nearest_normals import NearestNormals
+from msde.output.score_table import replacing
 from msde.report import summary
 from msde.report.colour_bar import colour_bar
 from msde.report.explainer import explainer
 from msde.report.names import Names
-from msde.report.normals import Normals
 from msde.report.row import Rows, Scale
 from msde.report.thumbnail import Thumbnail
 from msde.report.worklist import Worklist
-from msde.results import replacing
 
 NORMAL_SIDE = 256
 
@@ -107,7 +107,7 @@ def _page(
     yield after
 
 
-def _normal(model: AnomalyModel, normals: Normals, names: Names, number: int) -> str:
+def _normal(model: AnomalyModel, normals: NearestNormals, names: Names, number: int) -> str:
     path = str(normals.sources[number])
     try:
         thumbnail = Thumbnail.of(read_pixels(normals.sources[number], model.rule), NORMAL_SIDE)

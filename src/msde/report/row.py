@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from msde.calibration import Calibration
 from msde.dicom import Identifiers
 from msde.errors import MSDEError
-from msde.image_score import ImageScore
 from msde.images import read_pixels
-from msde.localize.explain import drawn
-from msde.pipeline import AnomalyModel
+from msde.method.calibration import Calibration
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.explain import drawn
+from msde.model.score import ImageScore
+from msde.output.words import how_often
 from msde.report.histogram import Histogram
 from msde.report.names import Names
 from msde.report.thumbnail import Thumbnail
-from msde.report.words import how_often
 from msde.report.worklist import MOST_HEAT, Case, Picture
 
 LIST_SIDE, VIEWER_SIDE = 160, 512

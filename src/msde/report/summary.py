@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from msde.drift import Drift
-from msde.pipeline import AnomalyModel
+from msde.method.drift import Drift
+from msde.model.anomaly_model import AnomalyModel
+from msde.output.words import counted
 from msde.report.explainer import explainer
 from msde.report.row import VIEWER_SIDE, Scale
-from msde.report.words import counted
 from msde.report.worklist import Worklist
 
 IDENTIFIED = "patient IDs, study dates and UIDs are those of the files' headers: protect this page like the images"

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.drift import Drift
-from msde.embedding import Embedded, Tick, ticking
-from msde.image_score import ImageScore, VolumeScore
+from msde.embedding.embed import Embedded, Tick, ticking
 from msde.images import Part, expanded
-from msde.pipeline import AnomalyModel
-from msde.report.normals import Normals
+from msde.method.drift import Drift
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.nearest_normals import NearestNormals
+from msde.model.score import ImageScore, VolumeScore
 
 SLICES = 5
 MOST_HEAT = 255
@@ -84,13 +84,13 @@ class Worklist:
         Those without a p-value follow by score; those without a score are last.
     drift : Drift
         Whether the images look like the normals that the model is calibrated on.
-    normals : Normals or None
+    normals : NearestNormals or None
         What the pictures are compared with.
     """
 
     cases: list[Case]
     drift: Drift
-    normals: Normals | None
+    normals: NearestNormals | None
 
     @property
     def errors(self) -> list[str]:
@@ -100,7 +100,11 @@ class Worklist:
 
 
 def make_worklist(
-    model: AnomalyModel, images: Iterable[Path | Part], normals: Normals | None = None, *, tick: Tick | None = None
+    model: AnomalyModel,
+    images: Iterable[Path | Part],
+    normals: NearestNormals | None = None,
+    *,
+    tick: Tick | None = None,
 ) -> Worklist:
     """Score images and put them in order.
 
@@ -110,7 +114,7 @@ def make_worklist(
         Fitted.
     images : iterable of Path and Part
         As `find_images` lists them.
-    normals : Normals, optional
+    normals : NearestNormals, optional
         Normals to compare with.
     tick : callable, optional
         Called after each image.
@@ -139,7 +143,7 @@ def make_worklist(
 
 
 def _image(
-    model: AnomalyModel, source: Path | Part, result: ImageScore, image: Embedded, normals: Normals | None
+    model: AnomalyModel, source: Path | Part, result: ImageScore, image: Embedded, normals: NearestNormals | None
 ) -> Case:
     if result.error is not None:
         return Case(result, (), (result,))

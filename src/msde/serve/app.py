@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse
 
 from msde import __version__
 from msde.errors import ModelFileError, MSDEError
-from msde.serve.edge import Edge
 from msde.serve.errors import Busy, Denied, ServiceError
+from msde.serve.intake.middleware import Middleware
 from msde.serve.logs import log_failure, set_up_logs
 from msde.serve.routes import arrivals, audit, images, models, operation, session, verdicts
 from msde.serve.service import Service
@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(MSDEError, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(SQLAlchemyError, _no_database)
-    app.add_middleware(Edge, settings=settings, metrics=service.metrics)
+    app.add_middleware(Middleware, settings=settings, metrics=service.metrics)
     # FastAPI builds routes when first asked for one, under warning filters that another thread can upset meanwhile.
     app.openapi()
     return app

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from msde.serve.database import Database
-from msde.serve.schema import Audit
+from msde.serve.storage.database import Database
+from msde.serve.storage.tables import Audit
 
 _AGAIN = 60.0  # seconds within which the parts of one look are one look
 _REMEMBERED = 10_000

@@ -14,17 +14,17 @@ from threading import Lock
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from msde.cache import EmbeddingCache
-from msde.calibration import Calibration
+from msde.embedding.cache import EmbeddingCache
 from msde.errors import ModelFileError, MSDEError
-from msde.pipeline import AnomalyModel
-from msde.serve import queue
-from msde.serve.database import Database
+from msde.method.calibration import Calibration
+from msde.model.anomaly_model import AnomalyModel
 from msde.serve.errors import Conflict, NotFound
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
-from msde.serve.schema import Model, Version
-from msde.serve.store import sync
+from msde.serve.storage import queue
+from msde.serve.storage.database import Database
+from msde.serve.storage.store import sync
+from msde.serve.storage.tables import Model, Version
 
 _LOADED = 6  # versions kept in memory
 _TOLERANCE = 1e-12  # p-values are fractions, alpha a decimal

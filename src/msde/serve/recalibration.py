@@ -9,14 +9,14 @@ import numpy as np
 from sqlalchemy import insert, select
 
 from msde.errors import DataError
-from msde.pipeline import AnomalyModel
-from msde.serve import queue
+from msde.model.anomaly_model import AnomalyModel
 from msde.serve.audit import record
 from msde.serve.errors import Conflict
 from msde.serve.models import Current
-from msde.serve.schema import Image, Score, Version
 from msde.serve.service import Service
-from msde.serve.store import SERIES
+from msde.serve.storage import queue
+from msde.serve.storage.store import SERIES
+from msde.serve.storage.tables import Image, Score, Version
 
 _CHUNK = 500
 _COPIED = ("image_id", "model_id", "anomaly_score", "n_parts", "top_parts", "seen_in_training", "scored")

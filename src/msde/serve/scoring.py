@@ -13,20 +13,20 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from msde.embedding import Embedded
+from msde.embedding.embed import Embedded
 from msde.errors import MSDEError
-from msde.image_score import ImageScore, VolumeScore
 from msde.images import Part
-from msde.pipeline import AnomalyModel
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.score import ImageScore, VolumeScore
 from msde.report.worklist import SLICES
-from msde.serve import queue
-from msde.serve.database import Database
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
-from msde.serve.queue import Claim, Outcome
-from msde.serve.schema import Image
-from msde.serve.store import Store
+from msde.serve.storage import queue
+from msde.serve.storage.database import Database
+from msde.serve.storage.queue import Claim, Outcome
+from msde.serve.storage.store import Store
+from msde.serve.storage.tables import Image
 
 BATCH = 8
 POLL = 0.5
@@ -46,7 +46,7 @@ def judge(model: AnomalyModel, images: Sequence[tuple[str, Sources]], stopping: 
     ----------
     model : AnomalyModel
     images : sequence of (str, sequence of Path and Part)
-        What an error calls the image, and what `msde.serve.store.Store.sources` lists for it.
+        What an error calls the image, and what `msde.serve.storage.store.Store.sources` lists for it.
     stopping : callable
         Asked after each image or slice.
 

@@ -19,23 +19,24 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import func, select
 
 from msde.errors import MSDEError
-from msde.parallel import available_cores
-from msde.serve import queue, uploads
+from msde.method.parallel import available_cores
 from msde.serve.audit import Looks
-from msde.serve.auth import Gate
-from msde.serve.comparison import Comparison
-from msde.serve.database import Database
 from msde.serve.errors import Busy, NotFound, TooLarge
+from msde.serve.intake import uploads
+from msde.serve.intake.auth import Gate
+from msde.serve.intake.image_rows import Entry, ImageRows, ReceivedImage
+from msde.serve.intake.uploads import Refused, Upload
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics, gauge
 from msde.serve.models import Current, Models
-from msde.serve.queue import Outcome
-from msde.serve.registrar import Entry, ReceivedImage, Registrar
-from msde.serve.schema import Identity, Image, Outgoing
+from msde.serve.reference_normals import ReferenceNormals
 from msde.serve.scoring import Scorers, judge
 from msde.serve.settings import Settings
-from msde.serve.store import Arrival, Store, sync
-from msde.serve.uploads import Refused, Upload
+from msde.serve.storage import queue
+from msde.serve.storage.database import Database
+from msde.serve.storage.queue import Outcome
+from msde.serve.storage.store import Arrival, Store, sync
+from msde.serve.storage.tables import Identity, Image, Outgoing
 from msde.serve.worklist import drift_of
 
 REFRESH = 2.0
@@ -78,11 +79,11 @@ class Service:
         self.gate = Gate(settings)
         self.looks = Looks(self.database)
         self.models = Models(self.database, settings.folder, settings.models, settings.device, self.metrics)
-        self.comparison = Comparison(self.models, settings.normals)
+        self.comparison = ReferenceNormals(self.models, settings.normals)
         self.destinations: list[str] = []
         self.leads = False
         self.ready = False
-        self._registrar = Registrar(self.database, self.store, settings.queue)
+        self._registrar = ImageRows(self.database, self.store, settings.queue)
         self._cores = max(1, available_cores() // settings.workers)
         self._at_once = ThreadPoolExecutor(self._cores, thread_name_prefix="msde-once")
         self._pending = 0

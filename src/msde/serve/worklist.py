@@ -9,15 +9,15 @@ import numpy as np
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from msde.calibration import Calibration
-from msde.drift import Drift, measure_drift
-from msde.report.words import how_often
-from msde.serve.database import Database
+from msde.method.calibration import Calibration
+from msde.method.drift import Drift, measure_drift
+from msde.output.words import how_often
+from msde.serve.intake.uploads import clean
 from msde.serve.models import Current, Models
-from msde.serve.queue import WAITING
-from msde.serve.schema import Image, Score, Verdict, Version
-from msde.serve.store import SERIES
-from msde.serve.uploads import clean
+from msde.serve.storage.database import Database
+from msde.serve.storage.queue import WAITING
+from msde.serve.storage.store import SERIES
+from msde.serve.storage.tables import Image, Score, Verdict, Version
 
 DRIFT_IMAGES = 500
 _Z = 1.959964  # of a 95 % interval

@@ -16,12 +16,12 @@ from tests.serve.pacs.impostor import forgetful, impostor, partly, silent
 from tests.serve.pacs.orthanc import Orthanc
 from tests.serve.pacs.test_multipart import KIND, encoded
 
-from msde.serve import outbox
 from msde.serve.pacs.dicomweb import Pacs, PacsDownError
 from msde.serve.pacs.ledger import ATTEMPTS, Ledger
 from msde.serve.pacs.sender import send
 from msde.serve.pacs.settings import PacsSettings
-from msde.serve.schema import Image, Outgoing, now
+from msde.serve.storage import outbox
+from msde.serve.storage.tables import Image, Outgoing, now
 
 Serving = Callable[..., Any]
 

@@ -21,7 +21,7 @@ from tests.serve.pacs.orthanc import Orthanc, free_port
 
 from msde.dicom import Result
 from msde.errors import MSDEError
-from msde.serve.schema import Image
+from msde.serve.storage.tables import Image
 
 Serving = Callable[..., Any]
 

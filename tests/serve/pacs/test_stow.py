@@ -13,7 +13,7 @@ from tests.serve.pacs.test_instance import as_file
 from tests.serve.pacs.test_multipart import KIND, encoded
 
 from msde.dicom import Result
-from msde.serve.schema import Image
+from msde.serve.storage.tables import Image
 
 Serving = Callable[..., Any]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from msde.serve.pacs.intake import Intake
-    from msde.serve.pacs.job import Job
+    from msde.serve.pacs.periodic import Periodic
     from msde.serve.pacs.settings import Settings
     from msde.serve.service import Service
 
@@ -95,7 +95,7 @@ def plug(app: FastAPI, service: Service, path: Path) -> Iterator[None]:
 
     settings = Settings.read(path)
     intake = Intake(service, Ledger(service.settings.folder))
-    jobs: list[Job] = []
+    jobs: list[Periodic] = []
     app.include_router(status_router(intake, lambda: jobs))
     if settings.stow is not None:
         app.include_router(stow_router(intake, settings.stow))
@@ -116,9 +116,9 @@ def plug(app: FastAPI, service: Service, path: Path) -> Iterator[None]:
                 later.join(_STOP_WITHIN)
 
 
-def _lead(settings: Settings, service: Service, intake: Intake, jobs: list[Job], stack: ExitStack) -> None:
+def _lead(settings: Settings, service: Service, intake: Intake, jobs: list[Periodic], stack: ExitStack) -> None:
     from msde.serve.pacs.dicomweb import Pacs
-    from msde.serve.pacs.job import Job
+    from msde.serve.pacs.periodic import Periodic
     from msde.serve.pacs.poller import poll
     from msde.serve.pacs.receiver import receiving
     from msde.serve.pacs.sender import send
@@ -128,15 +128,15 @@ def _lead(settings: Settings, service: Service, intake: Intake, jobs: list[Job],
         log("info", "listening for DICOM", host=settings.listen.host, port=port)
     for one in settings.pacs:
         if one.poll_seconds:
-            jobs.append(Job(f"poll {one.name}", one.poll_seconds, partial(poll, Pacs(one), intake)))
+            jobs.append(Periodic(f"poll {one.name}", one.poll_seconds, partial(poll, Pacs(one), intake)))
         if one.results:
-            jobs.append(Job(f"send {one.name}", SEND_SECONDS, partial(send, Pacs(one), service)))
+            jobs.append(Periodic(f"send {one.name}", SEND_SECONDS, partial(send, Pacs(one), service)))
     stack.callback(_stop, jobs)
     for job in jobs:
         job.start()
 
 
-def _stop(jobs: list[Job]) -> None:
+def _stop(jobs: list[Periodic]) -> None:
     for job in jobs:
         job.stop()
     for job in jobs:
@@ -144,7 +144,7 @@ def _stop(jobs: list[Job]) -> None:
 
 
 def _take_over(
-    settings: Settings, service: Service, intake: Intake, jobs: list[Job], stack: ExitStack, stop: threading.Event
+    settings: Settings, service: Service, intake: Intake, jobs: list[Periodic], stack: ExitStack, stop: threading.Event
 ) -> None:
     """Wait until this process leads, because the one before it has ended."""
     while not stop.wait(_LEAD_SECONDS):

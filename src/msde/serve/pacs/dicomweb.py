@@ -15,7 +15,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from msde.errors import MSDEError
-from msde.images.silence import decoders_silenced
+from msde.images.decoder_warnings import decoders_silenced
 from msde.serve.pacs.instance import is_uid
 
 if TYPE_CHECKING:

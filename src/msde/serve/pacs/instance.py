@@ -45,9 +45,9 @@ class Instance:
         """
         from pydicom import dcmread
 
-        from msde.dicom.identity import MANUFACTURER
+        from msde.dicom.equipment import MANUFACTURER
         from msde.dicom.source import read_text
-        from msde.images.silence import decoders_silenced
+        from msde.images.decoder_warnings import decoders_silenced
 
         with decoders_silenced():
             try:

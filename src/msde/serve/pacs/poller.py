@@ -53,7 +53,7 @@ def poll(pacs: Pacs, intake: Intake, stopped: Callable[[], bool] = lambda: False
     Busy
         If the service has no room.
     """
-    from msde.dicom.identity import MANUFACTURER
+    from msde.dicom.equipment import MANUFACTURER
 
     settings, ledger, fates = pacs.settings, intake.ledger, Counter[str]()
     since = date.today() - timedelta(days=settings.days)

@@ -19,11 +19,11 @@ from msde.serve.pacs.instance import is_uid
 from msde.serve.pacs.multipart import Parts
 from msde.serve.pacs.stow import Answer
 from msde.serve.routes.access import Admin, Reader, Served, problems
-from msde.serve.schema import Outgoing, now
+from msde.serve.storage.tables import Outgoing, now
 
 if TYPE_CHECKING:
     from msde.serve.pacs.intake import Intake
-    from msde.serve.pacs.job import Job
+    from msde.serve.pacs.periodic import Periodic
     from msde.serve.pacs.settings import StowSettings
 
 _MOST = 500
@@ -70,7 +70,7 @@ class Revived(BaseModel):
     instances: int
 
 
-def status_router(intake: Intake, jobs: Callable[[], list[Job]]) -> APIRouter:
+def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRouter:
     """Make the routes about the links.
 
     Parameters

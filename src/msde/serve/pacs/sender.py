@@ -9,11 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from msde.errors import DataError, ImageError, MSDEError
-from msde.image_score import ImageScore, VolumeScore
-from msde.serve import outbox
+from msde.model.score import ImageScore, VolumeScore
 from msde.serve.logs import log, log_failure
 from msde.serve.pacs.dicomweb import PacsDownError, PacsError
-from msde.serve.schema import Image, Model, Outgoing, Score, Version
+from msde.serve.storage import outbox
+from msde.serve.storage.tables import Image, Model, Outgoing, Score, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from msde.dicom import Scored
-    from msde.pipeline import AnomalyModel
+    from msde.model.anomaly_model import AnomalyModel
     from msde.serve.pacs.dicomweb import Pacs
     from msde.serve.service import Service
 
@@ -98,7 +98,7 @@ def _mark(row: Outgoing, service: Service, reason: str | None = None, *, for_goo
 
 def _objects(row: Outgoing, service: Service) -> Sequence[Dataset]:
     """Make the objects of a result; the same again at each attempt."""
-    from msde.dicom import Describer
+    from msde.dicom import ResultObjects
 
     chosen = (
         select(Score, Image, Version, Model)
@@ -115,7 +115,7 @@ def _objects(row: Outgoing, service: Service) -> Sequence[Dataset]:
     if score.scored is None:
         raise DataError("the result is no longer there")
     model = service.models.version(version.id)
-    describer = Describer(model, named.name, str(version.number), version.sha256)
+    describer = ResultObjects(model, named.name, str(version.number), version.sha256)
     objects = describer.objects(_scored(score, image, model, service), score.scored.astimezone().replace(tzinfo=None))
     if objects is None:
         raise DataError("the image is no DICOM, so there is no study for its result")

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from msde.serve.auth import Caller
 from msde.serve.errors import Forbidden
+from msde.serve.intake.auth import Caller
 from msde.serve.models import Current
-from msde.serve.routes.bodies import Problem
+from msde.serve.routes.schemas import Problem
 from msde.serve.service import Service
 
 _BEARER = HTTPBearer(auto_error=False, description="A token of DATA/tokens.")

@@ -12,16 +12,16 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 
-from msde.report.words import how_often
+from msde.output.words import how_often
 from msde.serve import audit
 from msde.serve.errors import ServiceError, TooLarge
+from msde.serve.intake.uploads import clean
 from msde.serve.models import Current
 from msde.serve.routes.access import ModelName, OfModel, Reader, Served, problems
-from msde.serve.routes.bodies import Received, Result
+from msde.serve.routes.schemas import Received, Result
 from msde.serve.service import Received as Kept
 from msde.serve.service import Service
-from msde.serve.store import Arrival
-from msde.serve.uploads import clean
+from msde.serve.storage.store import Arrival
 from msde.serve.worklist import finite
 
 router = APIRouter(tags=["images"])

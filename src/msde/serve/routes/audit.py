@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
+from msde.serve.intake.uploads import clean
 from msde.serve.routes.access import Admin, Served, problems
-from msde.serve.routes.bodies import AuditPage
-from msde.serve.schema import Audit
-from msde.serve.uploads import clean
+from msde.serve.routes.schemas import AuditPage
+from msde.serve.storage.tables import Audit
 
 router = APIRouter(prefix="/api/audit", tags=["audit"])
 

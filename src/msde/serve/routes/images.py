@@ -14,15 +14,15 @@ from sqlalchemy import delete, select
 
 from msde.errors import ImageError
 from msde.images import Part
-from msde.parallel import available_cores
+from msde.method.parallel import available_cores
 from msde.report.explainer import explainer
 from msde.serve import audit, pictures, worklist
 from msde.serve.errors import Conflict, NotFound, ServiceError
 from msde.serve.models import Current
 from msde.serve.routes.access import Admin, ImageId, OfModel, PartNumber, Reader, Served, Side, problems
-from msde.serve.routes.bodies import Case, Normals, State, VerdictWord, Worklist
-from msde.serve.schema import Image, Model, Score, Verdict, Version
+from msde.serve.routes.schemas import Case, Normals, State, VerdictWord, Worklist
 from msde.serve.service import Service
+from msde.serve.storage.tables import Image, Model, Score, Verdict, Version
 
 router = APIRouter(prefix="/api", tags=["images"])
 Sort = Literal["p_value", "anomaly_score", "arrived", "name", "verdict", "state"]

@@ -9,25 +9,26 @@ from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
 from msde.report.explainer import explainer
-from msde.serve import audit, queue, worklist
+from msde.serve import audit, worklist
 from msde.serve.models import Current
 from msde.serve.recalibration import recalibrate
-from msde.serve.routes import bodies
+from msde.serve.routes import schemas
 from msde.serve.routes.access import Admin, Reader, Served, ThisModel, problems
-from msde.serve.schema import Image, Score, Version
 from msde.serve.service import Service
+from msde.serve.storage import queue
+from msde.serve.storage.tables import Image, Score, Version
 
 router = APIRouter(prefix="/api/models", tags=["models"])
 CURVE = 2000
 
 
-@router.get("", response_model=bodies.Models, responses=problems())
+@router.get("", response_model=schemas.Models, responses=problems())
 def models(service: Served, caller: Reader) -> Any:
     """List the models."""
     return {"models": [_described(service, current) for current in service.models]}
 
 
-@router.get("/{model}", response_model=bodies.ModelWithCurve, responses=problems())
+@router.get("/{model}", response_model=schemas.ModelWithCurve, responses=problems())
 def model(service: Served, caller: Reader, current: ThisModel) -> Any:
     """Describe a model, with the scores of its held-out normals."""
     scores = service.models.calibration(current).scores
@@ -35,7 +36,7 @@ def model(service: Served, caller: Reader, current: ThisModel) -> Any:
     return {**_described(service, current), "curve": [float(score) for score in scores[chosen]]}
 
 
-@router.get("/{model}/tally", response_model=bodies.Tally, responses=problems())
+@router.get("/{model}/tally", response_model=schemas.Tally, responses=problems())
 def tally(
     service: Served,
     caller: Reader,
@@ -49,7 +50,7 @@ def tally(
         return worklist.tally(session, current, service.models.calibration(current))
 
 
-@router.get("/{model}/drift", response_model=bodies.Drift, responses=problems())
+@router.get("/{model}/drift", response_model=schemas.Drift, responses=problems())
 def drift(service: Served, caller: Reader, current: ThisModel) -> Any:
     """Tell whether the latest images look like the normals that the model is calibrated on."""
     with service.database.read() as session:
@@ -58,8 +59,8 @@ def drift(service: Served, caller: Reader, current: ThisModel) -> Any:
     return {"found": found.found, "distance": found.distance, "explained": found.explained, "images": images}
 
 
-@router.put("/{model}/threshold", response_model=bodies.Model, responses=problems())
-def set_threshold(service: Served, caller: Admin, current: ThisModel, body: bodies.Threshold) -> Any:
+@router.put("/{model}/threshold", response_model=schemas.Model, responses=problems())
+def set_threshold(service: Served, caller: Admin, current: ThisModel, body: schemas.Threshold) -> Any:
     """Set the false-alarm rate at which images are flagged."""
     with service.database.write() as session:
         service.models.set_alpha(session, current, body.alpha)
@@ -67,8 +68,8 @@ def set_threshold(service: Served, caller: Admin, current: ThisModel, body: bodi
     return _afresh(service, current)
 
 
-@router.put("/{model}/version", response_model=bodies.Model, responses=problems())
-def set_version(service: Served, caller: Admin, current: ThisModel, body: bodies.VersionChoice) -> Any:
+@router.put("/{model}/version", response_model=schemas.Model, responses=problems())
+def set_version(service: Served, caller: Admin, current: ThisModel, body: schemas.VersionChoice) -> Any:
     """Make an earlier or later version current."""
     with service.database.write() as session:
         service.models.set_version(session, current, body.version)
@@ -76,14 +77,14 @@ def set_version(service: Served, caller: Admin, current: ThisModel, body: bodies
     return _afresh(service, current)
 
 
-@router.post("/{model}/recalibrate", status_code=201, response_model=bodies.Model, responses=problems(409))
-def calibrate(service: Served, caller: Admin, current: ThisModel, body: bodies.Threshold) -> Any:
+@router.post("/{model}/recalibrate", status_code=201, response_model=schemas.Model, responses=problems(409))
+def calibrate(service: Served, caller: Admin, current: ThisModel, body: schemas.Threshold) -> Any:
     """Make a new version, calibrated on the images that readers call normal."""
     recalibrate(service, current, body.alpha, caller.user)
     return _afresh(service, current)
 
 
-@router.post("/{model}/rescore", status_code=202, response_model=bodies.Queued, responses=problems())
+@router.post("/{model}/rescore", status_code=202, response_model=schemas.Queued, responses=problems())
 def rescore(service: Served, caller: Admin, current: ThisModel) -> Any:
     """Queue all images that the current version has not scored, and those that it could not."""
     has = select(Score.image_id).where(Score.version_id == current.version_id)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from msde.serve.routes.access import Reader, Served, problems
-from msde.serve.routes.bodies import Status
+from msde.serve.routes.schemas import Status
 
 router = APIRouter(tags=["operation"])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from msde import __version__
-from msde.serve.auth import COOKIE, LASTS, Caller
+from msde.serve.intake.auth import COOKIE, LASTS, Caller
 from msde.serve.routes.access import Reader, Served, problems
-from msde.serve.routes.bodies import Session, Token
+from msde.serve.routes.schemas import Session, Token
 from msde.serve.service import Service
 
 NOTICE = "For research use only. Not a medical device."

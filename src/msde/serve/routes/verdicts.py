@@ -12,9 +12,9 @@ from sqlalchemy import select
 from msde.serve import audit, worklist
 from msde.serve.errors import NotFound
 from msde.serve.routes.access import ImageId, OfModel, Reader, Served, problems
-from msde.serve.routes.bodies import NewVerdict, Verdict
-from msde.serve.schema import Image, Model, Score, Version
-from msde.serve.schema import Verdict as Row
+from msde.serve.routes.schemas import NewVerdict, Verdict
+from msde.serve.storage.tables import Image, Model, Score, Version
+from msde.serve.storage.tables import Verdict as Row
 
 router = APIRouter(prefix="/api", tags=["verdicts"])
 COLUMNS = (

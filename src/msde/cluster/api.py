@@ -1,0 +1,82 @@
+"""The jobs: embed images, or score them, on a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from msde.cluster.cluster import Cluster
+from msde.cluster.driver import Summary, Tell, run
+from msde.cluster.encoders import encoder_file
+from msde.cluster.job_folder import JobFolder
+from msde.embedding.encoder import Encoder
+from msde.errors import MSDEError
+from msde.images import ImageRule
+from msde.model.anomaly_model import AnomalyModel
+from msde.storage.records import take_apart
+
+
+def score_on(cluster: Cluster, model: str | os.PathLike[str], images: Sequence[str], tell: Tell) -> Summary:
+    """Score images as :meth:`msde.AnomalyModel.score` does, into the cluster's folder of parts.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        Where, and the folder.
+    model : path-like
+        A model file.
+    images : sequence of str
+        See :func:`msde.cluster.listing.sources`.
+    tell : callable
+        Takes a line on the progress now and then.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    MSDEError
+        If the model is transductive, the folder holds another job, or the cluster fails.
+    """
+    if AnomalyModel.load(model).scorer_.batchwise:
+        raise MSDEError(f"{model}: transductive scores depend on the batch, which parts would cut; fit without --mode")
+    content = Path(model).read_bytes()
+    told_by = hashlib.sha256(content).hexdigest()
+    return run(JobFolder.start(cluster.parts, "score", (told_by, content), images, cluster.part_rows), cluster, tell)
+
+
+def embed_on(
+    cluster: Cluster, encoder: Encoder, rule: ImageRule, images: Sequence[str], tell: Tell
+) -> tuple[JobFolder, Summary]:
+    """Embed images as :meth:`msde.AnomalyModel.embed` does, into the cluster's folder of parts.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        Where, and the folder.
+    encoder : Encoder
+        Networks and looks.
+    rule : ImageRule
+        How files become pixels.
+    images, tell
+        As in `score_on`.
+
+    Returns
+    -------
+    JobFolder
+        Whose parts hold the embeddings.
+    Summary
+
+    Raises
+    ------
+    MSDEError
+        As in `score_on`.
+    """
+    told_by = f"{encoder.sha256} {json.dumps(take_apart(rule)[1], sort_keys=True)}"
+    model = told_by, encoder_file(encoder, rule)
+    job = JobFolder.start(cluster.parts, "embed", model, images, cluster.part_rows)
+    return job, run(job, cluster, tell)

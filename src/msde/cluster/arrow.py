@@ -1,0 +1,135 @@
+"""Embeddings and scores as Arrow tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from msde.embedding.embed import Embedded
+from msde.model.score import ImageScore
+
+EMBEDDINGS = pa.schema(
+    [
+        ("path", pa.string()),
+        ("embedding", pa.list_(pa.float32())),
+        ("sha256", pa.binary()),
+        ("error", pa.string()),
+        ("volume", pa.string()),
+        ("peak", pa.float64()),
+    ]
+)
+SCORES = pa.schema(
+    [
+        ("path", pa.string()),
+        ("anomaly_score", pa.float64()),
+        ("p_value", pa.float64()),
+        ("flagged", pa.bool_()),
+        ("error", pa.string()),
+    ]
+)
+
+_ROWS_AT_ONCE = 1000
+
+
+def embeddings_table(images: Iterable[Embedded]) -> pa.Table:
+    """Put embeddings into a table: path, embedding, sha256 of the pixels, error, volume and peak, a row an image."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "path": _text(image.name),
+                "embedding": image.embedding,
+                "sha256": image.digest,
+                "error": _text(image.error),
+                "volume": _text(image.volume),
+                "peak": image.peak,
+            }
+            for image in images
+        ],
+        schema=EMBEDDINGS,
+    )
+
+
+def embeddings(table: pa.Table) -> Iterator[Embedded]:
+    """Read what `embeddings_table` wrote."""
+    for batch in table.to_batches():
+        column = batch.column("embedding")
+        values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
+        rows = zip(*(batch.column(name).to_pylist() for name in ("path", "sha256", "error", "volume", "peak")))  # noqa: B905
+        for row, (name, digest, error, volume, peak) in enumerate(rows):
+            values_of_row = values[offsets[row] : offsets[row + 1]]
+            yield Embedded(name, None if error else values_of_row, digest, error, volume, peak)
+
+
+def write_embeddings(images: Iterable[Embedded], path: Path) -> None:
+    """Write embeddings to a Parquet file in bounded memory."""
+    with parquet.ParquetWriter(path, EMBEDDINGS) as writer:
+        waiting = iter(images)
+        while rows := list(islice(waiting, _ROWS_AT_ONCE)):
+            writer.write_table(embeddings_table(rows))
+
+
+def noting_errors(images: Iterable[Embedded], errors: list[str]) -> Iterator[Embedded]:
+    """Pass images on and note why some could not be used."""
+    for image in images:
+        if image.error is not None:
+            errors.append(image.error)
+        yield image
+
+
+def scores_table(scores: Iterable[ImageScore]) -> pa.Table:
+    """Put scores into a table with the columns of `msde score`; what is missing is null."""
+    return pa.Table.from_pylist([_plain(score) for score in scores], schema=SCORES)
+
+
+def to_parquet(table: pa.Table, notes: Mapping[str, str]) -> bytes:
+    """Write a table with notes in its schema."""
+    sink = pa.BufferOutputStream()
+    parquet.write_table(table.replace_schema_metadata(dict(notes)), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def to_stream(table: pa.Table) -> bytes:
+    """Write a table for another process."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def from_stream(content: bytes) -> pa.Table:
+    """Read what `to_stream` wrote."""
+    with pa.ipc.open_stream(content) as stream:
+        return stream.read_all()
+
+
+def _plain(score: ImageScore) -> dict[str, Any]:
+    row = asdict(score)
+    return {
+        name: None
+        if isinstance(value, float) and math.isnan(value)
+        else _text(value)
+        if isinstance(value, str)
+        else value
+        for name, value in row.items()
+    }
+
+
+def _text(value: str | None) -> str | None:
+    """Escape what is no Unicode, as in file names of old disks."""
+    return None if value is None else value.encode("utf-8", "backslashreplace").decode()
+
+
+def matrix(table: pa.Table) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Give the embeddings (n, d) of a table in which every row has one."""
+    column = table.column("embedding").combine_chunks()
+    return column.flatten().to_numpy().reshape(len(table), -1)

@@ -1,0 +1,146 @@
+"""What a model says of a DICOM image, as DICOM objects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msde.dicom.parametric_map import parametric_map
+from msde.dicom.result import Result
+from msde.dicom.scored import Scored
+from msde.dicom.secondary_capture import secondary_capture
+from msde.dicom.source import read_header
+from msde.dicom.structured_report import structured_report
+from msde.heatmaps.colours import marked
+from msde.images import Part
+from msde.method.volume_score import highest_parts
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.score import ImageScore, VolumeScore
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_NAMED = 20
+_LONGEST_NAME = 64
+
+
+@dataclass(frozen=True)
+class ResultObjects:
+    """Makes the objects of one model.
+
+    An image gets a structured report, and an overlay and a heat map where the model can tell where an image differs. A
+    series or a file of many frames gets one report for all of it; of a series, those slices get an overlay and a heat
+    map whose scores are averaged to its score.
+
+    Parameters
+    ----------
+    model : AnomalyModel
+        Fitted.
+    name : str
+        Of any length; what an attribute cannot hold is replaced.
+    version : str
+    sha256 : str
+        Of the model file.
+    """
+
+    model: AnomalyModel
+    name: str
+    version: str
+    sha256: str
+
+    def objects(self, one: Scored, scored_at: datetime) -> Iterator[Dataset] | None:
+        """Make the objects of a score.
+
+        Parameters
+        ----------
+        one : Scored
+            Of an image or a volume, not of a part of a volume.
+        scored_at : datetime
+            In the local time of the place; the same objects come out where it is the same.
+
+        Returns
+        -------
+        iterator of pydicom.Dataset or None
+            None where the image is no DICOM.
+
+        Raises
+        ------
+        DataError, ImageError
+            If the image has no objects, here or on the way; says nothing of its values.
+        """
+        images = [read_header(path) for path in _files(one)]
+        if None in images:
+            return None
+        return self._objects(one, [image for image in images if image is not None], scored_at)
+
+    def _objects(self, one: Scored, images: list[Dataset], scored_at: datetime) -> Iterator[Dataset]:
+        yield structured_report(images, self._result(one.score, self._words(one, images), scored_at))
+        if not one.parts:
+            yield from self._pictures(images[0], one.sources[0], one.score, scored_at)
+        elif len(images) > 1:
+            for number in _averaged(one):
+                yield from self._pictures(images[number], one.sources[number], one.parts[number], scored_at)
+
+    def _pictures(
+        self, image: Dataset, source: Path | Part, score: ImageScore, scored_at: datetime
+    ) -> Iterator[Dataset]:
+        if self.model.localizer_ is None:
+            return
+        explained, result = self.model.explain(source), self._result(score, "", scored_at)
+        yield secondary_capture(image, result, marked(explained.overlay))
+        yield parametric_map(image, result, explained.heat)
+
+    def _result(self, score: ImageScore, text: str, scored_at: datetime) -> Result:
+        calibration = self.model.volumes_ if isinstance(score, VolumeScore) else self.model.calibration_
+        return Result(
+            anomaly_score=score.anomaly_score,
+            p_value=score.p_value,
+            threshold=math.nan if calibration is None else calibration.threshold,
+            alpha=self.model.calibration_.alpha if calibration is None else calibration.alpha,
+            flagged=score.flagged,
+            model_name=_line(self.name),
+            model_version=self.version,
+            model_sha256=self.sha256,
+            text=text,
+            scored_at=scored_at,
+        )
+
+    def _words(self, one: Scored, images: list[Dataset]) -> str:
+        kind = "volumes" if one.parts else "images"
+        calibration = self.model.volumes_ if one.parts else self.model.calibration_
+        if math.isnan(one.score.p_value) or calibration is None:
+            said = f"There is no p-value: the model is not calibrated on {kind}."
+        else:
+            n = len(calibration.scores)
+            said = f"Of {n} held-out normal {kind}, {round(one.score.p_value * (n + 1)) - 1} score at least as high."
+        if one.parts:
+            highest = [f"{_number(images, k)} ({one.parts[k].anomaly_score:.4g})" for k in _averaged(one)]
+            unit = "instance numbers" if len(images) > 1 else "frames"
+            more = f" and {len(highest) - _NAMED} more" if len(highest) > _NAMED else ""
+            said += (
+                f"\nThe score is the mean of the highest {len(highest)} of {len(one.parts)} parts, by {unit}:"
+                f" {', '.join(highest[:_NAMED])}{more}."
+            )
+        return said
+
+
+def _files(one: Scored) -> list[str]:
+    """List the files of an image, of a series, or of a volume in one file."""
+    return list(dict.fromkeys(source.path if isinstance(source, Part) else str(source) for source in one.sources))
+
+
+def _averaged(one: Scored) -> list[int]:
+    return [int(number) for number in highest_parts([part.anomaly_score for part in one.parts])]
+
+
+def _number(images: list[Dataset], number: int) -> int:
+    return int(images[number].get("InstanceNumber") or 0) if len(images) > 1 else number + 1
+
+
+def _line(name: str) -> str:
+    """Make a name fit for an attribute of one line."""
+    return "".join(c if c.isprintable() and c != "\\" else "_" for c in name)[:_LONGEST_NAME].strip() or "model"

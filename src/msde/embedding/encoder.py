@@ -1,0 +1,294 @@
+"""Everything that turns an image into its embedding: one or several networks, and how each looks at the image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.backbones import Backbone
+from msde.backbones.session import EmbeddingSession
+from msde.embedding.feature_spec import OWN, POOLINGS, VIEWS, FeatureSpec
+from msde.errors import BackboneError
+
+DEFAULT_LOOKS = (FeatureSpec(("plain",), ("mean", "std")), FeatureSpec(("stretched",), ("mean",)))
+
+_SHORTEST = 1e-12
+_MAPPED_VIEWS = ("plain", "stretched")  # the mirrored one would show the same places again
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """Networks and looks; the embedding of an image is all looks of all networks side by side.
+
+    Parameters
+    ----------
+    backbones : tuple of Backbone
+        At least one.
+    looks : tuple of FeatureSpec
+        At least one; a network without feature maps gives its own embedding in their place.
+    """
+
+    backbones: tuple[Backbone, ...]
+    looks: tuple[FeatureSpec, ...] = DEFAULT_LOOKS
+
+    def __post_init__(self) -> None:
+        """Refuse an encoder of nothing, and a look at levels that a network lacks."""
+        if not self.backbones or not self.looks:
+            raise BackboneError("an encoder needs a backbone and a look, such as efficientnet_lite0 and plain:own")
+        for backbone in self.backbones:
+            for look in self.looks:
+                missing = [level for level in look.levels if backbone.levels and level not in backbone.levels]
+                if missing:
+                    known = ", ".join(backbone.levels)
+                    raise BackboneError(f"look {look}: backbone {backbone.name} has no {missing[0]}; it has {known}")
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the digests of the networks and of the looks, a line each, in hexadecimal."""
+        lines = [backbone.sha256 for backbone in self.backbones] + [str(look) for look in self.looks]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @property
+    def input_sizes(self) -> tuple[int, ...]:
+        """Sides of the square inputs in pixels, ascending, each once."""
+        return tuple(sorted({backbone.input_size for backbone in self.backbones}))
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything but graphs and weights, ready for JSON."""
+        return {
+            "backbones": [backbone.describe() for backbone in self.backbones],
+            "looks": [str(look) for look in self.looks],
+        }
+
+    def arrays(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Return graphs and weights: ``graph`` by the number of the network, and ``backbone0`` and so on."""
+        graphs = {str(i): np.frombuffer(backbone.graph, np.uint8) for i, backbone in enumerate(self.backbones)}
+        weights = {f"backbone{i}": backbone.weights for i, backbone in enumerate(self.backbones)}
+        return {"graph": graphs, **weights}
+
+    @classmethod
+    def from_description(
+        cls, description: Mapping[str, Any], arrays: Mapping[str, Mapping[str, NDArray[Any]]]
+    ) -> Encoder:
+        """Rebuild an encoder from what `describe` and `arrays` returned.
+
+        Raises
+        ------
+        BackboneError
+            If the description is not whole, or graphs or weights are not those described.
+        """
+        backbones = [
+            Backbone.from_description(backbone, arrays["graph"][str(i)].tobytes(), dict(arrays[f"backbone{i}"]))
+            for i, backbone in enumerate(description["backbones"])
+        ]
+        return cls(tuple(backbones), tuple(map(FeatureSpec.parse, description["looks"])))
+
+
+class Block(NamedTuple):
+    """Columns of an embedding that one network, view, pooling and level fill, side by side.
+
+    Parameters
+    ----------
+    network : str
+        Name of the backbone.
+    view, pooling, level : str
+        As in :class:`msde.embedding.feature_spec.FeatureSpec`; level is empty for a network's own embedding.
+    width : int
+        Number of columns.
+    """
+
+    network: str
+    view: str
+    pooling: str
+    level: str
+    width: int
+
+
+class RawMaps(NamedTuple):
+    """What the first network has seen of n images through one view.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (n, 3, size, size), float32
+        As the network saw them.
+    fine, coarse : ndarray of shape (n, c, h, w), float32
+        Its last but one and its last feature map.
+    """
+
+    pixels: NDArray[np.float32]
+    fine: NDArray[np.float32]
+    coarse: NDArray[np.float32]
+
+
+class EncoderSession:
+    """An encoder at work.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        What to run.
+    threads : int, optional
+        Of each network; see :class:`msde.backbones.session.EmbeddingSession`.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where the networks run.
+
+    Attributes
+    ----------
+    dim : int
+        Length of an embedding.
+
+    Raises
+    ------
+    BackboneError
+        If a graph and its weights do not fit together, or the device cannot be used.
+    """
+
+    def __init__(self, encoder: Encoder, threads: int | None = None, device: str = "cpu") -> None:
+        self.encoder = encoder
+        self._sessions = [EmbeddingSession(backbone, threads, device) for backbone in encoder.backbones]
+        self._widths = [_width(session, look) for session in self._sessions for look in encoder.looks]
+        self.dim = sum(self._widths)
+
+    def columns(self, looks: Sequence[FeatureSpec]) -> NDArray[np.intp]:
+        """Tell which columns of an embedding are all that an encoder with some of the looks gives, in its order.
+
+        Parameters
+        ----------
+        looks : sequence of FeatureSpec
+            Of the encoder's.
+
+        Returns
+        -------
+        ndarray of int
+            Column numbers.
+        """
+        own = self.encoder.looks
+        spans = np.split(np.arange(self.dim), np.cumsum(self._widths)[:-1])
+        starts = range(0, len(spans), len(own))
+        return np.concatenate([spans[start + own.index(look)] for start in starts for look in looks])
+
+    @property
+    def blocks(self) -> list[Block]:
+        """What fills the columns of an embedding, in their order."""
+        found = []
+        for session in self._sessions:
+            name = session.backbone.name
+            for look in self.encoder.looks:
+                view = "+".join(look.views)
+                if _takes_own(session.backbone, look):
+                    found.append(Block(name, view, OWN, "", session.backbone.dim))
+                else:
+                    levels = _outputs(session.backbone, look)
+                    pooled = [(pooling, level) for pooling in look.poolings for level in levels]
+                    found += [Block(name, view, *pair, session.channels(pair[1])) for pair in pooled]
+        return found
+
+    def embed(self, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Embed images.
+
+        Parameters
+        ----------
+        inputs : sequence of ndarray of shape (n, 3, size, size), float32
+            The same images, RGB in [0, 1], at each of the encoder's input sizes.
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+            One embedding a row; not finite where weights are damaged.
+
+        Raises
+        ------
+        BackboneError
+            If an input has another shape or type, or pixels outside [0, 1].
+        """
+        return self._embed(inputs, None)
+
+    @property
+    def mapped_views(self) -> list[str]:
+        """Views whose feature maps `embed_and_view` gives; none where the first network has no maps."""
+        if not self.encoder.backbones[0].levels:
+            return []
+        used = {view for look in self.encoder.looks for view in look.views}
+        return [view for view in _MAPPED_VIEWS if view in used] or [_MAPPED_VIEWS[0]]
+
+    def map_channels(self) -> list[int]:
+        """Return the channels of the fine and of the coarse map that `embed_and_view` gives."""
+        return [self._sessions[0].channels(level) for level in self._mapped_levels]
+
+    def embed_and_view(self, inputs: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], dict[str, RawMaps]]:
+        """Embed images, and keep what the first network has seen of them, in the same pass.
+
+        Parameters
+        ----------
+        inputs : sequence of ndarray
+            As in `embed`.
+
+        Returns
+        -------
+        embeddings : ndarray of shape (n, dim), float32
+        viewed : dict of str to RawMaps
+            By view, in the order of `mapped_views`.
+
+        Raises
+        ------
+        BackboneError
+            As `embed`.
+        """
+        viewed: dict[str, RawMaps] = {}
+        rows = self._embed(inputs, viewed)
+        return rows, {view: viewed[view] for view in self.mapped_views}
+
+    @property
+    def _mapped_levels(self) -> tuple[str, str]:
+        levels = self.encoder.backbones[0].levels
+        return levels[-2:][0], levels[-1]
+
+    def _embed(self, inputs: Sequence[NDArray[np.float32]], viewed: dict[str, RawMaps] | None) -> NDArray[np.float32]:
+        """Embed images; where asked to, put what the first network has seen into `viewed`."""
+        by_size = dict(zip(self.encoder.input_sizes, inputs, strict=True))
+        looks, rows = self.encoder.looks, []
+        for session in self._sessions:
+            mapped = self.mapped_views if viewed is not None and session is self._sessions[0] else []
+            seen = {}
+            for view in {*mapped, *(view for look in looks for view in look.views)}:
+                pixels = VIEWS[view](by_size[session.backbone.input_size])
+                levels = self._mapped_levels if view in mapped else ()
+                seen[view] = session.run(pixels, sorted({*_wanted(session.backbone, view, looks), *levels}))
+                if viewed is not None and view in mapped:
+                    viewed[view] = RawMaps(pixels, *(seen[view][level] for level in self._mapped_levels))
+            for look in looks:
+                rows.append(np.mean([_kept(session.backbone, look, seen[view]) for view in look.views], axis=0))
+        return np.hstack(rows)
+
+
+def _wanted(backbone: Backbone, view: str, looks: Sequence[FeatureSpec]) -> list[str]:
+    """Name the outputs of a network that looks with this view need; one pass gives them all."""
+    return sorted({name for look in looks if view in look.views for name in _outputs(backbone, look)})
+
+
+def _outputs(backbone: Backbone, look: FeatureSpec) -> tuple[str, ...]:
+    return ("embedding",) if _takes_own(backbone, look) else look.levels or backbone.levels
+
+
+def _takes_own(backbone: Backbone, look: FeatureSpec) -> bool:
+    return OWN in look.poolings or not backbone.levels
+
+
+def _kept(backbone: Backbone, look: FeatureSpec, outputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    if _takes_own(backbone, look):
+        return outputs["embedding"]
+    with np.errstate(invalid="ignore", over="ignore"):  # what damaged weights give is found by the caller
+        pooled = [POOLINGS[name](outputs[level]) for name in look.poolings for level in _outputs(backbone, look)]
+        return np.hstack([rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _SHORTEST) for rows in pooled])
+
+
+def _width(session: EmbeddingSession, look: FeatureSpec) -> int:
+    if _takes_own(session.backbone, look):
+        return session.backbone.dim
+    return len(look.poolings) * sum(map(session.channels, _outputs(session.backbone, look)))

@@ -1,0 +1,1 @@
+"""A model measured on labelled images, and its heat maps on masks."""

@@ -1,0 +1,211 @@
+"""A model measured on labelled images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.embedding.embed import Embedded, Tick, ticking
+from msde.errors import DataError
+from msde.evaluation.masks import Masks
+from msde.evaluation.pixel_metrics import PixelCounter, PixelFigures
+from msde.heatmaps.feature_maps import SIDE
+from msde.images import Part, expanded, from_input
+from msde.method.metrics import Discrimination, discrimination
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.explain import localizer_of
+from msde.model.score import ImageScore, VolumeScore
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model makes of images whose labels are known.
+
+    Parameters
+    ----------
+    scores : list of ImageScore
+        Of all images, unreadable ones included.
+    abnormal : ndarray of shape (n,), bool
+        Their labels.
+    discrimination : Discrimination
+        AUROC and average precision.
+    alpha : float
+        Target false-alarm rate of the model.
+    n_seen_in_training : int
+        Images that the model was trained on.
+    pixels : PixelFigures or None
+        Of the heat maps, where masks were given.
+    """
+
+    scores: list[ImageScore]
+    abnormal: NDArray[np.bool_]
+    discrimination: Discrimination
+    alpha: float
+    n_seen_in_training: int
+    pixels: PixelFigures | None = None
+
+    @property
+    def errors(self) -> list[str]:
+        """One line for each image that could not be used."""
+        return [score.error for score in self.scores if score.error is not None]
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures, ready for JSON.
+
+        Returns
+        -------
+        dict
+            auroc, auroc_ci, ap, ap_ci, n_normal, n_abnormal, n_unreadable, n_seen_in_training, alpha,
+            false_alarm_rate and sensitivity (shares flagged at alpha, None in transductive mode). With masks also
+            pixel_auroc, pixel_ap, aupro, n_masks and n_regions.
+        """
+        usable = np.array([score.error is None for score in self.scores])
+        auroc, ap = self.discrimination.auroc, self.discrimination.ap
+        return {
+            "auroc": auroc.value,
+            "auroc_ci": [auroc.low, auroc.high],
+            "ap": ap.value,
+            "ap_ci": [ap.low, ap.high],
+            "n_normal": int((usable & ~self.abnormal).sum()),
+            "n_abnormal": int((usable & self.abnormal).sum()),
+            "n_unreadable": int((~usable).sum()),
+            "n_seen_in_training": self.n_seen_in_training,
+            "alpha": self.alpha,
+            **dict(zip(("false_alarm_rate", "sensitivity"), self._flagged_shares(usable), strict=True)),
+            **self._of_pixels(),
+        }
+
+    def _of_pixels(self) -> dict[str, Any]:
+        if self.pixels is None:
+            return {}
+        return {
+            "pixel_auroc": self.pixels.auroc,
+            "pixel_ap": self.pixels.ap,
+            "aupro": self.pixels.aupro,
+            "n_masks": self.pixels.n_images,
+            "n_regions": self.pixels.n_regions,
+        }
+
+    def _flagged_shares(self, usable: NDArray[np.bool_]) -> list[float | None]:
+        """Give the shares of normal and abnormal images with a p-value that are flagged; None where there are none."""
+        known = usable & np.array([score.flagged is not None for score in self.scores])
+        flagged = np.array([bool(score.flagged) for score in self.scores])
+        shares = [flagged[known & (self.abnormal == label)] for label in (False, True)]
+        return [float(share.mean()) if len(share) else None for share in shares]
+
+    def summary(self) -> list[str]:
+        """Return the figures in words, a line each."""
+        figures = self.figures()
+        lines = []
+        for name in ("auroc", "ap"):
+            low, high = figures[f"{name}_ci"]
+            lines.append(f"{name.upper():6} {figures[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})")
+        counts = f"normal {figures['n_normal']}, abnormal {figures['n_abnormal']}, unreadable {figures['n_unreadable']}"
+        lines.append(counts)
+        shares = [(figures["false_alarm_rate"], "normal"), (figures["sensitivity"], "abnormal")]
+        said = [f"{share:.1%} of the {kind} images" for share, kind in shares if share is not None]
+        if said:
+            lines.append(f"flagged at a target false-alarm rate of {self.alpha:g}: {' and '.join(said)}")
+        if self.pixels is not None:
+            lines.append(
+                f"heat maps: pixel AUROC {self.pixels.auroc:.3f}, pixel AP {self.pixels.ap:.3f}, AUPRO"
+                f" {self.pixels.aupro:.3f} (to a false-positive rate of 0.3), over the normal images and the"
+                f" {self.pixels.n_images} abnormal ones with a mask ({self.pixels.n_regions} regions)"
+            )
+        return lines
+
+
+def evaluate_model(
+    model: AnomalyModel,
+    normal: Sequence[Path | Part],
+    abnormal: Sequence[Path | Part],
+    *,
+    masks: Sequence[str | os.PathLike[str]] = (),
+    tick: Tick | None = None,
+) -> Evaluation:
+    """Score labelled images as one batch and compare the scores with the labels; a volume counts once, by its score.
+
+    Parameters
+    ----------
+    model : AnomalyModel
+        Fitted.
+    normal, abnormal : sequence of Path and Part
+        Images of either class, as `find_images` lists them; none may be in both.
+    masks : sequence of path-like, optional
+        What is abnormal in abnormal images, as :class:`msde.evaluation.masks.Masks` takes it. Of normal images nothing
+        is; abnormal images without a mask do not count for the heat maps.
+    tick : callable, optional
+        Called after each image.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    DataError
+        If a file stands in both classes, no image of a class can be used, or masks do not fit their images.
+    MSDEError
+        If masks are given and the model has no heat maps.
+    """
+    normal, abnormal = list(expanded(normal)), list(expanded(abnormal))
+    both = {os.path.realpath(path) for path in normal} & {os.path.realpath(path) for path in abnormal}
+    if both:
+        raise DataError(f"{min(both)}: given as normal and as abnormal; leave it out of one")
+    marked = Masks(masks, abnormal) if masks else None
+    localizer = localizer_of(model) if marked else None
+    embedded = list(ticking(model.embed([*normal, *abnormal], localizer), tick))
+    of_parts = np.repeat([False, True], [len(normal), len(abnormal)])
+    scores, labelled = zip(*_whole(model.score_with_volumes(embedded), embedded, of_parts), strict=True)
+    labels = np.array(labelled)
+    values = np.array([score.anomaly_score for score in scores])
+    usable = np.array([score.error is None for score in scores])
+    for label, name in ((False, "normal"), (True, "abnormal")):
+        if not usable[labels == label].any():
+            first = next(score.error for score, is_abnormal in zip(scores, labels, strict=True) if is_abnormal == label)
+            raise DataError(f"none of the {name} images can be used, so there is no AUROC; the first: {first}")
+    digests = [image.digest for image in embedded if image.error is None]
+    return Evaluation(
+        list(scores),
+        labels,
+        discrimination(values[usable & ~labels], values[usable & labels]),
+        model.calibration_.alpha,
+        model.fingerprint_.count_known(digests),
+        _measured(model, embedded, of_parts, marked) if marked else None,
+    )
+
+
+def _measured(
+    model: AnomalyModel, embedded: Sequence[Embedded], abnormal: NDArray[np.bool_], masks: Masks
+) -> PixelFigures | None:
+    """Compare heat maps with masks at the images' own resolution."""
+    counter = PixelCounter()
+    for image, is_abnormal in zip(embedded, abnormal, strict=True):
+        if image.maps is None:
+            continue
+        mask = masks.of(image.name, image.shape) if is_abnormal else None
+        if mask is not None or not is_abnormal:
+            heat = from_input(image.maps.reshape(SIDE, SIDE), *image.shape, aspect=model.rule.aspect)
+            counter.add(heat, mask)
+    return counter.figures()
+
+
+def _whole(
+    rows: Iterable[ImageScore], embedded: Sequence[Embedded], labels: NDArray[np.bool_]
+) -> Iterator[tuple[ImageScore, bool]]:
+    """Pass images that are no parts, and volumes, each with its label."""
+    images = zip(embedded, labels, strict=True)
+    label = False
+    for row in rows:
+        if isinstance(row, VolumeScore):
+            yield row, label
+            continue
+        image, label = next(images)
+        if image.volume is None:
+            yield row, label

@@ -1,0 +1,141 @@
+"""From what a network has seen to a heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.embedding.encoder import EncoderSession, RawMaps
+from msde.heatmaps.feature_maps import SIDE, PackedMaps, kept_channels
+from msde.heatmaps.normality import Axes, Normality, View
+from msde.heatmaps.scale import Scale
+from msde.method.calibration import folds
+from msde.method.parallel import single_threaded_products
+from msde.storage.bundle import digest_of_arrays
+from msde.storage.records import Arrays, put_together, take_apart
+
+Floats = NDArray[np.float32]
+
+FOLDS_HELD_OUT = 4  # of ten: enough to scale by, at less than half the time
+_PART = "localizer"
+
+
+@dataclass(frozen=True)
+class Localizer:
+    """Tells where an image differs from the normals.
+
+    Parameters
+    ----------
+    views : dict of str to View
+        What is normal, by the name of the view.
+    scale : Scale
+        From evidence to heat.
+    """
+
+    views: dict[str, View]
+    scale: Scale
+
+    @classmethod
+    @single_threaded_products()
+    def fit(cls, normals: Mapping[str, PackedMaps]) -> Localizer:
+        """Learn what is normal, and from normals held out of that how odd normals look.
+
+        Parameters
+        ----------
+        normals : mapping of str to PackedMaps
+            The same n >= 10 images through each view, those of one patient side by side.
+
+        Returns
+        -------
+        Localizer
+        """
+        views, held_out = {}, []
+        for name, seen in normals.items():
+            axes = Axes.fit(seen)
+            projected = axes.apply(seen)
+            parts = zip(*_held_out(projected), strict=True)
+            held_out += [np.concatenate(maps) for maps in parts]
+            views[name] = View(axes, Normality.fit(projected))
+        return cls(views, Scale.fit(held_out))
+
+    def heat(self, seen: Mapping[str, PackedMaps]) -> Floats:
+        """Measure n images through each view: heat (n, 56, 56) in [0, 1]; see :meth:`Scale.heat`."""
+        return self.scale.heat([maps for name, view in self.views.items() for maps in view.evidence(seen[name])])
+
+    # What follows makes it a `msde.embedding.embed.MapReader`.
+
+    width = SIDE * SIDE
+
+    @cached_property
+    def key(self) -> bytes:
+        """Digest of all arrays."""
+        return "\n".join(digest_of_arrays(arrays) for _, arrays in sorted(self.arrays().items())).encode()
+
+    def wants(self, digest: bytes) -> bool:
+        """Take every image."""
+        return True
+
+    def read(self, viewed: Mapping[str, RawMaps]) -> Floats:
+        """Give the heat of n images, (n, 3136); not finite where the network's weights are damaged."""
+        with single_threaded_products(), np.errstate(invalid="ignore", over="ignore"):
+            heat = self.heat({name: PackedMaps.of(viewed[name]) for name in self.views})
+        return heat.reshape(len(heat), -1)
+
+    # What follows is for the model file.
+
+    def arrays(self) -> dict[str, Arrays]:
+        """Return all arrays: those of the scale, and those of each view."""
+        views = {f"{_PART}.{name}": take_apart(view)[0] for name, view in self.views.items()}
+        return {_PART: take_apart(self.scale)[0], **views}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is needed beside the arrays, ready for JSON."""
+        return {"views": list(self.views)}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], arrays: Mapping[str, Arrays]) -> Localizer:
+        """Rebuild a localizer from what `describe` and `arrays` returned.
+
+        Raises
+        ------
+        KeyError
+            If an array is missing.
+        """
+        views = {name: put_together(View, arrays[f"{_PART}.{name}"], {}) for name in description["views"]}
+        return cls(views, put_together(Scale, arrays[_PART], {}))
+
+    def check(self, session: EncoderSession) -> None:
+        """Find out whether arrays from a file fit together, and with the network, by heat of nothing.
+
+        Raises
+        ------
+        ValueError
+            If they do not.
+        """
+        if not self.views or not set(self.views) <= set(session.mapped_views):
+            raise ValueError("the heat maps' views are not those of the encoder")
+        channels = [len(kept_channels(n)) for n in session.map_channels()]
+        nothing = {name: _nothing(view.normality, channels) for name, view in self.views.items()}
+        if not np.isfinite(self.heat(nothing)).all():
+            raise ValueError("the heat maps' arrays give no finite heat")
+
+
+def _held_out(projected: PackedMaps) -> Iterator[list[Floats]]:
+    """Measure normals by the others, fold by fold."""
+    n = len(projected.fine)
+    for rows in islice(folds(n), FOLDS_HELD_OUT):
+        others = np.delete(np.arange(n), rows)
+        yield Normality.fit(PackedMaps(*(part[others] for part in projected))).evidence(
+            PackedMaps(*(part[rows] for part in projected))
+        )
+
+
+def _nothing(normality: Normality, channels: list[int]) -> PackedMaps:
+    grids = [gaussian.mean.shape[:2] for gaussian in (normality.fine, normality.coarse, normality.brightness)]
+    return PackedMaps(*(np.zeros((1, *grid, n), np.float32) for grid, n in zip(grids, [*channels, 1], strict=True)))

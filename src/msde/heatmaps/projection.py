@@ -1,0 +1,46 @@
+"""Patches on few axes: standardised, tails compressed, projected on their principal axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.method.neighbors.index import evenly_spaced
+from msde.method.standardizer import CompressingStandardizer
+
+Floats = NDArray[np.float32]
+
+AXES = 112
+_MEASURED = 20_000
+
+
+@dataclass(frozen=True)
+class Projection:
+    """From the c channels of a feature map to q axes.
+
+    Parameters
+    ----------
+    standardizer : CompressingStandardizer
+        Of the channels, over all places.
+    axes : ndarray of shape (c, q), float32
+        Orthonormal columns, that of the largest variance first.
+    """
+
+    standardizer: CompressingStandardizer
+    axes: Floats
+
+    @classmethod
+    def fit(cls, maps: Floats) -> Projection:
+        """Measure maps of shape (n, h, w, c), at no more than 20,000 evenly spaced patches; q is at most 112."""
+        patches = maps.reshape(-1, maps.shape[-1])
+        patches = patches[evenly_spaced(len(patches), _MEASURED)]
+        standardizer = CompressingStandardizer.fit(patches)
+        standard = standardizer.apply(patches)
+        _, axes = np.linalg.eigh(standard.T @ standard)
+        return cls(standardizer, np.ascontiguousarray(axes[:, ::-1][:, :AXES], dtype=np.float32))
+
+    def apply(self, maps: Floats) -> Floats:
+        """Project maps of shape (n, h, w, c) to (n, h, w, q)."""
+        return np.asarray(self.standardizer.apply(maps) @ self.axes)

@@ -1,0 +1,1 @@
+"""The method on arrays: NumPy and SciPy alone, and nothing else of the package."""

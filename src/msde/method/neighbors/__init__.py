@@ -1,0 +1,1 @@
+"""Nearest rows: exactly among few, by a sketch and its cells among many."""

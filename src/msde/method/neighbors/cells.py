@@ -1,0 +1,141 @@
+"""Neighbours among very many rows: only those in the cells around a query are searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from msde.method.neighbors.index import ExactIndex, FloatArray, IndexArray, NeighborIndex, evenly_spaced
+
+_BLOCK_BYTES = 32 * 2**20
+_ROWS_PER_CELL = 40
+_CELL_ITERATIONS = 8
+
+
+@dataclass(frozen=True)
+class CellIndex(NeighborIndex):
+    """Neighbours of query rows among the reference rows of the cells around their own, found there exactly.
+
+    The cells are those of k-means. Which cells a query searches does not depend on the others it is asked with.
+    Queries of one cell share their candidates, hence one matrix product.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Reference rows, float32 or float64.
+    squared_norms : ndarray of shape (n,)
+        Their squared lengths.
+    centers : ndarray of shape (c, d)
+        Centres of the cells.
+    members : ndarray of shape (n,)
+        Row numbers, cell by cell.
+    starts : ndarray of shape (c + 1,)
+        Where each cell starts among the members.
+    nearest_cells : ndarray of shape (c, c)
+        The cells in the order of their distance from each cell, itself first.
+    n_probes : int
+        Cells searched.
+
+    References
+    ----------
+    Sivic and Zisserman, "Video Google", 2003 (inverted lists); Jegou, Douze, Schmid, "Product quantization for
+    nearest neighbor search", 2011, section IV.
+    """
+
+    squared_norms: FloatArray
+    centers: FloatArray
+    members: IndexArray
+    starts: IndexArray
+    nearest_cells: IndexArray
+    n_probes: int
+
+    @classmethod
+    def build(cls, index: ExactIndex, sample: FloatArray, truth: IndexArray, recall: float) -> CellIndex:
+        """Put indexed rows into cells, with as many probes as the stated recall takes.
+
+        Parameters
+        ----------
+        index : ExactIndex
+            Of the reference rows.
+        sample : ndarray of shape (m, d)
+            Some queries.
+        truth : ndarray of shape (m, k)
+            Row numbers of their neighbours.
+        recall : float
+            Share of the sample's neighbours that are to be in the searched cells.
+
+        Returns
+        -------
+        CellIndex
+        """
+        n_cells = round(len(index.rows) ** 0.5)
+        centers = _cell_centers(index.rows, n_cells)
+        cells = _nearest_centers(index.rows, centers)
+        nearest_cells = np.argsort(_squared_distances(centers, centers), axis=1, kind="stable")
+        ranks = np.argsort(nearest_cells, axis=1)[_nearest_centers(sample, centers)[:, None], cells[truth]]
+        n_probes = int(np.quantile(ranks, recall, method="higher")) + 1
+        return cls._dealt(index, centers, cells, nearest_cells, n_probes)
+
+    @classmethod
+    def _dealt(
+        cls, index: ExactIndex, centers: FloatArray, cells: IndexArray, nearest_cells: IndexArray, n_probes: int
+    ) -> CellIndex:
+        members = np.argsort(cells, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=len(centers)))])
+        return cls(index.rows, index.squared_norms, centers, members, starts, nearest_cells, n_probes)
+
+    def rebuilt(self, rows: FloatArray) -> CellIndex:
+        """Put other positions of the same rows into cells of their own; see `NeighborIndex.rebuilt`."""
+        centers = _cell_centers(rows, len(self.centers))
+        nearest_cells = np.argsort(_squared_distances(centers, centers), axis=1, kind="stable")
+        return self._dealt(
+            ExactIndex.build(rows), centers, _nearest_centers(rows, centers), nearest_cells, self.n_probes
+        )
+
+    def query(self, queries: FloatArray, k: int) -> IndexArray:
+        """Find k near reference rows of each query, nearly all of them the nearest; see `NeighborIndex.query`."""
+        found = np.empty((len(queries), min(k, len(self.rows))), dtype=np.intp)
+        cells = _nearest_centers(queries, self.centers)
+        asked = np.argsort(cells, kind="stable")
+        for group in np.split(asked, np.flatnonzero(np.diff(cells[asked], prepend=-1)))[1:]:
+            candidates = self._around(cells[group[0]], k)
+            there = ExactIndex(self.rows[candidates], self.squared_norms[candidates])
+            found[group] = candidates[there.query(queries[group], k)]
+        return found
+
+    def _around(self, cell: np.intp, k: int) -> IndexArray:
+        """Gather the ascending row numbers of the cells around a cell, k of them at least."""
+        order = self.nearest_cells[cell]
+        sizes = np.cumsum(self.starts[order + 1] - self.starts[order])
+        probed = order[: max(self.n_probes, int(np.searchsorted(sizes, k)) + 1)]
+        return np.sort(np.concatenate([self.members[self.starts[i] : self.starts[i + 1]] for i in probed]))
+
+
+def _cell_centers(rows: FloatArray, n_cells: int) -> FloatArray:
+    """Find the centres by Lloyd's iteration over some of the rows; a cell without any keeps its centre."""
+    from scipy.sparse import csr_array
+
+    points = rows[evenly_spaced(len(rows), _ROWS_PER_CELL * n_cells)]
+    centers = points[evenly_spaced(len(points), n_cells)]
+    ones = np.ones(len(points), dtype=points.dtype)
+    for _ in range(_CELL_ITERATIONS):
+        cells = _nearest_centers(points, centers)
+        sums = csr_array((ones, cells, np.arange(len(points) + 1)), shape=(len(points), n_cells)).T @ points
+        sizes = np.bincount(cells, minlength=n_cells)[:, None]
+        centers = np.where(sizes > 0, sums / np.maximum(sizes, 1), centers).astype(points.dtype)
+    return centers
+
+
+def _nearest_centers(points: FloatArray, centers: FloatArray) -> IndexArray:
+    step = max(1, _BLOCK_BYTES // (len(centers) * centers.itemsize))
+    blocks = (points[start : start + step] for start in range(0, len(points), step))
+    nearest = [_squared_distances(block, centers).argmin(axis=1) for block in blocks]
+    return np.concatenate(nearest) if nearest else np.empty(0, dtype=np.intp)
+
+
+def _squared_distances(points: FloatArray, centers: FloatArray) -> FloatArray:
+    """Measure squared distances up to a number that depends on the point alone."""
+    closeness = points @ (-2 * centers.T)
+    closeness += np.einsum("ij,ij->i", centers, centers)
+    return closeness

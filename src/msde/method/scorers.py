@@ -1,0 +1,155 @@
+"""What a fitted detector leaves behind: frozen arrays that score embeddings, with NumPy alone.
+
+A scorer is all that a saved model needs; the estimators in :mod:`msde.estimators` make them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.method.density_weights import Weighting, density_weights
+from msde.method.frozen_shift import FrozenShift
+from msde.method.gaussian import Gaussian
+from msde.method.mean_shift import shift
+from msde.method.neighbors.index import FloatArray
+from msde.method.standardizer import CompressingStandardizer, Standardizer
+from msde.method.unlabelled_pool import Direction
+
+
+class Scorer(Protocol):
+    """Anything that gives embeddings an anomaly score; `batchwise` where a score depends on the batch."""
+
+    batchwise: ClassVar[bool]
+
+    def score(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Score embeddings of shape (m, d); return (m,), higher is more abnormal."""
+
+
+@dataclass(frozen=True)
+class InductiveScorer:
+    """Score each row alone against the normals.
+
+    Parameters
+    ----------
+    standardizer : CompressingStandardizer
+        Of the training normals.
+    gaussian : Gaussian
+        Of what `measured` gives of the normals.
+    shift : FrozenShift or None
+        Of the standardised normals.
+    """
+
+    batchwise: ClassVar[bool] = False
+
+    standardizer: CompressingStandardizer
+    gaussian: Gaussian
+    shift: FrozenShift | None = None
+
+    def measured(self, rows: FloatArray) -> FloatArray:
+        """Give how embeddings of shape (m, d) are shifted, or where they are if no shift is kept."""
+        standard = self.standardizer.apply(rows)
+        return standard if self.shift is None else self.shift.displacement(standard)
+
+    def score(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Score embeddings of shape (m, d) by Mahalanobis distance; each row by itself."""
+        return self.gaussian.mahalanobis(self.measured(rows))
+
+
+@dataclass(frozen=True)
+class AdaptiveScorer:
+    """Score each row alone against normals and an unlabelled pool, both frozen.
+
+    Parameters
+    ----------
+    standardizer : CompressingStandardizer
+        Of the training normals.
+    gaussian : Gaussian
+        Of the normals and the inner rows of the pool.
+    direction : Direction
+        What the abnormal rows of the pool share; its gate is shut where the pool gives no evidence of any.
+    """
+
+    batchwise: ClassVar[bool] = False
+
+    standardizer: CompressingStandardizer
+    gaussian: Gaussian
+    direction: Direction
+
+    def score(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Score embeddings of shape (m, d) by distance and direction in the proportion of the evidence."""
+        standard = self.standardizer.apply(rows)
+        gate = self.direction.gate
+        # A Mahalanobis distance has a deviation near 1/sqrt(2) under the normals, the direction one of 1.
+        distance = np.sqrt(2) * self.gaussian.mahalanobis(standard)
+        return (1 - gate) * distance + gate * self.direction.along(standard)
+
+
+@dataclass(frozen=True)
+class TransductiveScorer:
+    """Shift normals and scored rows together, then measure the scored rows (the published procedure).
+
+    A row's score depends on the rows that it is scored with.
+
+    Parameters
+    ----------
+    standardizer : Standardizer
+        Of the training normals.
+    gaussian : Gaussian
+        Of the normals shifted by themselves.
+    normals : ndarray of shape (n, d)
+        Standardised training normals.
+    weighting, n_neighbors, learning_rate, max_iter, tol
+        As in :func:`msde.method.mean_shift.shift` and :func:`msde.method.density_weights.density_weights`.
+    """
+
+    batchwise: ClassVar[bool] = True
+
+    standardizer: Standardizer
+    gaussian: Gaussian
+    normals: FloatArray
+    weighting: Weighting
+    n_neighbors: int
+    learning_rate: float
+    max_iter: int
+    tol: float
+
+    def score(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Score a batch of embeddings of shape (m, d) by Mahalanobis distance after the joint shift."""
+        union = np.vstack([self.normals, self.standardizer.apply(rows)])
+        _, shifted, _ = shift(
+            union,
+            density_weights(union, self.weighting),
+            n_neighbors=self.n_neighbors,
+            learning_rate=self.learning_rate,
+            max_iter=self.max_iter,
+            tol=self.tol,
+        )
+        return self.gaussian.mahalanobis(shifted[len(self.normals) :])
+
+
+SCORERS: dict[str, type] = {
+    "inductive": InductiveScorer,
+    "adaptive": AdaptiveScorer,
+    "transductive": TransductiveScorer,
+}
+
+
+def batch_probability(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn the scores of a batch into the published output: the sigmoid of their z-score within the batch.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (m,)
+        Anomaly scores of one batch.
+
+    Returns
+    -------
+    ndarray of shape (m,)
+        In (0, 1); 0.5 for a batch of one.
+    """
+    deviation = scores.std()
+    return np.asarray(1 / (1 + np.exp(-(scores - scores.mean()) / (deviation if deviation > 0 else 1))))

@@ -1,0 +1,1 @@
+"""A fitted model: what it learns from, what it says of images, and its file."""

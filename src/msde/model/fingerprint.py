@@ -1,0 +1,51 @@
+"""Which images a model was trained on, without saying which: salted digests."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The training images as salted, shortened digests.
+
+    Parameters
+    ----------
+    salt : str
+        Random, in hexadecimal; makes the digests of one model useless for looking up images elsewhere.
+    n_normals : int
+        How many of the images are normals; the others are the unlabelled pool.
+    digests : ndarray of shape (n,), uint64
+        Salted digests of all images, ascending.
+    """
+
+    salt: str
+    n_normals: int
+    digests: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, normals: Sequence[bytes], pool: Sequence[bytes] = ()) -> Fingerprint:
+        """Take the fingerprint of images by their digests (see :class:`msde.embedding.embed.Embedded`)."""
+        salt = secrets.token_hex(16)
+        return cls(salt, len(normals), np.sort(_salted(salt, [*normals, *pool])))
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the whole set, in hexadecimal; independent of the order of the images."""
+        return hashlib.sha256(self.digests.astype("<u8").tobytes()).hexdigest()
+
+    def count_known(self, image_digests: Sequence[bytes]) -> int:
+        """Count those images that are among the training images."""
+        return int(np.isin(_salted(self.salt, image_digests), self.digests).sum())
+
+
+def _salted(salt: str, image_digests: Sequence[bytes]) -> NDArray[np.uint64]:
+    prefix = bytes.fromhex(salt)
+    short = [hashlib.sha256(prefix + digest).digest()[:8] for digest in image_digests]
+    return np.frombuffer(b"".join(short), dtype="<u8").astype(np.uint64)

@@ -1,0 +1,1 @@
+"""Scores as tables, heat maps as files, and figures in words."""

@@ -1,0 +1,83 @@
+"""Heat maps as files: two PNG files an image, below one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.errors import OutputError
+from msde.heatmaps.colours import with_bar
+from msde.method.parallel import in_order
+from msde.model.explanation import Explanation
+from msde.model.score import ImageScore
+from msde.output.score_table import replacing
+
+DEPTH = 65535
+_QUICKLY = 1  # zlib's level: a third of the time for a tenth more bytes
+
+
+class HeatFiles:
+    """A folder of overlays and heat maps.
+
+    An image ``scans/a.png`` below the folder that all images have in common becomes ``DIR/scans/a.png.overlay.png``,
+    the overlay at the image's resolution with the colour bar to its right, and ``DIR/scans/a.png.heat.png``, the heat
+    in 16 bits, 65535 being 1. Different images have different names, none of which leads out of the folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made if need be.
+    images : sequence of path-like
+        All that will come.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be made, or holds some of the images.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]]) -> None:
+        self._folder = Path(folder)
+        places = {os.path.dirname(os.path.abspath(image)) for image in images}
+        self._common = os.path.commonpath(places) if places else os.getcwd()
+        inside = os.path.join(os.path.realpath(folder), "")
+        for place in places:
+            if os.path.join(os.path.realpath(place), "").startswith(inside):
+                raise OutputError(f"{folder}: holds images to be scored; give another folder for their heat maps")
+        self._make(self._folder)
+
+    def writing(self, explained: Iterable[tuple[ImageScore, Explanation | None]]) -> Iterator[ImageScore]:
+        """Pass scores on, each after the files of its image are complete.
+
+        Raises
+        ------
+        OutputError
+            If a file cannot be written.
+        """
+        return in_order(lambda pair: self._written(*pair), explained)
+
+    def _written(self, score: ImageScore, explanation: Explanation | None) -> ImageScore:
+        if explanation is not None:
+            from PIL import Image
+
+            place = self._folder / os.path.relpath(os.path.abspath(score.path), self._common)
+            self._make(place.parent)
+            pictures: dict[str, NDArray[Any]] = {
+                "overlay": with_bar(explanation.overlay),
+                "heat": np.rint(explanation.heat * DEPTH).astype(np.uint16),
+            }
+            for kind, pixels in pictures.items():
+                with replacing(place.with_name(f"{place.name}.{kind}.png")) as unfinished:
+                    Image.fromarray(pixels).save(unfinished, "PNG", compress_level=_QUICKLY)
+        return score
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made ({error.strerror or error}); give another folder") from error

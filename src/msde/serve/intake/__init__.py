@@ -1,0 +1,1 @@
+"""What comes in: who asks, and uploads before and when they are kept."""

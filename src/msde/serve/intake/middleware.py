@@ -1,0 +1,121 @@
+"""The outermost layer: host names, size limits, security headers, one log line and one measurement a request."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlsplit
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from msde.serve.errors import TooLarge
+from msde.serve.logs import log, log_failure
+from msde.serve.metrics import Metrics
+from msde.serve.settings import Settings
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SMALL_BODY = 1_000_000
+_UPLOADS = ("/api/images", "/api/score", "/dicomweb")
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+_RAW_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
+
+
+class Middleware:
+    """Wraps the application.
+
+    Parameters
+    ----------
+    app : ASGI application
+    settings : Settings
+    metrics : Metrics
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+        self._app, self._settings, self._metrics = app, settings, metrics
+        any_host = "*" in settings.hosts or (settings.host not in LOOPBACK and not settings.hosts)
+        self._hosts = None if any_host else {*LOOPBACK, settings.host, *settings.hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status, begun = time.perf_counter(), 500, False
+
+        async def sending(message: Message) -> None:
+            nonlocal status, begun
+            if message["type"] == "http.response.start":
+                status, begun = message["status"], True
+                given = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *_RAW_HEADERS]
+                if b"cache-control" not in given:
+                    message["headers"].append((b"cache-control", b"no-store"))
+            await send(message)
+
+        try:
+            if not self._is_our_host(scope):
+                await JSONResponse({"detail": "this host name is not served"}, 421)(scope, receive, sending)
+            elif self._announced(scope) > (limit := self._limit(scope)):
+                await JSONResponse({"detail": _too_large(limit)}, 413)(scope, receive, sending)
+            else:
+                await self._app(scope, self._limited(scope, receive), sending)
+        except Exception as error:
+            log_failure("a request failed", error)
+            if begun:
+                raise
+            detail = {"detail": f"the service failed ({type(error).__name__}); the log has more"}
+            await JSONResponse(detail, 500)(scope, receive, sending)
+        finally:
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", "") or "other"
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.answered(method, route, status, seconds)
+            if route not in ("/livez", "/readyz", "/metrics"):
+                log("info", "request", method=method, route=route, status=status, seconds=round(seconds, 4))
+
+    def _is_our_host(self, scope: Scope) -> bool:
+        if self._hosts is None:
+            return True
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+        try:
+            return urlsplit(f"//{host}").hostname in self._hosts
+        except ValueError:
+            return False
+
+    def _announced(self, scope: Scope) -> int:
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        return int(length) if length.isdigit() else 0
+
+    def _limit(self, scope: Scope) -> int:
+        path = scope["path"]
+        large = path in _UPLOADS or path.startswith("/dicomweb/")
+        # Of several files in one body the headers count too.
+        return self._settings.upload_bytes + SMALL_BODY if large else SMALL_BODY
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        """Count what is received, and refuse what is too much."""
+        limit, received = self._limit(scope), 0
+
+        async def receiving() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise TooLarge(_too_large(limit))
+            return message
+
+        return receiving
+
+
+def _too_large(limit: int) -> str:
+    return f"the request is over the limit of {limit:,} bytes; send less at once"

@@ -1,0 +1,279 @@
+"""What arrives: a file, a zip or a set of files, checked before anything of it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from msde.errors import DataError, ImageError
+from msde.images import Part, find_images
+from msde.images.decoder_warnings import decoders_silenced
+from msde.images.files import look_into
+from msde.images.formats import DICOM, SIGNATURE_BYTES, Format, by_suffix, recognise
+from msde.output.words import printable
+from msde.serve.errors import ServiceError, TooLarge, Unsupported
+from msde.serve.settings import Settings
+from msde.serve.storage.store import SERIES, Arrival, Store
+
+NAME_LENGTH = 400
+OTHER = "other"
+MODALITIES = frozenset(
+    ("CR", "CT", "DX", "ECG", "ES", "GM", "IO", "IVUS", "MG", "MR", "NM", "OP", "OPT", "OT", "PT", "PX", "RF", "SM")
+    + ("US", "XA", "XC")
+)
+"""Of DICOM; what a file states beyond them is counted as other, so that no sender makes up labels."""
+_BLOCK = 1 << 20
+_ZIP = b"PK\x03\x04"
+_END, _END_BYTES, _LONGEST_COMMENT = b"PK\x05\x06", 22, 65_535
+_LISTED_BYTES = 1_000  # of the list at a zip's end, for each file in it
+_NOT_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file or series in the store.
+
+    Parameters
+    ----------
+    digest, suffix : str
+        Where it is kept.
+    name : str
+        As the sender called it.
+    format, modality : str
+    """
+
+    digest: str
+    suffix: str
+    name: str
+    format: str
+    modality: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class Upload:
+    """What came of an upload."""
+
+    kept: list[Kept] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+
+def take(arrival: Arrival, name: str, store: Store, settings: Settings) -> Upload:
+    """Move a file into the store; a zip is opened.
+
+    Parameters
+    ----------
+    arrival : Arrival
+        With the file.
+    name : str
+        As the sender calls it.
+    store : Store
+    settings : Settings
+        With the limits.
+
+    Raises
+    ------
+    Unsupported
+        No image, nor a zip.
+    TooLarge
+        A zip over the limits.
+    ServiceError
+        A damaged or encrypted zip.
+    """
+    name = clean(name)
+    with arrival.file.open("rb") as file:
+        head = file.read(SIGNATURE_BYTES)
+    if head.startswith(_ZIP):
+        unpacked = arrival.folder("unpacked")
+        names = _unpack(arrival.file, unpacked, settings)
+        return take_files(unpacked, names, name.removesuffix(".zip") or name, store, arrival)
+    upload = Upload()
+    upload.kept.append(_take_one(arrival.file, name, store))
+    return upload
+
+
+def take_files(unpacked: Path, names: dict[Path, str], whole: str, store: Store, arrival: Arrival) -> Upload:
+    """Move a set of files into the store; slices of one series become one.
+
+    Parameters
+    ----------
+    unpacked : Path
+        Their folder; series are gathered within one folder.
+    names : dict of Path to str
+        What the sender calls each.
+    whole : str
+        What the sender calls the set.
+    store : Store
+    arrival : Arrival
+        With room for what is made on the way.
+
+    Returns
+    -------
+    Upload
+    """
+    upload = Upload()
+    try:
+        found = find_images([unpacked])
+    except DataError:
+        found = []
+    series: dict[str, list[Path]] = {}
+    single: dict[Path, None] = {}
+    for source in found:
+        if isinstance(source, Part) and source.label is None:
+            series.setdefault(source.volume, []).append(Path(source.path))
+        else:
+            single[Path(source.path if isinstance(source, Part) else source)] = None
+    for path in single:
+        try:
+            upload.kept.append(_take_one(path, names[path], store))
+        except ServiceError as error:
+            upload.refused.append(Refused(names[path], str(error)))
+    used = set(single)
+    for number, slices in enumerate(series.values(), 1):
+        used |= set(slices)
+        gathering = arrival.folder(f"series-{number}")
+        modality = _modality(slices[0])
+        suffixed = [_suffixed(path, DICOM) for path in slices]
+        digests = [(path, sha256(path)) for path in suffixed]
+        name = whole if len(series) == 1 else f"{whole}, series {number}"
+        upload.kept.append(Kept(store.keep_series(digests, gathering), SERIES, clean(name), DICOM.name, modality))
+    for path, name in names.items():
+        if path not in used:
+            upload.refused.append(Refused(name, f"{name}: is no image in a format that is read; leave it out"))
+    return upload
+
+
+def sha256(path: Path) -> str:
+    """Digest a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def clean(name: str) -> str:
+    """Make a sender's name one that can be stored and shown: of a path its end, printable and not too long."""
+    return printable(name.encode("utf-8", "replace").decode()).strip()[-NAME_LENGTH:] or "unnamed"
+
+
+def _take_one(path: Path, name: str, store: Store) -> Kept:
+    with path.open("rb") as file:
+        head = file.read(SIGNATURE_BYTES)
+    form = recognise(head) or (DICOM if by_suffix(name) is DICOM else None)
+    if form is None:
+        raise Unsupported(f"{name}: is no image in a format that is read, nor a zip of such; convert it to PNG")
+    modality = OTHER
+    if form is DICOM:
+        path = _suffixed(path, form)
+        try:
+            contents = look_into(path, name)
+        except ImageError as error:
+            raise Unsupported(str(error).replace(str(path), name)) from None
+        if contents is None:
+            raise Unsupported(f"{name}: is a DICOM object without a picture; leave it out")
+        modality = _modality(path)
+    digest, suffix = sha256(path), _suffix(form, head)
+    store.keep(path, digest, suffix)
+    return Kept(digest, suffix, name, form.name, modality)
+
+
+def _suffix(form: Format, head: bytes) -> str:
+    return ".nii.gz" if form.name == "NIfTI" and head.startswith(b"\x1f\x8b") else form.suffixes[0]
+
+
+def _suffixed(path: Path, form: Format) -> Path:
+    return path if path.suffix == form.suffixes[0] else path.rename(path.with_suffix(form.suffixes[0]))
+
+
+def _modality(path: Path) -> str:
+    from pydicom import dcmread
+
+    try:
+        with decoders_silenced():
+            stated = dcmread(path, stop_before_pixels=True, force=True, specific_tags=["Modality"]).get("Modality")
+    except Exception:  # pydicom raises whatever a damaged header leads to
+        return OTHER
+    return stated if stated in MODALITIES else OTHER
+
+
+def _unpack(path: Path, folder: Path, settings: Settings) -> dict[Path, str]:
+    """Unpack a zip into files of our own naming; the names in it are only ever shown."""
+    _check_list(path, settings.files)
+    names: dict[Path, str] = {}
+    room = settings.unpacked_bytes
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if _wanted(member)]
+            if len(members) > settings.files:
+                raise TooLarge(f"the zip holds {len(members):,} files, over the limit of {settings.files:,}; split it")
+            folders: dict[str, Path] = {}
+            for number, member in enumerate(members):
+                parent = str(PurePosixPath(member.filename).parent)
+                inside = folders.setdefault(parent, folder / f"{len(folders):06}")
+                inside.mkdir(parents=True, exist_ok=True)
+                target = inside / f"{number:06}{_safe_suffix(member.filename)}"
+                with archive.open(member) as packed, target.open("wb") as file:
+                    room -= _copy(packed, file, room)
+                names[target] = clean(member.filename)
+    except ServiceError:
+        raise
+    except _NOT_ZIP as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise ServiceError("the zip is damaged or encrypted; pack it again without a password") from None
+    return names
+
+
+def _check_list(path: Path, files: int) -> None:
+    """Refuse a zip whose list of files is itself a burden, before it is read."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - _END_BYTES - _LONGEST_COMMENT))
+        tail = file.read()
+    end = tail.rfind(_END)
+    if end < 0:
+        raise ServiceError("the zip is damaged; pack it again")
+    listed = int.from_bytes(tail[end + 12 : end + 16], "little")
+    if listed > files * _LISTED_BYTES or b"PK\x06\x07" in tail[max(0, end - 20) : end]:
+        raise TooLarge(f"the zip lists more than {files:,} files or 4 GB; split it")
+
+
+def _wanted(member: zipfile.ZipInfo) -> bool:
+    parts = PurePosixPath(member.filename).parts
+    return not member.is_dir() and not any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
+
+
+def _safe_suffix(name: str) -> str:
+    form = by_suffix(name)
+    return next(suffix for suffix in form.suffixes if name.lower().endswith(suffix)) if form else ""
+
+
+def _copy(packed: IO[bytes], file: IO[bytes], room: int) -> int:
+    written = 0
+    while block := packed.read(_BLOCK):
+        written += len(block)
+        if written > room:
+            raise TooLarge("the zip holds more than may be unpacked; split it")
+        file.write(block)
+    return written
+
+
+def lay_out(files: Iterable[tuple[str, Path]], folder: Path) -> dict[Path, str]:
+    """Put files into one folder under names of our own; return what the sender calls each."""
+    names: dict[Path, str] = {}
+    for number, (name, path) in enumerate(files):
+        target = folder / f"{number:06}{_safe_suffix(name)}"
+        shutil.move(path, target)
+        names[target] = clean(name)
+    return names

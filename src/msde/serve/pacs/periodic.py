@@ -1,0 +1,86 @@
+"""Work that is done again and again, more slowly while it fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from msde.errors import MSDEError
+from msde.serve.errors import Busy
+from msde.serve.logs import log, log_failure
+
+_SLOWEST = 300.0  # seconds
+
+
+class Periodic:
+    """A thread that does a task at intervals until it is stopped.
+
+    Parameters
+    ----------
+    name : str
+        What the log calls it.
+    seconds : float
+        Pause between two rounds; doubled with each that fails, to five minutes.
+    task : callable
+        Is given a callable that tells whether to leave off.
+
+    Attributes
+    ----------
+    done : datetime or None
+        When the last good round ended.
+    error : str or None
+        Why the last round failed; None where it did not.
+    """
+
+    def __init__(self, name: str, seconds: float, task: Callable[[Callable[[], bool]], object]) -> None:
+        self.name = name
+        self.done: datetime | None = None
+        self.error: str | None = None
+        self._seconds, self._task = seconds, task
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        # A daemon, for a process that is told to stop must not wait for a slow archive.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Do the next round now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Have no further round begun."""
+        self._stop.set()
+        self._wake.set()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread's end, but not for ever."""
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        pause = self._seconds
+        while not self._stop.is_set():
+            self._wake.clear()
+            error = self._round()
+            if error is not None and error != self.error:
+                log("warning", "DICOM link", job=self.name, reason=error)
+            self.error = error
+            pause = self._seconds if error is None else min(max(1.0, 2 * pause), max(_SLOWEST, self._seconds))
+            self._wake.wait(pause)
+
+    def _round(self) -> str | None:
+        """Do the task; tell why it failed."""
+        try:
+            self._task(self._stop.is_set)
+        except Busy as error:
+            return f"the service is busy ({error})"
+        except MSDEError as error:
+            return str(error)
+        except Exception as error:  # a full disk or a database away must not end the thread
+            log_failure("a DICOM link failed", error)
+            return f"failed ({type(error).__name__}); see the log"
+        self.done = datetime.now(UTC)
+        return None

@@ -1,0 +1,60 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from msde.heatmaps.colours import LEAST_SHOWN, layer, marked, overlaid, with_bar
+
+
+def test_calm_places_show_the_picture_alone(rng):
+    pixels = rng.uniform(size=(9, 7)).astype(np.float32)
+    overlay = overlaid(pixels, np.full((9, 7), LEAST_SHOWN, np.float32))
+    assert overlay.shape == (9, 7, 3)
+    assert overlay.dtype == np.uint8
+    np.testing.assert_array_equal(overlay, np.rint(pixels * 255)[..., None].repeat(3, axis=2))
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_any_heat_over_any_gray_is_a_colour(gray, heat):
+    overlay = overlaid(np.full((1, 1), gray, np.float32), np.full((1, 1), heat, np.float32))
+    assert overlay.shape == (1, 1, 3)
+
+
+def test_more_heat_is_lighter_on_black():
+    heat = np.linspace(0, 1, 101, dtype=np.float32)[None]
+    luminance = overlaid(np.zeros_like(heat), heat)[0] @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(luminance) >= -1.5).all()  # to rounding
+    assert luminance[-1] > 120
+
+
+def test_the_picture_given_is_not_changed():
+    pixels = np.full((4, 4, 3), 0.5, np.float32)
+    overlaid(pixels, np.ones((4, 4), np.float32))
+    assert (pixels == 0.5).all()
+
+
+def test_the_layer_over_a_picture_is_the_overlay(rng):
+    pixels = rng.uniform(size=(9, 7)).astype(np.float32)
+    heat = rng.uniform(size=(9, 7)).astype(np.float32)
+    colours, alpha = np.split(layer(heat).astype(float), [3], axis=2)
+    picture = 255 * pixels[..., None]
+    laid = picture + 0.6 * alpha / 255 * (colours - picture)
+    np.testing.assert_allclose(laid, overlaid(pixels, heat), atol=1.1)
+    assert (layer(np.zeros((2, 2), np.float32))[..., 3] == 0).all()
+
+
+def test_the_bar_leaves_the_overlay_as_it_is(rng):
+    for height, width in ((8, 8), (300, 90), (2000, 10)):
+        overlay = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        with_it = with_bar(overlay)
+        np.testing.assert_array_equal(with_it[:height, :width], overlay)
+        assert with_it[:, width:].max() > 200
+
+
+def test_the_mark_is_seen_on_dark_and_light_and_leaves_the_rest():
+    for shade in (0, 255):
+        picture = np.full((256, 256, 3), shade, np.uint8)
+        seen = marked(picture)
+        assert (seen[:220] == shade).all()
+        assert seen[220:].min() < 50
+        assert seen[220:].max() > 200
+    assert marked(np.zeros((8, 8, 3), np.uint8)).shape == (8, 8, 3)

@@ -1,0 +1,53 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.heatmaps.maps import made_up
+
+from msde.heatmaps.localizer import Localizer
+from msde.heatmaps.scale import Scale
+
+
+def test_what_is_odd_is_hot_where_it_is(localizer):
+    seen = {"plain": made_up(1, seed=5), "stretched": made_up(1, seed=6)}
+    calm = localizer.heat(seen)[0]
+    for one in seen.values():
+        one.fine[0, 3:, 3:] += 4
+        one.brightness[0, 7:, 7:] += 4
+    heat = localizer.heat(seen)[0]
+    assert heat.shape == (56, 56)
+    assert heat[36:, 36:].min() > 0.75 > np.quantile(calm, 0.95)
+    np.testing.assert_array_equal(heat[:13, :13], calm[:13, :13])
+
+
+def test_held_out_normals_are_calm(localizer):
+    fresh = localizer.heat({"plain": made_up(60, seed=7), "stretched": made_up(60, seed=8)})
+    assert (fresh >= 0.5).mean() < 0.03
+
+
+def test_an_image_does_not_depend_on_those_beside_it(localizer):
+    seen = {"plain": made_up(5, seed=9), "stretched": made_up(5, seed=10)}
+    together = localizer.heat(seen)
+    alone = localizer.heat({name: type(one)(*(part[2:3] for part in one)) for name, one in seen.items()})
+    np.testing.assert_allclose(alone[0], together[2], atol=1e-5)
+
+
+def test_a_localizer_can_be_taken_apart_and_put_together(localizer):
+    again = Localizer.from_description(localizer.describe(), localizer.arrays())
+    assert again.key == localizer.key
+    seen = {"plain": made_up(2, seed=3), "stretched": made_up(2, seed=4)}
+    np.testing.assert_array_equal(again.heat(seen), localizer.heat(seen))
+
+
+def test_another_scale_is_another_key(localizer):
+    scale = localizer.scale
+    other = replace(localizer, scale=Scale(scale.middle + 1, scale.width, scale.ladder))
+    assert other.key != localizer.key
+
+
+def test_arrays_that_do_not_fit_the_network_are_found(localizer, model):
+    model.localizer_.check(model._session)
+    with pytest.raises(ValueError, match="not aligned|match|mismatch|broadcast"):
+        localizer.check(model._session)
+    with pytest.raises(ValueError, match="views"):
+        replace(localizer, views={"mirrored": localizer.views["plain"]}).check(model._session)

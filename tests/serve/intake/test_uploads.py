@@ -1,0 +1,172 @@
+"""What arrives is checked before it is kept: zips, sets of files, sizes, names."""
+
+import io
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+from tests.images.medical import ct_slice
+from tests.serve.conftest import png
+
+from msde.serve.intake.uploads import _modality, clean
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def files_of(served) -> list[str]:
+    return [path.name for path in served.service.store.images.rglob("*") if path.is_file()]
+
+
+def test_a_zip_of_images_is_opened(serve):
+    content = zipped({"a/1.png": png(1), "a/2.png": png(2), "a/notes.txt": b"no image", "__MACOSX/._1.png": b"x"})
+    with serve() as served:
+        answer = served.client.post("/api/images?name=both.zip", content=content).json()
+        assert sorted(image["name"] for image in answer["images"]) == ["a/1.png", "a/2.png"]
+        assert [refused["name"] for refused in answer["refused"]] == ["a/notes.txt"]
+        assert {row["state"] for row in served.wait()} == {"scored"}
+
+
+def test_names_in_a_zip_are_never_paths(serve, tmp_path):
+    content = zipped({"../../../evil.png": png(1), "/etc/evil.png": png(2), "C:\\evil.png": png(3)})
+    with serve() as served:
+        answer = served.client.post("/api/images", content=content)
+        assert len(answer.json()["images"]) == 3
+        assert not any("evil" in name for name in files_of(served))
+    assert [path.name for path in tmp_path.rglob("*evil*")] == []
+
+
+def test_a_zip_bomb_is_refused_by_what_comes_out_of_it(serve):
+    bomb = zipped({"a.png": bytes(50_000_000)})
+    assert len(bomb) < 100_000
+    with serve(unpacked_bytes=10_000_000) as served:
+        assert served.client.post("/api/images", content=bomb).status_code == 413
+        assert list(served.service.store.incoming.iterdir()) == []
+
+
+def test_a_zip_of_too_many_files_is_refused_before_its_list_is_read(serve):
+    many = zipped({f"{n}": b"" for n in range(400)})
+    with serve(files=10) as served:
+        assert served.client.post("/api/images", content=many).status_code == 413
+        assert served.client.post("/api/images", content=zipped({f"{n}": b"" for n in range(11)})).status_code == 413
+
+
+@pytest.mark.parametrize("cut", [60, 200, -30])
+def test_a_damaged_zip_is_refused(serve, cut):
+    with serve() as served:
+        answer = served.client.post("/api/images", content=zipped({"1.png": png(1)})[:cut])
+        assert answer.status_code == 400
+        assert "zip is damaged" in answer.json()["detail"]
+
+
+def test_a_zip_in_a_zip_stays_closed(serve):
+    with serve() as served:
+        answer = served.client.post("/api/images", content=zipped({"inner.zip": zipped({"1.png": png(1)})})).json()
+        assert answer["images"] == []
+        assert answer["refused"][0]["name"] == "inner.zip"
+
+
+@pytest.mark.parametrize("suffix", [".dcm", ""])
+def test_slices_of_a_series_are_one_volume_whether_zipped_or_sent_together(serve, rng, suffix):
+    slices = [ct_slice(rng.integers(0, 2000, (64, 64), np.uint16), depth, "1.2.3", depth + 1) for depth in range(4)]
+    contents = {f"{number}{suffix}": content for number, content in enumerate(slices)}
+    with serve() as served:
+        one = served.client.post("/api/images?name=scan.zip", content=zipped(contents)).json()
+        assert [image["name"] for image in one["images"]] == ["scan"]
+        forms = [("files", (name, content)) for name, content in contents.items()]
+        other = served.client.post("/api/images?name=scan", files=forms).json()
+        assert other["images"][0]["id"] == one["images"][0]["id"]
+        row = served.wait()[0]
+        assert (row["kind"], row["n_parts"], row["state"], row["format"]) == ("volume", 4, "scored", "DICOM")
+        case = served.get(f"/api/images/{row['id']}")
+        assert len(case["top_parts"]) == 4
+        assert served.client.get(f"/api/images/{row['id']}/picture?part=3").status_code == 200
+        served.get(f"/api/images/{row['id']}/picture?part=4", 404)
+
+
+def test_a_stack_in_one_file_is_a_volume(serve, rng):
+    file = io.BytesIO()
+    pages = [Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)) for _ in range(3)]
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    with serve() as served:
+        served.send(file.getvalue(), "stack.tif")
+        row = served.wait()[0]
+        assert (row["kind"], row["n_parts"], row["format"]) == ("volume", 3, "TIFF")
+        assert row["p_value"] is None
+
+
+def test_a_large_body_is_refused_while_it_comes(serve):
+    with serve(upload_bytes=10_000) as served:
+        for path in ("/api/images", "/api/score"):
+            assert served.client.post(path, content=bytes(10_001)).status_code == 413
+        forms = [("files", ("a", bytes(2_000_000)))]
+        assert served.client.post("/api/images", files=forms).status_code == 413
+        assert served.client.post("/api/session", content=bytes(2_000_000)).status_code == 413
+        assert list(served.service.store.incoming.iterdir()) == []
+
+
+def test_an_image_of_too_many_pixels_fails_by_its_header(serve):
+    file = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(file, "PNG")
+    with serve() as served:
+        served.send(file.getvalue())
+        assert "over the limit" in served.wait()[0]["error"]
+
+
+def test_an_empty_body_or_form_is_refused(serve):
+    with serve() as served:
+        assert served.client.post("/api/images", content=b"").status_code == 400
+        assert served.client.post("/api/images", files=[("files", ("a", b""))]).json()["images"] == []
+        broken = {"content-type": "multipart/form-data; boundary=x"}
+        assert served.client.post("/api/images", content=b"--y", headers=broken).status_code == 400
+
+
+def test_ingest_takes_bytes_files_and_folders(serve, discs):
+    with serve() as served:
+        ingest = served.service.ingest
+        assert ingest(png(1), "a", "dimse:TITLE").images[0].known is False
+        assert ingest(discs / "000.png", "b", "poll:x").images[0].name == "b"
+        assert (discs / "000.png").exists()
+        assert len(ingest(discs, "all", "poll:x").images) == 40
+        assert {row["origin"] for row in served.wait()} == {"dimse:TITLE", "poll:x"}
+
+
+def test_what_a_header_states_is_quoted_nowhere(recwarn, tmp_path):
+    data = dcmread(io.BytesIO(ct_slice(np.zeros((8, 8), np.uint16), 0, "1.2.3", 1)))
+    with warnings.catch_warnings(action="ignore"):
+        data.SpecificCharacterSet = "Doe^Jane"
+        data.save_as(tmp_path / "a.dcm")
+    assert _modality(tmp_path / "a.dcm") == "OT"
+    assert not recwarn.list
+
+
+def test_interrupted_uploads_are_swept_at_the_next_start(serve):
+    with serve() as served:
+        served.send(png(1))
+        served.wait()
+        store = served.service.store
+        (store.incoming / "left").write_bytes(b"half")
+        (store.images / "ab").mkdir(exist_ok=True)
+        (store.images / "ab" / ("ab" * 32 + ".png")).write_bytes(b"no row")
+        (store.images / "ab" / ("ab" * 32 + ".series")).mkdir()
+        unnamed = served.service.settings.folder / "models" / "left.part"
+        unnamed.write_bytes(b"half")
+    with serve() as served:
+        assert not unnamed.exists()
+        assert len(files_of(served)) == 1
+        assert list(served.service.store.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "\ud800", "x" * 5000, "", "‮gnp.exe"])
+def test_a_name_is_made_one_that_can_be_stored_and_shown(name):
+    made = clean(name)
+    assert made.isprintable()
+    assert 0 < len(made.encode()) <= 1600

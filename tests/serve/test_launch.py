@@ -1,0 +1,106 @@
+"""The command itself: kills at any moment, graceful ends, several processes."""
+
+import os
+import platform
+import random
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from tests.serve.conftest import png
+from tests.serve.process import Process
+
+from msde.cli.serve import serve
+
+pytestmark = pytest.mark.slow
+
+COUNT = """
+import ctypes, os, re, threading
+from msde.serve.launch import share_arenas
+if {shared}:
+    assert share_arenas() and os.environ["MALLOC_ARENA_MAX"] == "2"
+libc = ctypes.CDLL(None)
+libc.malloc.restype, wait = ctypes.c_void_p, threading.Barrier(9)
+def work():
+    libc.malloc(1000)
+    wait.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+wait.wait()
+file = libc.tmpfile
+file.restype = ctypes.c_void_p
+stream = ctypes.c_void_p(file())
+libc.malloc_info(0, stream)
+libc.rewind(stream)
+text = ctypes.create_string_buffer(1_000_000)
+libc.fread(text, 1, 999_999, stream)
+print(len(re.findall(b"<heap nr", text.value)))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_is_lost_or_doubled_by_kills(disc_model, tmp_path, workers):
+    with Process(disc_model, tmp_path / "data", "--workers", str(workers)) as process:
+        accepted: list[int] = []
+        over = threading.Event()
+
+        def send() -> None:
+            seed = 0
+            while not over.is_set():
+                try:
+                    answer = process.ask("POST", "/api/images", content=png(seed))
+                except httpx.TransportError:
+                    time.sleep(0.05)  # the same again, as a client does that was not answered
+                    continue
+                if answer.status_code == 202:
+                    accepted.append(answer.json()["images"][0]["id"])
+                    seed += 1
+
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        moments = random.Random(3)  # noqa: S311
+        for _ in range(3):
+            time.sleep(moments.uniform(0.1, 0.8))
+            process.kill()
+            process.start()
+        over.set()
+        sender.join()
+        rows = process.rows()
+        status, seconds = process.stop()
+        assert sorted(row["id"] for row in rows) == sorted(accepted)
+        assert len(set(accepted)) == len(accepted) > 0
+        assert {row["state"] for row in rows} == {"scored"}
+        assert status in (0, -15)
+        assert seconds < 10
+
+
+def test_workers_add_up_their_metrics(disc_model, tmp_path):
+    with Process(disc_model, tmp_path / "data", "--workers", "2") as process:
+        for seed in range(8):
+            assert process.ask("POST", "/api/images", content=png(seed)).status_code == 202
+        process.rows()
+        text = process.ask("GET", "/metrics").text
+        process.stop()
+    assert 'msde_images_received_total{origin="rest"} 8.0' in text
+    assert 'msde_images_scored_total{modality="other",outcome="scored"} 8.0' in text
+    assert 'msde_build_info{version="' in text
+
+
+def test_two_models_of_one_name_are_refused(disc_model, tmp_path):
+    result = CliRunner().invoke(serve, [str(disc_model), str(disc_model), "--data", str(tmp_path)])
+    assert "two models have the same name" in str(result.exception)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the arenas are glibc's")
+@pytest.mark.parametrize("shared", [True, False])
+def test_threads_share_arenas_where_the_service_says_so(shared, monkeypatch):
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    done = subprocess.run([sys.executable, "-c", COUNT.format(shared=shared)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (int(done.stdout) <= 2) is shared
