@@ -20,7 +20,7 @@ quick: lint
 
 # Every extra, every test; what is missing is a failure.
 test-all: .venv/all.stamp lint
-	MSDE_TEST_ALL=1 $(PYTEST) --cov=msde --cov-report=term:skip-covered
+	MSDE_TEST_ALL=1 $(PYTEST) --cov --cov-report=term
 
 # The oldest libraries that pyproject.toml allows, in an environment of their own.
 test-lowest:
@@ -33,6 +33,7 @@ lint: .venv/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -21,21 +21,21 @@ from pathlib import Path
 # The matrices here are small: threads would wait for each other. NumPy reads this as it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import onnx  # noqa: E402
-from embeddings import FIRST_LOOKS, PARTS, SHARED  # noqa: E402
-from ideas_scores import replaced, squeezed  # noqa: E402
-from protocol import Score, plain  # noqa: E402
+import numpy as np
+import onnx
+from embeddings import FIRST_LOOKS, PARTS, SHARED, shared_sets
+from ideas_scores import replaced, squeezed
+from protocol import Score, plain
 
-from msde.backbones import Backbone, load_backbone  # noqa: E402
-from msde.embedding.embed import embed_images  # noqa: E402
-from msde.embedding.encoder import Encoder, EncoderSession  # noqa: E402
-from msde.images import find_images, read_pixels  # noqa: E402
-from msde.method.metrics import auroc  # noqa: E402
+from msde.backbones import Backbone, load_backbone
+from msde.embedding.embed import embed_images
+from msde.embedding.encoder import Encoder, EncoderSession
+from msde.images import find_images, read_pixels
+from msde.method.metrics import auroc
 
 CELLS = 7
 SPEED_IMAGES, SPEED_ROUNDS = 96, 3
-SETS = sorted(path.parents[1] for path in (SHARED / "data").glob("*/train/normal"))
+SETS = [folder for folder, _ in shared_sets()]
 Rows = list[np.ndarray]  # of a set: training normals, normals, abnormals
 Fit = Callable[[np.ndarray], Score]
 

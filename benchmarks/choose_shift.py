@@ -21,15 +21,15 @@ from typing import get_args
 # The matrices here are small: threads would wait for each other. NumPy reads this as it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from embeddings import Embeddings, load_sets  # noqa: E402
+import numpy as np
+from embeddings import Embeddings, load_sets
 
-from msde.method.density_weights import Weighting, density_weights  # noqa: E402
-from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf  # noqa: E402
-from msde.method.mean_shift import Trajectory, shift  # noqa: E402
-from msde.method.metrics import auroc  # noqa: E402
-from msde.method.outliers import LIMIT, outlyingness  # noqa: E402
-from msde.method.standardizer import CompressingStandardizer, Standardizer  # noqa: E402
+from msde.method.density_weights import Weighting, density_weights
+from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
+from msde.method.mean_shift import Trajectory, shift
+from msde.method.metrics import auroc
+from msde.method.outliers import LIMIT, outlyingness
+from msde.method.standardizer import CompressingStandardizer, Standardizer
 
 NEIGHBORS = (10, 50)
 STEPS = (2, 8)

@@ -3,9 +3,9 @@
 Run: python benchmarks/contamination.py CACHE_FOLDER [--draws 5]
 
 Per set, share and draw: abnormal test images are added to the training normals until they are the stated share of them,
-and left out of the test set; the loss is against the same test set scored by a fit without them. "Plain Gaussian" is
-the Ledoit-Wolf Gaussian on the same embeddings, "without those listed" the default fitted again without the normals
-that stand out.
+and no image of their patients is scored; the loss is against the same test set scored by a fit without them. "Plain
+Gaussian" is the Ledoit-Wolf Gaussian on the same embeddings, "without those listed" the default fitted again without
+the normals that stand out.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from pathlib import Path
 # The matrices here are small: threads would wait for each other. NumPy reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from embeddings import Embeddings, load_sets  # noqa: E402
+import numpy as np
+from embeddings import load_sets
 
-from msde import MSDEDetector  # noqa: E402
-from msde.method.gaussian import fit_ledoit_wolf  # noqa: E402
-from msde.method.metrics import auroc  # noqa: E402
-from msde.method.standardizer import Standardizer  # noqa: E402
+from msde import MSDEDetector
+from msde.benchmark.draws import Split, Subset, hide
+from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.metrics import auroc
+from msde.method.standardizer import Standardizer
 
 SHARES = (0.0, 0.02, 0.05, 0.10)
 SCORES = ("plain Gaussian", "inductive", "inductive without those listed")
@@ -42,25 +43,25 @@ def found(score: str) -> str:
     return f"AUROC, {score}"
 
 
-def measure(parts: list[Embeddings], share: float, draws: int) -> dict[str, np.ndarray]:
+def measure(parts: list[Subset], share: float, draws: int) -> dict[str, np.ndarray]:
     """Return AUROC and what of it is lost (draw,) of each score, and precision and recall of the rows listed."""
-    train, normal, abnormal = (part.rows for part in parts)
+    split = Split(*parts)
+    train = split.train.rows
     clean, _ = scores(train)
-    n_hidden = round(share * len(train) / (1 - share))
     figures: dict[str, list[float]] = {
         name: [] for name in (*clean, *map(found, clean), "distrusted", "precision", "recall")
     }
-    for draw in range(draws if n_hidden else 1):
-        order = np.random.default_rng(draw).permutation(len(abnormal))
-        hidden, scored = abnormal[order[:n_hidden]], abnormal[order[n_hidden:]]
-        mixed, detector = scores(np.vstack([train, hidden]))
+    for draw in range(draws if share else 1):
+        hidden, tested = hide(np.random.default_rng(draw), split, share)
+        mixed, detector = scores(np.vstack([train, hidden.rows]))
         for name in clean:
-            figures[found(name)].append(auroc(mixed[name](normal), mixed[name](scored)))
-            figures[name].append(auroc(clean[name](normal), clean[name](scored)) - figures[found(name)][-1])
+            before, after = (auroc(*(score(part.rows) for part in tested)) for score in (clean[name], mixed[name]))
+            figures[found(name)].append(after)
+            figures[name].append(before - after)
         doubted = ~detector.trusted_
         figures["distrusted"].append(doubted.mean())
         figures["precision"].append(doubted[len(train) :].sum() / max(doubted.sum(), 1))
-        figures["recall"].append(doubted[len(train) :].sum() / max(n_hidden, 1))
+        figures["recall"].append(doubted[len(train) :].sum() / max(len(hidden), 1))
     return {name: np.array(values) for name, values in figures.items()}
 
 

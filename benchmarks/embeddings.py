@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from msde.backbones import Backbone, load_backbone
+from msde.benchmark.config import SetPlan, read_config
+from msde.benchmark.draws import Subset
 from msde.embedding.embed import embed_images
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
@@ -18,22 +18,12 @@ from msde.images import find_images
 
 SHARED = Path(os.environ.get("MSDE_SHARED", "../shared"))
 PARTS = ("train/normal", "test/normal", "test/abnormal")
-# Names of the shared sets that tell the patient; images of other sets count as patients of their own.
-PATIENT = re.compile(r"TCGA_\w\w_\d+|\d+(?=_)")
+PLANS = {plan.name: plan for plan in read_config(Path(__file__).with_name("shared.toml")).sets}
 
 # The first default's: one look, the means of the levels. What docs/ideas.md compares was tried on it.
 FIRST_LOOKS = (FeatureSpec.parse("plain:own"),)
 
-
-@dataclass(frozen=True)
-class Embeddings:
-    """Rows (n, d) of one part of a set, and the patient of each."""
-
-    rows: np.ndarray
-    patients: np.ndarray
-
-
-Sets = dict[str, list[Embeddings]]
+Sets = dict[str, list[Subset]]
 
 
 class MomentSession(EncoderSession):
@@ -57,20 +47,27 @@ def load_moments(cache: Path) -> Sets:
 def kept_or_computed(cache: Path, session: EncoderSession, suffix: str) -> Sets:
     cache.mkdir(parents=True, exist_ok=True)
     sets = {}
-    for folder in sorted(path.parents[1] for path in (SHARED / "data").glob("*/train/normal")):
+    for folder, plan in shared_sets():
         kept = cache / f"{folder.name}-{session.encoder.sha256[:12]}{suffix}.npz"
         if not kept.exists():
             arrays = {}
             for part in PARTS:
                 images = list(embed_images(session, find_images([folder / part])))
                 arrays[f"{part}/rows"] = np.stack([image.embedding for image in images])
-                arrays[f"{part}/patients"] = np.array([patient(Path(image.name)) for image in images])
+                arrays[f"{part}/patients"] = patients(plan, (image.name for image in images))
             np.savez(kept, **arrays)
         with np.load(kept) as file:
-            sets[folder.name] = [Embeddings(file[f"{part}/rows"], file[f"{part}/patients"]) for part in PARTS]
+            sets[folder.name] = [Subset(file[f"{part}/rows"], file[f"{part}/patients"]) for part in PARTS]
     return sets
 
 
-def patient(path: Path) -> str:
-    found = PATIENT.match(path.stem)
-    return found.group() if found else path.stem
+def shared_sets(shared: Path = SHARED) -> Iterator[tuple[Path, SetPlan]]:
+    """Give the folder of each set, by name, and what shared.toml says of it; images of others are patients each."""
+    for folder in sorted(path.parents[1] for path in (shared / "data").glob("*/train/normal")):
+        name = folder.name
+        yield folder, PLANS.get(name) or SetPlan(name, name, "unknown", None, (), {})
+
+
+def patients(plan: SetPlan, paths: Iterable[str]) -> np.ndarray:
+    """Tell the patient of each image; one whose name does not tell is a patient of its own."""
+    return np.array([plan.patient_of(Path(path).name) or Path(path).name for path in paths])

@@ -17,11 +17,11 @@ from pathlib import Path
 # The matrices here are small: threads would wait for each other. NumPy reads this as it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from embeddings import load_sets  # noqa: E402
+import numpy as np
+from embeddings import load_sets
 
-from msde import MSDEDetector  # noqa: E402
-from msde.method.calibration import Calibration  # noqa: E402
+from msde import MSDEDetector
+from msde.method.calibration import Calibration
 
 COUNTS = (150, 300)
 ALPHAS = (0.05, 0.10)

@@ -24,7 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from msde import MeanShiftEnhancer
-from msde.method.neighbors.index import ExactIndex, NeighborIndex, build_index, evenly_spaced
+from msde.method.arrays import evenly_spaced
+from msde.method.neighbors import build_index
+from msde.method.neighbors.exact import ExactIndex
+from msde.method.neighbors.index import NeighborIndex
 from msde.method.neighbors.sketch import recall
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -121,7 +124,7 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=SIZES[-1])
     parser.add_argument("--folder", type=Path, help="where the rows are written; by default a temporary folder")
     parser.add_argument("--references", type=int, default=1000, help="positions that the model keeps of each iteration")
-    parser.add_argument("--faiss", action="store_true")
+    parser.add_argument("--faiss", action="store_true", help="compare with FAISS, which `pip install faiss-cpu` brings")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:

@@ -28,10 +28,9 @@ from msde.heatmaps.localizer import FOLDS_HELD_OUT
 from msde.heatmaps.location_gaussian import LocationGaussian
 from msde.heatmaps.normality import Axes
 from msde.heatmaps.patch_prototypes import KEPT, PatchPrototypes, spread
-from msde.heatmaps.scale import Scale
+from msde.heatmaps.scale import HeatScale
 from msde.images import find_images, from_input
 from msde.method.calibration import folds
-from msde.model.explain import localizer_of
 from msde.model.normal_maps import NormalMaps
 
 SHARED = Path(os.environ.get("MSDE_SHARED", "../shared"))
@@ -96,7 +95,7 @@ ROWS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 
 
 def seen_of(model: AnomalyModel, paths: Sequence[Path]) -> tuple[list[Embedded], dict[str, PackedMaps]]:
-    reader = NormalMaps(model._session)
+    reader = NormalMaps(model.session)
     images = list(model.embed(paths, reader))
     parts = np.split(np.stack([image.maps for image in images if image.maps is not None]), len(VIEWS), axis=1)
     return images, {
@@ -139,7 +138,7 @@ def print_quality(name: str) -> None:
     heats = {"brightness itself": brightness / max(1, brightness.max())}
     for row, (kinds, views) in ROWS.items():
         held_out, tested = zip(*(found[kind, view] for view in views for kind in kinds), strict=True)
-        heats[row] = Scale.fit(held_out).heat(tested)
+        heats[row] = HeatScale.fit(held_out).heat(tested)
     for row, heat in heats.items():
         counter = PixelCounter()
         for grid, image, mask in zip(heat, images, marks, strict=True):
@@ -151,7 +150,7 @@ def print_quality(name: str) -> None:
 def print_cost(name: str) -> None:
     folder = SHARED / "data" / name
     model = AnomalyModel().fit(folder / "train" / "normal")
-    localizer = localizer_of(model)
+    localizer = model.fitted.heat_maps()
     paths = find_images([folder / "test"])[:TIMED]
     jobs: dict[str, Callable[[], object]] = {
         "scores alone": lambda: list(model.score_iter(paths)),

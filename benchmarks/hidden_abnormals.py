@@ -16,13 +16,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from embeddings import load_sets  # noqa: E402
+import numpy as np
+from embeddings import load_sets
 
-from msde.method.frozen_shift import FrozenShift  # noqa: E402
-from msde.method.metrics import auroc  # noqa: E402
-from msde.method.outliers import outlyingness  # noqa: E402
-from msde.method.standardizer import CompressingStandardizer  # noqa: E402
+from msde.method.frozen_shift import FrozenShift
+from msde.method.metrics import auroc
+from msde.method.outliers import outlyingness
+from msde.method.standardizer import CompressingStandardizer
 
 SHARES = (0.02, 0.05, 0.10)
 LISTED = 0.05

@@ -12,11 +12,11 @@ from pathlib import Path
 # The matrices here are small: threads would wait for each other. NumPy reads this as it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import ideas_features  # noqa: E402
-import ideas_normals  # noqa: E402
-import ideas_pools  # noqa: E402
-import ideas_scores  # noqa: E402
-import ideas_weights  # noqa: E402
+import ideas_features
+import ideas_normals
+import ideas_pools
+import ideas_scores
+import ideas_weights
 
 TABLES = {
     "A": ideas_scores.print_table,

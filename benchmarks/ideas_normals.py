@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from embeddings import FIRST_LOOKS, Embeddings, load_sets
+from embeddings import FIRST_LOOKS, load_sets
 from ideas_scores import first_default, replaced
 from protocol import Score, plain
 from table import print_header, print_row, tested
+
+from msde.benchmark.draws import Subset
 
 COUNTS = (10, 25, 50, 100)
 DRAWS = 5
@@ -20,7 +22,7 @@ IDEAS: dict[str, Callable[[np.ndarray], Score]] = {
 }
 
 
-def measure(idea: Callable[[np.ndarray], Score], parts: list[Embeddings], count: int) -> float:
+def measure(idea: Callable[[np.ndarray], Score], parts: list[Subset], count: int) -> float:
     train = parts[0].rows
     drawn = (train[np.random.default_rng(draw).permutation(len(train))[:count]] for draw in range(DRAWS))
     return float(np.mean([tested(idea(rows), parts) for rows in drawn]))

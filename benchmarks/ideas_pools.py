@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from embeddings import FIRST_LOOKS, Embeddings, load_sets
+from embeddings import FIRST_LOOKS, load_sets
 from ideas_scores import first_default
-from protocol import Score, halves, mixture, plain
+from protocol import Score, mixture, plain
 from sklearn.linear_model import LogisticRegression
 from table import print_header
 
 from msde import MeanShiftEnhancer, MSDEDetector
+from msde.benchmark.draws import Subset, halves
 from msde.method.gaussian import Gaussian, fit_ledoit_wolf
 from msde.method.metrics import auroc
 from msde.method.unlabelled_pool import fit_adaptive
@@ -130,7 +131,7 @@ IDEAS: dict[str, Idea] = {
 }
 
 
-def measure(parts: list[Embeddings]) -> np.ndarray:
+def measure(parts: list[Subset]) -> np.ndarray:
     """Return AUROCs of shape (compared + idea, share, draw)."""
     train, normal, abnormal = parts
     detector = MSDEDetector(shift=None).fit(train.rows)
@@ -141,7 +142,8 @@ def measure(parts: list[Embeddings]) -> np.ndarray:
     figures = np.empty((len(COMPARED) + len(IDEAS), len(SHARES), DRAWS))
     for draw in range(DRAWS):
         rng = np.random.default_rng(draw)
-        source, scored = halves(rng, normal, abnormal)
+        source, half = halves(rng, normal, abnormal)
+        scored = [subset.rows for subset in half]
         figures[:2, :, draw] = [[auroc(*map(score, scored))] for score in alone]
         standard = [standardise(part) for part in scored]
         for column, share in enumerate(SHARES):

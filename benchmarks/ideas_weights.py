@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from embeddings import FIRST_LOOKS, Embeddings, load_sets
+from embeddings import FIRST_LOOKS, load_sets
 from protocol import Score, plain
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 from table import print_header, print_ideas, print_row
 
+from msde.benchmark.draws import Subset
 from msde.method.density_weights import density_weights, fuzzy_graph
 from msde.method.gaussian import fit_empirical
 from msde.method.mean_shift import shift
@@ -63,7 +64,7 @@ IDEAS: dict[str, Weigh] = {
 }
 
 
-def measure(weigh: Weigh, parts: list[Embeddings]) -> float:
+def measure(weigh: Weigh, parts: list[Subset]) -> float:
     train, normal, abnormal = (part.rows for part in parts)
     standardizer = Standardizer.fit(train)
     normals = standardizer.apply(train)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
-from embeddings import PARTS, SHARED
+from embeddings import PARTS, shared_sets
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from table import print_header
@@ -99,8 +99,7 @@ def main() -> None:
         print(f"| {name} | {ratio:.2f} | {size} | {alone:.0e} |", flush=True)
 
     cache = EmbeddingCache(arguments.cache)
-    folders = sorted(path.parents[1] for path in (SHARED / "data").glob("*/train/normal"))
-    folders = [folder for folder in folders if arguments.only in folder.name]
+    folders = [folder for folder, _ in shared_sets() if arguments.only in folder.name]
     figures = {
         name: [tested(backbone, folder, cache) for folder in folders]
         for name, backbone in (("float32", whole), ("int8", small))

@@ -14,13 +14,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from embeddings import PARTS, SHARED, load_sets  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+from embeddings import PARTS, SHARED, load_sets
+from PIL import Image
 
-from msde import MSDEDetector  # noqa: E402
-from msde.images import find_images  # noqa: E402
-from msde.method.neighbors.index import ExactIndex, evenly_spaced  # noqa: E402
+from msde import MSDEDetector
+from msde.images import find_images
+from msde.method.neighbors.index import ExactIndex, evenly_spaced
 
 SHOWN = 3
 MOST_IMAGES = 100

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from embeddings import PARTS, SHARED
+from embeddings import PARTS, shared_sets
 
 from msde import AnomalyModel, MSDEDetector
 from msde.backbones import Backbone, load_backbone
@@ -64,8 +64,7 @@ def main() -> None:
     print("| set | start | encoder | gain | kept step | quality, start -> kept | CPU minutes |")
     print("|---" * 7 + "|")
     rows = []
-    for path in sorted((SHARED / "data").glob("*/train/normal")):
-        folder = path.parents[1]
+    for folder, _ in shared_sets():
         if arguments.sets and folder.name not in arguments.sets:
             continue
         encoder = arguments.folder / f"{folder.name}.safetensors"

@@ -17,21 +17,20 @@ from pathlib import Path
 # The matrices here are small: threads would wait for each other. NumPy reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from embeddings import Embeddings, load_sets  # noqa: E402
-from protocol import halves, mixture, plain  # noqa: E402
+import numpy as np
+from embeddings import load_sets
+from protocol import mixture, plain
 
-from msde import MeanShiftEnhancer, MSDEDetector  # noqa: E402
-from msde.method.metrics import auroc  # noqa: E402
+from msde import MeanShiftEnhancer, MSDEDetector
+from msde.benchmark.draws import Subset, halves
+from msde.method.metrics import auroc
 
 SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 BATCHES = (8, 4, 3, 2, 1)  # transductive batches a draw: fewer abnormals a batch, more batches
 METHODS = ("plain Gaussian", "official transductive", "inductive", "adaptive")
 
 
-def transductive(
-    detector: MSDEDetector, rng: np.random.Generator, scored: list[np.ndarray], share: float, n: int
-) -> float:
+def transductive(detector: MSDEDetector, rng: np.random.Generator, scored: list[Subset], share: float, n: int) -> float:
     found = []
     for _ in range(n):
         normal, abnormal = mixture(rng, scored, share)
@@ -42,7 +41,7 @@ def transductive(
     return float(np.mean(found))
 
 
-def measure(parts: list[Embeddings], draws: int) -> np.ndarray:
+def measure(parts: list[Subset], draws: int) -> np.ndarray:
     """Return AUROCs of shape (method, share, draw)."""
     train, normal, abnormal = parts
     official = MSDEDetector("transductive", enhancer=MeanShiftEnhancer(weighting="published"))
@@ -58,7 +57,7 @@ def measure(parts: list[Embeddings], draws: int) -> np.ndarray:
             scores = {**alone, "adaptive": adaptive.anomaly_score}
             for row, method in enumerate(METHODS):
                 if method in scores:
-                    figures[row, column, draw] = auroc(*(scores[method](part) for part in scored))
+                    figures[row, column, draw] = auroc(*(scores[method](part.rows) for part in scored))
                 else:
                     figures[row, column, draw] = transductive(official, rng, scored, share, batches)
     return figures

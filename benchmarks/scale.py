@@ -4,8 +4,7 @@ Run: python benchmarks/scale.py measure FOLDER_OF_IMAGES
      python benchmarks/scale.py simulate [--decode 4 --backbone 45 ...]
 
 measure: one core's milliseconds an image for reading and decoding, for bringing it to the network's size, and for the
-network; milliseconds for writing a part; milliseconds a query for the exact index over a million rows of 64 numbers,
-measured on a tenth of them.
+network; milliseconds for writing a part.
 simulate: the parts of a job on the nodes of a cluster, event by event: parts of random length (log-normal, 20 %), nodes
 that fail now and then and come back, one node in fifty at a third of the speed, a driver that hands out parts one by
 one, a store with a limited rate, all workers of a node behind its network. More than 200,000 parts are simulated as
@@ -40,8 +39,6 @@ class Figures:
     handing_out: float = 15.0  # ms of the driver a part: processor time of `cluster.py memory`, start left out
     writing: float = 10.0  # ms a part
     starting: float = 30.0  # s until a cluster is up and the networks are loaded
-    query: float = 15.0  # ms an image, exact index of a million rows of 64 numbers
-    references: float = 0.0  # million rows of that index; the default detector has none
     gpu: float = 1500.0  # images a second of one GPU: assumed, none was at hand
     latency: float = 30.0  # ms to the first byte of an object: assumed
     store: float = 50.0  # Gbit/s that the object store gives all nodes together: assumed
@@ -70,8 +67,8 @@ def stages(figures: Figures, node: Nodes, nodes: int) -> dict[str, float]:
     bits = figures.kilobytes * 8e3
     reading = min(nodes * node.gbit * 1e9, figures.store * 1e9) / bits
     waiting = nodes * node.cores * FETCHES * 1e3 / figures.latency
-    # A core decodes, runs the network where there is no GPU, and asks the index; the longest of them has the name.
-    works = {"decoding": figures.decode, "index": figures.query * figures.references}
+    # A core decodes, and runs the network where there is no GPU; the longer of them has the name.
+    works = {"decoding": figures.decode}
     if not node.gpu:
         works["backbone"] = figures.backbone
     rates = {
@@ -148,16 +145,6 @@ def measure(folder: Path) -> None:
     start = time.process_time()
     to_parquet(scores_table(table), {})
     print(f"writing: {1e3 * (time.process_time() - start):.1f} ms a part of {len(table)} rows")
-    try:
-        import faiss
-    except ImportError:
-        return
-    rows = np.random.default_rng(0).normal(size=(100_000, 64)).astype(np.float32)
-    index = faiss.IndexFlatL2(64)
-    index.add(rows)
-    start = time.process_time()
-    index.search(rows[:500], 50)
-    print(f"query: {10 * 1e3 * (time.process_time() - start) / 500:.2f} ms, exact, a million rows of 64 numbers")
 
 
 def table(figures: Figures) -> None:
@@ -172,16 +159,6 @@ def table(figures: Figures) -> None:
                     f"| 10^{round(np.log10(images))} | {nodes} | {node.name} | {part_rows} | {took['hours']:.2f} |"
                     f" {took['price']:,.0f} | {took['first']} | {took['use']:.0%} | {took['redone']} |"
                 )
-    print("\nFirst bottleneck with an exact index of so many million references, 100 nodes:\n")
-    print("| references | " + " | ".join(f"{node.name}, images a second" for node in (CPU, GPU)) + " |")
-    print("|---:|---|---|")
-    for references in (0, 1, 10, 100, 1000):
-        cells = []
-        for node in (CPU, GPU):
-            rates = stages(replace(figures, references=references), node, 100)
-            first = min(rates, key=rates.__getitem__)
-            cells.append(f"{rates[first]:,.0f} ({first})")
-        print(f"| {references} | {' | '.join(cells)} |")
     print("\nWhat each stage lets through, images a second:\n")
     for node in (CPU, GPU):
         for nodes in (1, 100, 1000):

@@ -19,21 +19,23 @@ from pathlib import Path
 # The matrices here are small: threads would wait for each other. NumPy reads this as it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from embeddings import PARTS, SHARED, Embeddings, patient  # noqa: E402
-from protocol import halves, mixture  # noqa: E402
-from scipy.stats import spearmanr  # noqa: E402
-from table import print_header  # noqa: E402
+import numpy as np
+from embeddings import PARTS, patients, shared_sets
+from protocol import mixture
+from scipy.stats import spearmanr
+from table import print_header
 
-from msde import MSDEDetector  # noqa: E402
-from msde.backbones import load_backbone  # noqa: E402
-from msde.embedding.cache import EmbeddingCache  # noqa: E402
-from msde.embedding.embed import embed_images  # noqa: E402
-from msde.embedding.encoder import Encoder, EncoderSession  # noqa: E402
-from msde.embedding.feature_selection import MOST_IMAGES, Looks, candidates, fitted, select_looks  # noqa: E402
-from msde.images import find_images  # noqa: E402
-from msde.method.metrics import auroc  # noqa: E402
-from msde.method.neighbors.index import evenly_spaced  # noqa: E402
+from msde import MSDEDetector
+from msde.backbones import load_backbone
+from msde.benchmark.config import SetPlan
+from msde.benchmark.draws import Subset, halves
+from msde.embedding.cache import EmbeddingCache
+from msde.embedding.embed import embed_images
+from msde.embedding.encoder import Encoder, EncoderSession
+from msde.images import find_images
+from msde.method.arrays import evenly_spaced
+from msde.method.metrics import auroc
+from msde.model.feature_selection import MOST_IMAGES, Looks, candidates, fitted, select_looks
 
 SHARES = (None, 0.05)  # of abnormal images in the pool; None as given
 DRAWS = 2
@@ -47,17 +49,17 @@ def written(looks: Looks) -> str:
     return " ".join(map(str, looks))
 
 
-def embedded_parts(folder: Path, cache: EmbeddingCache) -> list[Embeddings]:
+def embedded_parts(folder: Path, plan: SetPlan, cache: EmbeddingCache) -> list[Subset]:
     """Embed the three parts of a set with the looks of all candidates."""
     parts = []
     for part in PARTS:
         images = list(embed_images(SESSION, find_images([folder / part]), cache=cache))
-        patients = np.array([patient(Path(image.name)) for image in images])
-        parts.append(Embeddings(np.stack([image.embedding for image in images]), patients))
+        rows = np.stack([image.embedding for image in images])
+        parts.append(Subset(rows, patients(plan, (image.name for image in images))))
     return parts
 
 
-def test_scores(parts: list[Embeddings]) -> list[list[np.ndarray]]:
+def test_scores(parts: list[Subset]) -> list[list[np.ndarray]]:
     """Score normals and abnormals of the test images with each candidate."""
     scores = []
     for own in COLUMNS:
@@ -66,7 +68,7 @@ def test_scores(parts: list[Embeddings]) -> list[list[np.ndarray]]:
     return scores
 
 
-def held_out_scores(parts: list[Embeddings]) -> list[list[list[np.ndarray]]]:
+def held_out_scores(parts: list[Subset]) -> list[list[list[np.ndarray]]]:
     """Score, with each candidate and in each round, held-out normals and the test images by the same detector."""
     train, *test = (part.rows for part in parts)
     train = train[evenly_spaced(len(train), MOST_IMAGES)]
@@ -76,9 +78,9 @@ def held_out_scores(parts: list[Embeddings]) -> list[list[list[np.ndarray]]]:
     ]
 
 
-def by_pool(parts: list[Embeddings], scores: list[list[np.ndarray]]) -> list[np.ndarray]:
+def by_pool(parts: list[Subset], scores: list[list[np.ndarray]]) -> list[np.ndarray]:
     """Return for each share the means of the chosen's AUROC, the default's, the best's and the rank correlation."""
-    numbered = [Embeddings(np.arange(len(part.rows)), part.patients) for part in parts[1:]]
+    numbered = [Subset(np.arange(len(part.rows)), part.patients) for part in parts[1:]]
     rounds = held_out_scores(parts)
     figures = []
     for share in SHARES:
@@ -86,12 +88,12 @@ def by_pool(parts: list[Embeddings], scores: list[list[np.ndarray]]) -> list[np.
         for _ in range(DRAWS):
             both = list(halves(rng, *numbered))
             for here, there in (both, both[::-1]):
-                n, a = here if share is None else mixture(rng, here, share)
+                n, a = [subset.rows for subset in here] if share is None else mixture(rng, here, share)
                 qualities = [
                     np.mean([auroc(held, np.concatenate([normal[n], abnormal[a]])) for held, normal, abnormal in each])
                     for each in rounds
                 ]
-                aurocs = [auroc(normal[there[0]], abnormal[there[1]]) for normal, abnormal in scores]
+                aurocs = [auroc(normal[there[0].rows], abnormal[there[1].rows]) for normal, abnormal in scores]
                 lines.append(compared(qualities, aurocs))
         figures.append(np.mean(lines, axis=0))
     return figures
@@ -116,10 +118,10 @@ def main() -> None:
     arguments = parser.parse_args()
     cache = EmbeddingCache(arguments.cache)
     names, by_anomalies, by_pools = [], [], []
-    for folder in sorted(path.parents[1] for path in (SHARED / "data").glob("*/train/normal")):
+    for folder, plan in shared_sets():
         if arguments.only not in folder.name:
             continue
-        parts = embedded_parts(folder, cache)
+        parts = embedded_parts(folder, plan, cache)
         scores = test_scores(parts)
         aurocs = [auroc(*each) for each in scores]
         selection = select_looks(BACKBONES, find_images([folder / PARTS[0]]), cache=cache)

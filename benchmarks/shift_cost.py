@@ -17,16 +17,16 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from embeddings import Embeddings, load_sets  # noqa: E402
+import numpy as np
+from embeddings import Embeddings, load_sets
 
-from msde import MSDEDetector  # noqa: E402
-from msde.method.frozen_shift import FrozenShift  # noqa: E402
-from msde.method.gaussian import fit_ledoit_wolf  # noqa: E402
-from msde.method.metrics import auroc  # noqa: E402
-from msde.method.scorers import InductiveScorer  # noqa: E402
-from msde.method.standardizer import CompressingStandardizer  # noqa: E402
-from msde.storage.records import take_apart  # noqa: E402
+from msde import MSDEDetector
+from msde.method.frozen_shift import FrozenShift
+from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.metrics import auroc
+from msde.method.scorers import InductiveScorer
+from msde.method.standardizer import CompressingStandardizer
+from msde.storage.records import take_apart
 
 SHARES = (1.0, 0.5, 0.25, 0.1)
 COUNTS = (309, 20_000)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from embeddings import Embeddings, Sets
+from embeddings import Sets
 from protocol import Score
 
+from msde.benchmark.draws import Subset
 from msde.method.metrics import auroc
 
 
@@ -27,5 +28,5 @@ def print_ideas(ideas: dict[str, Callable[[np.ndarray], Score]], sets: Sets) -> 
         print_row(name, [tested(idea(parts[0].rows), parts) for parts in sets.values()])
 
 
-def tested(score: Score, parts: list[Embeddings]) -> float:
+def tested(score: Score, parts: list[Subset]) -> float:
     return auroc(*(score(part.rows) for part in parts[1:]))

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from msde import AnomalyModel
+from tests.pictures import write_discs
 from tests.requirements import SHARED, need
 
 # A busy machine is no failure.
@@ -22,6 +24,34 @@ def shared() -> Path:
     """Return the folder of real image sets, which is outside the repository; its tests are marked `shared`."""
     need("shared")
     return Path(os.environ[SHARED])
+
+
+@pytest.fixture(scope="session")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of small images, which nobody changes: `train` (40), `normal` and `abnormal` (12 each)."""
+    root = tmp_path_factory.mktemp("discs")
+    write_discs(root / "train", 40)
+    write_discs(root / "normal", 12, seed=1)
+    write_discs(root / "abnormal", 12, seed=2, lesion=True)
+    return root
+
+
+@pytest.fixture(scope="session")
+def explaining(discs: Path) -> AnomalyModel:
+    """Return a model of the discs that tells where an image differs; nobody changes it."""
+    return AnomalyModel().fit(discs / "train")
+
+
+@pytest.fixture(scope="session")
+def plain_model(discs: Path) -> AnomalyModel:
+    """Return the same without heat maps."""
+    return AnomalyModel().fit(discs / "train", heatmaps=False)
+
+
+@pytest.fixture(scope="session")
+def model(explaining: AnomalyModel) -> AnomalyModel:
+    """Return the model of a folder's tests; a folder may take another."""
+    return explaining
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Small synthetic images for tests: noisy discs, and the same with a bright square."""
+"""Synthetic images for tests: small noisy discs, the same with a bright square, and the demo's brains."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from msde.demo.patient import Patient
+from msde.demo.template import load_template
 
 
 def disc(rng: np.random.Generator, *, lesion: bool = False, side: int = 64) -> np.ndarray:
@@ -26,3 +29,10 @@ def write_discs(folder: Path, n: int, seed: int = 0, *, lesion: bool = False) ->
     for number in range(n):
         Image.fromarray(disc(rng, lesion=lesion)).save(folder / f"{number:03}.png")
     return folder
+
+
+def brains(n: int, seed: int = 0) -> list[np.ndarray]:
+    """Give n healthy slices as the demo's data set has them, each of a simulated patient, uint8 (224, 224)."""
+    template, rng = load_template(), np.random.default_rng(seed)
+    patients = [Patient.draw(rng) for _ in range(n)]
+    return [patient.scan(patient.anatomy(template)) for patient in patients]

@@ -22,9 +22,9 @@ from onnx import TensorProto, helper
 
 from msde.backbones.backbone import per_channel
 from msde.backbones.builtin import assemble, graph_file, weights_file
+from msde.backbones.known import BUILT_IN, registry
 from msde.backbones.legacy_torch import read_torch_file
 from msde.backbones.parity import check_parity, noise
-from msde.backbones.registry import BUILT_IN, registry
 
 OPSET = 17
 IR_VERSION = 8  # the one that came with opset 17: older runtimes read it too

@@ -7,7 +7,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from msde.backbones.registry import LOADERS, registry
+from msde.backbones.known import registry
+from msde.backbones.registry import LOADERS
 from msde.cli.backbones import backbones
 from msde.errors import BackboneError
 

@@ -4,20 +4,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.command import MSDE, msde
+from tests.patience import wait_until
 from tests.pictures import write_discs
-
-MSDE = Path(sys.executable).with_name("msde")
-
-
-def msde(*arguments):
-    return subprocess.run([MSDE, *map(str, arguments)], capture_output=True, text=True)
+from tests.scores import assert_same_tables
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +36,7 @@ def test_overlays_and_heat_beside_the_same_table(job, tmp_path):
     plain = msde("score", job / "model.msde", *images)
     done = msde("score", job / "model.msde", *images, "--heatmaps", tmp_path / "heat")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == plain.stdout
+    assert_same_tables(done.stdout, plain.stdout)
     assert len(list((tmp_path / "heat").rglob("*.overlay.png"))) == 12
     heat = {
         kind: np.asarray(Image.open(tmp_path / "heat" / kind / "000.png.heat.png")) for kind in ("normal", "abnormal")
@@ -58,13 +53,8 @@ def test_what_was_drawn_before_a_kill_is_whole(job, tmp_path):
         [MSDE, "score", job / "model.msde", many, "--heatmaps", tmp_path / "heat", "-o", tmp_path / "scores.csv"]
     )
     try:
-        for _ in range(1200):
-            if len(list((tmp_path / "heat").glob("*.heat.png"))) >= 10:
-                break
-            assert process.poll() is None
-            time.sleep(0.05)
-        else:
-            pytest.fail("no heat maps within a minute")
+        wait_until(lambda: len(list((tmp_path / "heat").glob("*.heat.png"))) >= 10, "ten heat maps")
+        assert process.poll() is None
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

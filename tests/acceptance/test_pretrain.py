@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.pictures import write_discs
+from tests.requirements import need
 
 MSDE = Path(sys.executable).with_name("msde")
 TINY = ("--backbone", "timm:test_resnet", "--random", "--size", "32", "--batch", "4")
 
+need("torch")
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 

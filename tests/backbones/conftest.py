@@ -11,7 +11,7 @@ import pytest
 
 from msde.backbones import Backbone, load_backbone
 from msde.backbones.builtin import weights_file
-from msde.backbones.registry import BUILT_IN, registry
+from msde.backbones.known import BUILT_IN, registry
 from msde.backbones.session import EmbeddingSession
 
 
@@ -45,7 +45,7 @@ def agrees() -> Callable[[Backbone, Callable[[Any], Any]], None]:
         import torch
 
         pixels = np.random.default_rng(5).random((11, 3, backbone.input_size, backbone.input_size), np.float32)
-        mean, std = (np.float32(values).reshape(1, 3, 1, 1) for values in (backbone.mean, backbone.std))
+        mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (backbone.mean, backbone.std))
         with torch.inference_mode():
             expected = original(torch.from_numpy((pixels - mean) / std)).numpy()
         session = EmbeddingSession(backbone)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_hash_does_not_depend_on_order_or_memory_layout(tiny: Backbone) -> None:
         {"weights": {"c": WEIGHTS["a"], "b": WEIGHTS["b"]}},
     ],
 )
-def test_hash_sees_every_change(tiny: Backbone, change: dict[str, object]) -> None:
+def test_hash_sees_every_change(tiny: Backbone, change: dict[str, Any]) -> None:
     assert dataclasses.replace(tiny, **change).sha256 != tiny.sha256
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.requirements import need
 
 from msde.backbones.checkpoint import differences, find_weights, read_checkpoint, tensors_of, within, without
 from msde.errors import WeightsFileError
@@ -16,7 +17,10 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture(scope="module")
 def torch() -> Any:
-    return pytest.importorskip("torch", reason="needs the torch extra")
+    need("torch")
+    import torch
+
+    return torch
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.requirements import need
 
 from msde.backbones import Backbone
 from msde.backbones.export import export_torch, pooled, quiet, require
@@ -21,8 +22,10 @@ SETTINGS = {"input_size": 16, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "
 
 @pytest.fixture(scope="module")
 def torch() -> Any:
-    pytest.importorskip("onnxscript", reason="needs the torch extra")
-    return pytest.importorskip("torch", reason="needs the torch extra")
+    need("torch")
+    import torch
+
+    return torch
 
 
 @pytest.fixture

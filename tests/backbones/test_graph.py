@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.requirements import need
 
 from msde.backbones import Backbone
 from msde.backbones.builtin import graph_file
+from msde.backbones.known import registry
 from msde.backbones.legacy_torch import read_torch_file
-from msde.backbones.registry import registry
 from msde.backbones.session import EmbeddingSession
 from msde.errors import BackboneError
 
@@ -24,11 +25,11 @@ STAGES = (1, 2, 4, 6)  # timm's stages that end with blocks 3, 5, 11 and 16
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    pytest.importorskip("timm", reason="needs the torch extra")
-    pytest.importorskip("onnx", reason="needs the torch extra")
+    need("torch")
     path = Path(__file__).parents[2] / "tools" / "export_graph.py"
     spec = importlib.util.spec_from_file_location("export_graph", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -37,8 +38,10 @@ def script() -> ModuleType:
 @pytest.fixture(scope="module")
 def network(lite0_file: Path) -> Any:
     """timm's model, its layers paired with the package's tensors by their place in the network."""
-    torch = pytest.importorskip("torch", reason="needs the torch extra")
-    timm = pytest.importorskip("timm", reason="needs the torch extra")
+    need("torch")
+    import timm
+    import torch
+
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     tensors = read_torch_file(lite0_file)
     network.load_state_dict(
@@ -98,7 +101,6 @@ def test_embedding_agrees_with_timms_features_only(network: Any, lite0: Backbone
 def test_committed_graph_is_what_the_script_writes(script: ModuleType, name: str) -> None:
     import onnx
 
-    pytest.importorskip(registry()[name]["module"], reason="needs the extra with the weights")
     committed, written = graph_file(registry()[name]).read_bytes(), script.graph_bytes(name)
     # Compared as messages: another version of protobuf may order bytes differently.
     assert onnx.load_from_string(committed) == onnx.load_from_string(written)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.requirements import need
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -54,8 +55,7 @@ def gate() -> Iterator[str]:
 
 
 def lines(names: list[str], home: Path, **environment: str) -> list[str]:
-    for library in ("torch", "timm", "transformers", "open_clip"):
-        pytest.importorskip(library, reason=f"needs {library}")
+    need("torch", "transformers", "open_clip")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
     kept |= {"HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
     done = subprocess.run([sys.executable, "-c", LOAD, *names], capture_output=True, text=True, check=True, env=kept)

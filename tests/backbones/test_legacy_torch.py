@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.requirements import need
 
 from msde.backbones.legacy_torch import MAX_HEADER_BYTES, RefusedError, parse, read_torch_file
 from msde.errors import WeightsFileError
@@ -116,14 +117,18 @@ def test_reads_the_package(lite0_file: Path) -> None:
 
 @pytest.mark.torch
 def test_agrees_with_torch_on_the_package(lite0_file: Path) -> None:
-    torch = pytest.importorskip("torch", reason="needs the torch extra")
+    need("torch")
+    import torch
+
     expected = torch.load(lite0_file, weights_only=True)
     assert_same(read_torch_file(lite0_file), {name: values.contiguous().numpy() for name, values in expected.items()})
 
 
 @pytest.mark.torch
 def test_agrees_with_torch_on_a_file_it_wrote(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch", reason="needs the torch extra")
+    need("torch")
+    import torch
+
     base = torch.arange(24.0).reshape(2, 3, 4)
     state = {"turned": base.permute(2, 0, 1), "part": base[1, 1:], "half": base.half(), "one": torch.tensor(3)}
     torch.save(state, tmp_path / "net.pth", _use_new_zipfile_serialization=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from msde.backbones import Backbone, load_backbone
@@ -20,11 +21,6 @@ def test_no_onnx_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(BackboneError, match=r"pip install 'msde\[onnx\]'"):
         load_backbone(f"onnx:{tmp_path / 'net.onnx'}")
-
-
-@pytest.fixture(scope="module")
-def onnx() -> Any:
-    return pytest.importorskip("onnx", reason="needs the onnx extra")
 
 
 def net(batch: int | str = "n", channels: int = 3, size: int | str = 16, half: bool = False, pool: bool = True) -> Any:
@@ -48,7 +44,7 @@ def net(batch: int | str = "n", channels: int = 3, size: int | str = 16, half: b
         [helper.make_tensor_value_info(name, kind, shape) for name, shape in outputs],
         [
             numpy_helper.from_array(kernel, "pixel_mean"),
-            numpy_helper.from_array(np.float32([1, 1, 0.5, 0.5]), "scales"),
+            numpy_helper.from_array(np.array([1, 1, 0.5, 0.5], np.float32), "scales"),
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -72,7 +68,7 @@ def images(rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("batch", ["n", 1])
-def test_weights_move_out_of_the_graph(onnx: Any, tmp_path: Path, images: np.ndarray, batch: int | str) -> None:
+def test_weights_move_out_of_the_graph(tmp_path: Path, images: np.ndarray, batch: int | str) -> None:
     onnx.save(net(batch), tmp_path / "net.onnx")
     backbone = load_backbone(f"onnx:{tmp_path / 'net.onnx'}")
     close(backbone, images, expected(images))
@@ -88,31 +84,31 @@ def test_weights_move_out_of_the_graph(onnx: Any, tmp_path: Path, images: np.nda
     assert rebuilt.sha256 == backbone.sha256
 
 
-def test_metadata_say_the_normalisation_and_the_size(onnx: Any, tmp_path: Path, images: np.ndarray) -> None:
+def test_metadata_say_the_normalisation_and_the_size(tmp_path: Path, images: np.ndarray) -> None:
     model = net(size="s")
     said = {"mean": "[0.1, 0.2, 0.3]", "std": "[0.4, 0.5, 0.6]", "input_size": "16", "licence": "MIT"}
     onnx.helper.set_model_props(model, said)
     onnx.save(model, tmp_path / "net.onnx")
     backbone = load_backbone(f"onnx:{tmp_path / 'net.onnx'}")
-    mean, std = (np.float32(values).reshape(3, 1, 1) for values in ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]))
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]))
     close(backbone, images, expected((images - mean) / std))
     assert (backbone.licence, backbone.mean) == ("MIT", (0.1, 0.2, 0.3))
 
 
-def test_grey_images(onnx: Any, tmp_path: Path, images: np.ndarray) -> None:
+def test_grey_images(tmp_path: Path, images: np.ndarray) -> None:
     onnx.save(net(channels=1), tmp_path / "net.onnx")
     backbone = load_backbone(f"onnx:{tmp_path / 'net.onnx'}")
     close(backbone, images, expected(images.mean(1, keepdims=True), KERNEL[:, :1]))
 
 
-def test_half_precision(onnx: Any, tmp_path: Path, images: np.ndarray) -> None:
+def test_half_precision(tmp_path: Path, images: np.ndarray) -> None:
     onnx.save(net(half=True), tmp_path / "net.onnx")
     backbone = load_backbone(f"onnx:{tmp_path / 'net.onnx'}")
     close(backbone, images, expected(images), atol=1e-2)
     assert np.float16 in {values.dtype.type for values in backbone.weights.values()}
 
 
-def test_weights_in_a_file_beside_it(onnx: Any, tmp_path: Path, images: np.ndarray) -> None:
+def test_weights_in_a_file_beside_it(tmp_path: Path, images: np.ndarray) -> None:
     onnx.save(net(), tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=100)
     close(load_backbone(f"onnx:{tmp_path / 'net.onnx'}"), images, expected(images))
     (tmp_path / "net.data").write_bytes(b"short")
@@ -122,7 +118,7 @@ def test_weights_in_a_file_beside_it(onnx: Any, tmp_path: Path, images: np.ndarr
 
 
 @pytest.mark.parametrize("location", ["../secret", "{secret}", "link", "missing", "", "."])
-def test_weights_outside_the_folder_are_refused(onnx: Any, tmp_path: Path, location: str) -> None:
+def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -> None:
     folder, secret = tmp_path / "net", tmp_path / "secret"
     folder.mkdir()
     secret.write_bytes(KERNEL.tobytes())
@@ -144,7 +140,7 @@ def refused(path: Path, reason: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_other_inputs_and_outputs_are_refused(onnx: Any, tmp_path: Path) -> None:
+def test_other_inputs_and_outputs_are_refused(tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 
     path = tmp_path / "net.onnx"
@@ -175,7 +171,7 @@ def test_other_inputs_and_outputs_are_refused(onnx: Any, tmp_path: Path) -> None
     refused(path, r"not pixels \['\?', 3, 16, 16\], text")
 
 
-def test_rows_that_depend_on_each_other_are_refused(onnx: Any, tmp_path: Path) -> None:
+def test_rows_that_depend_on_each_other_are_refused(tmp_path: Path) -> None:
     from onnx import helper
 
     model = net()
@@ -188,7 +184,7 @@ def test_rows_that_depend_on_each_other_are_refused(onnx: Any, tmp_path: Path) -
         load_backbone(f"onnx:{refused_path}")
 
 
-def test_damaged_files(onnx: Any, tmp_path: Path) -> None:
+def test_damaged_files(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     refused(path, "cannot be read")
     whole = net().SerializeToString()
@@ -199,7 +195,7 @@ def test_damaged_files(onnx: Any, tmp_path: Path) -> None:
         load_backbone(f"onnx:{path}", path)
 
 
-def test_torch_is_not_needed(onnx: Any, tmp_path: Path) -> None:
+def test_torch_is_not_needed(tmp_path: Path) -> None:
     import subprocess
 
     onnx.save(net(), tmp_path / "net.onnx")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.requirements import need
 
 from msde.backbones import Backbone, load_backbone
-from msde.backbones.registry import registry
+from msde.backbones.known import registry
 from msde.errors import BackboneError, WeightsFileError
 
 Agrees = Callable[[Backbone, Callable[[Any], Any]], None]
@@ -32,9 +33,10 @@ def test_no_open_clip_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 @pytest.fixture(scope="module")
 def open_clip() -> Any:
-    pytest.importorskip("torch", reason="needs the torch extra")
-    pytest.importorskip("onnxscript", reason="needs the torch extra")
-    return pytest.importorskip("open_clip", reason="needs the open_clip extra")
+    need("torch", "open_clip")
+    import open_clip
+
+    return open_clip
 
 
 def saved(folder: Path, kind: str, embed_dim: int = 24) -> Any:
@@ -83,11 +85,11 @@ def test_registry_name_with_a_folder_of_a_torch_file(
 @pytest.mark.torch
 @pytest.mark.slow
 def test_architecture_by_name(open_clip: Any, tmp_path: Path, agrees: Agrees, monkeypatch: pytest.MonkeyPatch) -> None:
-    import open_clip.factory
+    from open_clip import factory
 
     model = saved(tmp_path, "transformer")
     described = json.loads((tmp_path / "open_clip_config.json").read_text())["model_cfg"]
-    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny", described)
+    monkeypatch.setitem(factory._MODEL_CONFIGS, "tiny", described)
     backbone = load_backbone("open_clip:tiny", tmp_path / "open_clip_model.safetensors")
     agrees(backbone, model.encode_image)
     assert backbone.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))

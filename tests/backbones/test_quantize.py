@@ -107,7 +107,7 @@ def test_each_output_has_a_scale_of_its_own(
     kind: str, options: dict[str, int], axis: int, rng: np.random.Generator
 ) -> None:
     shape = (FEATURES, 5) if axis == 1 else (5, FEATURES)
-    gains = np.float32([1e-6, 1e-3, 1, 1e3, 1e6])
+    gains = np.array([1e-6, 1e-3, 1, 1e3, 1e6], np.float32)
     values = rng.standard_normal(shape, np.float32) * (gains if axis == 1 else gains[:, None])
     whole = product(helper.make_node(kind, ["flat", "weight"], ["embedding"], **options), values)
     pixels = rng.random((4, 3, SIZE, SIZE), np.float32)

@@ -5,9 +5,11 @@ import sys
 from typing import Any
 
 import pytest
+from tests.requirements import need
 
 from msde.backbones import load_backbone
-from msde.backbones.registry import BUILT_IN, LOADERS, needs, registry
+from msde.backbones.known import BUILT_IN, registry
+from msde.backbones.registry import LOADERS, needs
 from msde.errors import BackboneError
 
 ALWAYS = {
@@ -53,8 +55,10 @@ def test_needs() -> None:
 @pytest.mark.slow
 def test_timm_agrees_with_the_registry() -> None:
     """Every architecture that timm is to build exists, and has the dimension that the registry says."""
-    torch = pytest.importorskip("torch", reason="needs the torch extra")
-    timm = pytest.importorskip("timm", reason="needs the torch extra")
+    need("torch")
+    import timm
+    import torch
+
     from msde.backbones.timm_export import build, with_head
 
     entries = {name: entry for name, entry in registry().items() if entry["loader"] == "timm"}
@@ -76,7 +80,9 @@ def test_timm_agrees_with_the_registry() -> None:
 @pytest.mark.torch
 @pytest.mark.slow
 def test_open_clip_agrees_with_the_registry() -> None:
-    open_clip = pytest.importorskip("open_clip", reason="needs the open_clip extra")
+    need("open_clip")
+    import open_clip
+
     entry = registry()["mobileclip-s1"]
     architecture, _, tag = entry["architecture"].partition("/")
     model, prepared = open_clip.get_model_config(architecture), open_clip.get_pretrained_cfg(architecture, tag)

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.requirements import need
 
 from msde.backbones import Backbone, load_backbone, timm_export
 from msde.backbones.checkpoint import SHOWN, differences
-from msde.backbones.registry import registry
+from msde.backbones.known import registry
 from msde.backbones.session import EmbeddingSession
 from msde.errors import BackboneError, WeightsFileError
 
@@ -30,9 +31,10 @@ def test_no_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def torch() -> Any:
-    pytest.importorskip("timm", reason="needs the torch extra")
-    pytest.importorskip("onnxscript", reason="needs the torch extra")
-    return pytest.importorskip("torch", reason="needs the torch extra")
+    need("torch")
+    import torch
+
+    return torch
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_levels_are_the_maps_of_the_last_stages(
     torch: Any, network: Any, exported: Backbone, rng: np.random.Generator
 ) -> None:
     pixels = rng.random((2, 3, 160, 160), np.float32)
-    mean, std = (np.float32(values).reshape(1, 3, 1, 1) for values in (exported.mean, exported.std))
+    mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (exported.mean, exported.std))
     with torch.inference_mode():
         _, maps = network.forward_intermediates(torch.from_numpy((pixels - mean) / std), indices=4)
     found = EmbeddingSession(exported)._session.run(list(exported.levels), {"pixels": pixels})

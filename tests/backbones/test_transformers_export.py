@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.requirements import need
 
 from msde.backbones import Backbone, load_backbone
-from msde.backbones.registry import registry
+from msde.backbones.known import registry
 from msde.errors import BackboneError, WeightsFileError
 
 Agrees = Callable[[Backbone, Callable[[Any], Any]], None]
@@ -36,11 +37,12 @@ def test_no_transformers_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 @pytest.fixture(scope="module")
 def transformers() -> Iterator[Any]:
-    pytest.importorskip("torch", reason="needs the torch extra")
-    pytest.importorskip("onnxscript", reason="needs the torch extra")
+    need("torch", "transformers")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield pytest.importorskip("transformers", reason="needs the hf extra")
+        import transformers
+
+        yield transformers
 
 
 def saved(folder: Path, network: Any, processor: dict[str, Any] | None = None) -> Any:

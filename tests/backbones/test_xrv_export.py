@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.requirements import need
 
 from msde.backbones import Backbone, load_backbone
-from msde.backbones.registry import registry
+from msde.backbones.known import registry
 from msde.backbones.session import EmbeddingSession
 from msde.errors import BackboneError, WeightsFileError
 
@@ -27,11 +28,12 @@ def test_no_torchxrayvision_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp
 
 @pytest.fixture(scope="module")
 def xrv() -> Iterator[Any]:
-    pytest.importorskip("torch", reason="needs the torch extra")
-    pytest.importorskip("onnxscript", reason="needs the torch extra")
+    need("torch", "xrv")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield pytest.importorskip("torchxrayvision", reason="needs the xrv extra")
+        import torchxrayvision
+
+        yield torchxrayvision
 
 
 @pytest.fixture

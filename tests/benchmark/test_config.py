@@ -44,6 +44,8 @@ def test_what_is_left_out_has_a_default(toml):
         ("auroc = 0.9", "auroc = 9", "sets.there.published.auroc"),
         ("auroc = 0.9", "roc = 0.9", "sets.there.published.roc"),
         ("[sets.here]", "[sets.here]\npatient = '('", "sets.here.patient"),
+        ("[sets.here]", "[sets.here]\nstarts = [1, 5]", "sets.here.starts"),
+        ("[sets.here]", "[sets.here]\npatient = 'a'\nstarts = [5, 1]", "sets.here.starts"),
         ("[backbones.efficientnet_lite0]", "[backbones.efficientnet_lite0]\nlooks = ['side']", "side"),
         ("[protocols.single]", "[protocols.double]", "protocols.double"),
         ("[protocols.single]", "[protocols.single]\ndetectors = ['lof']", "lof"),
@@ -65,3 +67,35 @@ def test_a_slip_is_named_in_one_line(toml, old, new, named):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="none.toml"):
         read_config(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "patient"),
+    [
+        ("bloodsmear_leukemia", "WBC-Malignant-Early-902.jpg", "WBC-Malignant-Early-90"),
+        ("bloodsmear_leukemia", "WBC-Benign-089.jpg", "WBC-Benign-08"),
+        ("brain_mri_nickparvar", "notumor__Tr-no_0061.jpg", None),
+        ("colonoscopy_polyp_tiles", "mucosa_025_40_104.jpg", "1"),
+        ("colonoscopy_polyp_tiles", "polyp_026_40_104.jpg", "2"),
+        ("colonoscopy_polyp_tiles", "polyp_612_40_104.jpg", "29"),
+        ("ct_covid_sarscov2", "Non_Covid_320.jpg", "Non_Covid_32"),
+        ("ct_covid_sarscov2", "Covid_7.jpg", "Covid_"),
+        ("ct_ich_phe", "0032_10.jpg", "0032"),
+        ("cytology_sipakmed_cervix", "Koilo_137_02.jpg", "Koilo_137"),
+        ("lgg_flair_hemispheres", "TCGA_DU_A5TP_19970614_18_R.jpg", "TCGA_DU_A5TP"),
+        ("mri_dwi_stroke", "2_149.jpg", "2_14"),
+        ("nih_cxr_pneumonia", "00003867_004.jpg", "00003867"),
+        ("us_lung_pocus", "Reg_Avi_Video_003_f04.jpg", "Reg_Avi_Video_003"),
+        ("xray_knee_osteoarthritis", "KL4_9393987R.jpg", "9393987"),
+    ],
+)
+def test_names_of_the_committed_file_tell_the_patient(name, file, patient):
+    shared = read_config(Path(__file__).parents[2] / "benchmarks/shared.toml")
+    plan = next(plan for plan in shared.sets if plan.name == name)
+    assert plan.patient_of(file) == patient
+
+
+def test_starts_need_a_number(toml):
+    toml.write_text(toml.read_text().replace("[sets.here]", "[sets.here]\npatient = '[a-z]'\nstarts = [1, 5]", 1))
+    with pytest.raises(DataError, match=r"sets\.here\.patient"):
+        read_config(toml).sets[0].patient_of("a1.png")

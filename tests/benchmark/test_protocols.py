@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from msde.benchmark.detectors import DETECTORS, Detector, Lesson
-from msde.benchmark.protocols import PROTOCOLS, Part, Parts, Subject, label_free_quality
+from msde.benchmark.draws import Split, Subset
+from msde.benchmark.protocols import PROTOCOLS, Subject, label_free_quality
 from msde.errors import DataError
 
 
@@ -30,7 +31,7 @@ def parts(rng, n=60, m=40, shift=2.0):
     labels = np.repeat([0, 1], [n, m])
     rows = np.stack([values, patients, labels], axis=1)
     train = np.stack([rng.normal(size=50), np.full(50, -1), np.zeros(50)], axis=1)
-    return Parts(Part(train, np.full(50, -1)), Part(rows[:n], patients[:n]), Part(rows[n:], patients[n:]))
+    return Split(Subset(train, np.full(50, -1)), Subset(rows[:n], patients[:n]), Subset(rows[n:], patients[n:]))
 
 
 def run(protocol, watcher, given, condition=None, seed=0, other=None):
@@ -45,7 +46,8 @@ def test_published_shows_the_pool_without_order(rng):
     watcher, given = Watcher(pooled=True), parts(rng)
     outcome = run("published", watcher, given)
     pool = watcher.lessons[0].pool
-    assert len(pool) == 100 and (np.diff(pool[:, 2]) < 0).any()
+    assert len(pool) == 100
+    assert (np.diff(pool[:, 2]) < 0).any()
     assert outcome.figures["auroc_low"] < outcome.figures["auroc"] < outcome.figures["auroc_high"]
     np.testing.assert_array_equal(outcome.labelled.scores[:60], given.normal.rows[:, 0])
     np.testing.assert_array_equal(outcome.labelled.patients, np.arange(100) // 2)
@@ -105,12 +107,16 @@ def test_few_normals_are_drawn_from_the_training_normals(rng):
     for condition in (10, "all"):
         run("few-normals", watcher, given, condition)
     drawn, whole = (lesson.normals for lesson in watcher.lessons)
-    assert len(drawn) == 10 and set(drawn[:, 0]) <= set(whole[:, 0]) and len(whole) == 50
+    assert len(drawn) == 10
+    assert set(drawn[:, 0]) <= set(whole[:, 0])
+    assert len(whole) == 50
 
 
 def test_local_normals_repair_the_false_alarms_of_another_site(rng):
     here, there = parts(rng), parts(rng)
-    moved = Parts(*(Part(part.rows + [3, 0, 0], part.patients) for part in (there.train, there.normal, there.abnormal)))
+    moved = Split(
+        *(Subset(part.rows + [3, 0, 0], part.patients) for part in (there.train, there.normal, there.abnormal))
+    )
     figures = run("cross-site", Watcher(), here, "there", other=moved).figures
     assert figures["false_alarms_own"] > 0.5
     assert figures["false_alarms_local"] < 0.2
@@ -118,7 +124,8 @@ def test_local_normals_repair_the_false_alarms_of_another_site(rng):
 
 def test_label_free_quality_sees_no_row_twice(rng):
     watcher, given = Watcher(), parts(rng)
-    subject = Subject(given, watcher.detector, lambda rows: watcher.fit(Lesson(rows)), lambda: None, lambda name: given)
+    fit = lambda rows: watcher.fit(Lesson(rows))  # noqa: E731
+    subject = Subject(given, watcher.detector, fit, lambda: fit(given.train.rows), lambda name: given)
     assert 0.5 < label_free_quality(subject) < 1
     assert len(watcher.lessons[0].normals) == 40
     assert not set(watcher.lessons[0].normals[:, 0]) & set(watcher.batches[0][:, 0])

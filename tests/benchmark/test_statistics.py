@@ -116,7 +116,8 @@ def test_few_sets_show_nothing(rng):
 def test_bands_hold_their_curves_and_end_where_they_must(rng):
     one = labelled(rng)
     roc, precision = roc_band(one), precision_band(one)
-    assert (roc.low <= roc.high).all() and (np.diff(roc.middle) >= 0).all()
+    assert (roc.low <= roc.high).all()
+    assert (np.diff(roc.middle) >= 0).all()
     assert roc.middle[-1] == 1
     assert np.trapezoid(roc.middle, GRID) == pytest.approx(roc_auc_score(one.abnormal, one.scores), abs=0.01)
     assert precision.middle[-1] == pytest.approx(one.abnormal.mean(), abs=0.1)

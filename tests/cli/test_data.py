@@ -1,19 +1,11 @@
 """`msde data`, as a user runs it."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from tests.command import msde
 from tests.datasets import layouts
 from tests.datasets.server import serving
-
-MSDE = Path(sys.executable).with_name("msde")
-
-
-def msde(*arguments):
-    return subprocess.run([MSDE, *map(str, arguments)], capture_output=True, text=True)
 
 
 def test_check_tells_and_writes_what_it_found(tmp_path):

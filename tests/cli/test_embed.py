@@ -1,11 +1,10 @@
 import pytest
 from click.testing import CliRunner
+from pyarrow import parquet
 from tests.pictures import write_discs
 
 from msde import AnomalyModel
 from msde.cli.main import msde
-
-parquet = pytest.importorskip("pyarrow.parquet")
 
 
 def test_embeddings_are_those_of_the_model(tmp_path):

@@ -11,8 +11,6 @@ from threading import Thread
 import pytest
 from tests.pictures import write_discs
 
-from msde import AnomalyModel
-
 FAULTY = Path(__file__).parent / "faulty"
 
 
@@ -105,7 +103,7 @@ def discs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def model_file(discs):
+def model_file(discs, plain_model):
     path = discs / "discs.msde"
-    AnomalyModel().fit(discs / "train", heatmaps=False).save(path)
+    plain_model.save(path)
     return path

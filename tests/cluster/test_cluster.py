@@ -8,19 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pyarrow import parquet
+from tests.patience import wait_until
 
 from msde import AnomalyModel
 from msde.cluster.api import embed_on, score_on
 from msde.cluster.cluster import Cluster
 from msde.errors import DataError
-
-parquet = pytest.importorskip("pyarrow.parquet")
 
 pytestmark = [
     pytest.mark.slow,
@@ -67,17 +68,16 @@ def same(found: list[dict], expected: list[dict]) -> None:
         ]
 
 
-def at_work(parts: Path, since: float = 60) -> dict:
+def at_work(parts: Path) -> dict:
     """Wait until a worker has begun a part; tell which."""
-    end = time.monotonic() + since
-    while time.monotonic() < end:
+
+    def begun() -> dict | None:
         for path in parts.glob("_started/0*"):
-            try:
+            with suppress(FileNotFoundError, json.JSONDecodeError):
                 return json.loads(path.read_text())
-            except (FileNotFoundError, json.JSONDecodeError):
-                pass
-        time.sleep(0.01)
-    raise AssertionError("no worker has begun")
+        return None
+
+    return wait_until(begun, "a worker that has begun", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -191,13 +191,12 @@ def test_embeddings_are_those_of_one_process(address, discs, model_file, tmp_pat
         assert row["embedding"] == pytest.approx(other.embedding.tolist(), rel=1e-5, abs=1e-6)
 
 
-def test_a_fit_gives_the_same_model_and_with_landmarks_one_of_all_normals(address, discs, tmp_path):
+def test_a_fit_gives_the_same_model_and_with_landmarks_one_of_all_normals(address, discs, plain_model, tmp_path):
     from msde.cluster.fit import fit_on
 
-    expected = AnomalyModel().fit(discs / "train", heatmaps=False)
     cluster = Cluster(str(tmp_path / "out"), address, 2, part_rows=9)
     fitted, _ = fit_on(cluster, AnomalyModel(), [str(discs / "train")], [], 100, quiet)
-    assert fitted.calibration_.scores == pytest.approx(expected.calibration_.scores, rel=1e-6)
+    assert fitted.calibration_.scores == pytest.approx(plain_model.calibration_.scores, rel=1e-6)
     assert fitted.fingerprint_.n_normals == 40
     capped, summaries = fit_on(cluster, AnomalyModel(), [str(discs / "train")], [], 30, quiet)
     capped.save(tmp_path / "capped.msde")
@@ -207,17 +206,3 @@ def test_a_fit_gives_the_same_model_and_with_landmarks_one_of_all_normals(addres
     loaded = AnomalyModel.load(tmp_path / "capped.msde")
     normal, abnormal = loaded.score(discs / "new"), loaded.score(discs / "abnormal")
     assert max(one.anomaly_score for one in normal if not one.error) < min(one.anomaly_score for one in abnormal)
-
-
-def test_neighbours_of_shards_are_those_of_all_rows(address, rng):
-    pytest.importorskip("faiss")
-    from msde.cluster.shards import ShardedIndex
-    from msde.method.neighbors.index import ExactIndex
-
-    reference, queries = rng.normal(size=(50, 8)).astype("f4"), rng.normal(size=(5, 8)).astype("f4")
-    index = ShardedIndex.build(reference, rows_per_shard=20, num_cpus=0.1)
-    distances, found = index.query(queries, 25)
-    index.close()
-    expected, rows = ExactIndex.build(reference).query_distances(queries, 25)
-    assert (found == rows).all()
-    assert distances == pytest.approx(expected, rel=1e-4)

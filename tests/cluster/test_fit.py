@@ -1,14 +1,10 @@
 """What of the embeddings in parts a fit takes, without a cluster."""
 
-import pytest
-
 from msde import AnomalyModel
 from msde.cluster.encoders import encoder_file
 from msde.cluster.fit import Parts
 from msde.cluster.job_folder import JobFolder
 from msde.cluster.worker import PartWorker
-
-pytest.importorskip("pyarrow.parquet")
 
 
 def test_landmarks_are_evenly_spaced_rows_of_all_parts_without_copies(discs, tmp_path, monkeypatch):

@@ -1,15 +1,16 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pyarrow import parquet
 from tests.images.medical import ct_slice
 
 from msde.cluster.listing import cut, from_json, identity, sources, to_json
 from msde.errors import DataError
 from msde.images import Part, find_images
-
-parquet = pytest.importorskip("pyarrow.parquet")
 
 any_source = st.text(min_size=1) | st.builds(Part, st.sampled_from("vw"), st.text(), st.none() | st.text())
 
@@ -19,7 +20,7 @@ def test_parts_hold_each_image_once_in_order_and_whole_volumes(listed, rows):
     parts = list(cut(listed, rows))
     assert [source for part in parts for source in part] == listed
     assert all(len(part) >= rows for part in parts[:-1])
-    for one, other in zip(parts, parts[1:], strict=False):
+    for one, other in itertools.pairwise(parts):
         last, first = one[-1], other[0]
         assert not (isinstance(last, Part) and isinstance(first, Part) and last.volume == first.volume)
 

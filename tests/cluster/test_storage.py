@@ -1,6 +1,6 @@
 import pytest
 
-from msde.cluster.storage import Storage, fetch, retried
+from msde.cluster.storage import PartsFolder, fetch, retry
 from msde.errors import OutputError
 
 
@@ -12,7 +12,7 @@ def test_a_call_that_fails_for_a_moment_is_made_again():
             raise failures.pop()
         return "content"
 
-    assert retried(read) == "content"
+    assert retry(read) == "content"
 
 
 def test_what_is_missing_is_asked_for_once():
@@ -23,7 +23,7 @@ def test_what_is_missing_is_asked_for_once():
         raise FileNotFoundError
 
     with pytest.raises(FileNotFoundError):
-        retried(read)
+        retry(read)
     assert len(calls) == 1
 
 
@@ -34,7 +34,7 @@ def test_a_folder_lists_what_is_whole(tmp_path, server, environment, place):
         import s3fs
 
         s3fs.S3FileSystem().mkdir("folder")
-    storage = Storage(url)
+    storage = PartsFolder(url)
     assert storage.names("parts") == []
     storage.write("parts/1", b"old")
     storage.write("parts/1", b"one")
@@ -56,4 +56,4 @@ def test_a_folder_lists_what_is_whole(tmp_path, server, environment, place):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file/_job.json"):
-        Storage(str(tmp_path / "file")).write("_job.json", b"{}")
+        PartsFolder(str(tmp_path / "file")).write("_job.json", b"{}")

@@ -1,11 +1,13 @@
 """Parts done in this process, without a cluster."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pyarrow import parquet
 from tests.pictures import disc
 
 from msde import AnomalyModel
@@ -13,8 +15,6 @@ from msde.cluster.job_folder import JobFolder
 from msde.cluster.listing import sources
 from msde.cluster.worker import MOST_BEGUN, PartWorker
 from msde.errors import DataError, MSDEError
-
-parquet = pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def test_images_are_not_blamed_for_a_process_that_cannot_start(discs, model_file
     job = start(tmp_path / "out", model_file, [discs / "abnormal"])
     job.begin(0)
     worker = PartWorker(job.storage.url, "cpu")
-    monkeypatch.setattr("msde.cluster.isolated_embedding.sys.executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(MSDEError, match="cannot start"):
         worker.do(0)
     assert job.finished() == []

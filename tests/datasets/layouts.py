@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -72,7 +73,10 @@ def data_json(root: Path, *, unlabelled: bool = False) -> Path:
         split: [write(root / "images" / f"{split}{number}.png", first + number).name for number in range(n)]
         for split, n, first in (("train", 4, 0), ("normal", 3, 100), ("abnormal", 2, 200), ("spare", 2, 300))
     }
-    lists = {"train": {"0": names["train"]}, "test": {"0": names["normal"], "1": names["abnormal"]}}
+    lists: dict[str, dict[str, Any]] = {
+        "train": {"0": names["train"]},
+        "test": {"0": names["normal"], "1": names["abnormal"]},
+    }
     if unlabelled:
         lists["train"]["unlabeled"] = {"0": names["spare"][:1], "1": names["spare"][1:]}
     (root / "data.json").write_text(json.dumps(lists), encoding="utf-8")

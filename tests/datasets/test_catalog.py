@@ -7,9 +7,9 @@ def test_the_seven_sets_and_their_published_counts():
     assert published_counts("RSNA") == (3851, 1000, 1000)
     assert published_counts("brats2021") == (4211, 828, 1948)
     assert published_counts("nih_cxr_pneumonia") is None
-    seven = {name: known for name, known in known_sets().items() if known.counts}
+    seven = {name: known.counts for name, known in known_sets().items() if known.counts}
     assert len(seven) == 7
-    assert sum(known.counts[0] for known in seven.values()) == 26355
+    assert sum(counts[0] for counts in seven.values()) == 26355
 
 
 def test_every_archive_has_an_address_and_a_checksum_where_one_is_published():

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from msde.datasets import download as downloads
 from msde.datasets.download import MEGABYTE, download
 from msde.errors import DataError
 
@@ -20,7 +21,7 @@ def url(server):
 
 
 def test_a_file_arrives_whole_with_a_step_a_megabyte(url, tmp_path):
-    seen = []
+    seen: list[object] = []
 
     @contextmanager
     def progress(label, steps):
@@ -119,7 +120,7 @@ def test_limits_hold_before_anything_is_written(url, server, tmp_path, monkeypat
     with pytest.raises(DataError, match="does not state the file's size"):
         download(url, tmp_path / "set.tar.gz", MD5)
     server.sized = True
-    monkeypatch.setattr("msde.datasets.download.MAX_BYTES", 1000)
+    monkeypatch.setattr(downloads, "MAX_BYTES", 1000)
     with pytest.raises(DataError, match="over the limit of 1,000"):
         download(url, tmp_path / "set.tar.gz", MD5)
     assert not list(tmp_path.glob("set*"))

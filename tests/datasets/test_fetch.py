@@ -7,7 +7,7 @@ import zipfile
 import pytest
 from tests.datasets import layouts
 
-from msde.datasets.catalog import Archive, Known
+from msde.datasets.catalog import Archive, CatalogEntry
 from msde.datasets.fetch import fetch_set, find_known
 from msde.errors import DataError
 
@@ -17,7 +17,7 @@ def known(name, *archives, into=None):
         Archive(f"https://example.org/{path.name}", hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest())
         for path in archives
     )
-    return Known(name, listed, into or name, "none")
+    return CatalogEntry(name, listed, into or name, "none")
 
 
 def test_a_set_is_fetched_once(tmp_path, server):

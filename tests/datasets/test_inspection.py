@@ -56,6 +56,30 @@ def test_figures_are_ready_for_json(root):
     assert 0 <= low <= value <= high <= 1
 
 
+def test_fingerprints_are_of_the_pictures_alone(root, tmp_path):
+    layouts.write_mask(root / "test/mask/00.png")
+    before = inspected(root)
+    assert set(before.fingerprints) == {"train", "normal", "abnormal", "masks"}
+    moved = root.rename(tmp_path / "elsewhere")
+    for number, path in enumerate(sorted((moved / "train/normal").iterdir())):
+        Image.open(path).save(path.with_name(f"{99 - number}.bmp"))
+        path.unlink()
+    assert inspected(moved).fingerprints == before.fingerprints
+    assert f"fingerprint {before.fingerprints['train'][:16]} of train" in "\n".join(before.lines())
+
+
+@pytest.mark.parametrize(("split", "folder"), [("normal", "test/normal"), ("masks", "test/mask")])
+def test_a_changed_picture_changes_its_own_fingerprint(root, split, folder):
+    layouts.write_mask(root / "test/mask/00.png")
+    before = inspected(root).fingerprints
+    path = root / folder / "00.png"
+    pixels = np.array(Image.open(path))
+    pixels[0, 0] = 255 - pixels[0, 0]
+    Image.fromarray(pixels).save(path)
+    after = inspected(root).fingerprints
+    assert {name for name in before if before[name] != after[name]} == {split}
+
+
 def test_copies_between_train_and_test_are_found(root):
     (root / "test/normal/copy.png").write_bytes((root / "train/normal/03.png").read_bytes())
     Image.open(root / "train/normal/07.png").resize((96, 96)).save(root / "test/abnormal/again.jpg", quality=60)

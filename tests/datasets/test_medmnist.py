@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tests.datasets.layouts import medmnist
 
+from msde.datasets import medmnist as medmnist_files
 from msde.datasets import read_dataset
 from msde.errors import DataError
 
@@ -32,7 +33,7 @@ def test_pictures_outlive_the_reading(tmp_path):
     train = read_dataset(medmnist(tmp_path / "pneumoniamnist.npz")).train
     gc.collect()
     (tmp_path / "pneumoniamnist.npz").unlink()
-    assert sum(int(image.sum()) for image in train) > 0
+    assert all(np.asarray(image).any() for image in train)
 
 
 def test_a_folder_with_one_file_stands_for_it(tmp_path):
@@ -129,6 +130,6 @@ def test_bad_files_are_named_in_a_line(tmp_path, spoil, said):
 
 
 def test_too_much_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr("msde.datasets.medmnist.MAX_ARRAY_BYTES", 1000)
+    monkeypatch.setattr(medmnist_files, "MAX_ARRAY_BYTES", 1000)
     with pytest.raises(DataError, match="over the limit of 1,000"):
         read_dataset(medmnist(tmp_path / "pneumoniamnist.npz"))

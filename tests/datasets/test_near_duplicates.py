@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.pictures import brains
 
 from msde.datasets.near_duplicates import MIN_CORRELATION, alike, likeness
 from msde.images import read_pixels
 
 
-def gray(path):
-    pixels = read_pixels(path)
+def gray(image):
+    pixels = read_pixels(image)
     return np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels.mean(axis=2))
 
 
@@ -37,24 +38,28 @@ CHANGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def chests(shared):
-    paths = sorted((shared / "data/nih_cxr_pneumonia/train/normal").iterdir())[:60]
-    return [gray(path) for path in paths]
+@pytest.fixture(scope="module", params=["brains", pytest.param("chests", marks=pytest.mark.shared)])
+def patients(request):
+    if request.param == "brains":
+        return [gray(scan) for scan in brains(20)]
+    folder = request.getfixturevalue("shared") / "data/nih_cxr_pneumonia/train/normal"
+    return [gray(path) for path in sorted(folder.iterdir())[:60]]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_copy_is_found(chests, change):
-    known = [likeness(pixels, bytes([number])) for number, pixels in enumerate(chests)]
-    copies = [likeness(CHANGES[change](pixels), b"other") for pixels in chests]
+def test_a_changed_copy_is_found(patients, change):
+    known = [likeness(pixels, bytes([number])) for number, pixels in enumerate(patients)]
+    copies = [likeness(CHANGES[change](pixels), b"other") for pixels in patients]
     pairs = alike(copies, known)
-    assert [(pair.first, pair.second, pair.identical) for pair in pairs] == [(k, k, False) for k in range(len(chests))]
+    assert [(pair.first, pair.second, pair.identical) for pair in pairs] == [
+        (k, k, False) for k in range(len(patients))
+    ]
     assert all(MIN_CORRELATION <= pair.correlation <= 1.001 for pair in pairs)
 
 
-def test_patients_are_not_taken_for_each_other(chests):
-    kept = [likeness(pixels, bytes([number])) for number, pixels in enumerate(chests)]
-    assert alike(kept[:30], kept[30:]) == []
+def test_patients_are_not_taken_for_each_other(patients):
+    kept = [likeness(pixels, bytes([number])) for number, pixels in enumerate(patients)]
+    assert alike(kept[: len(kept) // 2], kept[len(kept) // 2 :]) == []
 
 
 def test_equal_samples_are_identical_even_without_content():

@@ -39,6 +39,7 @@ def test_every_layout_is_recognised(tmp_path, build, layout, expected):
     assert not set(dataset.train) & {*dataset.normal, *dataset.abnormal}
 
 
+@pytest.mark.shared
 def test_real_sets_with_masks(shared):
     assert counts(read_dataset(shared / "data/lgg_flair_hemispheres")) == (321, 176, 270, 270)
     assert counts(read_dataset(shared / "data/busi_ultrasound")) == (58, 41, 240, 65)

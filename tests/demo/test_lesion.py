@@ -18,7 +18,7 @@ def examples(template: NDArray[np.float32]) -> list[Example]:
         rng = np.random.default_rng((3, i))
         patient = Patient.draw(rng)
         lesion = Lesion.draw(rng, patient.anatomy(template) > 0.3)
-        anatomy = patient.anatomy(template, lesion.displaced(patient.coordinates))
+        anatomy = patient.anatomy(template, lesion.displace(patient.coordinates))
         made.append((lesion, anatomy, lesion.paint(anatomy, np.zeros_like(anatomy))))
     return made
 
@@ -43,8 +43,10 @@ def test_changes_the_masked_part_and_hardly_the_rest(examples: list[Example]) ->
 def test_sizes_and_contrasts_run_from_subtle_to_plain(examples: list[Example]) -> None:
     sizes = np.array([lesion.mask(before).sum() for lesion, before, _ in examples])
     contrast = np.array([np.abs(after - before)[lesion.distance < 0.9].mean() for lesion, before, after in examples])
-    assert sizes.min() < 500 and sizes.max() > 1500
-    assert contrast.min() < 0.12 and contrast.max() > 0.3
+    assert sizes.min() < 500
+    assert sizes.max() > 1500
+    assert contrast.min() < 0.12
+    assert contrast.max() > 0.3
     assert len({lesion.kind for lesion, _, _ in examples}) == 3
 
 
@@ -61,7 +63,7 @@ def test_pushes_tissue_outwards_and_only_nearby(examples: list[Example]) -> None
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(float)
     grid = np.stack([np.zeros_like(rows), rows, columns])
     for lesion, _, _ in examples:
-        _, source_rows, source_columns = lesion.displaced(grid)
+        _, source_rows, source_columns = lesion.displace(grid)
         before = np.hypot(rows - lesion.row, columns - lesion.column)
         after = np.hypot(source_rows - lesion.row, source_columns - lesion.column)
         assert (after <= before + 1e-9).all()

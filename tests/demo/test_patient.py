@@ -33,14 +33,16 @@ def test_the_whole_brain_is_in_the_picture_on_black(scans: NDArray[np.uint8]) ->
     edge[3:-3, 3:-3] = False
     assert scans[:, edge].max() == 0
     share = (scans > 20).mean(axis=(1, 2))
-    assert share.min() > 0.28 and share.max() < 0.6
+    assert share.min() > 0.28
+    assert share.max() < 0.6
 
 
 def test_contrast_is_that_of_t1(scans: NDArray[np.uint8]) -> None:
     brain = [scan[scan > 20] for scan in scans]
     white = np.array([np.percentile(values, 90) for values in brain])
     fluid = np.array([np.percentile(values, 1) for values in brain])
-    assert white.min() > 130 and white.max() < 250
+    assert white.min() > 130
+    assert white.max() < 250
     assert (fluid < 0.65 * white).all()
 
 
@@ -48,4 +50,5 @@ def test_the_front_is_up_and_the_right_side_is_left(template: NDArray[np.float32
     right, front, up = Patient.draw(np.random.default_rng(0)).coordinates
     assert right[100, 20] > right[100, 200] + 100
     assert front[20, 100] > front[200, 100] + 100
-    assert up.min() > 50 and up.max() < 120
+    assert up.min() > 50
+    assert up.max() < 120

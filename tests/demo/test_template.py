@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from msde.errors import DataError
 def test_is_a_brain_in_millimetres(template: NDArray[np.float32]) -> None:
     assert template.shape == (197, 233, 189)
     assert template.dtype == np.float32
-    assert template.min() == 0 and template.max() <= 1
+    assert template.min() == 0
+    assert template.max() <= 1
     assert 1.4e6 < np.count_nonzero(template) < 2.2e6  # a brain has 1.4 to 2.2 litres with its fluid
 
 
@@ -44,7 +46,7 @@ def test_imports_no_nilearn_and_needs_no_network() -> None:
 
 @pytest.mark.parametrize("missing", ["nilearn", "nibabel"])
 def test_a_missing_package_is_named_with_its_remedy(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.find_spec
+    real = find_spec
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == missing else real(name))
     with pytest.raises(DataError, match=rf"{missing}.*; pip install 'msde\[demo\]'$"):
         load_template()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom import Dataset
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from pydicom.uid import (
@@ -34,7 +35,7 @@ def radiograph() -> Dataset:
 def digital_radiograph() -> Dataset:
     """Give a DX image of a left knee with detector spacing, but no frame of reference."""
     image = _image(DigitalXRayImageStorageForPresentation, "DX")
-    image.update(
+    elements: dict[str, Any] = (
         {"PatientID": "P-17", "PatientName": "Müller^Änne", "PatientSex": "F", "PatientBirthDate": "19700101"}
         | {"BodyPartExamined": "KNEE", "ImageLaterality": "L", "PatientOrientation": ["L", "F"]}
         | {"ImagerPixelSpacing": [0.15, 0.15], "InstanceNumber": 3, "BurnedInAnnotation": "NO"}
@@ -44,6 +45,8 @@ def digital_radiograph() -> Dataset:
             "LossyImageCompressionMethod": "ISO_10918_1",
         }
     )
+    for keyword, value in elements.items():
+        setattr(image, keyword, value)
     return image
 
 
@@ -64,7 +67,7 @@ def neighbour(image: Dataset) -> Dataset:
 
 def with_bytes(keyword: str, value: bytes) -> Dataset:
     """Give a radiograph with an attribute as it stands in a file, whatever that is."""
-    image, tag = digital_radiograph(), Tag(tag_for_keyword(keyword))
+    image, tag = digital_radiograph(), Tag(keyword)
     image[tag] = RawDataElement(tag, dictionary_VR(tag), len(value), value, 0, False, True)
     return image
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf, nan
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ from msde.errors import DataError
         ("text", "a\0"),
     ],
 )
-def test_what_cannot_be_stored_is_refused(result: Result, name: str, value: object) -> None:
+def test_what_cannot_be_stored_is_refused(result: Result, name: str, value: Any) -> None:
     with pytest.raises(DataError, match=name):
         replace(result, **{name: value})
 

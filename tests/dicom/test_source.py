@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from msde.dicom import Result
-from msde.dicom.source import BLANK, PATIENT_AND_STUDY, PIXELS, read_series, read_source, read_text
+from msde.dicom.source import BLANK, PATIENT_AND_STUDY, PIXELS, read_series, read_source
 from msde.errors import DataError, ImageError, MSDEError
+from msde.images.dicom_header import read_text
 
 from .kinds import KINDS
 from .sources import digital_radiograph, radiograph, shipped, ultrasound, with_bytes, written
@@ -26,7 +27,9 @@ def test_well_formed_attributes_are_taken_over(tmp_path: Path) -> None:
         assert source.patient_and_study["StudyDate"] == ""
         assert source.of_pixels["LossyImageCompressionMethod"] == "ISO_10918_1"
         assert (source.laterality, source.patient_orientation) == ("L", "L\\F")
-        assert source.plane is None and source.spacing is None and source.thickness is None
+        assert source.plane is None
+        assert source.spacing is None
+        assert source.thickness is None
 
 
 def test_what_is_not_there_is_blank() -> None:
@@ -124,7 +127,8 @@ def test_nothing_is_said_about_values(caplog, result: Result, keyword: str, valu
             try:
                 make(source, result)
             except MSDEError as error:
-                assert keyword == "PatientID" and "malformed PatientID" in str(error)
+                assert keyword == "PatientID"
+                assert "malformed PatientID" in str(error)
     said = [record.getMessage() for record in caplog.records] + [str(warning.message) for warning in warned]
     assert not any("SECRET" in line for line in said)
     assert all("replacement characters" in line or "escape sequence" in line for line in said), said

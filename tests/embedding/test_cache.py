@@ -223,7 +223,12 @@ def test_the_folder_keeps_to_its_limit(tmp_path):
 def test_a_large_folder_is_not_listed_at_every_write(tmp_path, monkeypatch):
     listings = []
     scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda folder: listings.append(folder) or scandir(folder))
+
+    def counted(folder):
+        listings.append(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", counted)
     cache = EmbeddingCache(tmp_path, share_of(320), refuse)
     for number in range(1000):
         cache.put(key(number, 7), values(number))
@@ -252,7 +257,7 @@ def test_only_files_of_the_cache_are_removed(tmp_path):
 
 def test_a_file_in_place_of_the_folder_is_one_warning(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    warnings = []
+    warnings: list[str] = []
     cache = EmbeddingCache(tmp_path / "file", warn=warnings.append)
     for number in range(3):
         assert cache.get(key(number), 496) is None
@@ -263,7 +268,7 @@ def test_a_file_in_place_of_the_folder_is_one_warning(tmp_path):
 
 
 def test_a_full_disk_is_one_warning_and_what_is_kept_stays_readable(tmp_path):
-    warnings = []
+    warnings: list[str] = []
     cache = EmbeddingCache(tmp_path, warn=warnings.append)
     cache.put(key(0), values(0))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -13,4 +13,4 @@ def test_high_scores_are_normal(rng):
 
 def test_an_unknown_covariance_is_named():
     with pytest.raises(ValueError, match="'round'"):
-        GaussianDensity("round").fit(np.eye(4))
+        GaussianDensity("round").fit(np.eye(4))  # type: ignore[arg-type]

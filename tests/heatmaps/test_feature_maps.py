@@ -1,7 +1,7 @@
 import numpy as np
 from tests.heatmaps.maps import made_up
 
-from msde.embedding.encoder import RawMaps
+from msde.backbones.raw_maps import RawMaps
 from msde.heatmaps.feature_maps import PackedMaps
 
 

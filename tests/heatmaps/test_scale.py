@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msde.heatmaps.scale import Scale
+from msde.heatmaps.scale import HeatScale
 
 
 @pytest.fixture(scope="module")
 def scale():
     rng = np.random.default_rng(0)
-    return Scale.fit([rng.normal(size=(40, 56, 56)).astype(np.float32)])
+    return HeatScale.fit([rng.normal(size=(40, 56, 56)).astype(np.float32)])
 
 
 def test_heat_is_how_rare_a_place_is_among_the_normals(scale):
@@ -24,14 +24,14 @@ def test_heat_is_how_rare_a_place_is_among_the_normals(scale):
 
 @given(st.floats(-50, 50), st.floats(0, 50))
 def test_more_evidence_never_means_less_heat(low, more):
-    scale = Scale.fit([np.random.default_rng(0).normal(size=(5, 8, 8)).astype(np.float32)])
+    scale = HeatScale.fit([np.random.default_rng(0).normal(size=(5, 8, 8)).astype(np.float32)])
     heat = scale.heat([np.array([[[low]], [[low + more]]], np.float32)])
     assert (heat[0] <= heat[1] + 1e-6).all()
 
 
 def test_kinds_of_evidence_on_scales_and_grids_of_their_own_count_alike(rng):
     kinds = [rng.normal(size=(20, 7, 7)).astype(np.float32), 1000 * rng.normal(size=(20, 14, 14)).astype(np.float32)]
-    scale = Scale.fit(kinds)
+    scale = HeatScale.fit(kinds)
     odd = [np.zeros((1, 7, 7), np.float32), np.zeros((1, 14, 14), np.float32)]
     calm = scale.heat(odd).max()
     for kind, size in ((0, 10), (1, 10_000)):
@@ -41,7 +41,7 @@ def test_kinds_of_evidence_on_scales_and_grids_of_their_own_count_alike(rng):
 
 
 def test_normals_that_are_all_alike_give_finite_heat():
-    scale = Scale.fit([np.ones((5, 7, 7), np.float32)])
+    scale = HeatScale.fit([np.ones((5, 7, 7), np.float32)])
     assert np.isfinite(scale.heat([np.full((1, 7, 7), 2, np.float32)])).all()
 
 
@@ -57,4 +57,4 @@ def test_normals_that_are_all_alike_give_finite_heat():
 )
 def test_what_is_no_scale_is_refused(middle, width, ladder):
     with pytest.raises(ValueError, match="heat maps"):
-        Scale(middle, width, ladder)
+        HeatScale(middle, width, ladder)

@@ -71,19 +71,23 @@ def read(path: Path) -> str:
     try:
         contents = look_into(path, name)
         labels = list(contents.parts) if contents else []
-        for source in [Part(name, name, label) for label in labels[:1] + labels[-1:]] or [path]:
-            pixels = read_pixels(source, rule)
-            assert pixels.dtype == np.float32 and pixels.shape[2:] in ((), (3,))
-            assert pixels.min() >= 0 and pixels.max() <= 1, (pixels.min(), pixels.max())
+        parts: list[Path | Part] = [Part(name, name, label) for label in labels[:1] + labels[-1:]]
+        for pixels in (read_pixels(source, rule) for source in parts or [path]):
+            assert pixels.dtype == np.float32
+            assert pixels.shape[2:] in ((), (3,))
+            assert 0 <= pixels.min() <= pixels.max() <= 1, (pixels.min(), pixels.max())
     except ImageError as error:
-        assert str(error).startswith(name) and ";" in str(error) and str(error).isprintable(), str(error)
+        said = str(error)
+        assert said.startswith(name), said
+        assert ";" in said, said
+        assert said.isprintable(), said
         return "refused"
     return "read"
 
 
 def peak_megabytes() -> int:
     """The peak of this process alone: getrusage would count that of the process that started it."""
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) // 1024
 
 
 def main(reader: str, count: int, seed: int, folder: Path) -> None:

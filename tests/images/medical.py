@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -37,7 +38,7 @@ def dicom_dataset(values: NDArray[Any], syntax: str = ExplicitVRLittleEndian, **
     """Give a dataset of one frame (H, W) or (H, W, 3), or of several (n, H, W); further elements by keyword."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
     dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     dataset.SOPClassUID = CTImageStorage

@@ -31,7 +31,7 @@ TWELVE = gray_ramp().astype(np.uint16) * 16
 
 
 @pytest.fixture
-def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
+def keep(tmp_path: Path):
     def write(data: bytes, name: str = "scan.dcm") -> Path:
         path = tmp_path / name
         path.write_bytes(data)
@@ -110,14 +110,17 @@ REFUSED = {
 def test_shipped_files_are_read(name: str) -> None:
     pixels = read_pixels(pydicom_file(name))
     assert pixels.shape == SHIPPED[name]
-    assert pixels.min() >= 0 and pixels.max() <= 1 and pixels.std() > 0.001
+    assert pixels.min() >= 0
+    assert pixels.max() <= 1
+    assert pixels.std() > 0.001
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_shipped_files_that_are_no_pictures_are_refused(name: str) -> None:
     with pytest.raises(ImageError, match=f": (is a DICOM object )?{REFUSED[name]}") as error:
         read_pixels(pydicom_file(name))
-    assert str(error.value).isprintable() and ";" in str(error.value)
+    assert str(error.value).isprintable()
+    assert ";" in str(error.value)
 
 
 SMALL_MR = ["_RLE", "_bigendian", "_expb", "_implicit", "_jp2klossless", "_jpeg_ls_lossless"]
@@ -150,7 +153,8 @@ def test_frames_are_read_one_by_one(name: str) -> None:
     path = pydicom_file(name)
     contents = look_into(path, name)
     frames = pydicom.dcmread(path).pixel_array
-    assert contents is not None and list(contents.parts) == [f"{k:03}" for k in range(len(frames))]
+    assert contents is not None
+    assert list(contents.parts) == [f"{k:03}" for k in range(len(frames))]
     values = frames[1].astype(float)
     pixels = read_pixels(Part(str(path), str(path), "001"), ImageRule("percentile"))
     low, high = np.percentile(values, [0.5, 99.5], method="nearest")
@@ -212,7 +216,9 @@ def test_an_8_bit_voi_table_for_12_bit_samples_does_not_wrap(keep) -> None:
     ],
 )
 def test_window_functions_follow_the_standard(keep, function: str | None, shown: Any) -> None:
-    window = {"WindowCenter": [2000, 5], "WindowWidth": [1000, 9]} | ({"VOILUTFunction": function} if function else {})
+    window: dict[str, Any] = {"WindowCenter": [2000, 5], "WindowWidth": [1000, 9]} | (
+        {"VOILUTFunction": function} if function else {}
+    )
     path = keep(dicom_bytes(TWELVE, **window))
     expected = shown(TWELVE.astype(float))
     np.testing.assert_allclose(read_pixels(path), expected, atol=1e-6)
@@ -358,7 +364,7 @@ def test_a_missing_library_is_named_with_its_extra(keep, monkeypatch: pytest.Mon
 
 
 def test_a_missing_decoder_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pydicom.pixels.decoders import JPEGExtended12BitDecoder
+    from pydicom.pixels.decoders import JPEGExtended12BitDecoder  # type: ignore[attr-defined]
 
     monkeypatch.setattr(JPEGExtended12BitDecoder, "_available", {})
     monkeypatch.setattr("msde.images.dicom.find_spec", lambda _: None)

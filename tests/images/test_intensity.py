@@ -34,7 +34,8 @@ def test_equal_pictures_of_every_type_give_equal_bits(picture: NDArray[np.uint8]
 @given(hnp.arrays(np.uint16, (8, 8, 3)))
 def test_pixels_lie_in_the_unit_range_and_keep_order(picture: NDArray[np.uint16]) -> None:
     pixels = pixels_of(picture)
-    assert pixels.min() >= 0 and pixels.max() <= 1
+    assert pixels.min() >= 0
+    assert pixels.max() <= 1
     np.testing.assert_array_equal(
         np.argsort(pixels, axis=None, kind="stable"), np.argsort(picture, axis=None, kind="stable")
     )
@@ -112,7 +113,8 @@ def test_rules_give_equal_bits_for_equal_pictures(picture: NDArray[np.uint8], ru
 def test_a_window_maps_its_ends_to_black_and_white(values: NDArray[np.int16], low: float, width: float) -> None:
     pixels = pixels_of(values, ImageRule(f"window:{low},{low + width}"))
     np.testing.assert_allclose(pixels, np.clip((values - low) / width, 0, 1), atol=1e-2 if width < 9 else 2e-3)
-    assert (pixels[values <= low - 1] == 0).all() and (pixels[values >= low + width + 1] == 1).all()
+    assert (pixels[values <= low - 1] == 0).all()
+    assert (pixels[values >= low + width + 1] == 1).all()
 
 
 def test_percentiles_use_what_is_there_of_twelve_bits_in_sixteen() -> None:

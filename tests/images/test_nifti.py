@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from msde.errors import ImageError
-from msde.images import ImageRule, Part, nifti, read_pixels
+from msde.images import ImageRule, Part, read_pixels
 from msde.images.files import look_into
 
 from .medical import LPS, nifti_bytes
@@ -22,7 +23,7 @@ VOLUME = np.stack([np.roll(gray_ramp(), 3 * k, axis=0).T for k in range(9)], axi
 
 
 @pytest.fixture
-def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
+def keep(tmp_path: Path):
     def write(data: bytes, name: str = "scan.nii") -> Path:
         path = tmp_path / name
         path.write_bytes(data)
@@ -78,7 +79,7 @@ def test_the_order_of_the_array_does_not_matter(tmp_path: Path, order: list[int]
         ((1, 1.1, 1), (9, 24, 20), lambda v: v.transpose(2, 1, 0)[::-1]),  # not coarse enough, so axial
     ],
 )
-def test_slices_are_taken_across_the_coarsest_axis(keep, steps, shape, turned) -> None:  # type: ignore[no-untyped-def]
+def test_slices_are_taken_across_the_coarsest_axis(keep, steps, shape, turned) -> None:
     path = keep(nifti_bytes(VOLUME, affine("LPS", steps)))
     seen = slices(path)
     assert seen.shape == (shape[0], *seen.shape[1:])
@@ -88,7 +89,7 @@ def test_slices_are_taken_across_the_coarsest_axis(keep, steps, shape, turned) -
 def test_one_slice_is_one_picture(keep) -> None:
     for values in (gray_ramp().T[..., None], gray_ramp().T):
         path = keep(nifti_bytes(values))
-        assert look_into(path, "scan").parts == []  # type: ignore[union-attr]
+        assert look_into(path, "scan").parts == []
         np.testing.assert_array_equal(read_pixels(path, FULL), read_pixels(gray_ramp()))
 
 
@@ -164,7 +165,7 @@ def test_bad_headers_are_refused_in_one_line(keep, change: dict[str, Any], said:
     for field, value in change.items():
         header[field] = value
     data[:348] = header.binaryblock
-    path = keep(nifti.gzip.compress(bytes(data)) if packed else bytes(data), "scan.nii.gz" if packed else "scan.nii")
+    path = keep(gzip.compress(bytes(data)) if packed else bytes(data), "scan.nii.gz" if packed else "scan.nii")
     with pytest.raises(ImageError, match=rf"scan\.nii(\.gz)?(#000)?: {said}.*; .+") as error:
         read_pixels(f"{path}#000")
     assert str(error.value).isprintable()
@@ -181,7 +182,7 @@ def test_truncated_volumes_are_refused(keep, share: float) -> None:
 
 def test_other_packed_files_are_refused(keep) -> None:
     with pytest.raises(ImageError, match="is packed, but holds no NIfTI volume in one piece; give"):
-        read_pixels(keep(nifti.gzip.compress(b"text" * 1000), "notes.gz"))
+        read_pixels(keep(gzip.compress(b"text" * 1000), "notes.gz"))
 
 
 def test_a_missing_library_is_named_with_its_extra(keep, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,7 +248,7 @@ def test_volumes_frames_and_pages_are_listed_by_their_parts(tmp_path: Path) -> N
 
 def test_damaged_files_are_left_to_the_reader(tmp_path: Path) -> None:
     names = ("a.dcm", "b.nii", "c.nii.gz", "d.tif")
-    folder = keep(tmp_path / "bad", **{name: b"II*\0 no image" for name in names})
+    folder = keep(tmp_path / "bad", **dict.fromkeys(names, b"II*\x00 no image"))
     assert found(folder) == [f"{folder}/{name}" for name in names]
     folder = keep(tmp_path / "cut", IM1=dicom_bytes(gray_ramp())[:500], **{"IM2.dcm": b"encrypted" * 99})
     assert found(folder) == [f"{folder}/IM1", f"{folder}/IM2.dcm"]

@@ -23,7 +23,7 @@ from .pictures import encoded, gray_ramp, rgb_ramp, small_files
 
 
 @pytest.fixture
-def keep(tmp_path: Path):  # type: ignore[no-untyped-def]
+def keep(tmp_path: Path):
     def write(data: bytes, name: str = "scan.img") -> Path:
         path = tmp_path / name
         path.write_bytes(data)
@@ -186,7 +186,8 @@ def test_several_pages_or_frames_need_a_number(keep, form: str) -> None:
 def test_the_pages_of_a_tiff_are_listed(keep, form: str, labels: list[str]) -> None:
     first, *rest = (Image.fromarray(np.roll(gray_ramp(), k, axis=0)) for k in range(3))
     contents = look_into(keep(encoded(first, form, save_all=True, append_images=rest)), "scan")
-    assert contents is not None and list(contents.parts) == labels
+    assert contents is not None
+    assert list(contents.parts) == labels
 
 
 def test_the_first_picture_of_a_camera_mpo_is_read(keep) -> None:
@@ -222,7 +223,7 @@ def test_bad_files_end_in_one_line_that_names_file_and_remedy(keep, data: bytes,
     path = keep(data)
     for action in ("error", "always"):
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter(action)  # type: ignore[arg-type]
+            warnings.simplefilter(action)
             with pytest.raises(ImageError, match=f"^scan: .*{said}") as error:
                 decode_file(path, "scan")
         assert not caught

@@ -24,7 +24,8 @@ def test_path_text_pillow_image_and_array_give_the_same_pixels(tmp_path: Path, p
     path = tmp_path / "scan.png"
     Image.fromarray(picture).save(path)
     expected = read_pixels(picture)
-    assert expected.dtype == np.float32 and expected.shape == picture.shape
+    assert expected.dtype == np.float32
+    assert expected.shape == picture.shape
     with Image.open(path) as image:
         for source in (path, str(path), image, picture / 255):
             np.testing.assert_array_equal(read_pixels(source), expected)
@@ -94,11 +95,14 @@ def read_mutated(folder: Path, name: str, how: list[tuple[str, float, int]]) -> 
     try:
         pixels = read_pixels(path)
     except ImageError as error:
-        assert str(error).startswith(f"{path}: ") and ";" in str(error) and str(error).isprintable()
+        assert str(error).startswith(f"{path}: ")
+        assert ";" in str(error)
+        assert str(error).isprintable()
     else:
         assert pixels.dtype == np.float32
         assert pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
-        assert pixels.min() >= 0 and pixels.max() <= 1
+        assert pixels.min() >= 0
+        assert pixels.max() <= 1
 
 
 FUZZ = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}

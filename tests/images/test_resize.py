@@ -35,8 +35,11 @@ def reference(plane: NDArray[np.float32], size: int) -> NDArray[np.float64]:
 def test_equals_the_antialiased_triangle_filter(picture: NDArray[np.uint8], size: int) -> None:
     pixels = read_pixels(picture)
     made = to_input(pixels, size)
-    assert made.shape == (3, size, size) and made.dtype == np.float32 and made.flags.c_contiguous
-    assert made.min() >= 0 and made.max() <= 1
+    assert made.shape == (3, size, size)
+    assert made.dtype == np.float32
+    assert made.flags.c_contiguous
+    assert made.min() >= 0
+    assert made.max() <= 1
     for channel in range(3):
         plane = pixels if pixels.ndim == 2 else pixels[..., channel]
         np.testing.assert_allclose(made[channel], reference(plane, size), atol=1e-6)

@@ -30,7 +30,7 @@ def test_a_volume_stands_for_its_slices_and_all_else_passes(volume: Path, tmp_pa
 
 
 def test_parts_are_looked_into_as_they_are_asked_for(volume: Path) -> None:
-    sources = expanded(iter([volume, 0 / 1, *(path for path in [] if 1 / 0)]))
+    sources = expanded(iter([volume, 0 / 1]))
     assert isinstance(next(sources), Part)
 
 

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from msde.errors import ImageError
-from msde.images import Part, find_images, read_pixels, tiff
+from msde.images import Part, find_images, read_pixels, samples, tiff
 
 from .pictures import gray_ramp, slide_files
 
@@ -19,7 +19,7 @@ GLASS[600:1150, 700:1400] = (180, 80, 140)
 
 
 @pytest.fixture
-def keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tiff, "SLIDE_SIDE", 1000)
 
     def write(*levels: np.ndarray, name: str = "slide.svs", **options: Any) -> Path:
@@ -36,7 +36,7 @@ def keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-un
 
 
 def tiles(path: Path) -> dict[str, np.ndarray]:
-    return {source.label: read_pixels(source) for source in find_images([path]) if isinstance(source, Part)}
+    return {str(source.label): read_pixels(source) for source in find_images([path]) if isinstance(source, Part)}
 
 
 @pytest.mark.parametrize("compression", [None, "deflate", "lzw"])
@@ -47,7 +47,7 @@ def test_tiles_with_tissue_are_those_of_the_picture(
     monkeypatch.setattr(tiff, "MAX_PIXELS", 1_000_000)  # which a picture in strips has to be over
     options = {"tile": None, "rowsperstrip": 100} if layout == "strips" else {}
     path = keep(GLASS, compression=compression, **options)
-    monkeypatch.setattr("msde.images.samples.MAX_PIXELS", 100_000_000)
+    monkeypatch.setattr(samples, "MAX_PIXELS", 100_000_000)
     read = tiles(path)
     assert sorted(read) == [f"x{x:06}y{y:06}" for x in (512, 988) for y in (512, 788)]
     for label, pixels in read.items():
@@ -60,13 +60,15 @@ def test_tiles_at_the_border_end_with_it(keep) -> None:
     coloured[...] = (200, 60, 60)
     coloured[-1, -1] = 0
     read = tiles(keep(coloured))
-    assert len(read) == 9 and {pixels.shape for pixels in read.values()} == {(512, 512, 3)}
+    assert len(read) == 9
+    assert {pixels.shape for pixels in read.values()} == {(512, 512, 3)}
     assert read["x000988y000788"][-1, -1].max() == 0
 
 
 def test_a_side_shorter_than_a_tile_is_one_tile(keep) -> None:
     read = tiles(keep(np.tile(GLASS[700:800, 700:1200], (1, 3, 1))))
-    assert {pixels.shape for pixels in read.values()} == {(100, 512, 3)} and len(read) == 3
+    assert {pixels.shape for pixels in read.values()} == {(100, 512, 3)}
+    assert len(read) == 3
 
 
 def test_the_level_nearest_to_a_micrometre_is_taken(keep) -> None:

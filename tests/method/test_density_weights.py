@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from msde.method import density_weights as weights_module
 from msde.method.density_weights import _DenseDistances, _Lengths, _SparseDistances, density_weights, fuzzy_graph
 
 
@@ -66,7 +67,7 @@ def test_distances_of_some_rows_are_those_of_all(rng):
 def test_the_radius_of_a_sample_gives_nearly_the_weights_of_all(rng, monkeypatch):
     rows = rng.normal(size=(1500, 6))
     whole = density_weights(rows)
-    monkeypatch.setattr("msde.method.density_weights.RADIUS_ROWS", 400)
+    monkeypatch.setattr(weights_module, "RADIUS_ROWS", 400)
     sampled = density_weights(rows)
     assert np.corrcoef(whole, sampled)[0, 1] > 0.99
     np.testing.assert_allclose(sampled.mean(), whole.mean(), rtol=0.1)
@@ -101,7 +102,7 @@ def test_identical_rows_have_equal_finite_weights(weighting):
 
 def test_an_unknown_weighting_is_named():
     with pytest.raises(ValueError, match="'heavy'"):
-        density_weights(np.eye(3), "heavy")
+        density_weights(np.eye(3), "heavy")  # type: ignore[arg-type]
 
 
 def test_the_graph_is_exactly_symmetric(rng):

@@ -6,7 +6,9 @@ import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from msde.method import mean_shift, neighbors, parallel
 from msde.method.mean_shift import shift
+from msde.method.neighbors import sketch
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -108,8 +110,8 @@ def test_moving_some_columns_at_a_time_changes_nothing(rng, monkeypatch):
     rows, weights = rng.normal(size=(90, 50)), rng.uniform(size=90)
     rows[:20] = rows[0]
     _, whole, displacement = shift(rows, weights, n_neighbors=12)
-    monkeypatch.setattr("msde.method.mean_shift._LEAST_COLUMNS", 3)
-    monkeypatch.setattr("msde.method.mean_shift._COLUMN_BYTES", 1)
+    monkeypatch.setattr(mean_shift, "LEAST_COLUMNS", 3)
+    monkeypatch.setattr(mean_shift, "COLUMN_BYTES", 1)
     _, parts, displacement_of_parts = shift(rows, weights, n_neighbors=12)
     np.testing.assert_allclose(parts, whole, atol=1e-12)
     np.testing.assert_allclose(displacement_of_parts, displacement, atol=1e-12)
@@ -141,18 +143,18 @@ def test_one_and_two_threads_shift_alike(rng, monkeypatch, n):
     rows = (rng.normal(size=(n, 8)) @ rng.normal(size=(8, 64)) + 0.1 * rng.normal(size=(n, 64))).astype(np.float32)
     shifted = []
     for threads in (1, 2):
-        monkeypatch.setattr("msde.method.parallel._workers", lambda threads=threads: ThreadPoolExecutor(threads))
+        monkeypatch.setattr(parallel, "workers", lambda threads=threads: ThreadPoolExecutor(threads))
         with threadpoolctl.threadpool_limits(threads):
             shifted.append(shift(rows, np.ones(n), max_iter=3)[1])
-    np.testing.assert_allclose(*shifted, atol=1e-6)
+    np.testing.assert_allclose(shifted[0], shifted[1], atol=1e-6)
 
 
 def test_approximate_neighbors_shift_nearly_like_exact_ones(rng, monkeypatch):
     rows = (3 * rng.normal(size=(8, 30)))[rng.integers(8, size=2500)]
     rows = (rows + rng.normal(size=(2500, 6)) @ rng.normal(size=(6, 30))).astype(np.float32)
     _, exact, _ = shift(rows, np.ones(2500), max_iter=4)
-    monkeypatch.setattr("msde.method.neighbors.index.EXACT_ROWS", 1000)
-    monkeypatch.setattr("msde.method.neighbors.sketch.CELL_ROWS", 1000)
+    monkeypatch.setattr(neighbors, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(sketch, "CELL_ROWS", 1000)
     _, approximate, _ = shift(rows, np.ones(2500), max_iter=4)
     off = np.linalg.norm(approximate - exact, axis=1)
     assert 0 < off.mean() < 0.05 * np.linalg.norm(exact - rows, axis=1).mean()

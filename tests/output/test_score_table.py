@@ -42,7 +42,8 @@ def test_json_lines(tmp_path):
 
 
 def test_parquet(tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     write_table(SCORES, tmp_path / "s.parquet")
     rows = parquet.read_table(tmp_path / "s.parquet").to_pylist()
     assert rows[1] == {"path": "b.png", "anomaly_score": 9.0, "p_value": 0.01, "flagged": True, "error": None}

@@ -6,25 +6,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.pictures import disc
+from tests.pictures import brains, disc
 
+from msde.images import find_images, read_pixels, to_input
 from msde.pretrain.anatomy import anatomy_masks
-from msde.pretrain.images import Normals
+from msde.pretrain.images import PretrainImages
 
 TINY = "timm:test_resnet"
 
 
 @pytest.fixture(scope="session")
-def normals() -> Normals:
+def normals() -> PretrainImages:
     rng = np.random.default_rng(5)
     images = np.stack([np.stack([disc(rng, side=32)] * 3) for _ in range(20)])
-    return Normals(images, anatomy_masks(images), np.arange(4, 20), np.arange(4), [])
+    return PretrainImages(images, anatomy_masks(list(images)), np.arange(4, 20), np.arange(4), [])
+
+
+@pytest.fixture(scope="session")
+def heads() -> list[np.ndarray]:
+    """The demo's brains at 160 px."""
+    return [to_input(read_pixels(scan), 160) for scan in brains(12)]
 
 
 @pytest.fixture
 def real(shared: Path):
     """Read some real images of a set at 160 px."""
-    from msde.images import find_images, read_pixels, to_input
 
     def read(name: str, count: int = 12) -> list[np.ndarray]:
         paths = find_images([shared / "data" / name / "train/normal"])

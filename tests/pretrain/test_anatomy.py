@@ -9,6 +9,7 @@ from msde.pretrain.anatomy import anatomy_masks, equalise, otsu, phases
 SIDE = 160
 
 
+@pytest.mark.shared
 def test_lungs_are_found_in_chest_x_rays(real):
     images = real("nih_cxr_pneumonia")
     masks = anatomy_masks(images)
@@ -22,11 +23,8 @@ def test_lungs_are_found_in_chest_x_rays(real):
             assert image[0][mask].mean() < body.mean()  # full of air
 
 
-@pytest.mark.parametrize(
-    ("name", "smallest", "largest"), [("brain_mri_nickparvar", 0.2, 0.75), ("fundus_odir_glaucoma", 0.6, 0.85)]
-)
-def test_brain_and_retina_are_found_on_their_black_background(real, name, smallest, largest):
-    images = real(name)
+def on_black(images, smallest, largest):
+    """Check the masks of something bright on a black background that covers such a share of its images."""
     masks = anatomy_masks(images)
     assert smallest < np.median(masks.mean(axis=(1, 2))) < largest
     brighter = [image[:, m].mean() > 2 * image[:, ~m].mean() for image, m in zip(images, masks, strict=True)]
@@ -35,16 +33,28 @@ def test_brain_and_retina_are_found_on_their_black_background(real, name, smalle
     assert not corners.any()
 
 
+def test_brains_are_found_on_their_black_background(heads):
+    on_black(heads, 0.2, 0.75)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "smallest", "largest"), [("brain_mri_nickparvar", 0.2, 0.75), ("fundus_odir_glaucoma", 0.6, 0.85)]
+)
+def test_real_brains_and_retinas_are_found_too(real, name, smallest, largest):
+    on_black(real(name), smallest, largest)
+
+
+@pytest.mark.shared
 @pytest.mark.parametrize("name", ["lgg_flair_hemispheres", "busi_ultrasound"])
 def test_other_kinds_have_an_anatomy_too(real, name):
     shares = anatomy_masks(real(name)).mean(axis=(1, 2))
     assert 0.2 < np.median(shares) < 0.9
 
 
-def test_masks_are_those_of_bytes_too(real):
-    images = real("fundus_odir_glaucoma", 3)
-    masks = anatomy_masks(images)
-    same = anatomy_masks([np.round(image * 255).astype(np.uint8) for image in images])
+def test_masks_are_those_of_bytes_too(heads):
+    masks = anatomy_masks(heads[:3])
+    same = anatomy_masks([np.round(image * 255).astype(np.uint8) for image in heads[:3]])
     assert (masks == same).mean() > 0.97
 
 
@@ -68,8 +78,8 @@ def test_noise_is_no_anatomy(rng):
     assert masks.mean() < 0.5
 
 
-def test_both_phases_of_a_picture_are_apart(real):
-    for image in real("brain_mri_nickparvar", 4):
+def test_both_phases_of_a_picture_have_its_size(heads):
+    for image in heads[:4]:
         dark, bright = phases(image)
         assert dark.shape == bright.shape == (SIDE, SIDE)
 

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+from tests.requirements import need
 
 from msde.pretrain.drift_penalty import DriftPenalty
 
-torch = pytest.importorskip("torch")
+need("torch")
+import torch  # noqa: E402
+
 pytestmark = pytest.mark.torch
 
 

@@ -3,12 +3,14 @@ import json
 import numpy as np
 import pytest
 from tests.pretrain.conftest import TINY
+from tests.requirements import need
 
 from msde.backbones import load_backbone
 from msde.pretrain.encoder import write_encoder
 from msde.pretrain.network import load_start
 
-torch = pytest.importorskip("torch")
+need("torch")
+
 pytestmark = pytest.mark.torch
 
 

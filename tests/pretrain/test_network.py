@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 from tests.pretrain.conftest import TINY
+from tests.requirements import need
 
 from msde.backbones import load_backbone
 from msde.backbones.session import EmbeddingSession
 from msde.errors import BackboneError
 from msde.pretrain.network import load_start
 
+need("torch")
 pytestmark = pytest.mark.torch
 
 

@@ -3,17 +3,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.pretrain.conftest import TINY
+from tests.requirements import need
 
 from msde.errors import BackboneError, DataError
+from msde.pretrain import trainer
 from msde.pretrain.network import load_start
+from msde.pretrain.self_validation import SelfValidation
 from msde.pretrain.tasks import TASKS
 from msde.pretrain.tensorfile import read_tensors
-from msde.pretrain.trainer import Settings, Training, batch, train
+from msde.pretrain.trainer import train
+from msde.pretrain.training_state import Training, TrainingPlan, batch
 
-torch = pytest.importorskip("torch")
+need("torch")
+import torch  # noqa: E402
+
 pytestmark = pytest.mark.torch
 
-SHORT = Settings(steps=8, batch=4, measurements=2, rate=1e-3)
+SHORT = TrainingPlan(steps=8, batch=4, measurements=2, rate=1e-3)
 
 
 class KilledError(Exception):
@@ -35,23 +41,23 @@ def start(random=True):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_batches_depend_on_seed_and_step_alone(normals, task):
-    settings = replace(SHORT, task=task)
-    pixels, kinds, rows = batch(normals, settings, 3)
+    plan = replace(SHORT, task=task)
+    pixels, kinds, rows = batch(normals, plan, 3)
     assert set(rows) <= set(normals.learning)
     assert pixels.dtype == np.float32
     assert pixels.shape == (4 * (1 + len(TASKS[task])), 3, 32, 32)
     assert np.bincount(kinds).tolist() == [4] * (1 + len(TASKS[task]))
-    assert (batch(normals, settings, 3).pixels == pixels).all()
-    assert (batch(normals, settings, 4).pixels != pixels).any()
-    assert (batch(normals, replace(settings, seed=1), 3).pixels != pixels).any()
+    assert (batch(normals, plan, 3).pixels == pixels).all()
+    assert (batch(normals, plan, 4).pixels != pixels).any()
+    assert (batch(normals, replace(plan, seed=1), 3).pixels != pixels).any()
 
 
 def test_a_batch_is_never_of_held_out_normals(normals):
-    from msde.pretrain.images import Normals
+    from msde.pretrain.images import PretrainImages
 
     dark = normals.pixels.copy()
     dark[normals.held_out] = 255
-    only = Normals(dark, normals.anatomy, normals.learning, normals.held_out, [])
+    only = PretrainImages(dark, normals.anatomy, normals.learning, normals.held_out, [])
     for step in range(20):
         assert batch(only, SHORT, step).pixels[:4].mean(axis=(1, 2, 3)).max() < 0.9
 
@@ -59,14 +65,14 @@ def test_a_batch_is_never_of_held_out_normals(normals):
 @pytest.mark.parametrize(("task", "random"), [("anatpaste", True), ("cutpaste-3way", True), ("cutpaste", False)])
 def test_training_lowers_the_loss(normals, tmp_path, task, random):
     losses = []
-    settings = replace(SHORT, task=task, steps=60, batch=8, measurements=1)
-    train(start(random), normals, settings, tmp_path / "c", lambda now: losses.append(now.loss))
+    plan = replace(SHORT, task=task, steps=60, batch=8, measurements=1)
+    train(start(random), normals, plan, tmp_path / "c", lambda now: losses.append(now.loss))
     assert np.mean(losses[-15:]) < np.mean(losses[1:16]) - 0.02
 
 
 @pytest.mark.parametrize("random", [True, False])
 def test_a_resumed_training_ends_as_one_that_never_stopped(normals, tmp_path, monkeypatch, random):
-    monkeypatch.setattr("msde.pretrain.trainer.SAVED_EVERY", 3)
+    monkeypatch.setattr(trainer, "SAVED_EVERY", 3)
     whole = start(random)
     best = train(whole, normals, SHORT, tmp_path / "whole")
 
@@ -90,7 +96,7 @@ def test_a_resumed_training_ends_as_one_that_never_stopped(normals, tmp_path, mo
 
 def test_the_best_weights_win_and_the_start_is_one_of_them(normals, tmp_path, monkeypatch):
     qualities = iter([0.9, 0.5, 0.6])
-    monkeypatch.setattr("msde.pretrain.self_validation.SelfValidation.of", lambda *_: next(qualities))
+    monkeypatch.setattr(SelfValidation, "of", lambda *_: next(qualities))
     encoder = start(random=False)
     before = state_of(encoder)
     best = train(encoder, normals, SHORT, tmp_path / "c")
@@ -100,7 +106,7 @@ def test_the_best_weights_win_and_the_start_is_one_of_them(normals, tmp_path, mo
 
 
 def test_a_trained_start_keeps_its_first_layers_and_statistics(normals, tmp_path, monkeypatch):
-    monkeypatch.setattr("msde.pretrain.self_validation.SelfValidation.of", lambda *_: 0.5)
+    monkeypatch.setattr(SelfValidation, "of", lambda *_: 0.5)
     encoder = start(random=False)
     before = state_of(encoder)
     training = Training(encoder, normals, SHORT)

@@ -11,19 +11,14 @@ from pathlib import Path
 from select import select
 from typing import Any, Self
 
-import pytest
-
-PATIENCE = 120  # seconds; after that it hangs
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+from tests.patience import PATIENCE
+from tests.requirements import CHROMIUM, need
 
 
 def chromium() -> str:
-    """Find the browser; where CI is set, its absence is a failure."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        absent = pytest.fail if os.environ.get("CI") else pytest.skip
-        absent("Chromium is not installed; run `apt-get install chromium`")
-    return found
+    """Find the browser; a test that asks needs it."""
+    need("chromium")
+    return next(filter(None, map(shutil.which, CHROMIUM)))
 
 
 class Browser:

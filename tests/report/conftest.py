@@ -18,19 +18,13 @@ HOSTILE = "</script><img src=x onerror=alert(1)> \"'&$x é 胸.png"  # a file in
 
 
 @pytest.fixture(scope="session")
-def train(tmp_path_factory) -> Path:
-    return write_discs(tmp_path_factory.mktemp("train") / "normal", 40)
+def train(discs) -> Path:
+    return discs / "train"
 
 
 @pytest.fixture(scope="session")
-def model(train) -> AnomalyModel:
-    return AnomalyModel().fit(find_images([train]), heatmaps=False)
-
-
-@pytest.fixture(scope="session")
-def explaining(train) -> AnomalyModel:
-    """A model that tells where an image differs."""
-    return AnomalyModel().fit(find_images([train]))
+def model(plain_model) -> AnomalyModel:
+    return plain_model
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def test_relative_and_absolute_paths_have_a_folder_in_common(tmp_path, monkeypat
 def test_an_error_names_no_folder_above(given):
     names = Names.below([given])
     printed = given.replace("\n", "\\n")
-    text = names.shortened(f"{printed}: is no image; see /data/doe/", given)
+    text = names.shorten(f"{printed}: is no image; see /data/doe/", given)
     assert "doe" not in text
     assert text.startswith(Path(printed).name)
 

@@ -24,7 +24,8 @@ class Tree(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.tags, self.texts = [], [], []
+        self.open: list[str] = []
+        self.tags, self.texts = [], []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -148,8 +149,9 @@ def test_a_volume_has_a_row_with_its_slices(model, stack, tmp_path):
     assert "8 slices" in text
 
 
-def test_a_model_calibrated_on_volumes_gives_them_p_values(model, stack, tmp_path, monkeypatch):
-    monkeypatch.setattr(model, "volumes_", Calibration(np.linspace(1, 2, 30), 0.05, "held-out volumes"))
+def test_a_model_calibrated_on_volumes_gives_them_p_values(model, stack, tmp_path):
+    volumes = Calibration(np.linspace(1, 2, 30), 0.05, "held-out volumes")
+    model = AnomalyModel.of(replace(model.fitted, volumes=volumes), model.session)
     text = written(make_worklist(model, find_images([stack])), model, tmp_path)
     assert "None of 30 held-out normal volumes scores this high" in text
     assert "1 of 1 volume flagged" in text

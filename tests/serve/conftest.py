@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from tests.pictures import disc, write_discs
+from tests.patience import wait_until
+from tests.pictures import disc
 from tests.serve.postgres import Postgres
 
-from msde import AnomalyModel
 from msde.serve.app import create_app
-from msde.serve.service import Service, prepare
+from msde.serve.lifecycle import prepare
+from msde.serve.service import Service
 from msde.serve.settings import Settings
 from msde.serve.storage.database import Database
 
@@ -45,10 +46,8 @@ class Served:
     def wait(self, model: str | None = None) -> list[dict[str, Any]]:
         """Wait until nothing is queued and return the rows."""
         parameters = {"model": model} if model else {}
-        until = time.monotonic() + 60
-        while self.client.get("/api/images", params={**parameters, "state": "queued"}).json()["total"]:
-            assert time.monotonic() < until, "the queue does not get shorter"
-            time.sleep(0.02)
+        queued = {**parameters, "state": "queued"}
+        wait_until(lambda: self.client.get("/api/images", params=queued).json()["total"] == 0, "an empty queue", 0.02)
         return self.client.get("/api/images", params={**parameters, "limit": "500"}).json()["rows"]
 
 
@@ -62,15 +61,33 @@ def png(seed: int, *, lesion: bool = False) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture(scope="session")
-def discs(tmp_path_factory) -> Path:
-    return write_discs(tmp_path_factory.mktemp("discs") / "normal", 40)
+def empty_database(request: pytest.FixtureRequest, folder: Path) -> str:
+    """Give the URL of an empty database of the kind that a fixture is asked for."""
+    if request.param == "sqlite":
+        return f"sqlite:///{folder / 'test.db'}"
+    return request.getfixturevalue("postgres").database()
+
+
+@contextmanager
+def running(folder: Path, model: Path, **given: Any) -> Iterator[Served]:
+    """Run a service with its data in a folder."""
+    settings = Settings(**{"data": str(folder / "data"), "models": (str(model),), **given})
+    lock = prepare(settings)
+    app = create_app(settings)
+    with lock, TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        client.headers["authorization"] = f"Bearer {(folder / 'data' / 'admin-token').read_text().strip()}"
+        yield Served(client, app.state.service)
 
 
 @pytest.fixture(scope="session")
-def disc_model(discs, tmp_path_factory) -> Path:
+def normals(discs) -> Path:
+    return discs / "train"
+
+
+@pytest.fixture(scope="session")
+def disc_model(plain_model, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model") / "discs.msde"
-    AnomalyModel().fit(discs, heatmaps=False).save(path)
+    plain_model.save(path)
     return path
 
 
@@ -83,10 +100,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path) -> str:
-    """The URL of an empty database, of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'test.db'}"
-    return request.getfixturevalue("postgres").database()
+    return empty_database(request, tmp_path)
 
 
 @pytest.fixture
@@ -100,14 +114,4 @@ def database(url) -> Iterator[Database]:
 @pytest.fixture
 def serve(tmp_path, disc_model) -> Serve:
     """Run a service on one data folder."""
-
-    @contextmanager
-    def run(**given: Any) -> Iterator[Served]:
-        settings = Settings(**{"data": str(tmp_path / "data"), "models": (str(disc_model),), **given})
-        lock = prepare(settings)
-        app = create_app(settings)
-        with lock, TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
-            client.headers["authorization"] = f"Bearer {(tmp_path / 'data' / 'admin-token').read_text().strip()}"
-            yield Served(client, app.state.service)
-
-    return run
+    return partial(running, tmp_path, disc_model)

@@ -10,8 +10,10 @@ import subprocess
 import uuid
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import psycopg
+from tests.requirements import need
 
 USER = "postgres"
 
@@ -20,10 +22,8 @@ class Postgres:
     """A server in a folder of its own, which goes when it stops."""
 
     def __init__(self) -> None:
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-        if not found:
-            raise FileNotFoundError("PostgreSQL is missing; run `apt-get install postgresql`")
-        self._bin = found[-1].parent
+        need("postgresql")
+        self._bin = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))[-1].parent
         self._folder = Path(mkdtemp(prefix="msde-postgres-"))
         if os.getuid() == 0:  # the server refuses to run as root
             user = pwd.getpwnam(USER)
@@ -39,7 +39,7 @@ class Postgres:
         """Make an empty database and return its URL."""
         name = f"test_{uuid.uuid4().hex}"
         with psycopg.connect(self._url(USER), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         return self._url(name)
 
     def stop(self) -> None:
@@ -50,7 +50,7 @@ class Postgres:
         return f"postgresql://{USER}@127.0.0.1:{self._port}/{name}"
 
     def _run(self, program: str, *arguments: str) -> None:
-        as_user = {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
+        as_user: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
         subprocess.run(
             [self._bin / program, *arguments],
             cwd=self._folder,

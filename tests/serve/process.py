@@ -7,11 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from tests.patience import PATIENCE, wait_until
 
 MSDE = Path(sys.executable).with_name("msde")
 
@@ -25,7 +25,7 @@ class Process:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = data
-        self._command = [command, "serve", model, "--data", data, "--port", str(self.port), *options]
+        self._command = [*map(str, (command, "serve", model, "--data", data, "--port", self.port, *options))]
         self.log = data.with_suffix(".log")
 
     @property
@@ -43,26 +43,14 @@ class Process:
     def start(self) -> None:
         with self.log.open("a") as log:
             self._process = subprocess.Popen(self._command, stderr=log, start_new_session=True)
-        until = time.monotonic() + 60
-        while True:
-            try:
-                if httpx.get(f"{self.url}/readyz").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            assert self._process.poll() is None, self.log.read_text()
-            assert time.monotonic() < until, self.log.read_text()
-            time.sleep(0.05)
+        wait_until(self._ready, "a service that is ready")
 
     def ask(self, method: str, path: str, **further: Any) -> httpx.Response:
-        return httpx.request(method, f"{self.url}{path}", headers=self.headers, timeout=30, **further)
+        return httpx.request(method, f"{self.url}{path}", headers=self.headers, timeout=PATIENCE, **further)
 
     def rows(self) -> list[dict[str, Any]]:
         """Wait until nothing is queued and return the rows."""
-        until = time.monotonic() + 60
-        while self.ask("GET", "/api/images?state=queued").json()["total"]:
-            assert time.monotonic() < until, "the queue does not get shorter"
-            time.sleep(0.05)
+        wait_until(lambda: self.ask("GET", "/api/images?state=queued").json()["total"] == 0, "an empty queue")
         return self.ask("GET", "/api/images?limit=500").json()["rows"]
 
     def kill(self) -> None:
@@ -70,8 +58,14 @@ class Process:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def stop(self) -> tuple[int, float]:
-        """Ask it to end; return its exit status and the seconds it took."""
-        begun = time.monotonic()
+    def stop(self) -> int:
+        """Ask it to end; return its exit status."""
         self._process.terminate()
-        return self._process.wait(timeout=30), time.monotonic() - begun
+        return self._process.wait(PATIENCE)
+
+    def _ready(self) -> bool:
+        assert self._process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.url}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False

@@ -10,8 +10,9 @@ import pytest
 from tests.serve.conftest import png
 
 from msde.errors import DataError, MSDEError
+from msde.serve import lifecycle, worklist
 from msde.serve.intake.auth import Gate
-from msde.serve.service import prepare
+from msde.serve.lifecycle import prepare
 from msde.serve.settings import Settings
 
 
@@ -75,7 +76,8 @@ def test_a_session_needs_the_csrf_token_for_changes_and_ends(serve):
         right = {"x-csrf-token": signed_in.json()["csrf"]}
         assert client.post("/api/images", content=png(1), headers=right).status_code == 202
         value = client.cookies["msde_session"]
-        for forged in (value[:-1] + ("0" if value[-1] != "0" else "1"), "x.y", "." + value.rpartition(".")[2]):
+        altered = value[:-9] + ("0" if value[-9] != "0" else "1") + value[-8:]
+        for forged in (altered, "x.y", "." + value.rpartition(".")[2], ""):
             client.cookies.clear()
             assert client.get("/api/images", headers={"cookie": f"msde_session={forged}"}).status_code == 401
         tokens = served.service.settings.folder / "tokens"
@@ -162,7 +164,7 @@ def test_a_start_waits_for_processes_that_outlived_the_one_before(serve, tmp_pat
     with (tmp_path / "data" / "workers.lock").open() as outliving:
         fcntl.flock(outliving, fcntl.LOCK_SH)
         with monkeypatch.context() as patched, pytest.raises(MSDEError, match="still run; end them"):
-            patched.setattr("msde.serve.service._OUTLIVED", 0.0)
+            patched.setattr(lifecycle, "OUTLIVED", 0.0)
             prepare(settings)
         ending = Timer(0.3, fcntl.flock, (outliving, fcntl.LOCK_UN))
         ending.start()
@@ -174,7 +176,7 @@ def test_an_unforeseen_error_is_one_line_without_its_words(serve, monkeypatch):
     def fail(*_):
         raise RuntimeError("Doe^Jane")
 
-    monkeypatch.setattr("msde.serve.worklist.page", fail)
+    monkeypatch.setattr(worklist, "page", fail)
     with serve() as served:
         answer = served.client.get("/api/images")
         assert answer.status_code == 500

@@ -1,4 +1,4 @@
-"""Looks are on record before they are answered."""
+"""Views are on record before they are answered."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from msde.serve.audit import Looks
+from msde.serve.audit import Views
 from msde.serve.storage.tables import Audit
 
 
@@ -16,10 +16,10 @@ def on_record(database):
 
 
 def test_parts_of_a_look_are_one_and_recorded_before_any_returns(database):
-    looks = Looks(database)
+    views = Views(database)
 
     def look(user):
-        looks.note(user, "view", 1)
+        views.note(user, "view", 1)
         return (user, 1) in on_record(database)
 
     with ThreadPoolExecutor(8) as pool:
@@ -31,10 +31,10 @@ def test_a_look_that_could_not_be_recorded_is_recorded_next_time(database, monke
     def away():
         raise SQLAlchemyError
 
-    looks = Looks(database)
+    views = Views(database)
     with monkeypatch.context() as patched:
         patched.setattr(database, "write", away)
         with pytest.raises(SQLAlchemyError):
-            looks.note("a", "view", 1)
-    looks.note("a", "view", 1)
+            views.note("a", "view", 1)
+    views.note("a", "view", 1)
     assert on_record(database) == [("a", 1)]

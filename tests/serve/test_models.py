@@ -47,17 +47,16 @@ def test_a_changed_file_is_a_new_version_and_a_broken_one_changes_nothing(serve,
         assert served.get("/api/models/replaceable")["version"] == 2
 
 
-def test_a_file_that_could_not_be_read_for_a_moment_is_tried_again(serve, replaceable, other_model, monkeypatch):
+def test_a_file_that_could_not_be_taken_for_a_moment_is_tried_again(serve, replaceable, other_model, tmp_path):
     with serve(models=(str(replaceable),)) as served:
+        folder, away = tmp_path / "data" / "models", tmp_path / "away"
+        folder.rename(away)
+        folder.write_text("in the way")
         shutil.copy(other_model, replaceable)
-        with monkeypatch.context() as patched:
-
-            def fail(*_):
-                raise OSError("no space left")
-
-            patched.setattr("msde.serve.models.shutil.copyfile", fail)
-            served.service.models.refresh()
-            assert served.get("/api/models/replaceable")["version"] == 1
+        served.service.models.refresh()
+        assert served.get("/api/models/replaceable")["version"] == 1
+        folder.unlink()
+        away.rename(folder)
         served.service.models.refresh()
         assert served.get("/api/models/replaceable")["version"] == 2
 
@@ -140,12 +139,12 @@ def test_normals_that_are_copies_count_once_when_recalibrating(serve):
         assert served.get("/api/audit?action=recalibrate")["rows"][0]["detail"]["normals"] == 10
 
 
-def test_a_model_that_cannot_be_served_is_said_at_the_start(serve, tmp_path, discs):
+def test_a_model_that_cannot_be_served_is_said_at_the_start(serve, tmp_path, normals):
     with pytest.raises(ModelFileError, match="no such file"), serve(models=(str(tmp_path / "none.msde"),)):
         pass
     from msde import MSDEDetector
 
     batchwise = tmp_path / "batchwise.msde"
-    AnomalyModel(detector=MSDEDetector("transductive")).fit(discs, heatmaps=False).save(batchwise)
+    AnomalyModel(detector=MSDEDetector("transductive")).fit(normals, heatmaps=False).save(batchwise)
     with pytest.raises(MSDEError, match="transductive"), serve(models=(str(batchwise),)):
         pass

@@ -1,12 +1,13 @@
 """What a browser is given: pictures by the model's rule or a window, samples, overlays."""
 
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.serve.conftest import png
+from tests.serve.conftest import png, running
+
+from msde import AnomalyModel
 
 
 def deep(values: np.ndarray) -> bytes:
@@ -21,10 +22,10 @@ def pixels(answer) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(answer.content)))
 
 
-@pytest.fixture
-def ramp(serve):
+@pytest.fixture(scope="module")
+def ramp(disc_model, tmp_path_factory):
     """A 16-bit image of values 1000 to 1000 + 63 * 64."""
-    with serve() as served:
+    with running(tmp_path_factory.mktemp("ramp"), disc_model) as served:
         number = served.send(deep(1000 + np.arange(64 * 64).reshape(64, 64)))
         served.wait()
         yield served, f"/api/images/{number}"
@@ -86,16 +87,21 @@ def test_what_cannot_be_read_has_no_picture_and_says_so(serve):
         served.get("/api/images/999/picture", 404)
 
 
-def test_an_overlay_is_drawn_where_the_model_can_tell(serve, monkeypatch):
+def test_an_overlay_is_drawn_where_the_model_can_tell(serve, discs, tmp_path):
+    model = AnomalyModel().fit(discs)
+    model.save(tmp_path / "heat.msde")
+    with serve(models=(str(tmp_path / "heat.msde"),)) as served:
+        number = served.send(png(1, lesion=True))
+        served.wait()
+        path = f"/api/images/{number}/overlay"
+        with Image.open(io.BytesIO(png(1, lesion=True))) as picture:
+            expected = model.explain(picture)
+        assert np.array_equal(pixels(served.client.get(path)), expected.overlay)
+        assert np.array_equal(pixels(served.client.get(f"{path}?alone=true")), expected.layer)
+
+
+def test_a_model_without_heat_maps_has_no_overlay(serve):
     with serve() as served:
         number = served.send(png(1))
         served.wait()
-        path = f"/api/images/{number}/overlay"
-        monkeypatch.setattr("msde.serve.routes.images.explainer", lambda model: None)
-        served.get(path, 404)
-        red = np.zeros((64, 64, 3), np.uint8) + np.array([200, 0, 0], np.uint8)
-        layer = np.dstack([red, np.full((64, 64), 90, np.uint8)])
-        explain = lambda source: SimpleNamespace(overlay=red, layer=layer)  # noqa: E731
-        monkeypatch.setattr("msde.serve.routes.images.explainer", lambda model: explain)
-        assert np.array_equal(pixels(served.client.get(path)), red)
-        assert np.array_equal(pixels(served.client.get(f"{path}?alone=true")), layer)
+        served.get(f"/api/images/{number}/overlay", 404)

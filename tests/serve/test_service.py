@@ -8,10 +8,12 @@ from threading import Semaphore
 import numpy as np
 import pytest
 from sqlalchemy import select
+from tests.patience import PATIENCE
 from tests.serve.conftest import png
 
 from msde import AnomalyModel
 from msde.errors import MSDEError
+from msde.serve import lifecycle
 from msde.serve.storage.tables import Score
 
 
@@ -88,10 +90,9 @@ def test_an_image_scored_at_once_leaves_nothing_behind(serve, disc_model):
         assert bad["error"].startswith("x.txt: is not an image")
 
 
-def test_a_full_queue_is_said_with_a_time_to_come_back(serve, monkeypatch):
-    monkeypatch.setattr("msde.serve.scoring.Scorers.start", lambda self: None)
-    monkeypatch.setattr("msde.serve.scoring.Scorers.stop", lambda self: None)
+def test_a_full_queue_is_said_with_a_time_to_come_back(serve):
     with serve(queue=3) as served:
+        served.service.scorers.stop()
         for seed in range(3):
             served.send(png(seed))
         answer = served.client.post("/api/images", content=png(3))
@@ -150,7 +151,7 @@ def test_readiness_and_metrics(serve):
         assert "msde_build_info{" in text
         assert "msde_queue_images 0.0" in text
         assert "Doe" not in text
-        served.service.ready = False
+        served.service.ready.clear()
         served.get("/readyz", 503)
 
 
@@ -170,9 +171,9 @@ def test_the_log_is_json_and_names_nobody(serve, capfd):
     assert "Doe" not in json.dumps(lines)
 
 
-def test_nearest_normals_are_shown(serve, discs):
-    with serve(normals=(str(discs),)) as served:
-        number = served.send((discs / "007.png").read_bytes())
+def test_nearest_normals_are_shown(serve, normals):
+    with serve(normals=(str(normals),)) as served:
+        number = served.send((normals / "007.png").read_bytes())
         served.wait()
         for _ in range(600):
             normals = served.get(f"/api/images/{number}/normals")["normals"]
@@ -239,7 +240,7 @@ def test_what_failed_can_be_scored_again(serve, url):
 
 
 def test_the_refreshing_thread_outlives_any_error(serve, monkeypatch):
-    monkeypatch.setattr("msde.serve.service.REFRESH", 0.02)
+    monkeypatch.setattr(lifecycle, "REFRESH", 0.02)
     tried = Semaphore(0)
 
     def fail(_):
@@ -248,4 +249,4 @@ def test_the_refreshing_thread_outlives_any_error(serve, monkeypatch):
 
     with serve() as served:
         monkeypatch.setattr(type(served.service.models), "refresh", fail)
-        assert all(tried.acquire(timeout=10) for _ in range(3))
+        assert all(tried.acquire(timeout=PATIENCE) for _ in range(3))

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import update
-from tests.serve.conftest import png
+from sqlalchemy import insert, update
+from tests.serve.conftest import empty_database, png, running
 
 from msde.serve.storage.tables import Image, Score
 from msde.serve.worklist import wilson
 
 
-@pytest.fixture
-def listed(serve, url):
-    with serve(database=url) as served:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def listed(request, disc_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("listed")
+    with running(folder, disc_model, database=empty_database(request, folder)) as served:
         names = ["Alpha.png", "beta_50%.png", "gamma.png", "delta.png"]
         ids = [served.send(png(n, lesion=n == 2), name) for n, name in enumerate(names)]
         served.send(png(9)[:150], "broken.png")
@@ -67,13 +68,13 @@ def test_ten_thousand_rows_are_paged_through_once_each(serve):
         with served.service.database.write() as session:
             facts = {"suffix": ".png", "name": "n", "format": "PNG", "modality": "other", "origin": "rest"}
             images = [{"id": n, "digest": f"{n:064}", **facts} for n in range(10, 10_010)]
-            session.execute(Image.__table__.insert(), images)
+            session.execute(insert(Image), images)
             scores = [
                 {"image_id": n, "model_id": 1, "version_id": 1, "shown": True, "state": "scored", "n_parts": 1}
                 | {"seen_in_training": False, "anomaly_score": float(n % 97), "p_value": (n % 41 + 1) / 41}
                 for n in range(10, 10_010)
             ]
-            session.execute(Score.__table__.insert(), scores)
+            session.execute(insert(Score), scores)
             session.execute(update(Score).where(Score.image_id < 10).values(shown=False))
         seen: list[int] = []
         for offset in range(0, 10_000, 500):

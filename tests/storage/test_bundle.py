@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from msde.errors import ModelFileError
-from msde.storage.bundle import FORMAT_VERSION, check_writable, read_bundle, write_bundle
+from msde.storage.atomic import check_writable
+from msde.storage.bundle import FORMAT_VERSION, read_bundle, write_bundle
 
-PARTS = {
+PARTS: dict[str, dict[str, np.ndarray]] = {
     "one": {"a": np.arange(6.0).reshape(2, 3), "b.c": np.ones(3, np.float32)},
     "two": {"a": np.array([7], np.uint8)},
 }
@@ -137,7 +138,7 @@ def test_a_really_full_disk_leaves_the_old_model(tmp_path):
 def test_an_unwritable_place_is_named_before_the_work(tmp_path):
     for path in (tmp_path / "missing" / "m.msde", tmp_path):
         with pytest.raises(ModelFileError, match="cannot be written") as error:
-            check_writable(path)
+            check_writable(path, ModelFileError)
         one_line(error)
     check_writable(tmp_path / "m.msde")
     assert os.listdir(tmp_path) == []

@@ -123,7 +123,7 @@ class Backbone:
         return backbone
 
 
-def triple(values: Any) -> Triple:  # noqa: ANN401
+def triple(values: Any) -> Triple:
     """Convert three numbers, one a colour channel."""
     red, green, blue = map(float, values)
     return red, green, blue

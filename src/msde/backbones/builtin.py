@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
@@ -12,12 +11,13 @@ from typing import Any
 from msde.backbones.backbone import Backbone, per_channel, triple
 from msde.backbones.legacy_torch import read_torch_file
 from msde.errors import BackboneError, WeightsFileError
+from msde.storage.digests import digest_of
 
 HERE = Path(__file__).parent
 
 
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
-    """Put a graph and its weights together; a checkpoint is refused, for the weights are the package's."""
+    """Put a graph and its weights together; a checkpoint is refused, because the weights are the package's."""
     if checkpoint is not None:
         raise BackboneError(
             f"backbone {name} has weights of its own; leave the checkpoint out, or name an architecture as timm:NAME"
@@ -26,7 +26,7 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
 
 
 def assemble(name: str, entry: Mapping[str, Any], graph: bytes) -> Backbone:
-    """Give a graph the weights of an entry's package."""
+    """Return a graph with the weights of an entry's package."""
     tensors = read_torch_file(weights_file(entry))
     weights = {key: t for key, t in tensors.items() if not any(fnmatchcase(key, unused) for unused in entry["unused"])}
     mean, std = triple(entry["mean"]), triple(entry["std"])
@@ -64,8 +64,7 @@ def weights_file(entry: Mapping[str, Any]) -> Path:
         raise WeightsFileError(f"the package of weights {entry['package']} is missing; {remedy}")
     path = Path(spec.submodule_search_locations[0], entry["weights"])
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = digest_of(path)
     except OSError as error:
         raise WeightsFileError(f"{path}: cannot be read: {error.strerror}; {remedy}") from error
     if found != entry["sha256"]:

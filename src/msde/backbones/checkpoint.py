@@ -35,7 +35,7 @@ def find_weights(checkpoint: Path, names: tuple[str, ...] = WEIGHTS_NAMES) -> Pa
     raise WeightsFileError(f"{checkpoint}: holds no file of weights; put {names[0]} there")
 
 
-class Part:
+class TensorGroup:
     """Stands in for a layer of a network that was saved whole: has its attributes and no code."""
 
 
@@ -49,7 +49,7 @@ def read_checkpoint(checkpoint: Path, layers: Iterable[str] = ()) -> Tensors:
         dictionary, or a whole network of the allowed layers.
     layers : iterable of str
         Classes that a whole network may be made of, such as ``torch.nn.modules.conv.Conv2d``. They are
-        not used: :class:`Part` stands in for them.
+        not used: :class:`TensorGroup` stands in for them.
 
     Returns
     -------
@@ -70,9 +70,9 @@ def read_checkpoint(checkpoint: Path, layers: Iterable[str] = ()) -> Tensors:
             tensors = {name: torch.from_numpy(a) for name, a in read_torch_file(checkpoint, set(layers)).items()}
         else:
             # training scripts keep their arguments in a Namespace, which is plain data
-            with torch.serialization.safe_globals([argparse.Namespace, *((Part, layer) for layer in layers)]):
+            with torch.serialization.safe_globals([argparse.Namespace, *((TensorGroup, layer) for layer in layers)]):
                 tensors = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        if isinstance(tensors, Part):
+        if isinstance(tensors, TensorGroup):
             tensors = dict(tensors_of(tensors))
     except WeightsFileError:
         raise
@@ -93,7 +93,7 @@ def read_checkpoint(checkpoint: Path, layers: Iterable[str] = ()) -> Tensors:
     return within(tensors, PARALLEL) if all(name.startswith(PARALLEL) for name in tensors) else tensors
 
 
-def tensors_of(part: Part, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+def tensors_of(part: TensorGroup, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """Walk through a network that was saved whole."""
     for group in ("_parameters", "_buffers"):
         for name, tensor in vars(part).get(group, {}).items():
@@ -115,7 +115,7 @@ def without(tensors: Tensors, patterns: Iterable[str]) -> Tensors:
 
 
 def differences(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:
-    """Tell how the tensors found differ from the wanted ones, in the network's order."""
+    """Return how the tensors found differ from the wanted ones, in the network's order."""
     lines = []
     for name, tensor in wanted.items():
         if name not in found:

@@ -12,6 +12,7 @@ import numpy as np
 
 from msde.backbones import builtin
 from msde.backbones.backbone import LOCAL_LICENCE, Backbone, per_channel, triple
+from msde.backbones.known import registry
 from msde.errors import WeightsFileError
 
 KEY = "msde_architecture"  # of a safetensors file's metadata: JSON
@@ -74,8 +75,6 @@ def load_builtin(name: str, path: Path, known: Mapping[str, Any]) -> Backbone:
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
-
-    from msde.backbones.registry import registry
 
     entry = registry().get(known["builtin"], {})
     if entry.get("loader") != "builtin":

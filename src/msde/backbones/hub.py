@@ -48,7 +48,7 @@ def snapshot(name: str, repository: str, configs: tuple[str, ...], weights: tupl
 
 
 def failed_download(name: str, repository: str, files: str, error: Exception) -> BackboneError:
-    """Tell in one line why nothing was downloaded, which files to fetch, and where to put them."""
+    """Return in one line why nothing was downloaded, which files to fetch, and where to put them."""
     remedy = f"fetch {files} of {repository} from the Hugging Face hub into a folder and pass it as the checkpoint"
     if is_gated(error):
         return BackboneError(
@@ -59,7 +59,7 @@ def failed_download(name: str, repository: str, files: str, error: Exception) ->
 
 
 def is_gated(error: BaseException | None) -> bool:
-    """Tell whether the hub refused, in this error or in one that led to it."""
+    """Return whether the hub refused, in this error or in one that led to it."""
     from huggingface_hub.errors import RepositoryNotFoundError  # base of the one for gated repositories
 
     while error is not None:

@@ -55,7 +55,7 @@ def with_input_size(backbone: Backbone, size: int) -> Backbone:
 
 
 def _check(backbone: Backbone, own: int) -> None:
-    """Try it, for a graph may have its size in further places, and refuse one that gives something else."""
+    """Try it, because a graph may have its size in further places, and refuse one that gives something else."""
     blank = np.zeros((1, 3, backbone.input_size, backbone.input_size), np.float32)
     try:
         outputs = EmbeddingSession(backbone, threads=1).run(blank, ["embedding", *backbone.levels])

@@ -211,7 +211,7 @@ def read_tensor(tensor: Tensor, storages: dict[Storage, np.ndarray]) -> np.ndarr
     return as_strided(elements, tensor.shape, [stride * size for stride in tensor.strides], writeable=False).copy()
 
 
-def interpret(stream: io.BytesIO, layers: Collection[str] = ()) -> Any:  # noqa: ANN401
+def interpret(stream: io.BytesIO, layers: Collection[str] = ()) -> Any:
     """Interpret one pickle of allowed opcodes and return the value it describes."""
     stack: list[Any] = []
     marks: list[int] = []
@@ -291,7 +291,7 @@ def allowed_name(text: str, layers: Collection[str]) -> Name:
     return Name(text)
 
 
-def set_items(target: Any, items: list[Any]) -> None:  # noqa: ANN401
+def set_items(target: Any, items: list[Any]) -> None:
     """Add alternating keys and values to a dictionary; only text is a key, so hashing is cheap."""
     keys, values = items[::2], items[1::2]
     if not isinstance(target, dict) or len(keys) != len(values) or not all(isinstance(k, str) for k in keys):
@@ -299,14 +299,14 @@ def set_items(target: Any, items: list[Any]) -> None:  # noqa: ANN401
     target.update(zip(keys, values, strict=True))
 
 
-def append_items(target: Any, items: list[Any]) -> None:  # noqa: ANN401
+def append_items(target: Any, items: list[Any]) -> None:
     """Add values to a list."""
     if not isinstance(target, list):
         raise RefusedError(MALFORMED)
     target.extend(items)
 
 
-def new_layer(kind: Any, arguments: Any, layers: Collection[str]) -> Layer:  # noqa: ANN401
+def new_layer(kind: Any, arguments: Any, layers: Collection[str]) -> Layer:
     """Stand in for the making of a layer."""
     match kind, arguments:
         case Name(text), () if text.replace(" ", ".") in layers:
@@ -314,7 +314,7 @@ def new_layer(kind: Any, arguments: Any, layers: Collection[str]) -> Layer:  # n
     raise RefusedError("is refused: it makes something which is no layer")
 
 
-def build(state: Any, target: Any) -> None:  # noqa: ANN401
+def build(state: Any, target: Any) -> None:
     """Keep a layer's attributes; those of a dictionary, such as torch's `_metadata`, are not needed."""
     if isinstance(target, Layer):
         if not isinstance(state, dict):
@@ -322,7 +322,7 @@ def build(state: Any, target: Any) -> None:  # noqa: ANN401
         target.attributes = state
 
 
-def reference(persistent: Any, layers: Collection[str]) -> Storage | Name:  # noqa: ANN401
+def reference(persistent: Any, layers: Collection[str]) -> Storage | Name:
     """Check a reference to a storage, or to a layer beside whose name the file has its source."""
     match persistent:
         case ("module", Name(text) as name, *_) if text.replace(" ", ".") in layers:
@@ -330,7 +330,7 @@ def reference(persistent: Any, layers: Collection[str]) -> Storage | Name:  # no
     return storage_reference(persistent)
 
 
-def storage_reference(persistent: Any) -> Storage:  # noqa: ANN401
+def storage_reference(persistent: Any) -> Storage:
     """Check ("storage", type, key, device, number of elements, None) and keep what matters of it."""
     match persistent:
         case ("storage", Name(text), str(key), str(), int(count), None) if text in STORAGE_DTYPES and count > 0:
@@ -338,7 +338,7 @@ def storage_reference(persistent: Any) -> Storage:  # noqa: ANN401
     raise RefusedError("is truncated or altered: it has a malformed storage")
 
 
-def rebuild(function: Any, arguments: Any) -> Any:  # noqa: ANN401
+def rebuild(function: Any, arguments: Any) -> Any:
     """Stand in for the calls allowed: an empty ordered dictionary, and a tensor; in layers, a parameter and a set."""
     match function, arguments:
         case Name(text), () if text == ORDERED_DICT:
@@ -354,6 +354,6 @@ def rebuild(function: Any, arguments: Any) -> Any:  # noqa: ANN401
     raise RefusedError("is refused: it has a call which does not rebuild a tensor")
 
 
-def is_size(value: Any) -> bool:  # noqa: ANN401
-    """Tell whether a value can be a number of elements."""
+def is_size(value: Any) -> bool:
+    """Return whether a value can be a number of elements."""
     return isinstance(value, int) and 0 <= value <= MAX_FILE_BYTES

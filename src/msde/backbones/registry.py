@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
-from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 from msde.backbones.backbone import Backbone
+from msde.backbones.known import BUILT_IN, Entry, registry
 from msde.errors import BackboneError
 
-BUILT_IN = "efficientnet_lite0"
-HERE = Path(__file__).parent
 
-Entry = dict[str, Any]
+class Load(Protocol):
+    """Turns a name into a backbone."""
+
+    def __call__(self, name: str, target: str, checkpoint: Path | None, entry: Entry) -> Backbone:
+        """Load a backbone.
+
+        Parameters
+        ----------
+        name : str
+            What to call it.
+        target : str
+            Its name without the scheme.
+        checkpoint : Path or None
+            A local file of weights, or a folder.
+        entry : dict
+            What the registry says of it; empty where it is not known.
+
+        Raises
+        ------
+        BackboneError
+            If it cannot be had.
+        """
 
 
 class Loader(NamedTuple):
     """What turns names of one scheme into backbones."""
 
-    module: str  # has load(name, target, checkpoint, entry); imported when it is used
+    module: str  # has a function load, a `Load`; imported when it is used
     extra: str  # what has to be installed for it: pip install 'msde[EXTRA]'
     form: str  # of its names
 
@@ -38,14 +56,8 @@ LOADERS = {
 LOCAL = ("onnx", "file")  # whose names are paths
 
 
-@cache
-def registry() -> dict[str, Entry]:
-    """Return the known backbones: what ``registry.toml`` says, by name."""
-    return tomllib.loads((HERE / "registry.toml").read_text(encoding="utf-8"))
-
-
 def needs(entry: Entry) -> list[str]:
-    """Tell what has to be installed and fetched before a known backbone can be used.
+    """Return what has to be installed and fetched before a known backbone can be used.
 
     Returns
     -------
@@ -117,5 +129,5 @@ def load_backbone(name: str = BUILT_IN, checkpoint: str | Path | None = None) ->
 
 def _load(scheme: str, name: str, target: str, checkpoint: Path | None, entry: Entry) -> Backbone:
     module = LOADERS[scheme].module if scheme in LOADERS else scheme
-    backbone: Backbone = import_module(f"msde.backbones.{module}").load(name, target, checkpoint, entry)
-    return backbone
+    load: Load = import_module(f"msde.backbones.{module}").load
+    return load(name, target, checkpoint, entry)

@@ -10,11 +10,11 @@ import numpy as np
 # ONNX Runtime would otherwise write an identifier of the machine to the home folder; it reads this when it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-import onnxruntime as ort  # noqa: E402
+import onnxruntime as ort
 
-from msde.backbones.backbone import Backbone  # noqa: E402
-from msde.errors import BackboneError  # noqa: E402
-from msde.method.parallel import available_cores  # noqa: E402
+from msde.backbones.backbone import Backbone
+from msde.errors import BackboneError
+from msde.method.parallel import available_cores
 
 # Memory grows by some 10 MB an image in a batch (EfficientNet-Lite0), speed no further than this.
 BATCH = 8
@@ -121,7 +121,7 @@ class EmbeddingSession:
         size = self.backbone.input_size
         if batch.dtype != np.float32 or batch.shape[1:] != (3, size, size):
             raise BackboneError(f"images must be float32 (n, 3, {size}, {size}), not {batch.dtype} {batch.shape}")
-        # Checked here, for a clip inside the network turns NaN into a number.
+        # Checked here, because a clip inside the network turns NaN into a number.
         if len(batch) and not (batch.min() >= -ROUNDING and batch.max() <= 1 + ROUNDING):
             raise BackboneError("pixels must be finite numbers in [0, 1]")
         starts = range(0, len(batch), BATCH) or [0]

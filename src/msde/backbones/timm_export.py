@@ -147,7 +147,7 @@ def converted(network: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch
 
 
 def timm_settings(name: str, network: Any, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask timm what input a model was trained with, and for the licence of its weights."""
+    """Read from timm what input a model was trained with, and for the licence of its weights."""
     from timm.data import resolve_model_data_config
 
     config = resolve_model_data_config(network)

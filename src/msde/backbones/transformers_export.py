@@ -89,7 +89,7 @@ def from_files(name: str, weights: Path) -> Any:
     except Exception as error:  # as above
         raise WeightsFileError(f"{weights}: does not fit {CONFIG} beside it: {first_line(error)}") from error
     mismatched = {key: (found, wanted) for key, found, wanted in report["mismatched_keys"]}
-    differing = []  # what is left over is a head; a pooler may be missing, for it is not used
+    differing = []  # what is left over is a head; a pooler may be missing, because it is not used
     for key in network.state_dict():
         if key in mismatched:
             found, wanted = mismatched[key]
@@ -101,7 +101,7 @@ def from_files(name: str, weights: Path) -> Any:
 
 
 def processing(name: str, folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Tell from ``preprocessor_config.json`` what images a model takes; the entry goes before it."""
+    """Read from ``preprocessor_config.json`` what images a model takes; the entry goes before it."""
     known = {key: entry[key] for key in ("input_size", "mean", "std") if key in entry}
     path = folder / PROCESSOR
     if len(known) == 3:

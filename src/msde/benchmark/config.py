@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,11 @@ class SetPlan:
     modality : str
         Sets of one modality are put to each other in the protocol ``cross-site``.
     patient : str or None
-        Regular expression for the start of a file's name that tells the patient; without one each image (or volume)
-        is a patient of its own.
+        Regular expression that finds in a file's name what tells the patient; without one each image (or volume) is a
+        patient of its own.
+    starts : tuple of int
+        Ascending numbers at which another patient begins, for names that only count the images: `patient` then finds
+        the number. Empty where what it finds is the patient.
     published : dict of str to float
         Published figures to stand beside, ``auroc`` and ``ap``.
     """
@@ -41,7 +45,23 @@ class SetPlan:
     folder: str
     modality: str
     patient: str | None
+    starts: tuple[int, ...]
     published: Mapping[str, float]
+
+    def patient_of(self, file_name: str) -> str | None:
+        """Return what of a file's name tells the patient, or None where nothing does.
+
+        Raises
+        ------
+        DataError
+            If there are `starts` and what was found is no number.
+        """
+        found = re.search(self.patient, file_name) if self.patient else None
+        if found is None or not self.starts:
+            return found and found.group()
+        if not found.group().isdecimal():
+            raise DataError(f"sets.{self.name}.patient finds {found.group()!r}, but starts need a number; correct it")
+        return str(bisect_right(self.starts, int(found.group())))
 
 
 @dataclass(frozen=True)
@@ -96,14 +116,6 @@ class Config:
 def read_config(path: str | os.PathLike[str]) -> Config:
     """Read a benchmark's TOML file; docs/benchmark.md describes it.
 
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    Config
-
     Raises
     ------
     DataError
@@ -133,7 +145,7 @@ class _Table:
         self._left, self.name = dict(entries), name
 
     def take(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
-        """Take an entry of a type; without a default it has to be there."""
+        """Return an entry of a type; without a default it has to be there."""
         if key not in self._left:
             if default is None:
                 raise DataError(f"{self._of(key)} is missing")
@@ -145,21 +157,28 @@ class _Table:
         return value
 
     def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        """Take a list of texts, at least one and none twice."""
+        """Return a list of texts, at least one and none twice."""
         values = tuple(self.take(key, (list, tuple), default))
         if not values or not all(isinstance(value, str) for value in values) or len(set(values)) < len(values):
             raise DataError(f"{self._of(key)} must be a list of different texts; it is {list(values)!r}")
         return values
 
+    def numbers(self, key: str) -> tuple[int, ...]:
+        """Take a list of ascending integers; none where it is missing."""
+        values = tuple(self.take(key, (list, tuple), ()))
+        if not all(type(value) is int for value in values) or sorted(set(values)) != list(values):
+            raise DataError(f"{self._of(key)} must be a list of ascending integers; it is {list(values)!r}")
+        return values
+
     def tables(self, key: str) -> list[_Table]:
-        """Take a table of tables, at least one."""
+        """Return a table of tables, at least one."""
         entries = self.take(key, dict)
         if not entries:
             raise DataError(f"{self._of(key)} is empty; name at least one")
         return [_Table(entry, f"{self._of(key)}.{name}") for name, entry in entries.items()]
 
     def figures(self, key: str, names: tuple[str, ...]) -> dict[str, float]:
-        """Take a table of numbers in [0, 1] that has some of the names, and no others."""
+        """Return a table of numbers in [0, 1] that has some of the names, and no others."""
         inner = _Table(self.take(key, dict, {}), self._of(key))
         found = {name: float(inner.take(name, (int, float))) for name in names if name in inner._left}
         inner.finished()
@@ -169,7 +188,7 @@ class _Table:
         return found
 
     def finished(self) -> None:
-        """Refuse what is left, which may be a slip of the pen."""
+        """Check that nothing is left, which may be a slip of the pen."""
         if self._left:
             raise DataError(f"{self._of(next(iter(self._left)))} is unknown; remove or correct it")
 
@@ -211,6 +230,7 @@ def _set(table: _Table) -> SetPlan:
         folder=table.take("folder", str, table.own),
         modality=table.take("modality", str, table.own),
         patient=table.take("patient", str, "") or None,
+        starts=table.numbers("starts"),
         published=table.figures("published", ("auroc", "ap")),
     )
     table.finished()
@@ -219,6 +239,8 @@ def _set(table: _Table) -> SetPlan:
             re.compile(plan.patient)
         except re.error as error:
             raise DataError(f"{table.name}.patient is no regular expression: {error}") from error
+    elif plan.starts:
+        raise DataError(f"{table.name}.starts needs a patient that finds the number; add it")
     return plan
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,18 +18,17 @@ from numpy.typing import NDArray
 from msde.backbones import Backbone, load_backbone
 from msde.backbones.session import EmbeddingSession
 from msde.benchmark.config import BackbonePlan, SetPlan
-from msde.benchmark.protocols import Part, Parts
+from msde.benchmark.draws import Split, Subset
 from msde.datasets import read_dataset
 from msde.embedding.cache import EmbeddingCache
 from msde.embedding.embed import BATCH_SIZE, embed_images
 from msde.embedding.encoder import Encoder, EncoderSession
 from msde.embedding.feature_spec import OWN, FeatureSpec
 from msde.errors import DataError, ImageError
-from msde.images import Part as ImagePart
-from msde.images import expanded, read_pixels, to_input
-from msde.output.score_table import replacing
+from msde.images import Part, expanded, read_pixels, to_input
+from msde.storage.atomic import writing
 
-PARTS = ("train", "normal", "abnormal")
+SUBSETS = ("train", "normal", "abnormal")
 PIXELS = 64
 PATCH_LEVELS = ("level2", "level3")  # the middle maps, as PaDiM's and PatchCore's authors take them
 _FORMAT = "1"
@@ -96,7 +94,7 @@ def prepare(order: Order) -> Prepared:
         If the rows cannot be kept.
     """
     dataset = read_dataset(order.data / order.plan.folder, order.plan.name)
-    sources = {part: list(expanded(getattr(dataset, part))) for part in PARTS}
+    sources = {part: list(expanded(getattr(dataset, part))) for part in SUBSETS}
     encoder = _encoder(order.backbone)
     path = order.store / f"{order.plan.name}-{order.space}-{_key(order, encoder, sources)[:16]}.npz"
     if not path.exists():
@@ -106,7 +104,7 @@ def prepare(order: Order) -> Prepared:
         prepared = Prepared(
             path, str(file["digest"]), (sizes[0], sizes[1], sizes[2]), tuple(file["unreadable"].tolist())
         )
-    empty = [part for part, size in zip(PARTS, sizes, strict=True) if size < 2]
+    empty = [part for part, size in zip(SUBSETS, sizes, strict=True) if size < 2]
     if empty:
         raise DataError(f"{order.data / order.plan.folder}: fewer than two usable images for {empty[0]}")
     return prepared
@@ -118,11 +116,11 @@ def _encoder(plan: BackbonePlan) -> Encoder:
 
 
 @lru_cache(maxsize=4)
-def load(path: Path) -> tuple[Parts, NDArray[np.int64]]:
-    """Read what `prepare` kept: the parts, and the spans of the feature maps in an embedding."""
+def load(path: Path) -> tuple[Split, NDArray[np.int64]]:
+    """Read what `prepare` kept: the subsets, and the spans of the feature maps in an embedding."""
     with np.load(path) as file:
-        parts = Parts(*(Part(file[f"{part}/rows"], file[f"{part}/patients"]) for part in PARTS))
-        return parts, file["spans"]
+        split = Split(*(Subset(file[f"{name}/rows"], file[f"{name}/patients"]) for name in SUBSETS))
+        return split, file["spans"]
 
 
 def _write(order: Order, encoder: Encoder, sources: dict[str, list[Any]], path: Path) -> None:
@@ -131,54 +129,55 @@ def _write(order: Order, encoder: Encoder, sources: dict[str, list[Any]], path: 
     arrays: dict[str, NDArray[Any]] = {}
     names: dict[str, list[str]] = {}
     errors: list[str] = []
-    for part in PARTS:
+    for part in SUBSETS:
         found = list(extract(sources[part]))
         kept = [number for number, (row, _) in enumerate(found) if row is not None]
         errors += [error for _, error in found if error is not None]
         arrays[f"{part}/rows"] = np.array([found[number][0] for number in kept])
-        names[part] = [_patient(sources[part][number], order.plan.patient) for number in kept]
+        names[part] = [_patient(sources[part][number], order.plan) for number in kept]
     known = {name: number for number, name in enumerate(sorted({name for part in names.values() for name in part}))}
-    for part in PARTS:
+    for part in SUBSETS:
         arrays[f"{part}/patients"] = np.array([known[name] for name in names[part]], dtype=np.int64)
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + np.ascontiguousarray(array).tobytes())
-    with replacing(path) as unfinished, unfinished.open("wb") as file:
+    with writing(path, keep=True) as unfinished, unfinished.open("wb") as file:
         np.savez(
             file,
             **arrays,  # type: ignore[arg-type]
             digest=np.array(digest.hexdigest()),
-            sizes=np.array([len(names[part]) for part in PARTS]),
+            sizes=np.array([len(names[part]) for part in SUBSETS]),
             unreadable=np.array(errors, dtype=np.str_),
             spans=_spans(encoder) if order.space == "embedding" else np.empty((0, 2), np.int64),
         )
 
 
 def _key(order: Order, encoder: Encoder, sources: dict[str, list[Any]]) -> str:
-    """Give the key of a file: pictures, encoder and patients decide it; pictures go by name, size and time."""
-    digest = hashlib.sha256(f"{_FORMAT} {order.space} {encoder.sha256} {order.plan.patient}\n".encode())
-    for part in PARTS:
+    """Return the key of a file: pictures, encoder and patients decide it; pictures go by name, size and time."""
+    digest = hashlib.sha256(
+        f"{_FORMAT} {order.space} {encoder.sha256} {order.plan.patient} {order.plan.starts}\n".encode()
+    )
+    for part in SUBSETS:
         for source in sources[part]:
             digest.update(f"{part} {source}{_stamp(source)}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def _stamp(source: Any) -> str:
-    path = source.path if isinstance(source, ImagePart) else str(source).partition("#")[0]
+    path = source.path if isinstance(source, Part) else str(source).partition("#")[0]
     with suppress(OSError):
         stat = os.stat(path)
         return f" {stat.st_size} {stat.st_mtime_ns}"
     return ""
 
 
-def _patient(source: Any, pattern: str | None) -> str:
-    own = source.volume if isinstance(source, ImagePart) else str(source)
-    found = re.match(pattern, Path(own).name) if pattern else None
-    return found.group() if found else own
+def _patient(source: Any, plan: SetPlan) -> str:
+    own = source.volume if isinstance(source, Part) else str(source)
+    return plan.patient_of(Path(own).name) or own
 
 
 def _spans(encoder: Encoder) -> NDArray[np.int64]:
-    """Tell which columns of an embedding come from which feature map by which pooling."""
+    """Return which columns of an embedding come from which feature map by which pooling."""
     widths: list[int] = []
     for backbone in encoder.backbones:
         session = EmbeddingSession(backbone, 1)

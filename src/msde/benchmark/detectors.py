@@ -80,7 +80,7 @@ class Detector:
 
 
 def find_detector(name: str) -> Detector:
-    """Look a detector up.
+    """Return a detector by its name.
 
     Parameters
     ----------

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from msde.benchmark.config import Config, ProtocolPlan
 from msde.benchmark.data import Prepared, load
 from msde.benchmark.detectors import Lesson, Rows, Score, find_detector
+from msde.benchmark.draws import Split
 from msde.benchmark.memory import forget_peak, peak_megabytes
-from msde.benchmark.protocols import PROTOCOLS, Condition, Outcome, Parts, Subject, label_free_quality
+from msde.benchmark.protocols import PROTOCOLS, Condition, Measurement, Subject, label_free_quality
 from msde.errors import MSDEError
 
 DIGITS = 6
@@ -59,7 +60,7 @@ class Experiment:
 
     @property
     def key(self) -> str:
-        """Hash of all of it, in hexadecimal."""
+        """The hash of all of it, in hexadecimal."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -81,10 +82,6 @@ def plan(config: Config, ready: Ready, version: str) -> list[list[Task]]:
         Cells of sets that are not in it are left out.
     version : str
         Of this package.
-
-    Returns
-    -------
-    list of list of Task
     """
     groups: dict[tuple[Any, ...], list[Task]] = {}
     for detector, protocol, backbone, name in (
@@ -149,16 +146,16 @@ def measure(task: Task) -> dict[str, Any]:
     forget_peak()
     start = time.perf_counter()
     try:
-        outcome, fitted, clock = _outcome(task)
+        measured, fitted, clock = _run(task)
     except (MSDEError, ValueError, ArithmeticError, MemoryError, RuntimeError, np.linalg.LinAlgError) as error:
         return {**line, "error": str(error).partition("\n")[0] or type(error).__name__}
     seconds = time.perf_counter() - start
-    line |= {name: round(value, DIGITS) for name, value in outcome.figures.items()}
+    line |= {name: round(value, DIGITS) for name, value in measured.figures.items()}
     line |= {"seconds": round(seconds, 4), "peak_mb": round(max(peak_megabytes(), fitted.peak_mb if fitted else 0), 1)}
     line["fit_seconds"] = round(fitted.seconds if fitted else clock.fitting, 4)
     line["score_seconds"] = round(clock.scoring, 4)
-    if outcome.labelled is not None:
-        labelled = outcome.labelled
+    if measured.labelled is not None:
+        labelled = measured.labelled
         line["scores"] = {
             "values": [float(f"{score:.{DIGITS}g}") for score in labelled.scores],
             "abnormal": labelled.abnormal.astype(int).tolist(),
@@ -195,9 +192,9 @@ class _Clock:
         return timing
 
 
-def _outcome(task: Task) -> tuple[Outcome, _Fitted | None, _Clock]:
+def _run(task: Task) -> tuple[Measurement, _Fitted | None, _Clock]:
     cell, detector = task.cell, find_detector(task.cell.detector)
-    parts, spans = load(task.rows[cell.set])
+    split, spans = load(task.rows[cell.set])
     fits: list[_Fitted] = []
     clock = _Clock()
 
@@ -208,23 +205,23 @@ def _outcome(task: Task) -> tuple[Outcome, _Fitted | None, _Clock]:
         return clock.timed(score)
 
     def clean() -> Score:
-        fits.append(_fitted(task.rows[cell.set], cell.detector, cell.seed if detector.random else 0))
+        fits.append(_fit_clean(task.rows[cell.set], cell.detector, cell.seed if detector.random else 0))
         return clock.timed(fits[-1].score)
 
-    def other(name: str) -> Parts:
+    def other(name: str) -> Split:
         return load(task.rows[name])[0]
 
-    subject = Subject(parts, detector, fit, clean, other, cell.alpha)
+    subject = Subject(split, detector, fit, clean, other, cell.alpha)
     protocol = PROTOCOLS[cell.protocol]
-    outcome = protocol.run(subject, cell.condition, np.random.default_rng([cell.seed, 1]))
+    measured = protocol.run(subject, cell.condition, np.random.default_rng([cell.seed, 1]))
     if cell.select:
-        outcome = Outcome({**outcome.figures, "aucp": label_free_quality(subject)}, outcome.labelled)
-    return outcome, fits[0] if fits else None, clock
+        measured = Measurement({**measured.figures, "aucp": label_free_quality(subject)}, measured.labelled)
+    return measured, fits[0] if fits else None, clock
 
 
 @lru_cache(maxsize=1)
-def _fitted(path: Path, name: str, seed: int) -> _Fitted:
-    parts, spans = load(path)
+def _fit_clean(path: Path, name: str, seed: int) -> _Fitted:
+    split, spans = load(path)
     start = time.perf_counter()
-    score = find_detector(name).fit(Lesson(parts.train.rows, seed, None, spans))
+    score = find_detector(name).fit(Lesson(split.train.rows, seed, None, spans))
     return _Fitted(score, time.perf_counter() - start, peak_megabytes())

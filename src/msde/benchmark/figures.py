@@ -44,17 +44,17 @@ class Figures:
 
     def detectors(self, backbone: str, protocol: str) -> list[str]:
         """Names of the detectors measured so."""
-        seen = self._seen("detector", backbone, protocol)
+        seen = self._names_of("detector", backbone, protocol)
         return [name for name in self.config.detectors if name in seen]
 
     def sets(self, backbone: str, protocol: str) -> list[str]:
         """Names of the sets measured so."""
-        seen = self._seen("set", backbone, protocol)
+        seen = self._names_of("set", backbone, protocol)
         return [one.name for one in self.config.sets if one.name in seen]
 
     def conditions(self, backbone: str, protocol: str) -> list[Condition]:
         """List the conditions measured, in the order of the file."""
-        seen = self._seen("condition", backbone, protocol)
+        seen = self._names_of("condition", backbone, protocol)
         planned = [
             *(condition for one in self.config.protocols if one.name == protocol for condition in one.conditions),
             *(one.name for one in self.config.sets),  # those of cross-site
@@ -76,7 +76,7 @@ class Figures:
         return float(np.mean(values)) if values else float("nan")
 
     def scores(self, one: str, backbone: str, detector: str, protocol: str) -> Labelled | None:
-        """Give the scores of the test images with the first seed."""
+        """Return the scores of the test images with the first seed."""
         for line in self._by_key.get((one, backbone, detector, protocol, None), []):
             if "scores" in line:
                 scores = line["scores"]
@@ -88,12 +88,12 @@ class Figures:
         return None
 
     def matrix(self, backbone: str, protocol: str) -> tuple[list[str], NDArray[np.float64]]:
-        """Give the detectors that were measured on every set, and their AUROCs (sets, detectors)."""
+        """Return the detectors that were measured on every set, and their AUROCs (sets, detectors)."""
         sets, names = self.sets(backbone, protocol), self.detectors(backbone, protocol)
         means = [self.mean("auroc", one, backbone, name, protocol) for one in sets for name in names]
         table = np.array(means, dtype=np.float64).reshape(len(sets), len(names))
         whole = ~np.isnan(table).any(axis=0) if sets else np.zeros(len(names), dtype=bool)
         return [names[column] for column in np.flatnonzero(whole)], table[:, whole]
 
-    def _seen(self, what: str, backbone: str, protocol: str) -> set[Any]:
+    def _names_of(self, what: str, backbone: str, protocol: str) -> set[Any]:
         return {line[what] for line in self.lines if line["backbone"] == backbone and line["protocol"] == protocol}

@@ -49,10 +49,6 @@ def current(lines: Iterable[Line], keys: Iterable[str]) -> list[Line]:
 class Journal:
     """Appends lines; to be used in a ``with`` block.
 
-    Parameters
-    ----------
-    path : Path
-
     Raises
     ------
     OutputError

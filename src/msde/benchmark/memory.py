@@ -18,7 +18,7 @@ def forget_peak() -> None:
 
 
 def peak_megabytes() -> float:
-    """Give the largest resident memory since `forget_peak`, in MB of 10^6 bytes; NaN where the system does not tell."""
+    """Return the largest resident memory since `forget_peak`, in MB of 10^6 bytes; NaN where it is not known."""
     with suppress(OSError):
         found = _PEAK.search(_STATUS.read_text())
         if found:

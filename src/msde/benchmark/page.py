@@ -14,13 +14,13 @@ from msde.benchmark.protocols import PROTOCOLS
 from msde.benchmark.run import Results
 from msde.benchmark.tables import Table, all_tables
 from msde.errors import MSDEError
-from msde.output.score_table import replacing
+from msde.storage.atomic import writing
 
-_MARKS = {"within": "within", "above": "above", "below": "below"}
+_MARKS = ("within", "above", "below")
 
 
 def check_plots() -> None:
-    """Find out before long work whether the page can be drawn.
+    """Check before long work that the page can be drawn.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def write_page(results: Results, path: Path) -> None:
         tables="".join(map(_table, tables)),
         origin=_origin(results),
     )
-    with replacing(path) as unfinished:
+    with writing(path, keep=True) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
 
 
@@ -81,8 +81,8 @@ def _table(table: Table) -> str:
 
 def _cells(row: Iterable[str]) -> Iterator[str]:
     for place, cell in enumerate(row):
-        mark = _MARKS.get(cell.rpartition(" ")[2])
-        kind = f' class="{mark}"' if mark else ""
+        mark = cell.rpartition(" ")[2]
+        kind = f' class="{mark}"' if mark in _MARKS else ""
         yield f'<th scope="row">{_text(cell)}</th>' if place == 0 else f"<td{kind}>{_text(cell)}</td>"
 
 
@@ -101,7 +101,7 @@ def _notices(notices: Iterable[str]) -> str:
 
 
 def _origin(results: Results) -> str:
-    """Say what the figures came from, and so where cells are of different origins."""
+    """Return what the figures came from, and so where cells are of different origins."""
     origins = sorted(
         {
             (str(line.get("revision")), ", ".join(f"{k} {v}" for k, v in line.get("versions", {}).items()))

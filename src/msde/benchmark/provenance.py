@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-import subprocess  # noqa: S404
+import subprocess
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path

@@ -65,10 +65,6 @@ def run(
     device : {"cpu", "cuda"}, default="cpu"
         Where the networks run.
 
-    Returns
-    -------
-    Results
-
     Raises
     ------
     DataError
@@ -88,7 +84,7 @@ def run(
     origin = {"versions": versions(), "revision": revision()}
     with Journal(folder / JOURNAL) as journal, progress("Measuring", n_waiting) as tick:
         for task, result in WorkerPool(measure, jobs).run(waiting):
-            line = _failed(task, result) if isinstance(result, Exception) else result
+            line = _failure(task, result) if isinstance(result, Exception) else result
             before.append({**line, **origin})
             journal.append(before[-1])
             tick()
@@ -132,13 +128,13 @@ def _make_ready(
     return ready, [*notices, *unreadable]
 
 
-def _failed(task: Task, error: Exception) -> Line:
+def _failure(task: Task, error: Exception) -> Line:
     cell = task.cell
     return {"key": cell.key, **vars(cell), "error": str(error)}
 
 
 def _errors(lines: list[Line]) -> list[str]:
-    """Say once for each detector, set and protocol why cells are missing."""
+    """Return once for each detector, set and protocol why cells are missing."""
     reasons = {
         f"{line['set']}, {line['backbone']}, {line['detector']}, {line['protocol']}: {line['error']}": None
         for line in lines

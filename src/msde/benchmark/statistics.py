@@ -88,10 +88,6 @@ def discrimination(labelled: Labelled, n_resamples: int = N_RESAMPLES, seed: int
         With at least one image of either class.
     n_resamples : int, default=1000
     seed : int, default=0
-
-    Returns
-    -------
-    msde.method.metrics.Discrimination
     """
     weights = np.vstack([np.ones((1, len(labelled.scores))), labelled.weights(n_resamples, seed)])
     figures = [_areas(labelled, weights[start : start + _CHUNK]) for start in range(0, len(weights), _CHUNK)]
@@ -99,7 +95,7 @@ def discrimination(labelled: Labelled, n_resamples: int = N_RESAMPLES, seed: int
 
 
 def weighted_areas(labelled: Labelled, share: float) -> tuple[float, float]:
-    """Give AUROC and average precision as they would be, were the stated share of the images abnormal."""
+    """Return AUROC and average precision as they would be, were the stated share of the images abnormal."""
     n, m = int((~labelled.abnormal).sum()), int(labelled.abnormal.sum())
     weights = np.where(labelled.abnormal, share / m, (1 - share) / n)
     auroc, precision = _areas(labelled, weights[None])
@@ -107,12 +103,12 @@ def weighted_areas(labelled: Labelled, share: float) -> tuple[float, float]:
 
 
 def roc_band(labelled: Labelled, n_resamples: int = 300, seed: int = 0) -> Band:
-    """Give the sensitivity over false-alarm rates `GRID`."""
+    """Return the sensitivity over false-alarm rates `GRID`."""
     return _band(labelled, n_resamples, seed, precision=False)
 
 
 def precision_band(labelled: Labelled, n_resamples: int = 300, seed: int = 0) -> Band:
-    """Give the precision over sensitivities `GRID`, the largest at that sensitivity or a higher one."""
+    """Return the precision over sensitivities `GRID`, the largest at that sensitivity or a higher one."""
     return _band(labelled, n_resamples, seed, precision=True)
 
 
@@ -169,7 +165,7 @@ def ranks(figures: Floats) -> Floats:
 
 
 def friedman(figures: Floats) -> float:
-    """Give the p-value of all detectors being alike; figures (sets, detectors), at least 2 by 3. NaN where too few."""
+    """Return the p-value of all detectors being alike; figures (sets, detectors), NaN below 2 by 3."""
     from scipy.stats import friedmanchisquare
 
     if figures.shape[0] < 2 or figures.shape[1] < 3 or not np.ptp(figures, axis=1).any():
@@ -178,7 +174,7 @@ def friedman(figures: Floats) -> float:
 
 
 def critical_difference(n_detectors: int, n_sets: int, alpha: float = 0.05) -> float:
-    """Give the difference of mean ranks beyond which two detectors differ (Nemenyi)."""
+    """Return the difference of mean ranks beyond which two detectors differ (Nemenyi)."""
     from scipy.stats import studentized_range
 
     quantile = float(studentized_range.ppf(1 - alpha, n_detectors, np.inf)) / math.sqrt(2)
@@ -201,7 +197,7 @@ def wilcoxon(figures: Floats, reference: int) -> list[float]:
 
 def _areas(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats]:
     """Compute AUROC and average precision of each row of image weights (r, n); equal scores are one step."""
-    called, found, last = _cumulated(labelled, weights)
+    called, found, last = _cumulate(labelled, weights)
     steps = np.diff(found[:, last], prepend=0.0)
     normals = called[:, last] - found[:, last]
     above = normals - np.diff(normals, prepend=0.0) / 2
@@ -210,7 +206,7 @@ def _areas(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats]:
     return auroc, (steps * precision).sum(axis=1) / found[:, -1]
 
 
-def _cumulated(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
+def _cumulate(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
     """Sum weights of all and of abnormal images from the highest score down; `last` ends each run of equal scores."""
     order = np.argsort(-labelled.scores, kind="stable")
     sorted_scores = labelled.scores[order]
@@ -221,7 +217,7 @@ def _cumulated(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats, NDA
 
 def _band(labelled: Labelled, n_resamples: int, seed: int, precision: bool) -> Band:
     weights = np.vstack([np.ones((1, len(labelled.scores))), labelled.weights(n_resamples, seed)])
-    called, found, last = _cumulated(labelled, weights)
+    called, found, last = _cumulate(labelled, weights)
     curves = []
     for all_called, all_found in zip(called[:, last], found[:, last], strict=True):
         sensitivity = np.append(0, all_found / all_found[-1])
@@ -237,7 +233,7 @@ def _band(labelled: Labelled, n_resamples: int, seed: int, precision: bool) -> B
 
 
 def _components(labelled: Labelled) -> tuple[float, Floats]:
-    """Give the AUROC, and by how much each image's own share in it departs from it (placement values)."""
+    """Return the AUROC, and by how much each image's own share in it departs from it (placement values)."""
     from scipy.stats import rankdata
 
     abnormal = labelled.abnormal

@@ -69,7 +69,7 @@ def all_tables(results: Results) -> Iterator[Table]:
         if found.detectors(backbone, "cross-site"):
             yield _cross_site(found, backbone, on)
     if results.config.select:
-        yield _selected(found)
+        yield _selection(found)
     yield _costs(found)
 
 
@@ -200,7 +200,7 @@ def _cross_site(found: Figures, backbone: str, on: str) -> Table:
     return Table(f"Protocol cross-site{on}", about, ["sets", "detector", *names], rows)
 
 
-def _selected(found: Figures) -> Table:
+def _selection(found: Figures) -> Table:
     rows, chosen_figures, own_figures = [], [], []
     for one in [plan.name for plan in found.config.sets]:
         candidates = [
@@ -229,7 +229,7 @@ def _selected(found: Figures) -> Table:
 
 
 def _beside_published(found: Figures, backbone: str, on: str) -> Table:
-    detectors = [name for name in found.config.detectors]
+    detectors = list(found.config.detectors)
     rows = []
     for one in found.config.sets:
         for figure in one.published:

@@ -87,7 +87,7 @@ def _process() -> ProcessPoolExecutor:
 
 
 def _single_threaded() -> None:
-    """Let libraries take one thread each, for every processor has a process of its own; and end with the parent."""
+    """Let libraries take one thread each, because every processor has a process of its own; and end with the parent."""
     Thread(target=_end_with_parent, daemon=True).start()
     for name in _THREADS:
         os.environ[name] = "1"

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from msde.backbones.registry import LOADERS, Entry, needs, registry
+from msde.backbones.known import Entry, registry
+from msde.backbones.registry import LOADERS, needs
 from msde.errors import BackboneError
 
 COLUMNS = ("name", "modality", "dim", "input", "licence", "gated", "needs")
@@ -17,7 +18,7 @@ COLUMNS = ("name", "modality", "dim", "input", "licence", "gated", "needs")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backbones(name: str | None, as_json: bool) -> None:
-    """List the networks that --backbone knows by name, or tell all about the one called NAME."""
+    """List the networks that --backbone knows by name, or everything about the one called NAME."""
     known = {key: {**entry, "needs": needs(entry)} for key, entry in registry().items()}
     if name is not None and name not in known:
         raise BackboneError(f"unknown backbone {name!r}; `msde backbones` lists the known ones")
@@ -48,7 +49,7 @@ def _table(rows: list[tuple[str, ...]]) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
-def _words(value: Any) -> str:  # noqa: ANN401
+def _words(value: Any) -> str:
     """Write a value of the registry for a reader."""
     match value:
         case bool():

@@ -13,24 +13,24 @@ from msde.cli.progress import progress
 
 @click.command()
 @click.argument("config", required=False, type=click.Path(path_type=Path))
-@click.option("--published", is_flag=True, help="In place of a file: the seven published sets, beside their figures.")
+@click.option("--published", is_flag=True, help="Measure the seven published sets instead, beside their figures.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder that the sets' folders are in.")
 @click.option(
     "-o",
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder for cells.jsonl, benchmark.html and tables.md. Give it again to go on after an interruption.",
+    help="Folder for cells.jsonl, benchmark.html and tables.md. Give the same one to go on after an interruption.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Processes that measure cells. [default: the usable processors]"
+    "--jobs", type=click.IntRange(min=1), help="Processes that work at the same time. [default: the usable processors]"
 )
 @with_device
 def benchmark(config: Path | None, published: bool, data: Path, output: Path, jobs: int | None, device: str) -> None:
     """Measure detectors side by side, as a TOML file says: sets x backbones x detectors x protocols.
 
-    Cells that the output folder holds already are not measured again. docs/benchmark.md describes file, protocols and
-    figures.
+    What the output folder holds already is not measured again. docs/benchmark.md describes the file, the protocols and
+    the figures.
     """
     from msde.benchmark.config import PUBLISHED, read_config
     from msde.benchmark.page import check_plots, write_page

@@ -38,11 +38,12 @@ def calibrate(
     Nothing is fitted again; scores stay as they are. NORMALS are files, folders (searched recursively) or globs of
     normal images that the model was not fitted on.
     """
+    from msde.errors import ModelFileError
     from msde.images import find_images
     from msde.model.anomaly_model import AnomalyModel
-    from msde.storage.bundle import check_writable
+    from msde.storage.atomic import check_writable
 
-    check_writable(output)
+    check_writable(output, ModelFileError)
     loaded = AnomalyModel.load(model, cache, device)
     paths = find_images(normals)
     with progress("Scoring normals", len(paths)) as tick:

@@ -17,20 +17,21 @@ def data() -> None:
 @data.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--normal", metavar="LABELS", help="Labels of the normal classes of an .npz file, such as 0,3 or none.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write what was found to this file.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the findings to this file, as JSON.")
 def check(folder: Path, normal: str | None, json_file: Path | None) -> None:
-    """Say what a data set holds and what makes results on it doubtful.
+    """Check a data set: what it holds, and what makes results on it doubtful.
 
     DIR is a set's folder as its archive unpacks, or an .npz file of MedMNIST. Each image is read once: counts, sizes,
-    kinds of file, faulty masks, duplicates of test images among those to train on, and how far trivial statistics and
-    the size of the files tell normal from abnormal.
+    kinds of file, faulty masks, fingerprints to compare with another copy, duplicates of test images among those to
+    train on, and how far trivial statistics and the size of the files tell normal from abnormal.
     """
     from msde.datasets import read_dataset
     from msde.datasets.inspection import SPLITS, inspect_dataset
-    from msde.output.score_table import check_output, write_json
+    from msde.output.score_table import write_json
+    from msde.storage.atomic import check_writable
 
     if json_file is not None:
-        check_output(json_file)
+        check_writable(json_file)
     dataset = read_dataset(folder, normal=normal.split(",") if normal else ())
     with progress("Reading", sum(len(getattr(dataset, split)) for split in SPLITS)) as tick:
         inspection = inspect_dataset(dataset, tick)
@@ -62,7 +63,7 @@ def fetch(name: str, output: Path, mirror: str | None) -> None:
     """
     from msde.datasets.fetch import fetch_set, find_known
 
-    known = find_known(name)
-    click.echo(f"{known.name}: {', '.join(archive.url for archive in known.archives)}")
-    click.echo(f"{known.name}: {known.terms}; for research use only")
-    click.echo(fetch_set(known, output, mirror, progress))
+    entry = find_known(name)
+    click.echo(f"{entry.name}: {', '.join(archive.url for archive in entry.archives)}")
+    click.echo(f"{entry.name}: {entry.terms}; for research use only")
+    click.echo(fetch_set(entry, output, mirror, progress))

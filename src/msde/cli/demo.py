@@ -26,7 +26,7 @@ def demo(folder: Path | None, output: Path, seed: int) -> None:
     The data set is simulated from a brain MRI template; its figures say nothing about clinical performance. FOLDER with
     train/normal, test/normal and test/abnormal, is used in its place.
     """
-    from msde.demo.picture import Case, draw_cases
+    from msde.demo.picture import DemoCase, draw_cases
     from msde.demo.slices import write_demo_set
     from msde.evaluation.evaluation import evaluate_model
     from msde.images import find_images
@@ -55,7 +55,7 @@ def demo(folder: Path | None, output: Path, seed: int) -> None:
     for line in evaluation.summary():
         click.echo(f"  {line}")
     cases = [
-        Case(Path(score.path), score.anomaly_score, score.p_value, bool(truth))
+        DemoCase(Path(score.path), score.anomaly_score, score.p_value, bool(truth))
         for score, truth in zip(evaluation.scores, evaluation.abnormal, strict=True)
     ]
     draw_cases(cases, output / "cases.png", title)

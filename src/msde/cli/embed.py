@@ -59,7 +59,8 @@ def embed(
     from msde.errors import OutputError
     from msde.images import ImageRule, find_images
     from msde.model.anomaly_model import AnomalyModel
-    from msde.output.score_table import check_table, replacing
+    from msde.output.score_table import check_table
+    from msde.storage.atomic import writing
 
     if model is not None and (backbones or looks):
         raise click.UsageError("--model brings its own backbone and looks; leave --backbone and --look out")
@@ -76,10 +77,9 @@ def embed(
     if output is None or output.suffix.lower() != ".parquet":
         raise OutputError(f"{output or 'no file'}: embeddings are written as Parquet; give -o FILE.parquet")
     check_table(output)
-    from msde.cluster.arrow import noting_errors, write_embeddings
+    from msde.cluster.arrow import write_embeddings
 
     paths = find_images(images)
-    errors: list[str] = []
-    with progress("Embedding", len(paths)) as tick, replacing(output) as unfinished:
-        write_embeddings(noting_errors(ticking(embedder.embed(paths), tick), errors), unfinished)
+    with progress("Embedding", len(paths)) as tick, writing(output, keep=True) as unfinished:
+        errors = write_embeddings(ticking(embedder.embed(paths), tick), unfinished)
     report_unreadable(errors)

@@ -46,10 +46,11 @@ def evaluate(
     from msde.evaluation.evaluation import evaluate_model
     from msde.images import find_images
     from msde.model.anomaly_model import AnomalyModel
-    from msde.output.score_table import check_output, write_json
+    from msde.output.score_table import write_json
+    from msde.storage.atomic import check_writable
 
     if json_file is not None:
-        check_output(json_file)
+        check_writable(json_file)
     loaded = AnomalyModel.load(model, cache, device)
     normals, abnormals = find_images(normal), find_images(abnormal)
     with progress("Scoring", len(normals) + len(abnormals)) as tick:

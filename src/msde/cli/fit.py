@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,12 @@ LISTED = 10
 DIM = 0.1
 
 if TYPE_CHECKING:
+    from msde.backbones import Backbone
     from msde.cluster.cluster import Cluster
     from msde.embedding.cache import EmbeddingCache
+    from msde.images import ImageRule, Part
     from msde.method.unlabelled_pool import Direction
+    from msde.model.anomaly_model import AnomalyModel
 
 
 @click.command()
@@ -100,20 +104,20 @@ if TYPE_CHECKING:
 @click.option(
     "--distrusted",
     type=click.Path(path_type=Path),
-    help="Write the normals that stand out from the others to this file, a path a line, the most doubtful first.",
+    help="File to write: paths of the normals that stand out from the others, one a line, the most doubtful first.",
 )
 @click.option(
     "--input-size",
     type=click.IntRange(32, 1024),
     metavar="PX",
-    help="Side to which images are scaled for the networks, if theirs is not to be; needs onnx, and networks of"
-    " convolutions.",
+    help="Scale images to this side in pixels instead of the network's own; needs the extra onnx and a convolutional"
+    " network.",
 )
-@click.option("--int8", is_flag=True, help="Store the networks' weights as 8-bit integers; needs onnx.")
+@click.option("--int8", is_flag=True, help="Store the weights of the networks as 8-bit integers; needs the extra onnx.")
 @click.option(
     "--select",
     is_flag=True,
-    help="Choose the looks from a short table by synthetic anomalies of the normals, or by --unlabelled; no labels.",
+    help="Choose the --look that best tells normals from synthetic anomalies, or from --unlabelled; needs no labels.",
 )
 @click.option(
     "--heatmaps/--no-heatmaps",
@@ -160,14 +164,12 @@ def fit(
 
     NORMALS are files, folders (searched recursively) or globs of normal images.
     """
-    from msde.backbones import load_backbone
     from msde.embedding.encoder import DEFAULT_LOOKS
+    from msde.errors import ModelFileError
     from msde.estimators.detector import MSDEDetector
     from msde.images import ImageRule, find_images
-    from msde.method.scorers import AdaptiveScorer
     from msde.model.anomaly_model import AnomalyModel
-    from msde.output.score_table import check_output, write_lines
-    from msde.storage.bundle import check_writable
+    from msde.storage.atomic import check_writable
 
     mode = mode or ("adaptive" if unlabelled else "inductive")
     if (mode == "adaptive") != bool(unlabelled):
@@ -179,14 +181,9 @@ def fit(
     if select and looks:
         raise click.UsageError("--select chooses the looks; leave --look out")
     rule = ImageRule(intensity, aspect)
-    check_writable(output)
+    check_writable(output, ModelFileError)
     if distrusted is not None:
-        check_output(distrusted)
-    if cluster is not None:
-        refuse_with_ray(select=select, cache=cache)
-        paths, pool = [], None  # listed by the cluster's job
-    else:
-        paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
+        check_writable(distrusted)
     detector = MSDEDetector(
         mode,  # type: ignore[arg-type]
         alpha=alpha,
@@ -194,7 +191,30 @@ def fit(
         weighting=weighting,  # type: ignore[arg-type]
         gaussian=gaussian,  # type: ignore[arg-type]
     )
-    networks = [load_backbone(name, checkpoint) for name in backbones]
+    if cluster is not None:
+        refuse_with_ray(select=select, cache=cache)
+        networks = _networks(backbones, checkpoint, input_size, int8)
+        unfitted = AnomalyModel(networks, detector, None, looks or DEFAULT_LOOKS, rule, device)
+        model, heatmaps = _fit_on(cluster, unfitted, normals, unlabelled, landmarks), False
+    else:
+        paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
+        networks = _networks(backbones, checkpoint, input_size, int8)
+        if select:
+            looks = _selected(networks, paths, pool, rule, cache, device)
+        model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule, device)
+        with progress("Embedding", len(paths) + len(pool or ())) as tick:
+            model.fit(paths, pool, heatmaps=heatmaps, tick=tick)
+    model.save(output)
+    _report(model, output, distrusted)
+    if heatmaps and not model.explains:
+        click.echo("msde: no heat maps, which take 10 normals and a network with feature maps", err=True)
+    report_unreadable(model.unreadable_)
+
+
+def _networks(names: Sequence[str], checkpoint: Path | None, input_size: int | None, int8: bool) -> list[Backbone]:
+    from msde.backbones import load_backbone
+
+    networks = [load_backbone(name, checkpoint) for name in names]
     if input_size is not None:
         from msde.backbones.input_size import with_input_size
 
@@ -203,26 +223,45 @@ def fit(
         from msde.backbones.quantize import with_int8_weights
 
         networks = [with_int8_weights(network) for network in networks]
-    if select:
-        from msde.embedding.feature_selection import select_looks
+    return networks
 
-        chosen = select_looks(networks, paths, pool, rule, cache, device).chosen
-        looks = tuple(map(str, chosen))
-        click.echo(f"chosen looks: {' '.join(looks)}")
-        if pool is not None:
-            click.echo("msde: a choice by a pool does harm where few of its images are abnormal", err=True)
-    model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule, device)
-    if cluster is not None:
-        from msde.cluster.fit import fit_on
 
-        model, summaries = fit_on(cluster, model, normals, unlabelled, landmarks, tell)
-        for line in [line for summary in summaries for line in summary.lines()]:
+def _selected(
+    networks: Sequence[Backbone],
+    paths: Sequence[Path | Part],
+    pool: Sequence[Path | Part] | None,
+    rule: ImageRule,
+    cache: EmbeddingCache | None,
+    device: str,
+) -> tuple[str, ...]:
+    """Return the looks chosen for the images, and name them."""
+    from msde.model.feature_selection import select_looks
+
+    looks = tuple(map(str, select_looks(networks, paths, pool, rule, cache, device).chosen))
+    click.echo(f"chosen looks: {' '.join(looks)}")
+    if pool is not None:
+        click.echo("msde: a choice by a pool does harm where few of its images are abnormal", err=True)
+    return looks
+
+
+def _fit_on(
+    cluster: Cluster, unfitted: AnomalyModel, normals: Sequence[str], unlabelled: Sequence[str], landmarks: int
+) -> AnomalyModel:
+    """Fit on a cluster, which lists the images itself."""
+    from msde.cluster.fit import fit_on
+
+    model, summaries = fit_on(cluster, unfitted, normals, unlabelled, landmarks, tell)
+    for summary in summaries:
+        for line in summary.lines():
             tell(line)
-        heatmaps = False
-    else:
-        with progress("Embedding", len(paths) + len(pool or ())) as tick:
-            model.fit(paths, pool, heatmaps=heatmaps, tick=tick)
-    model.save(output)
+    return model
+
+
+def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
+    """Tell what the model was fitted on, and list the distrusted normals."""
+    from msde.method.scorers import AdaptiveScorer
+    from msde.output.score_table import write_lines
+
     if model.volumes_ is not None:
         click.echo(f"{len(model.volumes_.scores)} whole volumes are calibrated on too")
     click.echo(f"{output}: fitted on {model.fingerprint_.n_normals} normal images")
@@ -231,7 +270,7 @@ def fit(
     if model.distrusted_:
         n = len(model.distrusted_)
         click.echo(f"{n} normals stand out from the others; look whether they are normal. They need not be abnormal,")
-        click.echo("since up to a twelfth of clean normals did so where this was measured. Most of all:")
+        click.echo("because up to a twelfth of clean normals did so where this was measured. Most of all:")
         for name in model.distrusted_[:LISTED]:
             click.echo(f"  {name}")
         if n > LISTED and distrusted is None:
@@ -246,11 +285,8 @@ def fit(
             " fit with --intensity percentile or window:LOW,HIGH",
             err=True,
         )
-    if heatmaps and model.localizer_ is None:
-        click.echo("msde: no heat maps, which take 10 normals and a network with feature maps", err=True)
     if not model.scorer_.batchwise:
         warn_of_few_normals(model.calibration_)
-    report_unreadable(model.unreadable_)
 
 
 def _words(direction: Direction) -> str:

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Encoder to write, .safetensors.")
 @click.option("--task", type=click.Choice(list(TASKS)), default="anatpaste", show_default=True, help="Pretext task.")
 @click.option("--backbone", default="efficientnet_lite0", show_default=True, help="Network to start from.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Local file with the start's weights.")
-@click.option("--random", is_flag=True, help="Start from random weights; takes far more steps.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Local file of the weights to start from.")
+@click.option("--random", is_flag=True, help="Start from random weights, which takes far more steps.")
 @click.option("--steps", type=click.IntRange(1), default=200, show_default=True, help="Steps of training.")
-@click.option("--batch", type=click.IntRange(2), default=16, show_default=True, help="Normals a step.")
+@click.option("--batch", type=click.IntRange(2), default=16, show_default=True, help="Normal images a step.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True, help="Learning rate.")
 @click.option(
     "--size",
     type=click.IntRange(32, 1024),
-    help="Side of the images in training. [default: 160, or what a transformer needs]",
+    help="Side of the training images in pixels. [default: 160, or what a transformer needs]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws everything that is random.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random.")
 def pretrain(
     normals: tuple[str, ...],
     output: Path,
@@ -51,20 +51,21 @@ def pretrain(
     `msde fit --backbone file:ENCODER`. A run that was killed goes on where it was when it is started again.
     """
     from msde.images import find_images
-    from msde.output.score_table import check_output
     from msde.pretrain.encoder import write_encoder
     from msde.pretrain.images import read_normals
     from msde.pretrain.network import load_start
-    from msde.pretrain.trainer import Settings, train
+    from msde.pretrain.trainer import train
+    from msde.pretrain.training_state import TrainingPlan
+    from msde.storage.atomic import check_writable
 
-    check_output(output)
+    check_writable(output)
     paths = find_images(normals)
     learner = load_start(backbone, checkpoint, random=random, seed=seed)
     with progress("Reading", len(paths)) as tick:
         images = read_normals(paths, size or learner.training_size, seed, tick)
     state = output.with_name(f"{output.name}.checkpoint")
-    settings = Settings(task=task, steps=steps, batch=batch, rate=rate, seed=seed)
-    best = train(learner, images, settings, state, Teller(steps))
+    plan = TrainingPlan(task=task, steps=steps, batch=batch, rate=rate, seed=seed)
+    best = train(learner, images, plan, state, Teller(steps))
     story = {
         "task": task,
         "start": learner.start,

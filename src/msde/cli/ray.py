@@ -23,14 +23,14 @@ def with_ray(command: Command) -> Command:
         envvar="MSDE_RAY",
         show_envvar=True,
         help="Work on a Ray cluster: the address of its head node, or local for the processors of this machine."
-        " Inputs may be manifests (.csv or .parquet with a column path or uri) and addresses such as s3://bucket/folder/"
-        " then.",
+        " Inputs may then also be manifests (.csv or .parquet with a column path or uri) and addresses such as"
+        " s3://bucket/folder/.",
     )
     @click.option(
         "--parts",
         metavar="DIR|ADDRESS",
-        help="Folder for the results of --ray, Parquet by Parquet, that all nodes can write to. The same command with"
-        " the same folder takes up an interrupted job.",
+        help="Folder for the results of --ray, one Parquet file a part, where all nodes can write. The same command"
+        " with the same folder goes on with an interrupted job.",
     )
     @click.option(
         "--workers", type=click.IntRange(min=1), help="Worker processes with --ray. [default: all processors]"

@@ -41,24 +41,22 @@ def report(
     IMAGES and PATH are files, folders (searched recursively) or globs. The file holds small copies of the images and
     their paths below the folder that they have in common: protect it like the images.
     """
-    import hashlib
     from importlib.metadata import version
 
     from msde.images import find_images
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.nearest_normals import NearestNormals
-    from msde.output.score_table import check_output
     from msde.report import make_worklist, write_report
+    from msde.storage.atomic import check_writable
+    from msde.storage.digests import digest_of
 
-    check_output(output)
+    check_writable(output)
     loaded = AnomalyModel.load(model, cache, device)
     paths, to_compare = find_images(images), find_images(normals) if normals else []
     with progress("Scoring", len(paths) + len(to_compare)) as tick:
         compared = NearestNormals.embed(loaded, to_compare, tick) if to_compare else None
         worklist = make_worklist(loaded, paths, compared, tick=tick)
-    with model.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    settings = {"Model file": model.name, "SHA-256 of it": digest, "Made by": f"msde {version('msde')}"}
+    settings = {"Model file": model.name, "SHA-256 of it": digest_of(model), "Made by": f"msde {version('msde')}"}
     with progress("Drawing", len(worklist.cases)) as tick:
         write_report(worklist, loaded, output, settings, identifiers=identifiers, tick=tick)
     if worklist.drift.found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
     from msde.embedding.embed import Embedded
     from msde.model.anomaly_model import AnomalyModel
-    from msde.model.score import ImageScore
 
 
 @click.command()
@@ -88,20 +87,21 @@ def score(
         from msde.cluster.api import score_on
 
         return report(score_on(cluster, model, images, tell), cluster.parts)
-    from msde.dicom import Exporter, IdentifiedScore, beside_sources, identified
-    from msde.distance_shares import check_shares
+    from msde.dicom import Exporter
     from msde.embedding.embed import ticking
     from msde.images import find_images
     from msde.model.anomaly_model import AnomalyModel
-    from msde.model.score import ImageScore, batch_probabilities
-    from msde.output.score_table import check_output, check_table, write_csv, write_table
+    from msde.model.distance_shares import check_shares
+    from msde.model.score import batch_probabilities
+    from msde.output.score_table import check_table, write_csv, write_table
+    from msde.storage.atomic import check_writable
 
     if why is not None and heatmaps is not None:
         raise click.UsageError("--why and --heatmaps are two runs")
     if output is not None:
         check_table(output)
     if why is not None:
-        check_output(why)
+        check_writable(why)
     loaded = AnomalyModel.load(model, cache, device)
     if why is not None:
         check_shares(loaded.scorer_)
@@ -113,29 +113,24 @@ def score(
         from msde.output.heat_files import HeatFiles
 
         files = HeatFiles(heatmaps, paths)
-    seen: list[ImageScore] = []
     with progress("Scoring", len(paths)) as tick:
         if why is not None:
-            scores = loaded.score_with_volumes(_writing_shares(loaded, ticking(loaded.embed(paths), tick), why))
+            scores = loaded.score_embedded(_writing_shares(loaded, ticking(loaded.embed(paths), tick), why))
         elif heatmaps is None:
             scores = loaded.score_iter(paths, tick=tick)
         else:
             scores = files.writing(loaded.explain_iter(paths, tick=tick))
         if sigmoid:
             scores = iter(batch_probabilities(list(scores)))
-        scores = _noting(scores, seen)
         if exporter is not None:
-            scores = exporter.following(beside_sources(scores, paths))
-        if identifiers:
-            scores = identified(beside_sources(scores, paths))
-        kind = IdentifiedScore if identifiers else ImageScore
+            scores = exporter.following(scores)
         if output is None:
-            write_csv(scores, sys.stdout, kind)
+            written = write_csv(scores, sys.stdout, identifiers=identifiers)
         else:
-            write_table(scores, output, kind)
+            written = write_table(scores, output, identifiers=identifiers)
     if loaded.scorer_.batchwise:
         click.echo("msde: transductive scores depend on the batch, so they have no p-values and no flags", err=True)
-    drift = loaded.drift(seen)
+    drift = loaded.drift(written)
     if drift.found:
         click.echo(
             "msde: these images do not look like the normals that the model is calibrated on: their scores lie"
@@ -144,7 +139,7 @@ def score(
             " wrong until `msde calibrate` has seen normals of it",
             err=True,
         )
-    errors = [result.error for result in seen if result.error is not None]
+    errors = [result.error for result in written if result.error is not None]
     if exporter is not None:
         errors += exporter.errors
         if exporter.skipped:
@@ -154,18 +149,15 @@ def score(
 
 def _writing_shares(model: AnomalyModel, embedded: Iterable[Embedded], path: Path) -> Iterator[Embedded]:
     """Pass embedded images on, and write what each distance is made of, as CSV."""
-    from msde.distance_shares import DistanceShare
-    from msde.output.score_table import replacing
+    from msde.model.distance_shares import DistanceShare, check_shares, distance_shares
+    from msde.storage.atomic import writing
 
-    with replacing(path) as unfinished, unfinished.open("w", newline="", errors="backslashreplace") as file:
+    scorer = check_shares(model.scorer_)
+    with writing(path) as unfinished, unfinished.open("w", newline="", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([field.name for field in fields(DistanceShare)])
+        writer.writerow([column.name for column in fields(DistanceShare)])
         for image in embedded:
-            writer.writerows(asdict(share).values() for share in model.distance_shares(image))
+            if image.embedding is not None:
+                shares = distance_shares(scorer, model.session.blocks, image.name, image.embedding)
+                writer.writerows(map(astuple, shares))
             yield image
-
-
-def _noting(scores: Iterable[ImageScore], seen: list[ImageScore]) -> Iterator[ImageScore]:
-    for result in scores:
-        seen.append(result)
-        yield result

@@ -3,49 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+
+class Megabytes(click.IntRange):
+    """Megabytes, as bytes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Check the number, and multiply it."""
+        return int(super().convert(value, param, ctx)) * 1_000_000
 
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL.msde...", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder for everything that is kept.")
-@click.option("--normals", multiple=True, metavar="PATH", help="Normals to compare with; may be repeated.")
+@click.option("--normals", multiple=True, metavar="PATH", help="Normals to show beside an image; may be repeated.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Number of processes.")
 @click.option("--database", default="", envvar="MSDE_DATABASE", show_envvar=True, help="URL. [default: SQLite in DIR]")
 @click.option("--queue", default=1000, show_default=True, type=click.IntRange(1), help="Images that may wait.")
-@click.option("--upload-mb", default=500, show_default=True, type=click.IntRange(1), help="Largest upload.")
-@click.option("--unpacked-mb", default=2000, show_default=True, type=click.IntRange(1), help="Largest zip, unpacked.")
+@click.option(
+    "--upload-mb", "upload_bytes", default=500, show_default=True, type=Megabytes(1), help="Largest upload, in MB."
+)
+@click.option(
+    "--unpacked-mb", "unpacked_bytes", default=2000, show_default=True, type=Megabytes(1), help="MB of a zip, unpacked."
+)
 @click.option("--files", default=5000, show_default=True, type=click.IntRange(1), help="Most files in one upload.")
-@click.option("--server-name", multiple=True, help="Host name by which readers call the service; may be repeated.")
-@click.option("--https", is_flag=True, help="Readers come by the HTTPS of a proxy: cookies never go by HTTP.")
+@click.option("--server-name", "hosts", multiple=True, help="Host name that readers use; may be repeated.")
+@click.option("--https", is_flag=True, help="Readers come by HTTPS through a proxy: send no cookies by HTTP.")
 @click.option("--proxy-header", default="", help="Header in which a trusted proxy names the user.")
-@click.option("--proxy", multiple=True, default=("127.0.0.1", "::1"), help="Address of a trusted proxy.")
-@click.option("--admin", multiple=True, help="User named by the proxy who is an admin; may be repeated.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--pacs", default="", metavar="FILE.toml", help="Settings of DICOM in and out.")
-def serve(
-    models: tuple[Path, ...],
-    data: Path,
-    normals: tuple[str, ...],
-    host: str,
-    port: int,
-    workers: int,
-    database: str,
-    queue: int,
-    upload_mb: int,
-    unpacked_mb: int,
-    files: int,
-    server_name: tuple[str, ...],
-    https: bool,
-    proxy_header: str,
-    proxy: tuple[str, ...],
-    admin: tuple[str, ...],
-    device: str,
-    pacs: str,
-) -> None:
+@click.option("--proxy", "proxies", multiple=True, default=("127.0.0.1", "::1"), help="Address of a trusted proxy.")
+@click.option("--admin", "admins", multiple=True, help="User named by the proxy who is an admin; may be repeated.")
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where networks run."
+)
+@click.option("--pacs", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings of DICOM in and out.")
+def serve(models: tuple[Path, ...], data: Path, pacs: Path | None, **further: Any) -> None:
     """Serve models: a page for readers and a REST interface.
 
     Each model is served under the stem of its file name and read again when the file changes. At the first start
@@ -63,25 +59,5 @@ def serve(
     names = [model.stem for model in models]
     if len(set(names)) < len(names):
         raise MSDEError("two models have the same name; rename one file")
-    run(
-        Settings(
-            data=str(data.absolute()),
-            models=tuple(str(model.absolute()) for model in models),
-            normals=normals,
-            database=database,
-            host=host,
-            port=port,
-            workers=workers,
-            queue=queue,
-            upload_bytes=upload_mb * 1_000_000,
-            unpacked_bytes=unpacked_mb * 1_000_000,
-            files=files,
-            hosts=server_name,
-            proxy_header=proxy_header,
-            proxies=proxy,
-            admins=admin,
-            https=https,
-            device=device,
-            pacs=str(Path(pacs).absolute()) if pacs else "",
-        )
-    )
+    files = tuple(str(model.absolute()) for model in models)
+    run(Settings(data=str(data.absolute()), models=files, pacs=str(pacs.absolute()) if pacs else "", **further))

@@ -33,10 +33,6 @@ def score_on(cluster: Cluster, model: str | os.PathLike[str], images: Sequence[s
     tell : callable
         Takes a line on the progress now and then.
 
-    Returns
-    -------
-    Summary
-
     Raises
     ------
     MSDEError

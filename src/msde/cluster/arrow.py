@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,7 +38,7 @@ _ROWS_AT_ONCE = 1000
 
 
 def embeddings_table(images: Iterable[Embedded]) -> pa.Table:
-    """Put embeddings into a table: path, embedding, sha256 of the pixels, error, volume and peak, a row an image."""
+    """Return embeddings as a table: path, embedding, sha256 of the pixels, error, volume and peak, a row an image."""
     return pa.Table.from_pylist(
         [
             {
@@ -68,24 +66,19 @@ def embeddings(table: pa.Table) -> Iterator[Embedded]:
             yield Embedded(name, None if error else values_of_row, digest, error, volume, peak)
 
 
-def write_embeddings(images: Iterable[Embedded], path: Path) -> None:
-    """Write embeddings to a Parquet file in bounded memory."""
+def write_embeddings(images: Iterable[Embedded], path: Path) -> list[str]:
+    """Write embeddings to a Parquet file in bounded memory; return one line for each image that could not be used."""
+    errors: list[str] = []
     with parquet.ParquetWriter(path, EMBEDDINGS) as writer:
         waiting = iter(images)
         while rows := list(islice(waiting, _ROWS_AT_ONCE)):
             writer.write_table(embeddings_table(rows))
-
-
-def noting_errors(images: Iterable[Embedded], errors: list[str]) -> Iterator[Embedded]:
-    """Pass images on and note why some could not be used."""
-    for image in images:
-        if image.error is not None:
-            errors.append(image.error)
-        yield image
+            errors += [image.error for image in rows if image.error is not None]
+    return errors
 
 
 def scores_table(scores: Iterable[ImageScore]) -> pa.Table:
-    """Put scores into a table with the columns of `msde score`; what is missing is null."""
+    """Return scores as a table with the columns of `msde score`; what is missing is null."""
     return pa.Table.from_pylist([_plain(score) for score in scores], schema=SCORES)
 
 
@@ -113,15 +106,7 @@ def from_stream(content: bytes) -> pa.Table:
 
 
 def _plain(score: ImageScore) -> dict[str, Any]:
-    row = asdict(score)
-    return {
-        name: None
-        if isinstance(value, float) and math.isnan(value)
-        else _text(value)
-        if isinstance(value, str)
-        else value
-        for name, value in row.items()
-    }
+    return {name: _text(value) if isinstance(value, str) else value for name, value in score.row().items()}
 
 
 def _text(value: str | None) -> str | None:
@@ -130,6 +115,6 @@ def _text(value: str | None) -> str | None:
 
 
 def matrix(table: pa.Table) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Give the embeddings (n, d) of a table in which every row has one."""
+    """Return the embeddings (n, d) of a table in which every row has one."""
     column = table.column("embedding").combine_chunks()
     return column.flatten().to_numpy().reshape(len(table), -1)

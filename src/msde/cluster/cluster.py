@@ -107,7 +107,7 @@ class Cluster:
 
 
 def check_libraries() -> None:
-    """Find out whether the libraries for a cluster are there.
+    """Check that the libraries that a cluster needs are there.
 
     Raises
     ------

@@ -51,7 +51,7 @@ class Summary:
     images_now: int
 
     def lines(self) -> list[str]:
-        """Say it in words."""
+        """Return it in words, a line each."""
         bad = sum(self.errors.values())
         kinds = f" ({', '.join(f'{n} {kind}' for kind, n in sorted(self.errors.items()))})" if bad else ""
         per_thousand = 1000 * self.core_seconds / max(self.images, 1)
@@ -87,7 +87,7 @@ class Total:
 
 
 def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
-    """Do all parts that are not done, each once.
+    """Work on all parts that are not done, each once.
 
     A worker that dies is started again, and its part with it, image by image in a child process; a driver that dies is
     started again by the user and goes on where it was.
@@ -100,10 +100,6 @@ def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
         Where.
     tell : callable
         Takes a line on the progress now and then.
-
-    Returns
-    -------
-    Summary
 
     Raises
     ------
@@ -130,7 +126,7 @@ def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
     seconds = time.monotonic() - start
     finished = set(job.finished())
     for part in finished - total.parts:  # of an earlier run, or whose worker died before it could tell
-        total.add(_noted(job, part))
+        total.add(_read_notes(job, part))
     if len(finished) != job.n_parts or total.images != job.about["images"]:
         raise MSDEError(f"{job.storage.url}: {job.n_parts - len(finished)} parts are missing; start the same job again")
     summary = Summary(total.images, total.rows, dict(total.errors), total.read, total.core_seconds, seconds, images_now)
@@ -180,8 +176,8 @@ def _progress(done: int, of: int, errors: int, seconds: float) -> str:
     return f"{done} of about {of} images, {rate:.1f} a second, {left} left, {errors} errors"
 
 
-def _noted(job: JobFolder, part: int) -> Done:
+def _read_notes(job: JobFolder, part: int) -> Done:
     from pyarrow import parquet
 
     with job.open_part(part) as file:
-        return Done.noted(parquet.read_metadata(file).metadata)
+        return Done.from_notes(parquet.read_metadata(file).metadata)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import BackboneError, ModelFileError
-from msde.images import LEGACY_RULE, ImageRule
+from msde.images import ImageRule, stored_rule
 from msde.storage.bundle import read_bundle, write_bundle
-from msde.storage.records import put_together, take_apart
+from msde.storage.records import take_apart
 
 
 def encoder_file(encoder: Encoder, rule: ImageRule) -> bytes:
@@ -33,7 +33,7 @@ def load_encoder(path: Path, device: str) -> tuple[EncoderSession, ImageRule]:
     config, parts = read_bundle(path)
     try:
         encoder = Encoder.from_description(config["encoder"], parts)
-        rule = put_together(ImageRule, {}, config["images"]) if "images" in config else LEGACY_RULE
+        rule = stored_rule(config)
     except (AttributeError, KeyError, TypeError, ValueError, BackboneError) as error:
         raise ModelFileError(f"{path}: is no model ({error}); restore the file from a copy or fit again") from error
     return EncoderSession(encoder, threads=1, device=device), rule

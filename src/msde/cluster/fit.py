@@ -17,27 +17,22 @@ from msde.cluster.cluster import Cluster
 from msde.cluster.driver import Summary, Tell
 from msde.cluster.job_folder import JobFolder
 from msde.cluster.moments import Moments
-from msde.embedding.embed import Embedded, MapReader
+from msde.embedding.embed import Embedded
 from msde.estimators.detector import MSDEDetector
+from msde.method.arrays import evenly_spaced
 from msde.method.calibration import Calibration, folds
-from msde.method.neighbors.index import evenly_spaced
 from msde.method.outliers import LIMIT
 from msde.method.scorers import InductiveScorer
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.fingerprint import Fingerprint
+from msde.model.fitted import FittedModel
+from msde.model.learning import learn
+from msde.model.training_set import TrainingSet
 
 LANDMARKS = 50_000
 GROUPS_PER_WORKER = 4
 NAMED = 10_000
 """Distrusted normals that are named at most when there are more normals than landmarks."""
-
-
-class EmbeddedModel(AnomalyModel):
-    """A model that is fitted to images which are embedded already."""
-
-    def embed(self, images: Any, reader: MapReader | None = None) -> Iterator[Embedded]:
-        """Pass embedded images on."""
-        yield from images
 
 
 def fit_on(
@@ -88,20 +83,22 @@ def fit_on(
                 job, summary = embed_on(place, model.encoder, model.rule, inputs, tell)
                 jobs.append(Parts.of(job))
                 summaries.append(summary)
-        fitted = EmbeddedModel(model.encoder.backbones, detector, looks=model.encoder.looks, rule=model.rule)
-        embedded: list[Any] = [parts.landmarks(landmarks) for parts in jobs]
-        fitted.fit(*embedded, heatmaps=False)
+        collected = TrainingSet.collect(jobs[0].landmarks(landmarks), "normal", at_least=2)
+        pool = None
+        if unlabelled:
+            pool = TrainingSet.collect(jobs[1].landmarks(landmarks), "unlabelled", at_least=1)
+        fitted, report = learn(collected, pool, detector, model.encoder, model.rule)
         parts = jobs[0]
-        if len(parts.kept) > landmarks:
-            fitted.volumes_ = None  # some slices of each volume were seen, and a whole one scores otherwise
+        if len(parts.kept) > landmarks:  # some slices of each volume were seen, and a whole one scores otherwise
+            fitted = replace(fitted, volumes=None)
         if len(parts.kept) > landmarks and detector.mode == "inductive":
             tell(f"the Gaussian takes all {len(parts.kept)} normals")
-            _take_all(fitted, detector, parts, landmarks, workers)
+            fitted, distrusted = _take_all(fitted, detector, parts, landmarks, workers)
+            report = replace(report, distrusted=distrusted)
     if any(len(parts.kept) > landmarks for parts in jobs):
-        fitted.unreadable_ = [error for parts in jobs for error in parts.errors]
-        fitted.n_copies_ = sum(parts.n_copies for parts in jobs)
-        fitted.peak_ = parts.peak
-    return fitted, summaries
+        errors, n_copies = [error for parts in jobs for error in parts.errors], sum(parts.n_copies for parts in jobs)
+        report = replace(report, unreadable=errors, n_copies=n_copies, peak=jobs[0].peak)
+    return AnomalyModel.of(fitted, model.session, report=report), summaries
 
 
 @dataclass(frozen=True)
@@ -252,8 +249,13 @@ def pass_over(
     return total
 
 
-def _take_all(model: AnomalyModel, detector: MSDEDetector, parts: Parts, landmarks: int, workers: int) -> None:
-    """Put the Gaussian of all normals in place of that of the landmarks, and calibrate the landmarks on it."""
+def _take_all(
+    fitted: FittedModel, detector: MSDEDetector, parts: Parts, landmarks: int, workers: int
+) -> tuple[FittedModel, list[str]]:
+    """Put the Gaussian of all normals in place of that of the landmarks, and calibrate the landmarks on it.
+
+    Returns the model and the names of normals that stand out.
+    """
     scorer = detector.scorer_
     assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
     fold = np.empty(len(parts.kept), np.int8)
@@ -268,7 +270,6 @@ def _take_all(model: AnomalyModel, detector: MSDEDetector, parts: Parts, landmar
         parts.job.storage.url, [group for group in groups if group], scorer, farthest_trusted(detector), workers
     )
     total = sum(looked.folds[1:], looked.folds[0])
-    model.scorer_ = replace(scorer, gaussian=total.gaussian())
     chosen = parts.chosen(landmarks)
     rows = np.stack([image.embedding for image in parts.landmarks(landmarks) if image.embedding is not None])
     scores = np.empty(len(rows))
@@ -281,9 +282,13 @@ def _take_all(model: AnomalyModel, detector: MSDEDetector, parts: Parts, landmar
     if scorer.shift is not None and len(scorer.shift.weights) < len(scores):
         # Those that took the frozen path pull themselves, which no new image does; where all did, there are no others.
         scores = np.delete(scores, evenly_spaced(len(scores), len(scorer.shift.weights)))
-    model.calibration_ = Calibration(np.sort(scores), detector.alpha, "cross-fitted landmarks of the training normals")
-    model.distrusted_ = [name for _, name in looked.worst]
-    model.fingerprint_ = Fingerprint.of(parts.digests)
+    fitted = replace(
+        fitted,
+        scorer=replace(scorer, gaussian=total.gaussian()),
+        images=Calibration(np.sort(scores), detector.alpha, "cross-fitted landmarks of the training normals"),
+        fingerprint=Fingerprint.of(parts.digests),
+    )
+    return fitted, [name for _, name in looked.worst]
 
 
 def _looked(url: str, groups: Sequence[Any], scorer: InductiveScorer, farthest: float, workers: int) -> Pass:
@@ -308,14 +313,14 @@ def _looked(url: str, groups: Sequence[Any], scorer: InductiveScorer, farthest: 
 def farthest_trusted(detector: MSDEDetector) -> float:
     """Give the distance that parts trusted landmarks from the others.
 
-    It is on the scale of :func:`msde.method.outliers.outlyingness`, of held-out landmarks, for the others
+    It is on the scale of :func:`msde.method.outliers.outlyingness`, of held-out landmarks, because the others
     were not in the fit that measures them either.
     """
     middle, low = np.quantile(np.log(np.maximum(detector.cross_fitted_scores(), 1e-300)), [0.5, 0.1587])
     return float(np.exp(middle + LIMIT * (middle - low)))
 
 
-def _read(job: JobFolder, part: int, columns: Iterable[str] = EMBEDDINGS.names) -> Any:  # noqa: ANN401
+def _read(job: JobFolder, part: int, columns: Iterable[str] = EMBEDDINGS.names) -> Any:
     from pyarrow import parquet
 
     with job.open_part(part) as file:

@@ -1,4 +1,4 @@
-"""Embedding in a child process, image by image, for parts at which a worker died: so it is known what kills."""
+"""Embedding in a child process, image by image, for parts at which a worker died: it shows which image kills."""
 
 from __future__ import annotations
 

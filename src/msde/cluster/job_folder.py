@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from msde.cluster.listing import Source, cut, from_json, identity, sources, to_json
-from msde.cluster.storage import Storage
+from msde.cluster.storage import PartsFolder
 from msde.errors import DataError
 
 FORMAT = 1
@@ -39,14 +39,14 @@ class JobFolder:
 
     Parameters
     ----------
-    storage : Storage
+    storage : PartsFolder
         The folder.
     about : dict
         Content of ``_job.json``: kind ("score" or "embed"), what tells the model from others, inputs, part_rows, the
         number of parts and of images, the SHA-256 of their list, and the folder that relative paths start from.
     """
 
-    storage: Storage
+    storage: PartsFolder
     about: dict[str, Any]
 
     @classmethod
@@ -73,7 +73,7 @@ class JobFolder:
         OutputError
             If the folder cannot be written to.
         """
-        storage = Storage(url)
+        storage = PartsFolder(url)
         wanted = {
             "format": FORMAT,
             "kind": kind,
@@ -84,7 +84,7 @@ class JobFolder:
         try:
             about = json.loads(storage.read(_ABOUT))
         except FileNotFoundError:
-            return cls._listed(storage, wanted, model[1], inputs)
+            return cls._list_images(storage, wanted, model[1], inputs)
         for name in _SAME:
             if about.get(name) != wanted[name]:
                 raise DataError(
@@ -96,15 +96,15 @@ class JobFolder:
     @classmethod
     def open(cls, url: str) -> Self:
         """Open a job that was started."""
-        storage = Storage(url)
+        storage = PartsFolder(url)
         return cls(storage, json.loads(storage.read(_ABOUT)))
 
     @classmethod
-    def _listed(cls, storage: Storage, wanted: dict[str, Any], model: bytes, inputs: Sequence[str]) -> Self:
+    def _list_images(cls, storage: PartsFolder, wanted: dict[str, Any], model: bytes, inputs: Sequence[str]) -> Self:
         if storage.names(PARTS):
             raise DataError(f"{storage.url}: holds parts but no {_ABOUT}; give a new folder")
         digest, images, number = hashlib.sha256(), 0, -1
-        for number, part in enumerate(cut(sources(inputs), wanted["part_rows"])):  # noqa: B007 - the last one counts
+        for number, part in enumerate(cut(sources(inputs), wanted["part_rows"])):
             text = to_json(part).encode()
             storage.write(f"{_INPUT}/{number:06}.json", text)
             digest.update(text)
@@ -139,7 +139,7 @@ class JobFolder:
         return [int(name.partition(".")[0]) for name in self.storage.names(PARTS)]
 
     def is_finished(self, part: int) -> bool:
-        """Tell whether a part is done."""
+        """Return whether a part is done."""
         return self.storage.exists(part_name(part))
 
     def begin(self, part: int) -> int:
@@ -162,11 +162,11 @@ class JobFolder:
         self.storage.write(part_name(part), table)
         self.storage.remove(f"{_STARTED}/{part:06}")
 
-    def open_part(self, part: int) -> Any:  # noqa: ANN401 - fsspec's files have no common type
+    def open_part(self, part: int) -> Any:
         """Open a part's Parquet file; a context manager."""
         return self.storage.open(part_name(part))
 
 
 def part_name(part: int) -> str:
-    """Name the file of a part."""
+    """Return the name of the file of a part."""
     return f"{PARTS}/{part:06}.parquet"

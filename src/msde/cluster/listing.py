@@ -13,7 +13,7 @@ from typing import Any
 
 import fsspec
 
-from msde.cluster.storage import is_remote, local_path, reason, retried
+from msde.cluster.storage import is_remote, local_path, reason, retry
 from msde.errors import DataError
 from msde.images import Part, find_images
 from msde.images.formats import by_suffix
@@ -62,10 +62,6 @@ def cut(listed: Iterable[Source], rows: int) -> Iterator[list[Source]]:
     listed : iterable of str or Part
     rows : int
         Images a part, at least 1.
-
-    Yields
-    ------
-    list of str or Part
     """
     part: list[Source] = []
     for source in listed:
@@ -90,11 +86,11 @@ def from_json(text: str | bytes) -> list[Source]:
 
 
 def identity(entry: str) -> str:
-    """Name an input, a manifest with the SHA-256 of its content."""
+    """Return the name of an input, of a manifest with the SHA-256 of its content."""
     if not _is_manifest(entry):
         return entry
     digest = hashlib.sha256()
-    with _opened(entry) as file:
+    with _open(entry) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     return f"{entry} {digest.hexdigest()}"
@@ -132,7 +128,7 @@ def _sources_of(entries: list[str]) -> Iterator[Source]:
 def _objects(entry: str) -> Iterator[str]:
     files, path = fsspec.core.url_to_fs(entry)
     try:
-        found = retried(lambda: files.glob(path) if "*" in path else files.find(path))
+        found = retry(lambda: files.glob(path) if "*" in path else files.find(path))
     except Exception as error:
         raise _unreadable(entry, error) from error
     for name in sorted(found):
@@ -140,15 +136,15 @@ def _objects(entry: str) -> Iterator[str]:
             yield files.unstrip_protocol(name)
 
 
-def _opened(entry: str) -> Any:  # noqa: ANN401 - fsspec's files have no common type
+def _open(entry: str) -> Any:
     try:
-        return retried(lambda: fsspec.open(entry, "rb").open())
+        return retry(lambda: fsspec.open(entry, "rb").open())
     except Exception as error:
         raise _unreadable(entry, error) from error
 
 
 def _csv_rows(entry: str) -> Iterator[str]:
-    with _opened(entry) as file:
+    with _open(entry) as file:
         try:
             reader = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
             column = _column(entry, reader.fieldnames or ())
@@ -163,7 +159,7 @@ def _parquet_rows(entry: str) -> Iterator[str]:
     import pyarrow
     from pyarrow import parquet
 
-    with _opened(entry) as file:
+    with _open(entry) as file:
         try:
             table = parquet.ParquetFile(file)
             column = _column(entry, table.schema_arrow.names)

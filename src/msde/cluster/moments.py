@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.method.arrays import FloatArray
 from msde.method.gaussian import Gaussian, shrunk
-from msde.method.neighbors.index import FloatArray
 
 
 @dataclass(frozen=True)

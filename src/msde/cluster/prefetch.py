@@ -51,9 +51,9 @@ class Prefetch:
                     remote = isinstance(source, str) and is_remote(source)
                     pending.append((source, target, pool.submit(fetch, str(source), target) if remote else None))
                     if len(pending) > AHEAD:
-                        yield self._arrived(*pending.popleft())
+                        yield self._wait_for(*pending.popleft())
                 while pending:
-                    yield self._arrived(*pending.popleft())
+                    yield self._wait_for(*pending.popleft())
             finally:
                 for _, _, future in pending:
                     if future is not None:
@@ -62,9 +62,9 @@ class Prefetch:
     def named(self, embedded: Iterable[Embedded]) -> Iterator[Embedded]:
         """Give images that were fetched the names of their addresses, in their order."""
         for image in embedded:
-            yield self._named(image) if image.name.startswith(f"{self._folder}{os.sep}") else image
+            yield self._rename(image) if image.name.startswith(f"{self._folder}{os.sep}") else image
 
-    def _arrived(self, source: Source, target: Path, future: Future[None] | None) -> Source:
+    def _wait_for(self, source: Source, target: Path, future: Future[None] | None) -> Source:
         if future is None:
             path = source.path if isinstance(source, Part) else local_path(source)
             if path != self._last:
@@ -80,7 +80,7 @@ class Prefetch:
         self._here.append((str(target), str(source), why))
         return str(target)
 
-    def _named(self, image: Embedded) -> Embedded:
+    def _rename(self, image: Embedded) -> Embedded:
         while not image.name.startswith(self._here[0][0]):
             shutil.rmtree(Path(self._here.popleft()[0]).parent, ignore_errors=True)
         local, address, why = self._here[0]

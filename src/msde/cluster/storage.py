@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +14,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from msde.errors import OutputError
-from msde.storage.bundle import umask
+from msde.storage.atomic import writing
 
 WAITS = (0.1, 0.3, 1.0, 3.0)
 """Seconds before each further try, give or take a half so that workers do not come back all at once."""
@@ -25,16 +24,16 @@ T = TypeVar("T")
 
 
 def is_remote(path: str) -> bool:
-    """Tell whether a path is an address such as ``s3://bucket/image.png``."""
+    """Return whether a path is an address such as ``s3://bucket/image.png``."""
     return "://" in path and not path.startswith("file://")
 
 
 def local_path(path: str) -> str:
-    """Take ``file://`` off a path on this machine."""
+    """Return a path without ``file://``, if it is on this machine."""
     return path.removeprefix("file://")
 
 
-def retried(call: Callable[[], T]) -> T:
+def retry(call: Callable[[], T]) -> T:
     """Call until it works, five times at most; what is missing or forbidden is not asked for again.
 
     Parameters
@@ -58,7 +57,7 @@ def retried(call: Callable[[], T]) -> T:
 
 
 def reason(error: Exception) -> str:
-    """Say in a few words on one line why the storage failed."""
+    """Return in a few words on one line why the storage failed."""
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(words).split())[:200]
 
@@ -76,14 +75,14 @@ def fetch(uri: str, target: Path) -> None:
     Raises
     ------
     Exception
-        As `retried`.
+        As `retry`.
     """
     target.parent.mkdir()
     files, path = fsspec.core.url_to_fs(uri)
-    retried(lambda: files.get_file(path, str(target)))
+    retry(lambda: files.get_file(path, str(target)))
 
 
-class Storage:
+class PartsFolder:
     """A folder on a disk or in object storage, whose files appear whole or not at all.
 
     Parameters
@@ -104,12 +103,12 @@ class Storage:
         FileNotFoundError
             If there is none.
         """
-        content: bytes = retried(lambda: self._files.cat_file(f"{self._root}/{name}"))
+        content: bytes = retry(lambda: self._files.cat_file(f"{self._root}/{name}"))
         return content
 
-    def open(self, name: str) -> Any:  # noqa: ANN401 - fsspec's files have no common type
+    def open(self, name: str) -> Any:
         """Open a file to read parts of it; a context manager."""
-        return retried(lambda: self._files.open(f"{self._root}/{name}", "rb"))
+        return retry(lambda: self._files.open(f"{self._root}/{name}", "rb"))
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, or put it in the place of an old one.
@@ -122,9 +121,13 @@ class Storage:
         path = f"{self._root}/{name}"
         try:
             if isinstance(self._files, LocalFileSystem):
-                _replace(Path(path), content)
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                with writing(Path(path)) as unfinished:
+                    unfinished.write_bytes(content)
             else:  # an object appears when all of it has arrived
-                retried(lambda: self._files.pipe_file(path, content))
+                retry(lambda: self._files.pipe_file(path, content))
+        except OutputError:
+            raise
         except Exception as error:
             raise OutputError(
                 f"{self.url}/{name}: cannot be written ({reason(error)}); make room or choose another place"
@@ -134,32 +137,17 @@ class Storage:
         """List the files of a folder in order, without those that are being written."""
         self._files.invalidate_cache()
         try:
-            found = retried(lambda: self._files.ls(f"{self._root}/{folder}", detail=False))
+            found = retry(lambda: self._files.ls(f"{self._root}/{folder}", detail=False))
         except FileNotFoundError:
             return []
         return sorted(name for path in found if not (name := path.rpartition("/")[2]).startswith(".") and name)
 
     def exists(self, name: str) -> bool:
-        """Tell whether there is a file of this name."""
+        """Return whether there is a file of this name."""
         self._files.invalidate_cache()
-        return bool(retried(lambda: self._files.exists(f"{self._root}/{name}")))
+        return bool(retry(lambda: self._files.exists(f"{self._root}/{name}")))
 
     def remove(self, name: str) -> None:
         """Remove a file if it is there."""
         with suppress(FileNotFoundError):
             self._files.rm_file(f"{self._root}/{name}")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(unfinished, 0o666 & ~umask())
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise

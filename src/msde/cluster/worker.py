@@ -58,11 +58,11 @@ class Done:
     core_seconds: float
 
     def note(self) -> dict[str, str]:
-        """Give what a Parquet file keeps."""
+        """Return what a Parquet file keeps."""
         return {NOTE: json.dumps(asdict(self))}
 
     @classmethod
-    def noted(cls, notes: Mapping[bytes, bytes] | None) -> Self:
+    def from_notes(cls, notes: Mapping[bytes, bytes] | None) -> Self:
         """Read what `note` gave."""
         return cls(**json.loads((notes or {})[NOTE.encode()]))
 
@@ -88,12 +88,12 @@ class PartWorker:
             self._model = AnomalyModel.load(file, device=device) if self._job.kind == "score" else None
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, list[str]]:
-        """Do parts by their numbers; return what each took, as JSON."""
+        """Work on parts by their numbers; return what each took, as JSON."""
         done = [self.do(int(part)) for part in batch["item"]]
         return {"done": [json.dumps(part and asdict(part)) for part in done]}
 
     def do(self, part: int) -> Done | None:
-        """Do one part, or nothing where it is done.
+        """Work on one part; do nothing where it is done.
 
         Raises
         ------
@@ -118,9 +118,7 @@ class PartWorker:
             else:
                 embedded = embed_images(self._session, arrivals, 1, rule=self._rule)
             named = arrivals.named(embedded)
-            table = (
-                embeddings_table(named) if self._model is None else scores_table(self._model.score_with_volumes(named))
-            )
+            table = embeddings_table(named) if self._model is None else scores_table(self._model.score_embedded(named))
         seconds = time.perf_counter() - start
         errors = dict(Counter(map(_kind, table.column("error").drop_null().to_pylist())))
         done = Done(part, len(sources), len(table), errors, arrivals.bytes, seconds, _core_seconds() - cores)

@@ -97,7 +97,7 @@ def _unpack(archive: Path, staging: Path, room: _Room) -> None:
 
 
 def _target(name: str, size: int, is_plain: bool, archive: Path, staging: Path, room: _Room) -> Path:
-    """Give the path for a member, having made sure that it may be written there."""
+    """Return the path for a member, having made sure that it may be written there."""
     path = PurePosixPath(name)
     if not is_plain or path.is_absolute() or ".." in path.parts or "\\" in name:
         raise DataError(f"{archive}: holds {name!r}, a link or a path that leads elsewhere; do not unpack it")
@@ -108,6 +108,6 @@ def _target(name: str, size: int, is_plain: bool, archive: Path, staging: Path, 
 
 
 def _write(source: IO[bytes] | None, target: Path) -> None:
-    if source is not None:  # it is, for what is no regular file
+    if source is not None:  # it is, where the member is no regular file
         with source, target.open("xb") as file:
             shutil.copyfileobj(source, file, 2**20)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from msde.errors import DataError
+from msde.storage.digests import digest_of
 
 MAX_BYTES = 2**35
 """Size that a file may have."""
@@ -78,7 +79,7 @@ def _complete(url: str, part: Path, progress: Progress) -> None:
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            if _received(url, part, before, progress):
+            if _receive(url, part, before, progress):
                 return
             reason = "the connection broke"
         except urllib.error.HTTPError as error:
@@ -101,9 +102,9 @@ def _remedy(part: Path) -> str:
     return f"check the network, or put {part.name.removesuffix('.part')} into {folder} by other means and call again"
 
 
-def _received(url: str, part: Path, start: int, progress: Progress) -> bool:
+def _receive(url: str, part: Path, start: int, progress: Progress) -> bool:
     """Receive what is missing, and tell whether all of it came."""
-    response = _asked(url, start)
+    response = _request(url, start)
     with response.body as body:
         missing = response.size - response.start
         _check_room(url, part, response.size, missing)
@@ -118,7 +119,7 @@ def _received(url: str, part: Path, start: int, progress: Progress) -> bool:
     return missing == 0
 
 
-def _asked(url: str, start: int) -> _Response:
+def _request(url: str, start: int) -> _Response:
     """Ask for a file from a byte on; the server may begin at the first all the same."""
     _check_address(url)
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
@@ -148,7 +149,4 @@ def _check_room(url: str, part: Path, size: int, missing: int) -> None:
 
 
 def _is_right(path: Path, md5: str | None) -> bool:
-    if md5 is None:
-        return True
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
+    return md5 is None or digest_of(path, lambda: hashlib.md5(usedforsecurity=False)) == md5

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from msde.datasets.archive import unpack
-from msde.datasets.catalog import Known, known_sets, normal_labels
+from msde.datasets.catalog import CatalogEntry, known_sets, normal_labels
 from msde.datasets.download import Progress, download, silent
 from msde.datasets.reader import read_dataset
 from msde.errors import DataError
 
 
-def find_known(name: str) -> Known:
+def find_known(name: str) -> CatalogEntry:
     """Find a public set by its name, in upper or lower case.
 
     Raises
@@ -20,19 +20,19 @@ def find_known(name: str) -> Known:
         There is none of that name.
     """
     sets = known_sets()
-    known = next((known for key, known in sets.items() if key.lower() == name.lower()), None)
-    if known is None:
+    entry = next((entry for key, entry in sets.items() if key.lower() == name.lower()), None)
+    if entry is None:
         names = ", ".join(key for key in sets if not key.rpartition("_")[2].isdigit())
         raise DataError(f"unknown data set {name!r}; known are {names}, those of MedMNIST also with _64, _128 or _224")
-    return known
+    return entry
 
 
-def fetch_set(known: Known, folder: Path, mirror: str | None = None, progress: Progress = silent) -> str:
+def fetch_set(entry: CatalogEntry, folder: Path, mirror: str | None = None, progress: Progress = silent) -> str:
     """Download and unpack a set; archives that are there already are checked and used.
 
     Parameters
     ----------
-    known : Known
+    entry : CatalogEntry
         From `find_known`.
     folder : Path
         Where archives and the set go; is made if it is not there.
@@ -51,18 +51,18 @@ def fetch_set(known: Known, folder: Path, mirror: str | None = None, progress: P
     DataError
         The set cannot be had, is not what its publisher states, cannot be unpacked safely or cannot be read.
     """
-    target = folder / known.into
-    packed = [folder / archive.name for archive in known.archives]
+    target = folder / entry.into
+    packed = [folder / archive.name for archive in entry.archives]
     if target in packed or not target.exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for archive, path in zip(known.archives, packed, strict=True):
+            for archive, path in zip(entry.archives, packed, strict=True):
                 url = f"{mirror.rstrip('/')}/{archive.name}" if mirror else archive.url
                 download(url, path, archive.md5, progress)
         except OSError as error:
             raise DataError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from None
         if target not in packed:
-            unpack(packed, folder, known.into)
+            unpack(packed, folder, entry.into)
     return f"{target}: {_summary(target)}"
 
 

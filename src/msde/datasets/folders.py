@@ -95,10 +95,10 @@ def read(root: Path, name: str) -> Dataset | None:
 
 
 def nearest(root: Path) -> str | None:
-    """Say what a folder lacks of the layout that it is most like, or None where it is like none."""
+    """Return what a folder lacks of the layout that it is most like, or None where it is like none."""
     layout = min(LAYOUTS, key=lambda layout: len(_missing(root, layout)))
     missing = _missing(root, layout)
-    if not missing or len(missing) == len(_needed(layout)):
+    if not missing or len(missing) == len(_folders_of(layout)):
         return None
     there = root
     for part in Path(missing[0]).parts[:-1]:
@@ -110,19 +110,19 @@ def nearest(root: Path) -> str | None:
     )
 
 
-def _needed(layout: Layout) -> tuple[str, ...]:
+def _folders_of(layout: Layout) -> tuple[str, ...]:
     return layout.train, layout.normal, layout.abnormal.removesuffix("/*")
 
 
 def _missing(root: Path, layout: Layout) -> list[str]:
-    missing = [folder for folder in _needed(layout) if not _is_folder(root, folder)]
+    missing = [folder for folder in _folders_of(layout) if not _is_folder(root, folder)]
     if not missing and layout.abnormal.endswith("/*") and any(_has_folders(folder) for folder in _others(root, layout)):
         return [f"{layout.abnormal} without folders"]  # images and masks side by side: another layout, misspelt
     return missing
 
 
 def _is_folder(root: Path, folder: str) -> bool:
-    """Tell whether a folder is there by exactly this name, on file systems too that do not tell cases apart."""
+    """Return whether a folder is there by exactly this name, on file systems too that do not tell cases apart."""
     there = root
     for part in folder.split("/"):
         if not (there.is_dir() and part in names_in(there)):
@@ -152,7 +152,7 @@ def _masks(root: Path, layout: Layout, images: Iterable[Path | Part]) -> tuple[d
     folders: set[Path] = set()
     for image in images:
         if isinstance(image, Path):
-            wanted = list(_wanted(root, layout, image))
+            wanted = list(_mask_paths(root, layout, image))
             folders.update(mask.parent for mask in wanted)
             found = [files(mask.parent)[mask.name] for mask in wanted if mask.name in files(mask.parent)]
             if found:
@@ -160,8 +160,8 @@ def _masks(root: Path, layout: Layout, images: Iterable[Path | Part]) -> tuple[d
     return masks, {path for folder in folders for path in files(folder).values()} - set(masks.values())
 
 
-def _wanted(root: Path, layout: Layout, image: Path) -> Iterator[Path]:
-    """Give the paths, without suffix, where the mask of an image may be."""
+def _mask_paths(root: Path, layout: Layout, image: Path) -> Iterator[Path]:
+    """Return the paths, without suffix, where the mask of an image may be."""
     stem = composed(image.relative_to(root).with_suffix("").as_posix())
     for pattern, template in layout.masks:
         if match := re.fullmatch(pattern, stem):

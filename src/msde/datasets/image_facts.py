@@ -60,6 +60,12 @@ def measure(items: Iterable[Item]) -> Iterator[ImageFacts | ImageError]:
         yield from pool.map(_measure, items)
 
 
+def digest_of(samples: NDArray[np.generic]) -> bytes:
+    """Return the SHA-256 of decoded samples, their shape and type: the same whatever file holds them."""
+    values = np.ascontiguousarray(samples)
+    return hashlib.sha256(f"{values.shape} {values.dtype.str}".encode() + values.tobytes()).digest()
+
+
 def _measure(item: Item) -> ImageFacts | ImageError:
     try:
         samples = _samples(item)
@@ -70,15 +76,13 @@ def _measure(item: Item) -> ImageFacts | ImageError:
     height, width = gray.shape
     step = -(-max(height, width) // MAX_SIDE)
     thinned = gray[::step, ::step] if min(height, width) >= 3 * step else gray
-    values = np.ascontiguousarray(samples.values)
-    digest = hashlib.sha256(f"{values.shape} {values.dtype.str}".encode() + values.tobytes()).digest()
     return ImageFacts(
         width,
         height,
         f"{_suffix(item)}, {_words(samples.values)}",
         os.path.getsize(item) if isinstance(item, Path) else None,
         tuple(statistic(thinned) for statistic in STATISTICS.values()),
-        likeness(gray, digest),
+        likeness(gray, digest_of(samples.values)),
     )
 
 

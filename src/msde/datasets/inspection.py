@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from msde.datasets.catalog import published_counts
 from msde.datasets.dataset import Dataset, Item
-from msde.datasets.image_facts import ImageFacts, measure
-from msde.datasets.mask import fault
+from msde.datasets.image_facts import ImageFacts, digest_of, measure
+from msde.datasets.mask import fault, read_mask
 from msde.datasets.near_duplicates import alike
 from msde.datasets.statistic import STATISTICS
 from msde.errors import ImageError
@@ -29,6 +30,8 @@ KIND_SHARE = 0.1
 """Difference between the shares that a kind of file has in two classes from which on it counts as a leak."""
 Found = tuple[Item, ImageFacts]
 SPLITS = ("train", "normal", "abnormal")
+SHOWN_DIGITS = 16
+"""Of a fingerprint's 64: enough to tell sets apart by eye."""
 _EXAMPLES = 5
 _MIN_SPREAD = 1e-9
 _EXPORT = "a leak, unless both classes were exported alike"
@@ -94,6 +97,9 @@ class Inspection:
     twins : list of Twins
     mask_faults : dict of str to int
         Fault, number of masks that have it.
+    fingerprints : dict of str to str
+        Split or ``masks``, SHA-256 of the sorted digests of its decoded pictures: the same for the same pictures,
+        whatever their files are called, in which order they come and how they are compressed without loss.
     telling : dict of str to Telling
         Trivial statistics, file size and form, and ``all five together``: the length of the five as z-scores by the
         training normals, which is what a detector of normals gets without looking.
@@ -105,6 +111,7 @@ class Inspection:
     sizes: dict[str, tuple[int, int, int, int]]
     twins: list[Twins]
     mask_faults: dict[str, int]
+    fingerprints: dict[str, str]
     telling: dict[str, Telling]
 
     def figures(self) -> dict[str, Any]:
@@ -124,13 +131,14 @@ class Inspection:
             "sizes": self.sizes,
             "duplicates": [asdict(twins) for twins in self.twins],
             "mask_faults": self.mask_faults,
+            "fingerprints": self.fingerprints,
             "statistics": {name: asdict(telling) for name, telling in self.telling.items()},
             "notes": dataset.notes,
             "warnings": list(self.warnings()),
         }
 
     def lines(self) -> Iterator[str]:
-        """Give what was found in words, a line each, without the warnings."""
+        """Return what was found in words, a line each, without the warnings."""
         dataset = self.dataset
         yield f"{dataset.name}: layout {dataset.layout!r}"
         unlabelled = f", {len(dataset.unlabelled_train)} unlabelled" if dataset.unlabelled_train else ""
@@ -140,6 +148,8 @@ class Inspection:
         for split in self.kinds:
             kinds = "; ".join(f"{number} {kind}" for kind, number in self.kinds[split].items())
             yield f"  {split:11} {_span(self.sizes[split])}: {kinds}"
+        for split, fingerprint in self.fingerprints.items():
+            yield f"  fingerprint {fingerprint[:SHOWN_DIGITS]} of {split}"
         for twins in self.twins:
             yield f"  twins       {twins.identical} identical and {twins.alike} alike in {twins.between}"
         yield from (f"  note        {note}" for note in dataset.notes)
@@ -148,12 +158,12 @@ class Inspection:
             yield f"  {name:22}  {_words(telling.auroc):25}  {_words(telling.normals)}"
 
     def warnings(self) -> Iterator[str]:
-        """Give what makes results on this set doubtful, a sentence each."""
+        """Return what makes results on this set doubtful, a sentence each."""
         dataset = self.dataset
         counts = (len(dataset.train), len(dataset.normal), len(dataset.abnormal))
         published = published_counts(dataset.name)
         if published and counts != published:
-            yield f"{_joined(counts)} images to train on, normal and abnormal, where {_joined(published)} are published"
+            yield f"{_join(counts)} images to train on, normal and abnormal, where {_join(published)} are published"
         for name, images in (("normal", dataset.normal), ("abnormal", dataset.abnormal)):
             if not images:
                 yield f"no {name} images to test on: no AUROC can be computed"
@@ -190,10 +200,6 @@ def inspect_dataset(dataset: Dataset, tick: Callable[[], None] | None = None) ->
     dataset : Dataset
     tick : callable, optional
         Called after each image.
-
-    Returns
-    -------
-    Inspection
     """
     splits: dict[str, tuple[Item, ...]] = {name: getattr(dataset, name) for name in SPLITS}
     items = [item for images in splits.values() for item in images]
@@ -208,6 +214,8 @@ def inspect_dataset(dataset: Dataset, tick: Callable[[], None] | None = None) ->
         for name, images in splits.items()
     }
     values = {name: [image for _, image in part] for name, part in found.items()}
+    faults, masks = _masks(dataset, found["abnormal"])
+    digests = {name: [image.likeness.digest for image in part] for name, part in values.items()} | {"masks": masks}
     return Inspection(
         dataset,
         [str(result) for result in results if isinstance(result, ImageError)],
@@ -217,7 +225,8 @@ def inspect_dataset(dataset: Dataset, tick: Callable[[], None] | None = None) ->
             _twins("train and test", [*found["normal"], *found["abnormal"]], found["train"]),
             _twins("test normal and test abnormal", found["abnormal"], found["normal"]),
         ],
-        _mask_faults(dataset, found["abnormal"]),
+        faults,
+        {name: _fingerprint(part) for name, part in digests.items() if part},
         dict(_tellings(values)),
     )
 
@@ -239,13 +248,22 @@ def _twins(between: str, first: Sequence[Found], second: Sequence[Found]) -> Twi
     return Twins(between, n_identical, len(pairs) - n_identical, examples)
 
 
-def _mask_faults(dataset: Dataset, abnormal: Sequence[Found]) -> dict[str, int]:
+def _masks(dataset: Dataset, abnormal: Sequence[Found]) -> tuple[dict[str, int], list[bytes]]:
+    """Count the faults of the masks, and give the digests of those that can be read."""
     faults: Counter[str] = Counter()
+    digests = []
     for item, image in abnormal:
-        mask = dataset.masks.get(item) if isinstance(item, Path) else None
-        found = fault(mask, image.width, image.height) if mask else None
-        faults.update([found] if found else [])
-    return dict(faults)
+        path = dataset.masks.get(item) if isinstance(item, Path) else None
+        if path is not None:
+            mask = read_mask(path)
+            found = fault(mask, image.width, image.height)
+            faults.update([found] if found else [])
+            digests += [] if mask is None else [digest_of(mask)]
+    return dict(faults), digests
+
+
+def _fingerprint(digests: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 def _tellings(values: dict[str, list[ImageFacts]]) -> Iterator[tuple[str, Telling]]:
@@ -262,7 +280,7 @@ def _tellings(values: dict[str, list[ImageFacts]]) -> Iterator[tuple[str, Tellin
 
 
 def _distances(trivial: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Give the length of the z-scores by the training normals, one an image."""
+    """Return the length of the z-scores by the training normals, one an image."""
     train = trivial["train"]
     if not len(train):
         return {name: np.full(len(part), np.nan) for name, part in trivial.items()}
@@ -289,7 +307,7 @@ def _telling_warnings(name: str, telling: Telling) -> Iterator[str]:
 
 
 def _folded_low(metric: Metric) -> float:
-    """Give the end of the interval that is nearer to one half, folded to above it."""
+    """Return the end of the interval that is nearer to one half, folded to above it."""
     return metric.low if metric.value >= 0.5 else 1 - metric.high
 
 
@@ -304,7 +322,7 @@ def _words(metric: Metric | None) -> str:
     return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})" if metric else "undefined"
 
 
-def _joined(counts: Iterable[int]) -> str:
+def _join(counts: Iterable[int]) -> str:
     return " + ".join(map(str, counts))
 
 

@@ -18,7 +18,7 @@ _KINDS = ("Input", "GroundTruth")
 
 
 def matches(root: Path) -> bool:
-    """Tell whether a folder has this layout."""
+    """Return whether a folder has this layout."""
     return any((root / f"{PREFIX}_{split}_{kind}").is_dir() for split in ("Training", "Test") for kind in _KINDS)
 
 
@@ -41,7 +41,7 @@ def read(root: Path, name: str) -> Dataset | None:
 
 
 def _split(root: Path, split: str) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Give the normal and the abnormal pictures of a split, in the order of its table."""
+    """Return the normal and the abnormal pictures of a split, in the order of its table."""
     folder, tables = (check_folder(root / f"{PREFIX}_{split}_{kind}") for kind in _KINDS)
     table = tables / f"{tables.name}.csv"
     if not table.is_file():

@@ -16,7 +16,7 @@ NORMAL, ABNORMAL = "0", "1"
 
 
 def matches(root: Path) -> bool:
-    """Tell whether a folder has this layout."""
+    """Return whether a folder has this layout."""
     return (root / LIST).is_file()
 
 
@@ -69,7 +69,7 @@ def read(root: Path, name: str) -> Dataset | None:
     return Dataset(**{**vars(dataset), "notes": tuple(notes)})
 
 
-def _part(listed: Any, split: str, path: Path) -> dict[str, Any]:  # noqa: ANN401
+def _part(listed: Any, split: str, path: Path) -> dict[str, Any]:
     part = listed.get(split) if isinstance(listed, dict) else None
     if not isinstance(part, dict):
         raise DataError(f'{path}: has no {split!r} with lists under "{NORMAL}" and "{ABNORMAL}"; unpack it again')

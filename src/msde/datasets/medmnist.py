@@ -84,7 +84,7 @@ def read(file: Path, name: str, normal: Sequence[str] = ()) -> Dataset:
 
 
 def _are_normal(labels: NDArray[Any], normal: Sequence[str], file: Path) -> list[bool]:
-    """Tell which rows of labels (n,), (n, 1) or (n, classes) are of a normal class."""
+    """Return which rows of labels (n,), (n, 1) or (n, classes) are of a normal class."""
     rows = labels.reshape(len(labels), -1)
     if rows.shape[1] > 1:
         classes: list[tuple[str, ...]] = [
@@ -132,10 +132,10 @@ def _array(archive: zipfile.ZipFile, file: Path, key: str) -> NDArray[Any]:
         except OSError as error:
             raise DataError(f"{file}: cannot be unpacked ({error.strerror}); free disk space or set TMPDIR") from None
         unpacked.seek(0)
-        return _mapped(unpacked, file, key)
+        return _map_file(unpacked, file, key)
 
 
-def _mapped(unpacked: IO[bytes], file: Path, key: str) -> NDArray[Any]:
+def _map_file(unpacked: IO[bytes], file: Path, key: str) -> NDArray[Any]:
     version = np.lib.format.read_magic(unpacked)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = header(unpacked)

@@ -45,7 +45,7 @@ class Pair(NamedTuple):
 
 
 def likeness(gray: NDArray[np.float32], digest: bytes) -> Likeness:
-    """Take what is kept of a picture of shape (H, W)."""
+    """Return what is kept of a picture of shape (H, W)."""
     from PIL import Image
 
     fields = np.asarray(Image.fromarray(gray).resize((SIDE, SIDE), Image.Resampling.BOX))
@@ -57,10 +57,6 @@ def alike(first: Sequence[Likeness], second: Sequence[Likeness]) -> list[Pair]:
     """Find for each picture of the first row the most similar one of the second, if one is alike.
 
     Equal samples are alike whatever they show. Takes one matrix product of n x 1058 by 1058 x m.
-
-    Parameters
-    ----------
-    first, second : sequence of Likeness
 
     Returns
     -------

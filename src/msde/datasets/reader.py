@@ -65,11 +65,11 @@ def _with_normals(dataset: Dataset, root: Path) -> Dataset:
 
 
 def _why_not(root: Path) -> str:
-    """Say what is wrong with a folder that has no known layout."""
+    """Return what is wrong with a folder that has no known layout."""
     if not root.is_dir():
         return "is no folder and no .npz file; give the folder that the set's archive unpacks to"
     found = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
-    sets = [name for name in found if (root / name).is_dir() and _known(root / name)]
+    sets = [name for name in found if (root / name).is_dir() and _has_layout(root / name)]
     if sets:
         return f"holds several data sets; give the folder of one, such as {root / sets[0]} (of {_some(sets)})"
     near = folders.nearest(root)
@@ -79,7 +79,7 @@ def _why_not(root: Path) -> str:
     return f"is in no layout that is known ({holds}); docs/datasets.md shows them"
 
 
-def _known(folder: Path) -> bool:
+def _has_layout(folder: Path) -> bool:
     return json_lists.matches(folder) or isic.matches(folder) or folders.matches(folder) is not None
 
 

@@ -16,13 +16,13 @@ def _zero_share(gray: Gray) -> float:
 
 
 def _sharpness(gray: Gray) -> float:
-    """Give the variance of the Laplacian (four neighbours)."""
+    """Return the variance of the Laplacian (four neighbours)."""
     inner = gray[1:-1, 1:-1]
     return float((gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * inner).var())
 
 
 def _entropy(gray: Gray) -> float:
-    """Give the entropy of the histogram of 256 levels, in bits."""
+    """Return the entropy of the histogram of 256 levels, in bits."""
     levels = np.minimum(gray * _LEVELS, _LEVELS - 1).astype(np.intp)
     shares = np.bincount(levels.ravel(), minlength=_LEVELS) / levels.size
     shares = shares[shares > 0]

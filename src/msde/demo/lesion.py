@@ -70,7 +70,7 @@ class Lesion:
             push=rng.uniform(0.0, 0.3),
         )
 
-    def displaced(self, coordinates: FloatArray) -> FloatArray:
+    def displace(self, coordinates: FloatArray) -> FloatArray:
         """Push the tissue around the mass aside: coordinates of shape (3, SIDE, SIDE) in, the same out."""
         rows, columns = np.mgrid[:SIDE, :SIDE]
         down, across = rows - self.row, columns - self.column

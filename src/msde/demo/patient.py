@@ -31,7 +31,7 @@ def smooth_field(rng: np.random.Generator, cells: int, spread: float) -> FloatAr
 
 @lru_cache(maxsize=8)
 def _splines(cells: int) -> FloatArray:
-    """Give cubic B-splines as columns, shape (SIDE, cells + 3), scaled to pass the knots' deviation on."""
+    """Return cubic B-splines as columns, shape (SIDE, cells + 3), scaled to pass the knots' deviation on."""
     away = np.abs(np.arange(SIDE)[:, None] * cells / SIDE - np.arange(-1, cells + 2))
     values = np.clip(2 - away, 0, None) ** 3 - 4 * np.clip(1 - away, 0, None) ** 3
     return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True))

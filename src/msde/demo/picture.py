@@ -21,7 +21,7 @@ _WORDS = {False: "normal", True: "abnormal"}
 
 
 @dataclass(frozen=True)
-class Case:
+class DemoCase:
     """One scored image of known truth.
 
     Parameters
@@ -42,12 +42,12 @@ class Case:
     truth: bool
 
 
-def draw_cases(rows: Sequence[Case], path: Path, title: str = "Simulated lesions; research use only") -> None:
+def draw_cases(rows: Sequence[DemoCase], path: Path, title: str = "Simulated lesions; research use only") -> None:
     """Draw the cases with the highest and the lowest scores, and the scores of normals against abnormals, as a PNG.
 
     Parameters
     ----------
-    rows : sequence of Case
+    rows : sequence of DemoCase
         All scored images; those without a finite score are left out.
     path : Path
         The PNG to write.
@@ -85,7 +85,7 @@ def draw_cases(rows: Sequence[Case], path: Path, title: str = "Simulated lesions
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
 
 
-def _draw_row(figure: Any, cases: Sequence[Case], heading: str) -> None:
+def _draw_row(figure: Any, cases: Sequence[DemoCase], heading: str) -> None:
     figure.suptitle(heading, fontsize=11, x=0.01, ha="left")
     for i, axes in enumerate(figure.subplots(1, COLUMNS)):
         axes.set(xticks=[], yticks=[])
@@ -99,7 +99,7 @@ def _draw_row(figure: Any, cases: Sequence[Case], heading: str) -> None:
         axes.spines[:].set(color=_COLOURS[case.truth], linewidth=2.5)
 
 
-def _draw_histogram(axes: Any, cases: Sequence[Case]) -> None:
+def _draw_histogram(axes: Any, cases: Sequence[DemoCase]) -> None:
     edges = np.histogram_bin_edges([case.score for case in cases], bins=20)
     for truth, word in _WORDS.items():
         scores = [case.score for case in cases if case.truth is truth]

@@ -127,7 +127,7 @@ def _write_abnormals(made: DemoSet, template: NDArray[np.float32], seed: tuple[i
         rng = np.random.default_rng((*seed, i))
         patient = Patient.draw(rng)
         lesion = Lesion.draw(rng, brain=patient.anatomy(template) > 0.3)
-        anatomy = patient.anatomy(template, lesion.displaced(patient.coordinates))
+        anatomy = patient.anatomy(template, lesion.displace(patient.coordinates))
         ill = lesion.paint(anatomy, smooth_field(rng, 40, 0.05))
         _save(patient.scan(ill), made.test_abnormal / _name(i))
         _save(lesion.mask(anatomy).astype(np.uint8) * 255, made.test_mask / _name(i))

@@ -3,22 +3,15 @@
 from msde.dicom.exporter import Exporter
 from msde.dicom.folder import write_datasets
 from msde.dicom.parametric_map import parametric_map
-from msde.dicom.patient_identifiers import IdentifiedScore, Identifiers, identified
 from msde.dicom.result import Result
 from msde.dicom.result_objects import ResultObjects
-from msde.dicom.scored import Scored, beside_sources
 from msde.dicom.secondary_capture import secondary_capture
 from msde.dicom.structured_report import structured_report
 
 __all__ = [
-    "ResultObjects",
     "Exporter",
-    "IdentifiedScore",
-    "Identifiers",
     "Result",
-    "Scored",
-    "beside_sources",
-    "identified",
+    "ResultObjects",
     "parametric_map",
     "secondary_capture",
     "structured_report",

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from msde.dicom.equipment import highdicom
-from msde.dicom.folder import make_folder, write_datasets
+from msde.dicom.folder import write_datasets
 from msde.dicom.result_objects import ResultObjects
-from msde.dicom.scored import Scored
 from msde.errors import DataError, ImageError
-from msde.images import Part
 from msde.model.anomaly_model import AnomalyModel
-from msde.model.score import ImageScore, VolumeScore
+from msde.model.score import ImageScore
+from msde.storage.atomic import make_folder
+from msde.storage.digests import digest_of
 
 
 class Exporter:
@@ -46,14 +45,13 @@ class Exporter:
     def __init__(self, model: AnomalyModel, model_file: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
         highdicom()
         make_folder(folder)
-        with open(model_file, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        self._describer = ResultObjects(model, Path(model_file).stem, sha256[:12], sha256)
+        sha256 = digest_of(model_file)
+        self._result_objects = ResultObjects(model, Path(model_file).stem, sha256[:12], sha256)
         self._folder = folder
         self.skipped = 0
         self.errors: list[str] = []
 
-    def following(self, scored: Iterable[Scored]) -> Iterator[ImageScore]:
+    def following(self, scores: Iterable[ImageScore]) -> Iterator[ImageScore]:
         """Write the objects of each score before it is passed on.
 
         Raises
@@ -61,21 +59,17 @@ class Exporter:
         OutputError
             If an object cannot be written.
         """
-        for one in scored:
-            if one.score.error is None and not self._stands_in_a_volume(one):
-                self._export(one)
-            yield one.score
+        for score in scores:
+            if score.error is None and score.volume is None:
+                self._export(score)
+            yield score
 
-    @staticmethod
-    def _stands_in_a_volume(one: Scored) -> bool:
-        return isinstance(one.sources[0], Part) and not isinstance(one.score, VolumeScore)
-
-    def _export(self, one: Scored) -> None:
+    def _export(self, score: ImageScore) -> None:
         try:
-            objects = self._describer.objects(one, datetime.now())
+            objects = self._result_objects.objects(score, datetime.now())
             if objects is None:
                 self.skipped += 1
             else:
                 write_datasets(objects, self._folder)
         except (DataError, ImageError) as error:
-            self.errors.append(f"{one.score.path}: has no DICOM results: {error}")
+            self.errors.append(f"{score.path}: has no DICOM results: {error}")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
-import secrets
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msde.errors import OutputError
+from msde.storage.atomic import make_folder, writing
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -41,54 +39,20 @@ def write_datasets(datasets: Iterable[Dataset], folder: str | os.PathLike[str]) 
     return [_write(dataset, made) for dataset in datasets]
 
 
-def make_folder(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder if it is missing, and find out before long work whether files could be written to it.
-
-    Raises
-    ------
-    OutputError
-        If they could not.
-    """
-    folder = Path(folder)
-    with _said_plainly(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    return folder
-
-
-@contextmanager
-def _said_plainly(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: DICOM results cannot be written: {error.strerror or error}; make room or give another folder"
-        ) from error
-
-
 def _write(dataset: Dataset, folder: Path) -> Path:
     from pydicom import dcmread
 
     path = folder / f"{dataset.SOPInstanceUID}.dcm"
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
-    content = _encoded(dataset)
-    with _said_plainly(folder):
-        try:
-            with unfinished.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            written = unfinished.read_bytes()
-            if written != content or _encoded(dcmread(io.BytesIO(written))) != content:
-                raise OutputError(f"{path}: reads back as something else than was written; check the disk")
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    content = _encode(dataset)
+    with writing(path) as unfinished:
+        unfinished.write_bytes(content)
+        written = unfinished.read_bytes()
+        if written != content or _encode(dcmread(io.BytesIO(written))) != content:
+            raise OutputError(f"{path}: reads back as something else than was written; check the disk")
     return path
 
 
-def _encoded(dataset: Dataset) -> bytes:
+def _encode(dataset: Dataset) -> bytes:
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()

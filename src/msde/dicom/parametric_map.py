@@ -69,7 +69,7 @@ def parametric_map(source: Dataset, result: Result, heat_map: NDArray[np.floatin
         quantity_definition=codes.DCM.Saliency,
     )
     stored: Dataset = hd.pm.ParametricMap(
-        [_placed(image, result)],
+        [_with_place(image, result)],
         heat_map.astype(np.float32),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[mapping],
@@ -91,7 +91,7 @@ def parametric_map(source: Dataset, result: Result, heat_map: NDArray[np.floatin
     return stored
 
 
-def _placed(image: Source, result: Result) -> Dataset:
+def _with_place(image: Source, result: Result) -> Dataset:
     """Return the source's header with a place in space, in the manner of images of one frame and of many."""
     from pydicom import Dataset
 

@@ -6,20 +6,18 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msde.dicom.parametric_map import parametric_map
 from msde.dicom.result import Result
-from msde.dicom.scored import Scored
 from msde.dicom.secondary_capture import secondary_capture
-from msde.dicom.source import read_header
 from msde.dicom.structured_report import structured_report
 from msde.heatmaps.colours import marked
 from msde.images import Part
+from msde.images.dicom_header import read_header
 from msde.method.volume_score import highest_parts
 from msde.model.anomaly_model import AnomalyModel
-from msde.model.score import ImageScore, VolumeScore
+from msde.model.score import ImageScore
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -52,12 +50,12 @@ class ResultObjects:
     version: str
     sha256: str
 
-    def objects(self, one: Scored, scored_at: datetime) -> Iterator[Dataset] | None:
+    def objects(self, score: ImageScore, scored_at: datetime) -> Iterator[Dataset] | None:
         """Make the objects of a score.
 
         Parameters
         ----------
-        one : Scored
+        score : ImageScore
             Of an image or a volume, not of a part of a volume.
         scored_at : datetime
             In the local time of the place; the same objects come out where it is the same.
@@ -72,30 +70,28 @@ class ResultObjects:
         DataError, ImageError
             If the image has no objects, here or on the way; says nothing of its values.
         """
-        images = [read_header(path) for path in _files(one)]
-        if None in images:
+        images = [read_header(path) for path in _files(score)]
+        if not images or None in images:
             return None
-        return self._objects(one, [image for image in images if image is not None], scored_at)
+        return self._objects(score, [image for image in images if image is not None], scored_at)
 
-    def _objects(self, one: Scored, images: list[Dataset], scored_at: datetime) -> Iterator[Dataset]:
-        yield structured_report(images, self._result(one.score, self._words(one, images), scored_at))
-        if not one.parts:
-            yield from self._pictures(images[0], one.sources[0], one.score, scored_at)
+    def _objects(self, score: ImageScore, images: list[Dataset], scored_at: datetime) -> Iterator[Dataset]:
+        yield structured_report(images, self._result(score, self._words(score, images), scored_at))
+        if not score.is_volume:
+            yield from self._pictures(images[0], score, scored_at)
         elif len(images) > 1:
-            for number in _averaged(one):
-                yield from self._pictures(images[number], one.sources[number], one.parts[number], scored_at)
+            for number in _averaged_parts(score):
+                yield from self._pictures(images[number], score.parts[number], scored_at)
 
-    def _pictures(
-        self, image: Dataset, source: Path | Part, score: ImageScore, scored_at: datetime
-    ) -> Iterator[Dataset]:
-        if self.model.localizer_ is None:
+    def _pictures(self, image: Dataset, score: ImageScore, scored_at: datetime) -> Iterator[Dataset]:
+        if not self.model.explains:
             return
-        explained, result = self.model.explain(source), self._result(score, "", scored_at)
+        explained, result = self.model.explain(score.sources[0]), self._result(score, "", scored_at)
         yield secondary_capture(image, result, marked(explained.overlay))
         yield parametric_map(image, result, explained.heat)
 
     def _result(self, score: ImageScore, text: str, scored_at: datetime) -> Result:
-        calibration = self.model.volumes_ if isinstance(score, VolumeScore) else self.model.calibration_
+        calibration = self.model.fitted.calibration(score)
         return Result(
             anomaly_score=score.anomaly_score,
             p_value=score.p_value,
@@ -109,32 +105,32 @@ class ResultObjects:
             scored_at=scored_at,
         )
 
-    def _words(self, one: Scored, images: list[Dataset]) -> str:
-        kind = "volumes" if one.parts else "images"
-        calibration = self.model.volumes_ if one.parts else self.model.calibration_
-        if math.isnan(one.score.p_value) or calibration is None:
+    def _words(self, score: ImageScore, images: list[Dataset]) -> str:
+        kind = "volumes" if score.is_volume else "images"
+        calibration = self.model.fitted.calibration(score)
+        if math.isnan(score.p_value) or calibration is None:
             said = f"There is no p-value: the model is not calibrated on {kind}."
         else:
             n = len(calibration.scores)
-            said = f"Of {n} held-out normal {kind}, {round(one.score.p_value * (n + 1)) - 1} score at least as high."
-        if one.parts:
-            highest = [f"{_number(images, k)} ({one.parts[k].anomaly_score:.4g})" for k in _averaged(one)]
+            said = f"Of {n} held-out normal {kind}, {round(score.p_value * (n + 1)) - 1} score at least as high."
+        if score.is_volume:
+            highest = [f"{_number(images, k)} ({score.parts[k].anomaly_score:.4g})" for k in _averaged_parts(score)]
             unit = "instance numbers" if len(images) > 1 else "frames"
             more = f" and {len(highest) - _NAMED} more" if len(highest) > _NAMED else ""
             said += (
-                f"\nThe score is the mean of the highest {len(highest)} of {len(one.parts)} parts, by {unit}:"
+                f"\nThe score is the mean of the highest {len(highest)} of {len(score.parts)} parts, by {unit}:"
                 f" {', '.join(highest[:_NAMED])}{more}."
             )
         return said
 
 
-def _files(one: Scored) -> list[str]:
+def _files(score: ImageScore) -> list[str]:
     """List the files of an image, of a series, or of a volume in one file."""
-    return list(dict.fromkeys(source.path if isinstance(source, Part) else str(source) for source in one.sources))
+    return list(dict.fromkeys(source.path if isinstance(source, Part) else str(source) for source in score.sources))
 
 
-def _averaged(one: Scored) -> list[int]:
-    return [int(number) for number in highest_parts([part.anomaly_score for part in one.parts])]
+def _averaged_parts(score: ImageScore) -> list[int]:
+    return [int(number) for number in highest_parts([part.anomaly_score for part in score.parts])]
 
 
 def _number(images: list[Dataset], number: int) -> int:

@@ -71,7 +71,7 @@ class EmbeddingCache:
         self._lock = Lock()
 
     def get(self, key: bytes, dim: int) -> NDArray[np.float32] | None:
-        """Look an embedding up.
+        """Read an embedding.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class EmbeddingCache:
         return np.frombuffer(content, dtype="<f4", offset=_HEAD).astype(np.float32)
 
     def put(self, key: bytes, embedding: NDArray[np.float32]) -> None:
-        """Keep an embedding, over a damaged one if need be.
+        """Store an embedding, over a damaged one if need be.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class EmbeddingCache:
         if taken <= share:
             return
         for used, size, name in sorted(held):
-            if taken <= share * 7 / 8:  # some room, for the folder grows until it is listed again
+            if taken <= share * 7 / 8:  # some room, because the folder grows until it is listed again
                 return
             if name.endswith(".part") and time.time() - used < _HOUR:
                 continue  # being written; an older one was left by a process that was killed

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.backbones.raw_maps import RawMaps
 from msde.embedding.cache import EmbeddingCache
-from msde.embedding.encoder import Encoder, EncoderSession, RawMaps
+from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import ImageError
 from msde.images import ImageRule, Part, expanded, read_pixels, to_input
 from msde.method.parallel import in_order
@@ -58,6 +59,8 @@ class Embedded:
         Height and width in pixels.
     maps : ndarray of shape (w,) or None
         Float32: what a `MapReader` made of the feature maps, where one was given that wanted them.
+    source : path, Part, Pillow image, array or None
+        What it was read from; an image in memory only where a `MapReader` was given, because it would stay there.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Embedded:
     peak: float = 0.0
     shape: tuple[int, int] = (0, 0)
     maps: NDArray[np.float32] | None = None
+    source: ImageSource | None = None
 
 
 class MapReader(Protocol):
@@ -84,7 +88,7 @@ class MapReader(Protocol):
         ...
 
     def wants(self, digest: bytes) -> bool:
-        """Tell whether an image's row is of use."""
+        """Return whether an image's row is of use."""
         ...
 
     def read(self, viewed: Mapping[str, RawMaps]) -> NDArray[np.float32]:
@@ -126,13 +130,13 @@ def embed_images(
     """
     numbered = enumerate(expanded(images))
     batches = iter(lambda: list(islice(numbered, BATCH_SIZE)), [])
-    at_work = _AtWork(session, cache, rule, reader)
-    for results in in_order(lambda batch: _embed_batch(at_work, batch), batches, workers):
+    run = _Run(session, cache, rule, reader)
+    for results in in_order(lambda batch: _embed_batch(run, batch), batches, workers):
         yield from results
 
 
 @dataclass(frozen=True)
-class _AtWork:
+class _Run:
     """What all batches share."""
 
     session: EncoderSession
@@ -147,33 +151,34 @@ class _AtWork:
         if self.cache:
             self.cache.put(key, row)
 
-    def run(
+    def embed(
         self, inputs: Sequence[NDArray[np.float32]], with_maps: bool
     ) -> tuple[NDArray[np.float32], Sequence[NDArray[np.float32] | None]]:
-        """Give a row for the embedding of each image, and one for its maps, or None."""
+        """Return a row for the embedding of each image, and one for its maps, or None."""
         if self.reader is None or not with_maps:
             return self.session.embed(inputs), [None] * len(inputs[0])
         rows, viewed = self.session.embed_and_view(inputs)
         return rows, list(self.reader.read(viewed))
 
 
-def _embed_batch(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:
+def _embed_batch(run: _Run, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:
     try:
-        return _embed_at_once(at_work, batch)
+        return _embed_at_once(run, batch)
     except Exception as error:
         if not _out_of_memory(error):
             raise
-    # Out of the handler, for the error holds on to the memory that was taken.
+    # Out of the handler, because the error holds on to the memory that was taken.
     if len(batch) == 1:
-        name, volume = _name(*batch[0]), _volume(batch[0][1])
+        number, source = batch[0]
+        name = _name(number, source)
         reason = f"{name}: out of memory even for this image alone; make it smaller or free memory"
-        return [_unusable(name, reason, volume)]
+        return [_unusable(name, reason, source)]
     half = len(batch) // 2
-    return _embed_batch(at_work, batch[:half]) + _embed_batch(at_work, batch[half:])
+    return _embed_batch(run, batch[:half]) + _embed_batch(run, batch[half:])
 
 
-def _embed_at_once(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:
-    encoder, rule, reader = at_work.session.encoder, at_work.rule, at_work.reader
+def _embed_at_once(run: _Run, batch: list[tuple[int, ImageSource]]) -> list[Embedded]:
+    encoder, rule, reader = run.session.encoder, run.rule, run.reader
     inputs = [np.empty((len(batch), 3, size, size), dtype=np.float32) for size in encoder.input_sizes]
     results: list[Embedded] = []
     missing: dict[int, tuple[bytes, bytes | None]] = {}  # rows that the networks have to see, in the first slots
@@ -184,36 +189,37 @@ def _embed_at_once(at_work: _AtWork, batch: list[tuple[int, ImageSource]]) -> li
             for slot, size in zip(slots, encoder.input_sizes, strict=True):
                 to_input(pixels, size, out=slot, aspect=rule.aspect)
         except ImageError as error:
-            results.append(_unusable(name, str(error), _volume(source)))
+            results.append(_unusable(name, str(error), source))
             continue
         digest = _digest(slots)
         key = _key(encoder, digest)
         key_of_maps = _key(encoder, digest, reader.key) if reader and reader.wants(digest) else None
-        embedding = at_work.kept(key, at_work.session.dim)
-        maps = at_work.kept(key_of_maps, reader.width) if reader and key_of_maps else None
+        kept = source if reader or isinstance(source, str | os.PathLike) else None
+        embedding = run.kept(key, run.session.dim)
+        maps = run.kept(key_of_maps, reader.width) if reader and key_of_maps else None
         if embedding is None or (maps is None and key_of_maps):
             missing[len(results)] = key, key_of_maps
         height, width = pixels.shape[:2]
         peak = float(pixels.max())
-        results.append(Embedded(name, embedding, digest, None, _volume(source), peak, (height, width), maps))
+        results.append(Embedded(name, embedding, digest, None, _volume(source), peak, (height, width), maps, kept))
     readable = sum(image.error is None for image in results)
     if missing:
         with_maps = any(key_of_maps for _, key_of_maps in missing.values())
-        embeddings, read = at_work.run([pixels[: len(missing)] for pixels in inputs], with_maps)
+        embeddings, read = run.embed([pixels[: len(missing)] for pixels in inputs], with_maps)
     else:
         embeddings, read = np.empty((0, 0), np.float32), []
     for (row, (key, key_of_maps)), embedding, maps in zip(missing.items(), embeddings, read, strict=True):
         image = results[row]
         if not np.isfinite(embedding).all():
             reason = f"{image.name}: the backbone gives no finite embedding for it; check the image and the backbone"
-            results[row] = _unusable(image.name, reason, image.volume)
+            results[row] = _unusable(image.name, reason, batch[row][1])
             continue
         results[row] = replace(image, embedding=embedding, maps=maps if key_of_maps else None)
-        at_work.keep(key, embedding)
+        run.keep(key, embedding)
         if maps is not None and key_of_maps:
-            at_work.keep(key_of_maps, maps)
-    if at_work.cache:
-        at_work.cache.count(readable, readable - len(missing))
+            run.keep(key_of_maps, maps)
+    if run.cache:
+        run.cache.count(readable, readable - len(missing))
     return results
 
 
@@ -225,7 +231,7 @@ def _digest(slots: Iterable[NDArray[np.float32]]) -> bytes:
 
 
 def _key(encoder: Encoder, digest: bytes, reader: bytes = b"") -> bytes:
-    """Give the key of an embedding: pixels and encoder decide it, and the runtime its last bits; or of a map's row."""
+    """Return the key of an embedding: decided by pixels, encoder and runtime (its last bits); or of a map's row."""
     return hashlib.sha256(f"{encoder.sha256} onnxruntime {_runtime()}\n".encode() + digest + reader).digest()
 
 
@@ -239,8 +245,8 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
-def _unusable(name: str, reason: str, volume: str | None) -> Embedded:
-    return Embedded(name, None, b"", reason, volume)
+def _unusable(name: str, reason: str, source: ImageSource) -> Embedded:
+    return Embedded(name, None, b"", reason, _volume(source), source=source)
 
 
 def _volume(source: ImageSource) -> str | None:

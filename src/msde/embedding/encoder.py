@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.backbones import Backbone
+from msde.backbones.raw_maps import RawMaps
 from msde.backbones.session import EmbeddingSession
 from msde.embedding.feature_spec import OWN, POOLINGS, VIEWS, FeatureSpec
 from msde.errors import BackboneError
@@ -110,22 +111,6 @@ class Block(NamedTuple):
     width: int
 
 
-class RawMaps(NamedTuple):
-    """What the first network has seen of n images through one view.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (n, 3, size, size), float32
-        As the network saw them.
-    fine, coarse : ndarray of shape (n, c, h, w), float32
-        Its last but one and its last feature map.
-    """
-
-    pixels: NDArray[np.float32]
-    fine: NDArray[np.float32]
-    coarse: NDArray[np.float32]
-
-
 class EncoderSession:
     """An encoder at work.
 
@@ -156,7 +141,7 @@ class EncoderSession:
         self.dim = sum(self._widths)
 
     def columns(self, looks: Sequence[FeatureSpec]) -> NDArray[np.intp]:
-        """Tell which columns of an embedding are all that an encoder with some of the looks gives, in its order.
+        """Return which columns of an embedding are all that an encoder with some of the looks gives, in its order.
 
         Parameters
         ----------
@@ -268,7 +253,7 @@ class EncoderSession:
 
 
 def _wanted(backbone: Backbone, view: str, looks: Sequence[FeatureSpec]) -> list[str]:
-    """Name the outputs of a network that looks with this view need; one pass gives them all."""
+    """Return the names of the outputs of a network that looks with this view need; one pass gives them all."""
     return sorted({name for look in looks if view in look.views for name in _outputs(backbone, look)})
 
 

@@ -14,11 +14,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
+from msde.method.arrays import FloatArray, IndexArray
 from msde.method.calibration import Calibration, CrossFit, Fit
 from msde.method.density_weights import WEIGHTINGS, Weighting
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
-from msde.method.neighbors.index import FloatArray, IndexArray
 from msde.method.outliers import FEWEST_ROWS, LIMIT, outlyingness
 from msde.method.scorers import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
 from msde.method.standardizer import CompressingStandardizer, Standardizer

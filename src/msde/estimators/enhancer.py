@@ -10,9 +10,9 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from msde.estimators.parameters import check_parameters
+from msde.method.arrays import FloatArray
 from msde.method.density_weights import Weighting, density_weights
 from msde.method.mean_shift import MAX_REFERENCES, shift
-from msde.method.neighbors.index import FloatArray
 
 SHIFT_PARAMETERS = {
     "n_neighbors": (int, 1, None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.embedding.embed import Embedded, Tick, ticking
+from msde.embedding.embed import Tick, ticking
 from msde.errors import DataError
 from msde.evaluation.masks import Masks
 from msde.evaluation.pixel_metrics import PixelCounter, PixelFigures
@@ -19,8 +19,7 @@ from msde.heatmaps.feature_maps import SIDE
 from msde.images import Part, expanded, from_input
 from msde.method.metrics import Discrimination, discrimination
 from msde.model.anomaly_model import AnomalyModel
-from msde.model.explain import localizer_of
-from msde.model.score import ImageScore, VolumeScore
+from msde.model.score import ImageScore
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Evaluation:
         }
 
     def _flagged_shares(self, usable: NDArray[np.bool_]) -> list[float | None]:
-        """Give the shares of normal and abnormal images with a p-value that are flagged; None where there are none."""
+        """Return the flagged shares of normal and abnormal images with a p-value; None where there are none."""
         known = usable & np.array([score.flagged is not None for score in self.scores])
         flagged = np.array([bool(score.flagged) for score in self.scores])
         shares = [flagged[known & (self.abnormal == label)] for label in (False, True)]
@@ -159,53 +158,52 @@ def evaluate_model(
     if both:
         raise DataError(f"{min(both)}: given as normal and as abnormal; leave it out of one")
     marked = Masks(masks, abnormal) if masks else None
-    localizer = localizer_of(model) if marked else None
-    embedded = list(ticking(model.embed([*normal, *abnormal], localizer), tick))
-    of_parts = np.repeat([False, True], [len(normal), len(abnormal)])
-    scores, labelled = zip(*_whole(model.score_with_volumes(embedded), embedded, of_parts), strict=True)
-    labels = np.array(labelled)
+    localizer = model.fitted.heat_maps() if marked else None
+    embedded = ticking(model.embed([*normal, *abnormal], localizer), tick)
+    of_images = np.repeat([False, True], [len(normal), len(abnormal)])
+    scored = list(model.score_embedded(embedded))
+    images = [score for score in scored if not score.is_volume]
+    scores, labels = _counted(scored, of_images)
     values = np.array([score.anomaly_score for score in scores])
     usable = np.array([score.error is None for score in scores])
     for label, name in ((False, "normal"), (True, "abnormal")):
         if not usable[labels == label].any():
             first = next(score.error for score, is_abnormal in zip(scores, labels, strict=True) if is_abnormal == label)
             raise DataError(f"none of the {name} images can be used, so there is no AUROC; the first: {first}")
-    digests = [image.digest for image in embedded if image.error is None]
     return Evaluation(
-        list(scores),
+        scores,
         labels,
         discrimination(values[usable & ~labels], values[usable & labels]),
         model.calibration_.alpha,
-        model.fingerprint_.count_known(digests),
-        _measured(model, embedded, of_parts, marked) if marked else None,
+        model.fingerprint_.count_known([image.digest for image in images if image.digest]),
+        _measured(model, images, of_images, marked) if marked else None,
     )
 
 
 def _measured(
-    model: AnomalyModel, embedded: Sequence[Embedded], abnormal: NDArray[np.bool_], masks: Masks
+    model: AnomalyModel, images: Sequence[ImageScore], abnormal: NDArray[np.bool_], masks: Masks
 ) -> PixelFigures | None:
     """Compare heat maps with masks at the images' own resolution."""
     counter = PixelCounter()
-    for image, is_abnormal in zip(embedded, abnormal, strict=True):
-        if image.maps is None:
+    for image, is_abnormal in zip(images, abnormal, strict=True):
+        if image.heat is None:
             continue
-        mask = masks.of(image.name, image.shape) if is_abnormal else None
+        mask = masks.of(image.path, image.shape) if is_abnormal else None
         if mask is not None or not is_abnormal:
-            heat = from_input(image.maps.reshape(SIDE, SIDE), *image.shape, aspect=model.rule.aspect)
+            heat = from_input(image.heat.reshape(SIDE, SIDE), *image.shape, aspect=model.rule.aspect)
             counter.add(heat, mask)
     return counter.figures()
 
 
-def _whole(
-    rows: Iterable[ImageScore], embedded: Sequence[Embedded], labels: NDArray[np.bool_]
-) -> Iterator[tuple[ImageScore, bool]]:
-    """Pass images that are no parts, and volumes, each with its label."""
-    images = zip(embedded, labels, strict=True)
+def _counted(scored: Iterable[ImageScore], labels: Iterable[bool]) -> tuple[list[ImageScore], NDArray[np.bool_]]:
+    """Return images that are no parts, and volumes, with their labels; a volume has that of its parts."""
+    of_images = iter(labels)
+    scores, counted = [], []
     label = False
-    for row in rows:
-        if isinstance(row, VolumeScore):
-            yield row, label
-            continue
-        image, label = next(images)
-        if image.volume is None:
-            yield row, label
+    for score in scored:
+        if not score.is_volume:
+            label = next(of_images)
+        if score.volume is None:
+            scores.append(score)
+            counted.append(label)
+    return scores, np.array(counted)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.embedding.encoder import RawMaps
+from msde.backbones.raw_maps import RawMaps
 from msde.heatmaps.resample import shrunk
 
 Floats = NDArray[np.float32]
@@ -40,7 +40,7 @@ class PackedMaps(NamedTuple):
         return cls(_patches(viewed.fine), _patches(viewed.coarse), shrunk(viewed.pixels.mean(axis=1)[..., None], SIDE))
 
     def shapes(self) -> list[Shape]:
-        """Give the shapes of one image's arrays."""
+        """Return the shapes of one image's arrays."""
         return [part.shape[1:] for part in self]
 
     def packed(self) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.embedding.encoder import EncoderSession, RawMaps
+from msde.backbones.raw_maps import RawMaps
 from msde.heatmaps.feature_maps import SIDE, PackedMaps, kept_channels
 from msde.heatmaps.normality import Axes, Normality, View
-from msde.heatmaps.scale import Scale
+from msde.heatmaps.scale import HeatScale
 from msde.method.calibration import folds
 from msde.method.parallel import single_threaded_products
 from msde.storage.bundle import digest_of_arrays
@@ -34,12 +34,12 @@ class Localizer:
     ----------
     views : dict of str to View
         What is normal, by the name of the view.
-    scale : Scale
+    scale : HeatScale
         From evidence to heat.
     """
 
     views: dict[str, View]
-    scale: Scale
+    scale: HeatScale
 
     @classmethod
     @single_threaded_products()
@@ -62,10 +62,10 @@ class Localizer:
             parts = zip(*_held_out(projected), strict=True)
             held_out += [np.concatenate(maps) for maps in parts]
             views[name] = View(axes, Normality.fit(projected))
-        return cls(views, Scale.fit(held_out))
+        return cls(views, HeatScale.fit(held_out))
 
     def heat(self, seen: Mapping[str, PackedMaps]) -> Floats:
-        """Measure n images through each view: heat (n, 56, 56) in [0, 1]; see :meth:`Scale.heat`."""
+        """Measure n images through each view: heat (n, 56, 56) in [0, 1]; see :meth:`HeatScale.heat`."""
         return self.scale.heat([maps for name, view in self.views.items() for maps in view.evidence(seen[name])])
 
     # What follows makes it a `msde.embedding.embed.MapReader`.
@@ -82,7 +82,7 @@ class Localizer:
         return True
 
     def read(self, viewed: Mapping[str, RawMaps]) -> Floats:
-        """Give the heat of n images, (n, 3136); not finite where the network's weights are damaged."""
+        """Return the heat of n images, (n, 3136); not finite where the network's weights are damaged."""
         with single_threaded_products(), np.errstate(invalid="ignore", over="ignore"):
             heat = self.heat({name: PackedMaps.of(viewed[name]) for name in self.views})
         return heat.reshape(len(heat), -1)
@@ -108,21 +108,28 @@ class Localizer:
             If an array is missing.
         """
         views = {name: put_together(View, arrays[f"{_PART}.{name}"], {}) for name in description["views"]}
-        return cls(views, put_together(Scale, arrays[_PART], {}))
+        return cls(views, put_together(HeatScale, arrays[_PART], {}))
 
-    def check(self, session: EncoderSession) -> None:
-        """Find out whether arrays from a file fit together, and with the network, by heat of nothing.
+    def check(self, views: Collection[str], channels: Sequence[int]) -> None:
+        """Check that arrays from a file fit together, and with the network, by the heat of an image of zeros.
+
+        Parameters
+        ----------
+        views : collection of str
+            Through which the network gives feature maps.
+        channels : sequence of int
+            Of its fine and of its coarse feature map.
 
         Raises
         ------
         ValueError
             If they do not.
         """
-        if not self.views or not set(self.views) <= set(session.mapped_views):
+        if not self.views or not set(self.views) <= set(views):
             raise ValueError("the heat maps' views are not those of the encoder")
-        channels = [len(kept_channels(n)) for n in session.map_channels()]
-        nothing = {name: _nothing(view.normality, channels) for name, view in self.views.items()}
-        if not np.isfinite(self.heat(nothing)).all():
+        kept = [len(kept_channels(n)) for n in channels]
+        blank = {name: _blank(view.normality, kept) for name, view in self.views.items()}
+        if not np.isfinite(self.heat(blank)).all():
             raise ValueError("the heat maps' arrays give no finite heat")
 
 
@@ -136,6 +143,6 @@ def _held_out(projected: PackedMaps) -> Iterator[list[Floats]]:
         )
 
 
-def _nothing(normality: Normality, channels: list[int]) -> PackedMaps:
+def _blank(normality: Normality, channels: list[int]) -> PackedMaps:
     grids = [gaussian.mean.shape[:2] for gaussian in (normality.fine, normality.coarse, normality.brightness)]
     return PackedMaps(*(np.zeros((1, *grid, n), np.float32) for grid, n in zip(grids, [*channels, 1], strict=True)))

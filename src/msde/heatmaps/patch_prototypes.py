@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.neighbors.index import evenly_spaced
+from msde.method.arrays import evenly_spaced
 
 Floats = NDArray[np.float32]
 
@@ -58,5 +58,5 @@ class PatchPrototypes:
 
 
 def spread(rows: Floats, n: int) -> Floats:
-    """Take at most n rows, evenly spaced."""
+    """Return at most n rows, evenly spaced."""
     return rows[evenly_spaced(len(rows), n)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.neighbors.index import evenly_spaced
+from msde.method.arrays import evenly_spaced
 from msde.method.standardizer import CompressingStandardizer
 
 Floats = NDArray[np.float32]

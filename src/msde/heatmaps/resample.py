@@ -39,6 +39,6 @@ def smoothed(maps: Floats) -> Floats:
 
 @cache
 def _interpolation(length: int, side: int) -> Floats:
-    """Give the weights (side, length) of each old pixel in each new one, by the distance of their centres."""
+    """Return the weights (side, length) of each old pixel in each new one, by the distance of their centres."""
     places = np.clip((np.arange(side) + 0.5) * length / side - 0.5, 0, length - 1)
     return np.maximum(1 - np.abs(places[:, None] - np.arange(length)), 0).astype(np.float32)

@@ -23,7 +23,7 @@ _LEAST = 1e-6
 
 
 @dataclass(frozen=True)
-class Scale:
+class HeatScale:
     """Scales of the single kinds of evidence, and that of their sum.
 
     Parameters
@@ -46,7 +46,7 @@ class Scale:
             raise ValueError("the evidence of heat maps must have a median and a positive width for each kind")
 
     @classmethod
-    def fit(cls, evidence: Sequence[Floats]) -> Scale:
+    def fit(cls, evidence: Sequence[Floats]) -> HeatScale:
         """Measure the evidence against held-out normals: k maps of shape (n, h, w)."""
         middle, high = np.array([np.quantile(maps, [0.5, 0.9]) for maps in evidence], np.float32).T
         width = np.maximum(high - middle, np.float32(_LEAST))

@@ -4,12 +4,11 @@ from msde.images.formats import SUFFIXES
 from msde.images.paths import find_images
 from msde.images.reader import read_pixels
 from msde.images.resize import from_input, to_input
-from msde.images.rule import LEGACY_RULE, ImageRule
+from msde.images.rule import ImageRule, stored_rule
 from msde.images.samples import MAX_PIXELS, MIN_SIDE
 from msde.images.source import Part, expanded
 
 __all__ = [
-    "LEGACY_RULE",
     "MAX_PIXELS",
     "MIN_SIDE",
     "SUFFIXES",
@@ -19,5 +18,6 @@ __all__ = [
     "find_images",
     "from_input",
     "read_pixels",
+    "stored_rule",
     "to_input",
 ]

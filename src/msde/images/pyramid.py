@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from msde.errors import ImageError
 from msde.images.files import damaged, missing
 
-_PIECE = 2048
+BLOCK_SIDE = 2048
 
 
 class Pyramid:
@@ -64,15 +64,12 @@ class Pyramid:
         """Decode a rectangle of the level to (height, width, 3)."""
         return self._read(self.level, x, y, width, height)
 
-    def blocks(self, level: int) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
-        """Decode all of a level in pieces, as (left, top, samples of shape (h, w, 3))."""
+    def blocks(self, level: int, side: int = BLOCK_SIDE) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+        """Decode all of a level in blocks of at most side x side, as (left, top, samples of shape (h, w, 3))."""
         height, width = self.levels[level]
-        for top in range(0, height, _PIECE):
-            for left in range(0, width, _PIECE):
-                yield (
-                    *(left, top),
-                    self._read(level, left, top, min(_PIECE, width - left), min(_PIECE, height - top)),
-                )
+        for top in range(0, height, side):
+            for left in range(0, width, side):
+                yield left, top, self._read(level, left, top, min(side, width - left), min(side, height - top))
 
     def _read(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         from PIL import Image

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from msde.errors import ImageError
+from msde.storage.records import put_together
 
 ASPECTS = ("squeeze", "letterbox")
 PLAIN_INTENSITIES = ("dicom", "full-range", "percentile")
@@ -60,4 +63,8 @@ class ImageRule:
 
 
 LEGACY_RULE = ImageRule("full-range", "squeeze")
-"""The rule of models whose file states none."""
+
+
+def stored_rule(settings: Mapping[str, Any]) -> ImageRule:
+    """Read the rule from the settings of a model file; that of the first models where the file states none."""
+    return put_together(ImageRule, {}, settings["images"]) if "images" in settings else LEGACY_RULE

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.neighbors.index import FloatArray, IndexArray
+from msde.method.arrays import FloatArray, IndexArray
 from msde.method.parallel import in_order, single_threaded_products
 from msde.method.scorers import Scorer
 

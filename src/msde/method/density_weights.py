@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.neighbors.index import FloatArray, IndexArray, build_index, evenly_spaced
+from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
+from msde.method.neighbors import build_index
 from msde.method.parallel import single_threaded_products
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def density_weights(rows: FloatArray, weighting: Weighting = "density") -> NDArr
     weighting : {"density", "published", "uniform"}, default="density"
         "density" is the method as its authors state it: one graph over all rows, and the radius is the smallest at
         which 30 % of the rows have more than 70 others around them. It does not depend on the order of the rows;
-        beyond 10,000 rows it does a little, for the radius is then that of 10,000 evenly spaced rows among all.
+        beyond 10,000 rows it does a little, because the radius is then that of 10,000 evenly spaced rows among all.
         "published" is what the authors' scripts compute: rows are taken in consecutive blocks of 100 (a set of at
         most 45 rows is one block), and the radius condition adds up the row numbers of the crowded rows where their
         count is meant. It depends on the order of the rows. "uniform" gives every row the weight 1.
@@ -116,7 +117,7 @@ def _published_graphs(blocks: list[FloatArray]) -> Iterator[csr_array]:
     full = [block for block in blocks if len(block) >= GRAPH_NEIGHBORS]
     searched = [build_index(block, GRAPH_NEIGHBORS).query_distances(block, GRAPH_NEIGHBORS) for block in full]
     if full:
-        # All blocks at once, for the search of the scales takes many small steps.
+        # All blocks at once, because the search of the scales takes many small steps.
         means = np.repeat([distances.mean() for distances, _ in searched], [len(block) for block in full])[:, None]
         memberships = _memberships(np.concatenate([distances for distances, _ in searched]), means)
         borders = np.cumsum([len(block) for block in full])[:-1]

@@ -15,9 +15,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
 from msde.method.density_weights import Weighting, density_weights
 from msde.method.mean_shift import shift
-from msde.method.neighbors.index import FloatArray, IndexArray, evenly_spaced
 
 WEIGHTING: Weighting = "density"
 N_NEIGHBORS = 50

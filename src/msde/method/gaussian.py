@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.neighbors.index import FloatArray
+from msde.method.arrays import FloatArray
 
 RIDGE = 1e-4
 MAX_COMPONENTS = 256

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.neighbors.index import FloatArray, IndexArray, NeighborIndex, build_index, evenly_spaced
+from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
+from msde.method.neighbors import build_index
+from msde.method.neighbors.index import NeighborIndex
 from msde.method.parallel import for_blocks, single_threaded_products
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ MAX_REFERENCES = 20_000
 
 _AT_REST = 1e-6
 _LEAST_WEIGHT = 1e-6
-_COLUMN_BYTES = 16 * 2**20
-_LEAST_COLUMNS = 16
+COLUMN_BYTES = 16 * 2**20
+LEAST_COLUMNS = 16
 _MOST_COLUMNS = 64
 
 
@@ -146,7 +148,7 @@ def _step(
     Columns move in turn, so that `out` may be the rows themselves.
     """
     pull = _pull(index.query(rows, settings.n_neighbors), settings.weights)
-    width = int(np.clip(_COLUMN_BYTES // (rows.itemsize * max(1, len(rows))), _LEAST_COLUMNS, _MOST_COLUMNS))
+    width = int(np.clip(COLUMN_BYTES // (rows.itemsize * max(1, len(rows))), LEAST_COLUMNS, _MOST_COLUMNS))
     squared = np.empty((-(-rows.shape[1] // width), len(rows)), dtype=rows.dtype)
 
     def towards(columns: slice) -> FloatArray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.method.arrays import FloatArray
 from msde.method.gaussian import fit_shrunk
-from msde.method.neighbors.index import FloatArray
 
 LIMIT = 1.75
 N_PASSES = 2

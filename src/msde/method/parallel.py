@@ -76,7 +76,7 @@ def for_blocks(job: Callable[[slice], object], n: int, step: int) -> None:
             job(block)
     else:
         with single_threaded_products():
-            deque(_workers().map(job, blocks), maxlen=0)
+            deque(workers().map(job, blocks), maxlen=0)
 
 
 @contextmanager
@@ -115,7 +115,8 @@ _PRODUCTS = _Products()
 
 
 @cache
-def _workers() -> ThreadPoolExecutor:
+def workers() -> ThreadPoolExecutor:
+    """Return the threads that share the work, one a usable processor."""
     return ThreadPoolExecutor(available_cores(), thread_name_prefix="msde")
 
 

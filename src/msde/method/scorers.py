@@ -11,11 +11,11 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.method.arrays import FloatArray
 from msde.method.density_weights import Weighting, density_weights
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
 from msde.method.mean_shift import shift
-from msde.method.neighbors.index import FloatArray
 from msde.method.standardizer import CompressingStandardizer, Standardizer
 from msde.method.unlabelled_pool import Direction
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from msde.method.neighbors.index import FloatArray
+from msde.method.arrays import FloatArray
 
 KNEE = 0.5
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.method.arrays import FloatArray
 from msde.method.gaussian import Gaussian, fit_ledoit_wolf
-from msde.method.neighbors.index import FloatArray
 
 JOINING_SHARE = 0.7
 HALF_OPEN = 0.2

@@ -31,7 +31,7 @@ def volume_score(scores: NDArray[np.float64]) -> float:
 
 
 def highest_parts(scores: ArrayLike) -> NDArray[np.intp]:
-    """Tell which parts `volume_score` averages: their numbers, the highest score first.
+    """Return which parts `volume_score` averages: their numbers, the highest score first.
 
     Parameters
     ----------

@@ -1,18 +1,21 @@
-"""A score with a picture of where it comes from."""
+"""Scores with pictures of where they come from, drawn on all processors."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.errors import ImageError
 from msde.heatmaps.colours import layer, overlaid
-
-if TYPE_CHECKING:
-    from msde.model.score import ImageScore
+from msde.heatmaps.feature_maps import SIDE
+from msde.images import ImageRule, from_input, read_pixels
+from msde.method.parallel import in_order
+from msde.model.score import ImageScore
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,12 @@ class Explanation:
     heat: NDArray[np.float32]
     pixels: NDArray[np.float32]
 
+    @classmethod
+    def of(cls, score: ImageScore, heat: NDArray[np.float32], pixels: NDArray[np.float32], rule: ImageRule) -> Self:
+        """Lay heat as it comes with a score, (56 * 56,), over the image's pixels, read by the rule."""
+        height, width = pixels.shape[:2]
+        return cls(score, from_input(heat.reshape(SIDE, SIDE), height, width, aspect=rule.aspect), pixels)
+
     @cached_property
     def overlay(self) -> NDArray[np.uint8]:
         """The image with its heat in colour, (h, w, 3), RGB; see :mod:`msde.heatmaps.colours`."""
@@ -44,3 +53,19 @@ class Explanation:
     def layer(self) -> NDArray[np.uint8]:
         """The heat in colour without the image, (h, w, 4), RGBA, transparent where it is calm."""
         return layer(self.heat)
+
+
+def explain(scores: Iterable[ImageScore], rule: ImageRule) -> Iterator[tuple[ImageScore, Explanation | None]]:
+    """Compute where images differ; see :meth:`msde.AnomalyModel.explain_iter`."""
+    return in_order(lambda score: _explained(score, rule), scores)
+
+
+def _explained(score: ImageScore, rule: ImageRule) -> tuple[ImageScore, Explanation | None]:
+    plain = score.without_heat()
+    if score.heat is None or score.source is None:
+        return plain, None
+    try:
+        pixels = read_pixels(score.source, rule)  # again, because those of all images under way would fill the memory
+    except ImageError as error:
+        return plain.unusable(str(error)), None
+    return plain, Explanation.of(plain, score.heat, pixels, rule)

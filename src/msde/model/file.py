@@ -3,93 +3,90 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from msde.backbones.session import execution_providers
-from msde.embedding.encoder import Encoder
+from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import ModelFileError, MSDEError
 from msde.heatmaps.localizer import Localizer
-from msde.images import LEGACY_RULE, ImageRule
+from msde.images import stored_rule
 from msde.method.calibration import Calibration
-from msde.method.scorers import SCORERS, Scorer
+from msde.method.scorers import SCORERS
 from msde.model.fingerprint import Fingerprint
-from msde.storage.bundle import read_bundle, write_bundle
+from msde.model.fitted import FittedModel
+from msde.storage.bundle import ArraysByPart, read_bundle, write_bundle
 from msde.storage.records import put_together, take_apart
-
-if TYPE_CHECKING:
-    from msde.model.anomaly_model import AnomalyModel, Cache
 
 MAX_INPUT_SIZE = 2048
 
 
-def write_model(model: AnomalyModel, path: str | os.PathLike[str]) -> None:
+def write_model(fitted: FittedModel, path: str | os.PathLike[str]) -> None:
     """Write a fitted model, see :meth:`msde.model.anomaly_model.AnomalyModel.save`."""
     records = {
-        "scorer": model.scorer_,
-        "calibration": model.calibration_,
-        "fingerprint": model.fingerprint_,
-        "images": model.rule,
-        **({"volumes": model.volumes_} if model.volumes_ else {}),
+        "scorer": fitted.scorer,
+        "calibration": fitted.images,
+        "fingerprint": fitted.fingerprint,
+        "images": fitted.rule,
+        **({"volumes": fitted.volumes} if fitted.volumes else {}),
     }
     taken = {part: take_apart(record) for part, record in records.items()}
     parts = {part: arrays for part, (arrays, _) in taken.items() if arrays}
-    heatmaps = model.localizer_
+    heatmaps = fitted.localizer
     write_bundle(
         path,
-        {**parts, **model.encoder.arrays(), **(heatmaps.arrays() if heatmaps else {})},
+        {**parts, **fitted.encoder.arrays(), **(heatmaps.arrays() if heatmaps else {})},
         {
             **{part: settings for part, (_, settings) in taken.items()},
             **({"localizer": heatmaps.describe()} if heatmaps else {}),
-            "libraries": model.libraries_,
-            "encoder": model.encoder.describe(),
-            "mode": mode_of(model.scorer_),
+            "libraries": dict(fitted.libraries),
+            "encoder": fitted.encoder.describe(),
+            "mode": fitted.mode,
         },
     )
 
 
-def read_model(
-    kind: type[AnomalyModel], path: str | os.PathLike[str], cache: Cache | None = None, device: str = "cpu"
-) -> AnomalyModel:
-    """Read a model, see :meth:`msde.model.anomaly_model.AnomalyModel.load`."""
-    execution_providers(device)  # first, for a device that is absent is no fault of the file
+def read_model(path: str | os.PathLike[str], device: str = "cpu") -> tuple[FittedModel, EncoderSession]:
+    """Read a model and set its networks to work, see :meth:`msde.model.anomaly_model.AnomalyModel.load`."""
+    execution_providers(device)  # first, because a device that is absent is no fault of the file
     config, parts = read_bundle(path)
     try:
-        encoder = Encoder.from_description(config["encoder"], parts)
-        rule = put_together(ImageRule, {}, config["images"]) if "images" in config else LEGACY_RULE
-        model = kind(encoder.backbones, cache=cache, looks=encoder.looks, rule=rule, device=device)
-        model.scorer_ = put_together(SCORERS[config["mode"]], parts["scorer"], config["scorer"])
-        model.calibration_ = put_together(Calibration, parts["calibration"], config["calibration"])
-        model.volumes_ = None
-        if "volumes" in config:
-            model.volumes_ = put_together(Calibration, parts["volumes"], config["volumes"])
-        model.fingerprint_ = put_together(Fingerprint, parts["fingerprint"], config["fingerprint"])
-        model.libraries_ = config["libraries"]
-        model.localizer_ = None
-        if "localizer" in config:
-            model.localizer_ = Localizer.from_description(config["localizer"], parts)
-            model.localizer_.check(model._session)
-        _check_widths(model)
+        fitted = _fitted(config, parts)
+        session = EncoderSession(fitted.encoder, threads=1, device=device)
+        _check(fitted, session)
     except KeyError as error:
         raise ModelFileError(f"{path}: the model lacks {error}; restore the file from a copy or fit again") from error
     except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path}: is no model ({error}); restore the file from a copy or fit again") from error
     except MSDEError as error:
         raise ModelFileError(f"{path}: {error}") from error
-    model.unreadable_, model.distrusted_, model.n_copies_, model.peak_ = [], [], 0, float("nan")
-    return model
+    return fitted, session
 
 
-def mode_of(scorer: Scorer) -> str:
-    """Name the mode that a scorer is of."""
-    return next(mode for mode, kind in SCORERS.items() if isinstance(scorer, kind))
+def _fitted(config: Mapping[str, Any], parts: ArraysByPart) -> FittedModel:
+    def calibration(part: str) -> Calibration:
+        return put_together(Calibration, parts[part], config[part])
+
+    return FittedModel(
+        encoder=Encoder.from_description(config["encoder"], parts),
+        rule=stored_rule(config),
+        scorer=put_together(SCORERS[config["mode"]], parts["scorer"], config["scorer"]),
+        images=calibration("calibration"),
+        volumes=calibration("volumes") if "volumes" in config else None,
+        localizer=Localizer.from_description(config["localizer"], parts) if "localizer" in config else None,
+        fingerprint=put_together(Fingerprint, parts["fingerprint"], config["fingerprint"]),
+        libraries=config["libraries"],
+    )
 
 
-def _check_widths(model: AnomalyModel) -> None:
+def _check(fitted: FittedModel, session: EncoderSession) -> None:
     """Try one embedding, so that arrays which do not fit together are found at loading."""
-    if max(model.encoder.input_sizes) > MAX_INPUT_SIZE:
-        raise ValueError(f"an input of {max(model.encoder.input_sizes)} px is larger than {MAX_INPUT_SIZE}")
-    score = model.scorer_.score(np.zeros((1, model._session.dim), dtype=np.float32))
+    if max(fitted.encoder.input_sizes) > MAX_INPUT_SIZE:
+        raise ValueError(f"an input of {max(fitted.encoder.input_sizes)} px is larger than {MAX_INPUT_SIZE}")
+    if fitted.localizer is not None:
+        fitted.localizer.check(session.mapped_views, session.map_channels())
+    score = fitted.scorer.score(np.zeros((1, session.dim), dtype=np.float32))
     if score.shape != (1,):
         raise ValueError("the scorer gives no single score an image")

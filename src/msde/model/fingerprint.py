@@ -31,7 +31,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, normals: Sequence[bytes], pool: Sequence[bytes] = ()) -> Fingerprint:
-        """Take the fingerprint of images by their digests (see :class:`msde.embedding.embed.Embedded`)."""
+        """Compute the fingerprint of images by their digests (see :class:`msde.embedding.embed.Embedded`)."""
         salt = secrets.token_hex(16)
         return cls(salt, len(normals), np.sort(_salted(salt, [*normals, *pool])))
 

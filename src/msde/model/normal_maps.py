@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.backbones.raw_maps import RawMaps
 from msde.embedding.embed import Embedded
-from msde.embedding.encoder import EncoderSession, RawMaps
+from msde.embedding.encoder import EncoderSession
 from msde.heatmaps.feature_maps import PackedMaps
 from msde.heatmaps.localizer import Localizer
 
@@ -50,7 +51,7 @@ class NormalMaps:
         return sum(seen.packed().shape[1] for seen in self._blank.values())
 
     def wants(self, digest: bytes) -> bool:
-        """Tell whether an image would be kept."""
+        """Return whether an image would be kept."""
         return len(self._rows) < MOST_IMAGES or digest < max(self._rows.copy())
 
     def read(self, viewed: Mapping[str, RawMaps]) -> NDArray[np.float32]:

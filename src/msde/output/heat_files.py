@@ -15,7 +15,7 @@ from msde.heatmaps.colours import with_bar
 from msde.method.parallel import in_order
 from msde.model.explanation import Explanation
 from msde.model.score import ImageScore
-from msde.output.score_table import replacing
+from msde.storage.atomic import make_folder, writing
 
 DEPTH = 65535
 _QUICKLY = 1  # zlib's level: a third of the time for a tenth more bytes
@@ -49,7 +49,7 @@ class HeatFiles:
         for place in places:
             if os.path.join(os.path.realpath(place), "").startswith(inside):
                 raise OutputError(f"{folder}: holds images to be scored; give another folder for their heat maps")
-        self._make(self._folder)
+        make_folder(self._folder)
 
     def writing(self, explained: Iterable[tuple[ImageScore, Explanation | None]]) -> Iterator[ImageScore]:
         """Pass scores on, each after the files of its image are complete.
@@ -66,18 +66,12 @@ class HeatFiles:
             from PIL import Image
 
             place = self._folder / os.path.relpath(os.path.abspath(score.path), self._common)
-            self._make(place.parent)
+            make_folder(place.parent)
             pictures: dict[str, NDArray[Any]] = {
                 "overlay": with_bar(explanation.overlay),
                 "heat": np.rint(explanation.heat * DEPTH).astype(np.uint16),
             }
             for kind, pixels in pictures.items():
-                with replacing(place.with_name(f"{place.name}.{kind}.png")) as unfinished:
+                with writing(place.with_name(f"{place.name}.{kind}.png"), keep=True) as unfinished:
                     Image.fromarray(pixels).save(unfinished, "PNG", compress_level=_QUICKLY)
         return score
-
-    def _make(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made ({error.strerror or error}); give another folder") from error

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TextIO, get_args, get_type_hints
+from typing import Any, TextIO
 
 from msde.errors import OutputError
-from msde.model.score import ImageScore
-from msde.storage.bundle import umask
+from msde.images.patient_identifiers import Identifiers
+from msde.model.score import COLUMNS, ImageScore
+from msde.storage.atomic import check_writable, writing
 
 
-def write_csv(scores: Iterable[ImageScore], file: TextIO, kind: type[ImageScore] = ImageScore) -> None:
+def write_csv(scores: Iterable[ImageScore], file: TextIO, *, identifiers: bool = False) -> list[ImageScore]:
     """Write scores as CSV with a header, a row as soon as it is there.
 
     Parameters
@@ -26,26 +24,37 @@ def write_csv(scores: Iterable[ImageScore], file: TextIO, kind: type[ImageScore]
     scores : iterable of ImageScore
     file : text file
         Opened with ``newline=""``. Missing values are left empty; flagged is true or false.
-    kind : type
-        Dataclass of the scores, whose fields are the columns.
+    identifiers : bool
+        Whether to add columns with those of DICOM images, :class:`msde.images.patient_identifiers.Identifiers`.
+
+    Returns
+    -------
+    list of ImageScore
+        Those written, without heat.
     """
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([field.name for field in fields(kind)])
+    writer.writerow(_columns(identifiers))
+    written = []
     for score in scores:
-        writer.writerow(_plain(score, "").values())
+        writer.writerow(map(_in_csv, _row(score, identifiers).values()))
         file.flush()
+        written.append(score.without_heat())
+    return written
 
 
-def write_jsonl(scores: Iterable[ImageScore], file: TextIO) -> None:
-    """Write scores as JSON lines, one object an image; missing values are null."""
+def write_jsonl(scores: Iterable[ImageScore], file: TextIO, *, identifiers: bool = False) -> list[ImageScore]:
+    """Write scores as JSON lines, one object an image; missing values are null; see `write_csv`."""
+    written = []
     for score in scores:
-        file.write(json.dumps(_plain(score, None), ensure_ascii=False) + "\n")
+        file.write(json.dumps(_row(score, identifiers), ensure_ascii=False) + "\n")
         file.flush()
+        written.append(score.without_heat())
+    return written
 
 
 def write_table(
-    scores: Iterable[ImageScore], path: str | os.PathLike[str], kind: type[ImageScore] = ImageScore
-) -> None:
+    scores: Iterable[ImageScore], path: str | os.PathLike[str], *, identifiers: bool = False
+) -> list[ImageScore]:
     """Write scores to a file, its format by its suffix: .csv, .jsonl or .parquet.
 
     Rows are written as they come to a file beside it, ``PATH.*.part``, which takes the name PATH when it is complete
@@ -55,8 +64,13 @@ def write_table(
     ----------
     scores : iterable of ImageScore
     path : path-like
-    kind : type
+    identifiers : bool
         As in `write_csv`.
+
+    Returns
+    -------
+    list of ImageScore
+        Those written, without heat.
 
     Raises
     ------
@@ -65,15 +79,12 @@ def write_table(
     """
     path = Path(path)
     check_table(path)
-    with replacing(path) as unfinished:
+    with writing(path, keep=True) as unfinished:
         if path.suffix.lower() == ".parquet":
-            _write_parquet(scores, unfinished, kind)
-            return
+            return _write_parquet(scores, unfinished, identifiers)
+        write = write_csv if path.suffix.lower() == ".csv" else write_jsonl
         with unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            if path.suffix.lower() == ".csv":
-                write_csv(scores, file, kind)
-            else:
-                write_jsonl(scores, file)
+            return write(scores, file, identifiers=identifiers)
 
 
 def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -90,7 +101,7 @@ def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None
     OutputError
         If the file cannot be written.
     """
-    with replacing(Path(path)) as unfinished:
+    with writing(Path(path), keep=True) as unfinished:
         unfinished.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
@@ -102,12 +113,12 @@ def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
     OutputError
         If the file cannot be written.
     """
-    with replacing(Path(path)) as unfinished:
+    with writing(Path(path), keep=True) as unfinished:
         unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def check_table(path: str | os.PathLike[str]) -> None:
-    """Find out before long work whether a table could be written at the path.
+    """Check before long work that a table can be written at the path.
 
     Raises
     ------
@@ -119,43 +130,30 @@ def check_table(path: str | os.PathLike[str]) -> None:
         raise OutputError(f"{path}: unknown table format {path.suffix!r}; name it .csv, .jsonl or .parquet")
     if path.suffix.lower() == ".parquet":
         _pyarrow(path)
-    check_output(path)
+    check_writable(path)
 
 
-def check_output(path: str | os.PathLike[str]) -> None:
-    """Find out before long work whether a file could be written at the path.
-
-    Raises
-    ------
-    OutputError
-        If it could not.
-    """
-    path = Path(path)
-    if not os.path.isdir(path.parent) or not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: cannot be written; give a file in a folder that exists and may be written to")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OutputError(f"{path}: is no regular file; give another name")
+def _columns(identifiers: bool) -> list[str]:
+    return [*COLUMNS, *(field.name for field in fields(Identifiers) if identifiers)]
 
 
-def _plain(score: ImageScore, missing: Any) -> dict[str, Any]:
-    row = asdict(score)
-    for name, value in row.items():
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            row[name] = missing
-        elif missing == "" and isinstance(value, bool):
-            row[name] = str(value).lower()
-    return row
+def _row(score: ImageScore, identifiers: bool) -> dict[str, Any]:
+    return score.row() | (asdict(Identifiers.of(*score.sources)) if identifiers else {})
 
 
-def _write_parquet(scores: Iterable[ImageScore], path: Path, kind: type[ImageScore]) -> None:
+def _in_csv(value: Any) -> Any:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else value
+
+
+def _write_parquet(scores: Iterable[ImageScore], path: Path, identifiers: bool) -> list[ImageScore]:
     pyarrow = _pyarrow(path)
     from pyarrow import parquet
 
-    types = {str: pyarrow.string(), float: pyarrow.float64(), bool: pyarrow.bool_()}
-    hints = get_type_hints(kind)
-    columns = [(field.name, types[(get_args(hints[field.name]) or (hints[field.name],))[0]]) for field in fields(kind)]
-    table = pyarrow.Table.from_pylist([_plain(score, None) for score in scores], schema=pyarrow.schema(columns))
-    parquet.write_table(table, path)
+    types = {"anomaly_score": pyarrow.float64(), "p_value": pyarrow.float64(), "flagged": pyarrow.bool_()}
+    schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in _columns(identifiers)])
+    written = [score.without_heat() for score in scores]
+    parquet.write_table(pyarrow.Table.from_pylist([_row(score, identifiers) for score in written], schema=schema), path)
+    return written
 
 
 def _pyarrow(path: Path) -> Any:
@@ -166,20 +164,3 @@ def _pyarrow(path: Path) -> Any:
             f"{path}: Parquet needs pyarrow; run `pip install 'msde[parquet]'` or name it .csv"
         ) from error
     return pyarrow
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a new file beside the path; put it in place when all is written, or remove it."""
-    check_output(path)
-    # A name of its own, for another run may write to the same path.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
-    os.close(handle)
-    unfinished = Path(name)
-    try:
-        yield unfinished
-        unfinished.chmod(0o666 & ~umask())
-        unfinished.replace(os.path.realpath(path))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written: {reason}; what there is so far is in {unfinished}") from error

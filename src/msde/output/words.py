@@ -7,7 +7,7 @@ NEARLY_ALL = 0.95
 
 
 def how_often(p_value: float, n: int, kind: str = "image") -> str:
-    """Say a p-value in words.
+    """Return a p-value in words.
 
     Parameters
     ----------

@@ -55,10 +55,10 @@ def phases(image: NDArray[Any]) -> tuple[Mask, Mask]:
     gray = RED * image[0] + GREEN * image[1] + BLUE * image[2]
     gray = equalise(gray / WHITE if image.dtype == np.uint8 else gray)
     bright = gray > otsu(gray)
-    return cleaned(~bright, DARK_BORDER), cleaned(bright, BRIGHT_BORDER)
+    return clean(~bright, DARK_BORDER), clean(bright, BRIGHT_BORDER)
 
 
-def cleaned(phase: Mask, most_border: float) -> Mask:
+def clean(phase: Mask, most_border: float) -> Mask:
     """Keep the parts of a phase that are neither specks nor background, and fill their holes."""
     from scipy import ndimage
 

@@ -26,7 +26,7 @@ MOST_HELD_OUT = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Normals:
+class PretrainImages:
     """Normal images for training.
 
     Parameters
@@ -57,7 +57,7 @@ class Normals:
 
 def read_normals(
     sources: Iterable[ImageSource], size: int, seed: int, tick: Callable[[], object] = lambda: None
-) -> Normals:
+) -> PretrainImages:
     """Read images, find their anatomy and hold a fifth of them out, at most a hundred.
 
     Parameters
@@ -70,10 +70,6 @@ def read_normals(
         Draws which are held out.
     tick : callable
         Called after each image.
-
-    Returns
-    -------
-    Normals
 
     Raises
     ------
@@ -103,4 +99,4 @@ def read_normals(
         anatomy = anatomy_masks(pixels, pool.map)
     order = np.random.default_rng(seed).permutation(len(pixels))
     n_held_out = min(round(HELD_OUT * len(pixels)), MOST_HELD_OUT)
-    return Normals(np.stack(pixels), anatomy, np.sort(order[n_held_out:]), np.sort(order[:n_held_out]), errors)
+    return PretrainImages(np.stack(pixels), anatomy, np.sort(order[n_held_out:]), np.sort(order[:n_held_out]), errors)

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msde.backbones.registry import BUILT_IN, registry
+from msde.backbones.known import BUILT_IN, registry
 from msde.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Learner:
 
     @property
     def training_size(self) -> int:
-        """Side of the images in training: small, for a step takes as long as there are pixels, where that is possible.
+        """Side of the images in training: small where possible, because a step takes as long as there are pixels.
 
         A transformer takes the size it was built for alone.
         """
@@ -110,10 +110,6 @@ def load_start(name: str, checkpoint: Path | None, *, random: bool = False, seed
     seed : int
         Draws the random weights.
 
-    Returns
-    -------
-    Learner
-
     Raises
     ------
     BackboneError
@@ -145,7 +141,7 @@ def built_in(name: str, entry: dict[str, Any], checkpoint: Path | None, random: 
     if checkpoint is not None:
         raise BackboneError(f"backbone {name} has weights of its own; leave the checkpoint {checkpoint} out")
     tensors = read_torch_file(builtin.weights_file(entry))
-    network = seeded(seed, f"{SAME_IN_TIMM}{name}", 1000)
+    network = build_seeded(seed, f"{SAME_IN_TIMM}{name}", 1000)
     names = dict(zip(network.state_dict(), tensors, strict=True))
     if not random:
         network.load_state_dict({own: torch.from_numpy(tensors[theirs]) for own, theirs in names.items()})
@@ -164,7 +160,7 @@ def of_timm(
 
     timm_export.registered(name, architecture)
     if random:
-        network, start = seeded(seed, architecture, 0), RANDOM
+        network, start = build_seeded(seed, architecture, 0), RANDOM
     elif checkpoint is not None:
         network, start = timm_export.from_files(name, architecture, checkpoint, entry), checkpoint.name
     else:
@@ -184,7 +180,7 @@ def is_of_tokens(network: Any) -> bool:
     return hasattr(network, "num_prefix_tokens")
 
 
-def seeded(seed: int, architecture: str, classes: int) -> Any:
+def build_seeded(seed: int, architecture: str, classes: int) -> Any:
     """Build a network whose random weights depend on the seed alone."""
     import timm
 

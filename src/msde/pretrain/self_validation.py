@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.method.metrics import auroc
-from msde.pretrain.images import Normals
+from msde.pretrain.images import PretrainImages
 from msde.pretrain.tasks import KINDS, TASKS
 
 MOST_FITTED = 256
@@ -20,19 +20,19 @@ Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 class SelfValidation:
     """How well the default detector tells held-out normals from their synthetic anomalies.
 
-    The anomalies are of the kinds that the task does not train on, for a network may learn to see the seams of its own
-    pastes and nothing else.
+    The anomalies are of the kinds that the task does not train on, because a network may learn to see the seams of its
+    own pastes and nothing else.
 
     Parameters
     ----------
-    normals : Normals
+    normals : PretrainImages
     task : str
         The pretext task, one of `msde.pretrain.tasks.TASKS`.
     seed : int
         Draws the anomalies, the same at each measurement.
     """
 
-    def __init__(self, normals: Normals, task: str, seed: int) -> None:
+    def __init__(self, normals: PretrainImages, task: str, seed: int) -> None:
         rng = np.random.default_rng((seed, OWN_NUMBER))
         rows = rng.permutation(normals.learning)[:MOST_FITTED]
         self.fitted = normals.images(rows)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msde.errors import OutputError, WeightsFileError
-from msde.storage.bundle import umask
+from msde.errors import WeightsFileError
+from msde.storage.atomic import writing
 
 if TYPE_CHECKING:
     import torch
@@ -37,11 +35,7 @@ def write_tensors(path: Path, tensors: Tensors, facts: Mapping[str, Any]) -> Non
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    unfinished = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        unfinished = Path(name)
+    with writing(path) as unfinished:
         try:
             save_file(
                 {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
@@ -50,16 +44,6 @@ def write_tensors(path: Path, tensors: Tensors, facts: Mapping[str, Any]) -> Non
             )
         except SafetensorError as error:
             raise OSError(errno.EIO, str(error)) from error
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.chmod(0o666 & ~umask())
-        unfinished.replace(os.path.realpath(path))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written: {reason}; make room or choose another place") from error
-    finally:
-        if unfinished is not None:
-            unfinished.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:

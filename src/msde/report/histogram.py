@@ -41,7 +41,7 @@ class Histogram:
         return low - 0.02 * width, high + BEYOND * width
 
     def place(self, score: float) -> float:
-        """Tell where a score stands, in [0, WIDTH]; scores beyond the ends stand at them."""
+        """Return where a score stands, in [0, WIDTH]; scores beyond the ends stand at them."""
         low, high = self.span
         return round(min(max((score - low) / (high - low), 0.0), 1.0) * WIDTH, 1)
 

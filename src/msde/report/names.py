@@ -23,14 +23,14 @@ class Names:
 
     @classmethod
     def below(cls, paths: Iterable[str]) -> Names:
-        """Take the innermost folder that holds all paths."""
+        """Find the innermost folder that holds all paths."""
         folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
         return cls(os.path.commonpath(folders) if folders else os.getcwd())
 
     def short(self, path: str) -> str:
-        """Name a file by its path below the folder."""
+        """Return the name of a file: its path below the folder."""
         return printable(os.path.relpath(os.path.abspath(path), self.folder))
 
-    def shortened(self, text: str, path: str) -> str:
+    def shorten(self, text: str, path: str) -> str:
         """Replace a file's path, and the folder, in an error's line."""
         return text.replace(printable(path), self.short(path)).replace(printable(os.path.join(self.folder, "")), "")

@@ -17,14 +17,13 @@ from msde.images import read_pixels
 from msde.method.parallel import in_order
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.nearest_normals import NearestNormals
-from msde.output.score_table import replacing
 from msde.report import summary
 from msde.report.colour_bar import colour_bar
-from msde.report.explainer import explainer
 from msde.report.names import Names
-from msde.report.row import Rows, Scale
+from msde.report.row import HeldOutScores, Rows
 from msde.report.thumbnail import Thumbnail
 from msde.report.worklist import Worklist
+from msde.storage.atomic import writing
 
 NORMAL_SIDE = 256
 
@@ -63,7 +62,7 @@ def write_report(
         If the file cannot be written.
     """
     with (
-        replacing(Path(path)) as unfinished,
+        writing(Path(path), keep=True) as unfinished,
         unfinished.open("w", encoding="utf-8", newline="\n") as file,
     ):
         file.writelines(_page(worklist, model, settings or {}, identifiers, tick))
@@ -72,10 +71,10 @@ def write_report(
 def _page(
     worklist: Worklist, model: AnomalyModel, settings: Mapping[str, str], identifiers: bool, tick: Tick | None
 ) -> Iterator[str]:
-    scales = Scale.of("image", model.calibration_), Scale.of("volume", model.volumes_)
+    held_out = HeldOutScores.of("image", model.calibration_), HeldOutScores.of("volume", model.volumes_)
     cases, normals = worklist.cases, worklist.normals
-    paths = [result.path for case in cases for result in (case.result, *case.unusable)]
-    rows = Rows(model, Names.below(paths), *scales, identifiers)
+    paths = [score.path for case in cases for score in (case.score, *case.unusable)]
+    rows = Rows(model, Names.below(paths), *held_out, identifiers)
     style, script = _text("page.css"), _text("page.js")
     frame = Template(_text("page.html")).substitute(
         policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)};"
@@ -83,12 +82,12 @@ def _page(
         style=style,
         script=script,
         title=escape(summary.title(worklist)),
-        summary=_paragraphs("", summary.lines(worklist, scales))
+        summary=_paragraphs("", summary.lines(worklist, held_out))
         + _paragraphs(' class="notice"', summary.notices(worklist, model)),
-        symbols="".join(scale.histogram.symbol() for scale in scales if scale),
-        legend=escape(summary.legend(*scales)),
-        colours=colour_bar() if explainer(model) else "",
-        alike="Most like these normals, except where marked" if explainer(model) else "Most like these normals",
+        symbols="".join(compared.histogram.symbol() for compared in held_out if compared),
+        legend=escape(summary.legend(*held_out)),
+        colours=colour_bar() if model.explains else "",
+        alike="Most like these normals, except where marked" if model.explains else "Most like these normals",
         card=_facts(summary.card(model)),
         settings=_facts({**settings, **summary.settings(worklist, model, identifiers)}),
     )
@@ -112,7 +111,7 @@ def _normal(model: AnomalyModel, normals: NearestNormals, names: Names, number: 
     try:
         thumbnail = Thumbnail.of(read_pixels(normals.sources[number], model.rule), NORMAL_SIDE)
     except MSDEError as error:
-        reason = escape(names.shortened(str(error), path))
+        reason = escape(names.shorten(str(error), path))
         return f'<figure id="normal-{number}"><p>Can no longer be shown: {reason}</p></figure>\n'
     name = escape(names.short(path))
     return (
@@ -126,7 +125,7 @@ def _text(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """Name what may stand in a script or style element."""
+    """Return the name of what may stand in a script or style element."""
     return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 

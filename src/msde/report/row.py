@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from msde.dicom import Identifiers
 from msde.errors import MSDEError
 from msde.images import read_pixels
+from msde.images.patient_identifiers import Identifiers
 from msde.method.calibration import Calibration
 from msde.model.anomaly_model import AnomalyModel
-from msde.model.explain import drawn
+from msde.model.explanation import Explanation
 from msde.model.score import ImageScore
 from msde.output.words import how_often
 from msde.report.histogram import Histogram
@@ -27,7 +27,7 @@ ERRORS_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Scale:
+class HeldOutScores:
     """What scores of one kind are compared with.
 
     Parameters
@@ -45,15 +45,15 @@ class Scale:
     histogram: Histogram
 
     @classmethod
-    def of(cls, kind: str, calibration: Calibration | None) -> Scale | None:
-        """Make a scale, or None where there are no held-out normals of the kind."""
+    def of(cls, kind: str, calibration: Calibration | None) -> HeldOutScores | None:
+        """Return None where there are no held-out normals of the kind."""
         if calibration is None or not len(calibration.scores):
             return None
         return cls(kind, calibration, Histogram(calibration, f"normal-{kind}s"))
 
-    def often(self, result: ImageScore) -> str:
-        """Say the p-value of a result in words."""
-        return how_often(result.p_value, len(self.calibration.scores), self.kind)
+    def often(self, score: ImageScore) -> str:
+        """Return the p-value of a score in words."""
+        return how_often(score.p_value, len(self.calibration.scores), self.kind)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Rows:
     model : AnomalyModel
     names : Names
         Of the images.
-    images, volumes : Scale or None
+    images, volumes : HeldOutScores or None
         None where there is nothing to compare with.
     identifiers : bool, default=False
         Whether to state patient ID, study date and UIDs of DICOM images.
@@ -73,13 +73,13 @@ class Rows:
 
     model: AnomalyModel
     names: Names
-    images: Scale | None
-    volumes: Scale | None
+    images: HeldOutScores | None
+    volumes: HeldOutScores | None
     identifiers: bool = False
 
     def draw(self, rank: int, case: Case) -> str:
         """Draw a case; its pictures are read again, and those that have gone are left out."""
-        kinds = {"flagged": case.result.flagged, "volume": case.is_volume}
+        kinds = {"flagged": case.score.flagged, "volume": case.score.is_volume}
         classes = " ".join(kind for kind, holds in kinds.items() if holds)
         pictures = "".join(self._shot(rank, case, picture) for picture in case.pictures)
         return (
@@ -91,64 +91,64 @@ class Rows:
         )
 
     def _name(self, rank: int, case: Case) -> str:
-        name = f'<a href="#case-{rank}"><bdi>{escape(self.names.short(case.result.path))}</bdi></a>'
-        if case.is_volume:
-            name += f' <span class="quiet">{case.n_parts:,} slices</span>'
-        if case.result.flagged:
+        name = f'<a href="#case-{rank}"><bdi>{escape(self.names.short(case.score.path))}</bdi></a>'
+        if case.score.is_volume:
+            name += f' <span class="quiet">{len(case.score.parts):,} slices</span>'
+        if case.score.flagged:
             name += ' <span class="flag">flagged</span>'
         return name + (self._identifiers(case) if self.identifiers else "")
 
     def _identifiers(self, case: Case) -> str:
-        found = Identifiers.of(*(picture.source for picture in case.pictures)) if case.pictures else Identifiers()
+        found = Identifiers.of(*(source for picture in case.pictures for source in picture.score.sources))
         said = [(f"{words} <bdi>{escape(value)}</bdi>", "UID" in words) for words, value in found.in_words() if value]
         kinds = {"quiet ids": "; ".join(text for text, is_uid in said if not is_uid)}
         kinds["quiet ids uids"] = "<br>".join(text for text, is_uid in said if is_uid)
         return "".join(f'<span class="{kind}">{text}</span>' for kind, text in kinds.items() if text)
 
     def _often(self, case: Case) -> str:
-        result = case.result
-        scale = self.volumes if case.is_volume else self.images
+        score = case.score
+        held_out = self.volumes if case.score.is_volume else self.images
         notes = ["The model was fitted on it, so its score is too low."] if case.seen_in_training else []
-        if result.error is not None:
+        if score.error is not None:
             return self._errors(case)
-        if not math.isnan(result.p_value) and scale:
-            words = scale.often(result)
-            said = f'{words[0].upper()}{words[1:]}. <span class="quiet">p&nbsp;=&nbsp;{result.p_value:.2g}.</span>'
-        elif case.is_volume and self.images:
+        if not math.isnan(score.p_value) and held_out:
+            words = held_out.often(score)
+            said = f'{words[0].upper()}{words[1:]}. <span class="quiet">p&nbsp;=&nbsp;{score.p_value:.2g}.</span>'
+        elif case.score.is_volume and self.images:
             said = "No p-value: the model is not calibrated on volumes."
-            notes.append(f"Of the slices' scores, the highest: {self.images.often(case.pictures[0].result)}.")
+            notes.append(f"Of the slices' scores, the highest: {self.images.often(case.pictures[0].score)}.")
         else:
             said = "No p-value: there are no held-out normals to compare with."
         return said + "".join(f' <span class="quiet">{note}</span>' for note in notes)
 
     def _errors(self, case: Case) -> str:
-        lines = [self.names.shortened(result.error or "", result.path) for result in case.unusable]
+        lines = [self.names.shorten(score.error or "", score.path) for score in case.unusable]
         if len(lines) > ERRORS_SHOWN:
             lines[ERRORS_SHOWN:] = [f"and {len(lines) - ERRORS_SHOWN} more of its slices"]
         return f"No score.<ul class='errors'>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
     def _score(self, case: Case) -> str:
-        result = case.result
-        scale = self.volumes if case.is_volume else self.images
-        if math.isnan(result.anomaly_score):
+        score = case.score
+        held_out = self.volumes if case.score.is_volume else self.images
+        if math.isnan(score.anomaly_score):
             return ""
-        if scale is None:
-            return f"Score {result.anomaly_score:.4g}"
-        threshold = scale.calibration.threshold
+        if held_out is None:
+            return f"Score {score.anomaly_score:.4g}"
+        threshold = held_out.calibration.threshold
         limit = f", flagged above {threshold:.4g}" if math.isfinite(threshold) else ""
-        return f"{scale.histogram.marked(result.anomaly_score)}Score {result.anomaly_score:.4g}{limit}"
+        return f"{held_out.histogram.marked(score.anomaly_score)}Score {score.anomaly_score:.4g}{limit}"
 
     def _shot(self, rank: int, case: Case, picture: Picture) -> str:
         try:
-            pixels = read_pixels(picture.source, self.model.rule)
+            pixels = read_pixels(picture.score.sources[0], self.model.rule)
         except MSDEError as error:
-            reason = escape(self.names.shortened(str(error), picture.result.path))
+            reason = escape(self.names.shorten(str(error), picture.score.path))
             return f'<p class="quiet">Can no longer be shown: {reason}</p>'
         overlay = None
-        if picture.maps is not None:
-            heat = picture.maps.astype(np.float32) / np.float32(MOST_HEAT)
-            overlay = drawn(self.model, picture.result, heat, pixels).overlay
-        name = escape(self.names.short(picture.result.path))
+        if picture.heat is not None:
+            heat = picture.heat.astype(np.float32) / np.float32(MOST_HEAT)
+            overlay = Explanation.of(picture.score, heat, pixels, self.model.rule).overlay
+        name = escape(self.names.short(picture.score.path))
         data: dict[str, Any] = {"large": Thumbnail.of(pixels, VIEWER_SIDE).uri}
         if picture.alike:
             data["alike"] = " ".join(map(str, picture.alike))
@@ -160,11 +160,11 @@ class Rows:
         return f'<figure class="shot"{attributes}>{shown}{self._caption(case, picture)}</figure>'
 
     def _caption(self, case: Case, picture: Picture) -> str:
-        if not case.is_volume:
+        if not case.score.is_volume:
             return ""
-        p_value = picture.result.p_value
-        figure = f"score {picture.result.anomaly_score:.4g}" if math.isnan(p_value) else f"p&nbsp;=&nbsp;{p_value:.2g}"
-        label = self.names.short(picture.result.path).removeprefix(self.names.short(case.result.path))
+        p_value = picture.score.p_value
+        figure = f"score {picture.score.anomaly_score:.4g}" if math.isnan(p_value) else f"p&nbsp;=&nbsp;{p_value:.2g}"
+        label = self.names.short(picture.score.path).removeprefix(self.names.short(case.score.path))
         return f"<figcaption><bdi>{escape(label)}</bdi> {figure}</figcaption>"
 
 

@@ -9,29 +9,28 @@ from typing import Any
 from msde.method.drift import Drift
 from msde.model.anomaly_model import AnomalyModel
 from msde.output.words import counted
-from msde.report.explainer import explainer
-from msde.report.row import VIEWER_SIDE, Scale
+from msde.report.row import VIEWER_SIDE, HeldOutScores
 from msde.report.worklist import Worklist
 
 IDENTIFIED = "patient IDs, study dates and UIDs are those of the files' headers: protect this page like the images"
 
 
 def title(worklist: Worklist) -> str:
-    """Name the page by what it lists."""
-    kinds = {"image": sum(not case.is_volume for case in worklist.cases)}
+    """Return the name of the page: what it lists."""
+    kinds = {"image": sum(not case.score.is_volume for case in worklist.cases)}
     kinds["volume"] = len(worklist.cases) - kinds["image"]
     return f"Worklist of {' and '.join(counted(n, kind) for kind, n in kinds.items() if n) or 'no images'}"
 
 
-def lines(worklist: Worklist, scales: tuple[Scale | None, Scale | None]) -> Iterator[str]:
-    """Say how many cases are flagged, of how many to expect, and whether there is drift where none is found."""
-    for scale, is_volume in zip(scales, (False, True), strict=True):
-        flags = [case.result.flagged for case in worklist.cases if case.is_volume == is_volume]
+def lines(worklist: Worklist, held_out: tuple[HeldOutScores | None, HeldOutScores | None]) -> Iterator[str]:
+    """Yield how many cases are flagged, of how many to expect, and whether there is drift where none is found."""
+    for compared, is_volume in zip(held_out, (False, True), strict=True):
+        flags = [case.score.flagged for case in worklist.cases if case.score.is_volume == is_volume]
         flags = [flag for flag in flags if flag is not None]
-        if scale and flags and math.isfinite(scale.calibration.threshold):
-            alpha = scale.calibration.alpha
+        if compared and flags and math.isfinite(compared.calibration.threshold):
+            alpha = compared.calibration.alpha
             yield (
-                f"{sum(map(bool, flags)):,} of {counted(len(flags), scale.kind)} flagged, with p-values of at most"
+                f"{sum(map(bool, flags)):,} of {counted(len(flags), compared.kind)} flagged, with p-values of at most"
                 f" {alpha:g}. If all were normal, about {alpha * len(flags):.0f} would be."
             )
     if not worklist.drift.found and worklist.drift.explained < 1:
@@ -39,7 +38,7 @@ def lines(worklist: Worklist, scales: tuple[Scale | None, Scale | None]) -> Iter
 
 
 def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
-    """Give the warnings."""
+    """Return the warnings."""
     calibration = model.calibration_
     if model.scorer_.batchwise:
         yield "Transductive scores depend on the batch, so they have no p-values and no flags."
@@ -52,7 +51,7 @@ def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
         yield _of_drift(worklist.drift)
     elif worklist.drift.explained >= 1 and not model.scorer_.batchwise:
         yield "Too few images or held-out normals to tell whether these images look like the normals."
-    volumes = sum(case.is_volume and case.result.error is None for case in worklist.cases)
+    volumes = sum(case.score.is_volume and case.score.error is None for case in worklist.cases)
     if volumes and model.volumes_ is None and not model.scorer_.batchwise:
         yield (
             f"No p-value for {counted(volumes, 'volume')}, after the images in the list, by score: the model has not"
@@ -61,7 +60,7 @@ def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
     seen = sum(case.seen_in_training for case in worklist.cases)
     if seen:
         yield f"The model was fitted on {counted(seen, 'case')} of this list, whose scores are too low."
-    unusable = sum(case.result.error is not None for case in worklist.cases)
+    unusable = sum(case.score.error is not None for case in worklist.cases)
     if unusable:
         yield f"No score for {counted(unusable, 'case')}, at the end of the list: what is there could not be used."
 
@@ -75,13 +74,13 @@ def _of_drift(drift: Drift) -> str:
     )
 
 
-def legend(images: Scale | None, volumes: Scale | None) -> str:
+def legend(images: HeldOutScores | None, volumes: HeldOutScores | None) -> str:
     """Explain order and drawings."""
     order = "The lowest p-value comes first, then what has only a score, then what has none."
-    scales = [scale for scale in (images, volumes) if scale]
-    if not scales:
+    held_out = [compared for compared in (images, volumes) if compared]
+    if not held_out:
         return order
-    of = " or ".join(counted(len(scale.calibration.scores), f"held-out normal {scale.kind}") for scale in scales)
+    of = " or ".join(counted(len(one.calibration.scores), f"held-out normal {one.kind}") for one in held_out)
     return (
         f"{order} Grey bars: scores of {of}; dashed: the score above which a case is flagged; marker: the case itself,"
         " an arrow where it lies further to the right."
@@ -89,7 +88,7 @@ def legend(images: Scale | None, volumes: Scale | None) -> str:
 
 
 def card(model: AnomalyModel) -> dict[str, str]:
-    """Give the facts of a model, as its file states them."""
+    """Return the facts of a model, as its file states them."""
     info: dict[str, Any] = model.info()
     training, calibration = info["training"], info["calibration"]
     threshold = calibration["threshold"]
@@ -114,7 +113,7 @@ def card(model: AnomalyModel) -> dict[str, str]:
 
 
 def settings(worklist: Worklist, model: AnomalyModel, identifiers: bool = False) -> dict[str, str]:
-    """Tell how the page was made."""
+    """Return how the page was made."""
     normals = "none were given"
     if worklist.normals:
         known = model.fingerprint_.count_known(worklist.normals.digests)
@@ -124,7 +123,7 @@ def settings(worklist: Worklist, model: AnomalyModel, identifiers: bool = False)
         )
     return {
         "Normals to compare with": normals,
-        "Overlays": "from the model" if explainer(model) else "none: the model cannot tell where an image differs",
+        "Overlays": "from the model" if model.explains else "none: the model cannot tell where an image differs",
         "Pictures": f"reduced to at most {VIEWER_SIDE} px and compressed, for orientation only; shown by the model's"
         " rule for intensities",
         "Names": "paths below the folder that the images have in common; "

@@ -39,10 +39,6 @@ class Thumbnail:
             Gray or RGB.
         side : int
             In pixels.
-
-        Returns
-        -------
-        Thumbnail
         """
         from PIL import Image
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msde.embedding.embed import Embedded, Tick, ticking
-from msde.images import Part, expanded
+from msde.images import Part
 from msde.method.drift import Drift
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.nearest_normals import NearestNormals
-from msde.model.score import ImageScore, VolumeScore
+from msde.model.score import ImageScore
 
 SLICES = 5
 MOST_HEAT = 255
@@ -28,20 +28,17 @@ class Picture:
 
     Parameters
     ----------
-    source : Path or Part
-        Where it is read from.
-    result : ImageScore
-        Its own.
+    score : ImageScore
+        Its own, without heat.
     alike : tuple of int
         Numbers of the normals most like it, the nearest first.
-    maps : ndarray of uint8, optional
-        What the model's localizer read of it in the pass that scored it, `MOST_HEAT` for 1: there may be very many.
+    heat : ndarray of shape (56 * 56,), uint8, optional
+        Its heat, `MOST_HEAT` standing for 1: there may be very many.
     """
 
-    source: Path | Part
-    result: ImageScore
+    score: ImageScore
     alike: tuple[int, ...]
-    maps: NDArray[np.uint8] | None = None
+    heat: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,28 +47,22 @@ class Case:
 
     Parameters
     ----------
-    result : ImageScore
-        A VolumeScore for a volume.
+    score : ImageScore
+        Of the image or the volume.
     pictures : tuple of Picture
         What can be shown of it: the image, or the volume's highest slices, the highest first.
-    unusable : tuple of ImageScore
-        It, and its slices, where they could not be used.
-    n_parts : int
-        Slices of the volume; 1 for an image.
     seen_in_training : bool
         Whether the model was fitted on it, or on a slice of it.
     """
 
-    result: ImageScore
+    score: ImageScore
     pictures: tuple[Picture, ...]
-    unusable: tuple[ImageScore, ...] = ()
-    n_parts: int = 1
     seen_in_training: bool = False
 
     @property
-    def is_volume(self) -> bool:
-        """Whether this is a volume, stack or slide."""
-        return isinstance(self.result, VolumeScore)
+    def unusable(self) -> list[ImageScore]:
+        """Its score, and those of its slices, that have an error."""
+        return [score for score in (self.score, *self.score.parts) if score.error is not None]
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,7 @@ class Worklist:
     @property
     def errors(self) -> list[str]:
         """One line for each image, slice, volume or normal that could not be used."""
-        errors = [result.error or "" for case in self.cases for result in case.unusable]
+        errors = [score.error or "" for case in self.cases for score in case.unusable]
         return errors + (self.normals.errors if self.normals else [])
 
 
@@ -118,56 +109,35 @@ def make_worklist(
         Normals to compare with.
     tick : callable, optional
         Called after each image.
-
-    Returns
-    -------
-    Worklist
     """
-    sources = list(expanded(images))
-    results: list[ImageScore] = []
-    pending: deque[Embedded] = deque()
-    rows = model.score_with_volumes(_noting(ticking(model.embed(sources, model.localizer_), tick), pending))
+    embedded, scored = tee(ticking(model.embed(images, model.localizer_), tick))
+    scores: list[ImageScore] = []
     cases: list[Case] = []
-    parts: list[Case] = []
-    where = iter(sources)
-    for result in rows:
-        results.append(result)
-        if isinstance(result, VolumeScore):
-            cases.append(_volume(result, parts))
-            parts = []
+    slices: list[Picture] = []
+    for score in model.score_embedded(scored):
+        scores.append(score.without_heat())
+        shown = slices if score.is_volume else _shown(score, next(embedded), normals)
+        if score.is_volume:
+            slices = []
+        elif score.volume is not None:
+            slices += shown
             continue
-        image = pending.popleft()
-        case = _image(model, next(where), result, image, normals)
-        (cases if image.volume is None else parts).append(case)
-    return Worklist(sorted(cases, key=_urgency), model.drift(results), normals)
+        seen = model.fingerprint_.count_known([one.digest for one in score.parts or (score,)])
+        highest = sorted(shown, key=lambda picture: -picture.score.anomaly_score)[:SLICES]
+        cases.append(Case(scores[-1], tuple(highest), bool(seen)))
+    return Worklist(sorted(cases, key=_urgency), model.drift(scores), normals)
 
 
-def _image(
-    model: AnomalyModel, source: Path | Part, result: ImageScore, image: Embedded, normals: NearestNormals | None
-) -> Case:
-    if result.error is not None:
-        return Case(result, (), (result,))
-    maps = None if image.maps is None else np.rint(MOST_HEAT * image.maps).astype(np.uint8)
-    picture = Picture(source, result, normals.nearest(image) if normals else (), maps)
-    return Case(result, (picture,), seen_in_training=bool(model.fingerprint_.count_known([image.digest])))
-
-
-def _volume(result: VolumeScore, parts: list[Case]) -> Case:
-    pictures = [picture for part in parts for picture in part.pictures]
-    highest = sorted(pictures, key=lambda picture: -picture.result.anomaly_score)[:SLICES]
-    of_parts = [unusable for part in parts for unusable in part.unusable]
-    unusable = (result, *of_parts) if result.error is not None else ()
-    return Case(result, tuple(highest), unusable, len(parts), any(part.seen_in_training for part in parts))
+def _shown(score: ImageScore, image: Embedded, normals: NearestNormals | None) -> list[Picture]:
+    """Return the picture of an image, or nothing where it cannot be used."""
+    if score.error is not None:
+        return []
+    heat = None if score.heat is None else np.rint(MOST_HEAT * score.heat).astype(np.uint8)
+    return [Picture(score.without_heat(), normals.nearest(image) if normals else (), heat)]
 
 
 def _urgency(case: Case) -> tuple[bool, bool, float, float]:
-    score, p_value = case.result.anomaly_score, case.result.p_value
+    score, p_value = case.score.anomaly_score, case.score.p_value
     if math.isnan(score):
         return True, True, 0.0, 0.0
     return False, math.isnan(p_value), 0.0 if math.isnan(p_value) else p_value, -score
-
-
-def _noting(embedded: Iterable[Embedded], pending: deque[Embedded]) -> Iterator[Embedded]:
-    for image in embedded:
-        pending.append(image)
-        yield image

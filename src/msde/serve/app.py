@@ -8,17 +8,20 @@ from importlib.resources import files
 from pathlib import Path
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from msde import __version__
 from msde.errors import ModelFileError, MSDEError
 from msde.serve.errors import Busy, Denied, ServiceError
 from msde.serve.intake.middleware import Middleware
+from msde.serve.lifecycle import running
 from msde.serve.logs import log_failure, set_up_logs
+from msde.serve.pacs import link
+from msde.serve.pacs.settings import PacsFile
 from msde.serve.routes import arrivals, audit, images, models, operation, session, verdicts
 from msde.serve.service import Service
 from msde.serve.settings import Settings
@@ -27,7 +30,7 @@ ROUTERS = (operation, session, arrivals, images, verdicts, models, audit)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Make the application; `msde.serve.service.prepare` brings the data folder into order first.
+    """Return the application; `msde.serve.lifecycle.prepare` brings the data folder into order first.
 
     Parameters
     ----------
@@ -38,20 +41,18 @@ def create_app(settings: Settings) -> FastAPI:
     FastAPI
         Its ``state.service`` is the service, which starts and stops with it.
     """
-    service = Service(settings)
+    pacs = PacsFile.read(settings.pacs) if settings.pacs else PacsFile()
+    service = Service.of(settings, pacs.destinations)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(run_in_threadpool, service.stop)
-            await run_in_threadpool(service.start)
+            await stack.enter_async_context(contextmanager_in_threadpool(running(service)))
             if settings.pacs:
-                from msde.serve import pacs
-
-                stack.enter_context(pacs.plug(app, service, Path(settings.pacs)))
+                stack.enter_context(link.plug(app, service, pacs))
             _mount_page(app)
             yield
-            service.ready = False
+            service.ready.clear()
 
     app = FastAPI(
         title="MSDE",
@@ -75,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def from_environment() -> FastAPI:
-    """Make the application of a worker process."""
+    """Return the application of a worker process."""
     set_up_logs()
     return create_app(Settings.from_environment())
 
@@ -98,7 +99,7 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
 
 
 def _malformed(_: Request, error: Exception) -> JSONResponse:
-    """Say what is wrong without quoting it: it may be a name, or a number that JSON cannot hold."""
+    """Answer what is wrong without quoting it: it may be a name, or a number that JSON cannot hold."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
     kept = [{name: problem[name] for name in ("loc", "msg", "type")} for problem in error.errors()]
     return JSONResponse({"detail": kept}, 422)

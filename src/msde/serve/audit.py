@@ -12,17 +12,17 @@ from sqlalchemy.orm import Session
 from msde.serve.storage.database import Database
 from msde.serve.storage.tables import Audit
 
-_AGAIN = 60.0  # seconds within which the parts of one look are one look
+_AGAIN = 60.0  # seconds within which the parts of one view are one view
 _REMEMBERED = 10_000
 
 
 def record(session: Session, user: str, action: str, image_id: int | None = None, **detail: Any) -> None:
-    """Write down what somebody did, in the transaction in which it is done."""
+    """Store what somebody did, in the transaction in which it is done."""
     session.add(Audit(user=user, action=action, image_id=image_id, detail=detail))
 
 
-class Looks:
-    """Writes down who looked at what; picture, overlay and figures of an image within a minute are one look.
+class Views:
+    """Records who looked at what; picture, overlay and figures of an image within a minute are one view.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ class Looks:
         self._lock = Lock()
 
     def note(self, user: str, action: str, image_id: int | None = None) -> None:
-        """Write a look down before it is answered."""
+        """Store a view before it is answered."""
         key, moment = (user, action, image_id), time.monotonic()
-        with self._lock:  # held while it is written, so that nothing of the same look is answered before
+        with self._lock:  # held while it is written, so that nothing of the same view is answered before
             if moment - self._latest.get(key, -math.inf) <= _AGAIN:
                 return
             with self._database.write() as session:

@@ -6,14 +6,16 @@ import ctypes
 import os
 import shutil
 import sys
-from pathlib import Path
 
 import click
 import uvicorn
 
 from msde.errors import MSDEError
+from msde.serve.lifecycle import prepare
 from msde.serve.logs import set_up_logs
-from msde.serve.service import prepare
+from msde.serve.metrics import SHARED
+from msde.serve.pacs import link
+from msde.serve.pacs.settings import PacsFile
 from msde.serve.settings import Settings
 
 ARENAS = 2
@@ -36,16 +38,14 @@ def run(settings: Settings) -> None:
     set_up_logs()
     share_arenas()
     if settings.pacs:
-        from msde.serve import pacs
-
-        pacs.check(Path(settings.pacs))
+        link.check(PacsFile.read(settings.pacs))
     lock = prepare(settings)
     settings.to_environment()
     if settings.workers > 1:
         shared = settings.folder / "metrics"
         shutil.rmtree(shared, ignore_errors=True)
         shared.mkdir()
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)  # before the library is imported in the workers
+        os.environ[SHARED] = str(shared)  # before the library is imported in the workers
     click.echo(
         f"msde: http://{_bracketed(settings.host)}:{settings.port}/ (token: {settings.folder / 'admin-token'})",
         err=True,
@@ -75,7 +75,7 @@ def run(settings: Settings) -> None:
 
 
 def share_arenas() -> bool:
-    """Let threads share the arenas of glibc's malloc, here and in processes to come; tell whether it is glibc's.
+    """Let threads share the arenas of glibc's malloc, here and in processes to come; return whether it is glibc's.
 
     By default each thread has its own, and the gaps in dozens of them add up to hundreds of megabytes.
     """

@@ -27,7 +27,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """Counters and durations of this process, and gauges that are asked for when somebody looks.
+    """Counters and durations of this process, and gauges that are computed whenever the metrics are read.
 
     Attributes
     ----------
@@ -86,36 +86,36 @@ class Metrics:
         self._reloads.labels("loaded" if good else "refused").inc()
 
     def ask(self, gauges: Callable[[], Iterator[Metric]]) -> None:
-        """Have gauges asked for at each look."""
+        """Add gauges that are computed whenever the metrics are read."""
         self._gauges.append(gauges)
 
     def text(self) -> bytes:
-        """Give all numbers as Prometheus reads them."""
+        """Return all numbers in the text format of Prometheus."""
         registry = self.registry
         if SHARED in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        asked = CollectorRegistry()
+        computed = CollectorRegistry()
         for gauges in self._gauges:
-            asked.register(_Asked(gauges))
-        return generate_latest(registry) + generate_latest(asked)
+            computed.register(_Computed(gauges))
+        return generate_latest(registry) + generate_latest(computed)
 
 
-class _Asked(Collector):
+class _Computed(Collector):
     def __init__(self, gauges: Callable[[], Iterator[Metric]]) -> None:
-        self._ask = gauges
+        self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        """Ask."""
-        yield from self._ask()
+        """Compute the gauges."""
+        yield from self._gauges()
 
     def describe(self) -> Iterator[Metric]:
-        """Name nothing, so that registering asks for nothing."""
+        """Return nothing, so that registering computes nothing."""
         return iter(())
 
 
 def gauge(name: str, help_: str, label: str, values: dict[str, float]) -> Metric:
-    """Make a gauge with one label."""
+    """Return a gauge with one label."""
     family = GaugeMetricFamily(name, help_, labels=[label])
     for value, number in values.items():
         family.add_metric([value], number)

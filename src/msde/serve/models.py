@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import uuid
@@ -25,6 +24,7 @@ from msde.serve.storage import queue
 from msde.serve.storage.database import Database
 from msde.serve.storage.store import sync
 from msde.serve.storage.tables import Model, Version
+from msde.storage.digests import digest_of
 
 _LOADED = 6  # versions kept in memory
 _TOLERANCE = 1e-12  # p-values are fractions, alpha a decimal
@@ -108,7 +108,7 @@ class Models:
         self._look_up()
 
     def refresh(self) -> None:
-        """Take over model files that have changed, and versions that other processes have made current."""
+        """Read model files that have changed, and look up which versions other processes have made current."""
         for name, path in self._files.items():
             try:
                 stamp = _stamp(path)
@@ -197,7 +197,7 @@ class Models:
         made_by : str
             Who asked for it.
         change : callable
-            Called with a copy of the model; says what it did.
+            Called with a copy of the model; returns what it did, in words.
 
         Returns
         -------
@@ -233,11 +233,11 @@ class Models:
         row.version_id = version_id
 
     def _take(self, name: str, path: Path) -> bool:
-        """Make a file's content a version, and the current one where the file has changed; tell whether it has."""
+        """Make a file's content a version, and the current one where the file has changed; return whether it has."""
         unnamed = self._folder / f"{uuid.uuid4().hex}.part"
         try:
             shutil.copyfile(path, unnamed)
-            sha256 = _sha256(unnamed)
+            sha256 = digest_of(unnamed)
             with self._database.read() as session:
                 known = session.scalars(select(Model).where(Model.name == name)).one_or_none()
                 if known is not None and known.file_sha256 == sha256:
@@ -284,7 +284,7 @@ class Models:
 
     def _file(self, unnamed: Path) -> str:
         """Put a model file under its digest."""
-        sha256 = _sha256(unnamed)
+        sha256 = digest_of(unnamed)
         if not self._path(sha256).exists():
             sync(unnamed)
             unnamed.rename(self._path(sha256))
@@ -312,8 +312,3 @@ def _version(session: Session, model: Model, sha256: str, origin: str, made_by: 
 def _stamp(path: Path) -> tuple[int, int, int]:
     status = path.stat()
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -79,7 +79,7 @@ def shades(source: Path | Part, rule: ImageRule) -> Shades | None:
 
 
 def levels(source: Path | Part, rule: ImageRule) -> tuple[Shades, bytes]:
-    """Give the values of a gray image as 16-bit numbers, 0 for the lowest and 65535 for the highest, dark first.
+    """Return the values of a gray image as 16-bit numbers, 0 for the lowest and 65535 for the highest, dark first.
 
     Raises
     ------

@@ -25,7 +25,7 @@ _COPIED = ("image_id", "model_id", "anomaly_score", "n_parts", "top_parts", "see
 def recalibrate(service: Service, current: Current, alpha: float | None, user: str) -> None:
     """Calibrate the current version on the confirmed normals, as a new version, and carry its scores over.
 
-    The scores stay, for neither network nor scorer change; p-values and flags follow the new calibration.
+    The scores stay, because neither network nor scorer changes; p-values and flags follow the new calibration.
 
     Parameters
     ----------

@@ -46,11 +46,11 @@ class ReferenceNormals:
             log("info", "normals to compare with are ready", model=current.name, normals=len(normals.sources))
 
     def stop(self) -> None:
-        """Break off."""
+        """Stop embedding."""
         self._stop.set()
 
     def has(self, current: Current) -> bool:
-        """Tell whether there are normals by now."""
+        """Whether there are normals by now."""
         return current.name in self._normals
 
     def nearest(self, current: Current, source: Path | Part) -> tuple[int, ...]:

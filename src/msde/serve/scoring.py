@@ -1,4 +1,4 @@
-"""Scoring what is queued: threads that take images, look at them and store results."""
+"""Scoring what is queued: threads that take images, score them and store results."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from msde.embedding.embed import Embedded
+from msde.embedding.embed import Tick
 from msde.errors import MSDEError
 from msde.images import Part
 from msde.model.anomaly_model import AnomalyModel
-from msde.model.score import ImageScore, VolumeScore
-from msde.report.worklist import SLICES
+from msde.model.score import ImageScore
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
@@ -31,6 +30,7 @@ from msde.serve.storage.tables import Image
 BATCH = 8
 POLL = 0.5
 STOP_WITHIN = 6.0
+SLICES = 5  # of a volume, whose scores are kept: the highest
 
 Sources = Sequence[Path | Part]
 
@@ -48,7 +48,7 @@ def judge(model: AnomalyModel, images: Sequence[tuple[str, Sources]], stopping: 
     images : sequence of (str, sequence of Path and Part)
         What an error calls the image, and what `msde.serve.storage.store.Store.sources` lists for it.
     stopping : callable
-        Asked after each image or slice.
+        Called after each image or slice: whether to stop.
 
     Returns
     -------
@@ -60,44 +60,53 @@ def judge(model: AnomalyModel, images: Sequence[tuple[str, Sources]], stopping: 
     Stopped
         If `stopping` says so.
     """
-    outcomes: dict[int, Outcome] = {}
+
+    def tick() -> None:
+        if stopping():
+            raise Stopped
+
     single = [number for number, (_, sources) in enumerate(images) if _is_single(sources)]
-    known: list[bool] = []
-    looked = model.embed([images[number][1][0] for number in single])
-    for number, result in zip(single, model.score_embedded(_noting(model, looked, known, stopping)), strict=True):
+    outcomes: dict[int, Outcome] = {}
+    for number, score in zip(single, model.score_iter([images[n][1][0] for n in single], tick=tick), strict=True):
         name, sources = images[number]
-        error = _called(result.error, sources, name)
-        outcomes[number] = Outcome(result.anomaly_score, result.p_value, error, seen_in_training=known[len(outcomes)])
+        seen = _was_seen(model, [score])
+        outcomes[number] = Outcome(
+            score.anomaly_score, score.p_value, _renamed(score.error, sources, name), seen_in_training=seen
+        )
     for number, (name, sources) in enumerate(images):
         if number not in outcomes:
-            outcomes[number] = _judge_volume(model, name, sources, stopping)
+            outcomes[number] = _judge_volume(model, name, sources, tick)
     return [outcomes[number] for number in range(len(images))]
 
 
-def _judge_volume(model: AnomalyModel, name: str, sources: Sources, stopping: Callable[[], bool]) -> Outcome:
+def _judge_volume(model: AnomalyModel, name: str, sources: Sources, tick: Tick) -> Outcome:
     if not sources:
         return Outcome(math.nan, math.nan, f"{name}: holds no image; send another file")
-    known: list[bool] = []
-    results = list(model.score_with_volumes(_noting(model, model.embed(sources), known, stopping)))
-    parts = [result for result in results if not isinstance(result, VolumeScore)]
-    whole = next(result for result in reversed(results) if isinstance(result, VolumeScore))
-    error = next((part.error for part in parts if part.error is not None), whole.error)
+    scores = list(model.score_iter(sources, tick=tick))
+    parts = [score for score in scores if not score.is_volume]
+    volume = next(score for score in reversed(scores) if score.is_volume)
+    error = next((part.error for part in parts if part.error is not None), volume.error)
     usable = [number for number, part in enumerate(parts) if part.error is None]
     highest = sorted(usable, key=lambda number: -parts[number].anomaly_score)[:SLICES]
     top = tuple((number, parts[number].anomaly_score, _p(parts[number])) for number in highest)
-    said = _called(error, sources, name)
-    return Outcome(whole.anomaly_score, whole.p_value, said, len(parts), top, any(known))
+    seen = _was_seen(model, parts)
+    return Outcome(volume.anomaly_score, volume.p_value, _renamed(error, sources, name), len(parts), top, seen)
 
 
 def _is_single(sources: Sources) -> bool:
     return len(sources) == 1 and not isinstance(sources[0], Part)
 
 
-def _p(result: ImageScore) -> float | None:
-    return None if math.isnan(result.p_value) else result.p_value
+def _p(score: ImageScore) -> float | None:
+    return None if math.isnan(score.p_value) else score.p_value
 
 
-def _called(error: str | None, sources: Sources, name: str) -> str | None:
+def _was_seen(model: AnomalyModel, scores: Iterable[ImageScore]) -> bool:
+    """Whether the model was fitted on one of the images."""
+    return model.fingerprint_.count_known([score.digest for score in scores if score.digest]) > 0
+
+
+def _renamed(error: str | None, sources: Sources, name: str) -> str | None:
     """Put the image's name in place of the path where it is kept."""
     if error is None:
         return None
@@ -106,16 +115,6 @@ def _called(error: str | None, sources: Sources, name: str) -> str | None:
     for path in paths:
         error = error.replace(path, name)
     return error
-
-
-def _noting(
-    model: AnomalyModel, embedded: Iterable[Embedded], known: list[bool], stopping: Callable[[], bool]
-) -> Iterator[Embedded]:
-    for image in embedded:
-        if stopping():
-            raise Stopped
-        known.append(bool(image.digest) and model.fingerprint_.count_known([image.digest]) > 0)
-        yield image
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ class Scorers:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._me = uuid.uuid4().hex
-        # Daemons, for a process that is told to stop must not wait for a long volume.
+        # Daemons, because a process that is told to stop must not wait for a long volume.
         self._threads = [
             threading.Thread(target=self._work, args=(f"{self._me}-{n}",), name=f"msde-score-{n}", daemon=True)
             for n in range(threads)
@@ -167,7 +166,7 @@ class Scorers:
             thread.start()
 
     def wake(self) -> None:
-        """Say that something was queued."""
+        """Look into the queue now."""
         self._wake.set()
 
     def stop(self) -> None:

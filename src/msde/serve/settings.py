@@ -79,12 +79,12 @@ class Settings:
         return self.database or f"sqlite:///{self.folder.absolute() / 'msde.db'}"
 
     def to_environment(self) -> None:
-        """Put the settings where worker processes find them."""
+        """Write the settings where worker processes find them."""
         os.environ[ENVIRONMENT] = json.dumps(asdict(self))
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Take them from there."""
+        """Read them there."""
         given = json.loads(os.environ[ENVIRONMENT])
         values: dict[str, Any] = {field.name: given[field.name] for field in fields(cls)}
         listed = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}

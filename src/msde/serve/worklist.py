@@ -12,8 +12,11 @@ from sqlalchemy.orm import Session
 from msde.method.calibration import Calibration
 from msde.method.drift import Drift, measure_drift
 from msde.output.words import how_often
+from msde.serve.errors import NotFound
 from msde.serve.intake.uploads import clean
 from msde.serve.models import Current, Models
+from msde.serve.schemas import Row, Tally
+from msde.serve.schemas import Verdict as VerdictGiven
 from msde.serve.storage.database import Database
 from msde.serve.storage.queue import WAITING
 from msde.serve.storage.store import SERIES
@@ -30,7 +33,6 @@ SORTS: dict[str, Any] = {
     "verdict": Image.verdict,
     "state": Score.state,
 }
-VERDICTS = ("normal", "abnormal", "unsure")
 
 
 def select_rows(current: Current) -> Any:
@@ -69,7 +71,7 @@ def page(
     limit: int,
     offset: int,
 ) -> tuple[int, list[tuple[Image, Score, Version]]]:
-    """Read one page of the worklist; give the number of all rows too."""
+    """Read one page of the worklist; return the number of all rows too."""
     rows = select_rows(current).where(*filters)
     counted = select(func.count()).select_from(rows.with_only_columns(Score.id).subquery())
     key = SORTS[sort]
@@ -81,8 +83,8 @@ def page(
     return session.scalar(counted) or 0, [(image, score, version) for image, score, version in found]
 
 
-def row(current: Current, threshold: float, image: Image, score: Score, version: Version) -> dict[str, Any]:
-    """Put one line of the worklist together, ready for JSON.
+def row(current: Current, threshold: float, image: Image, score: Score, version: Version) -> Row:
+    """Put one line of the worklist together.
 
     Parameters
     ----------
@@ -94,35 +96,34 @@ def row(current: Current, threshold: float, image: Image, score: Score, version:
     """
     volume = image.suffix == SERIES or score.n_parts > 1
     p_value = score.p_value
-    return {
-        "id": image.id,
-        "name": image.name,
-        "kind": "volume" if volume else "image",
-        "format": image.format,
-        "modality": image.modality,
-        "origin": image.origin,
-        "arrived": image.arrived,
-        "version": version.number,
-        "state": "queued" if score.state in WAITING else score.state,
-        "anomaly_score": score.anomaly_score,
-        "p_value": p_value,
-        "words": None if p_value is None or volume else how_often(p_value, version.normals),
-        "flagged": None if p_value is None else p_value <= current.highest_p,
-        "error": score.error,
-        "n_parts": score.n_parts,
-        "seen_in_training": score.seen_in_training,
-        "verdict": image.verdict,
-        "threshold": finite(threshold) if version.id == current.version_id and not volume else None,
-    }
+    return Row.model_validate(
+        {
+            "id": image.id,
+            "name": image.name,
+            "kind": "volume" if volume else "image",
+            "format": image.format,
+            "modality": image.modality,
+            "origin": image.origin,
+            "arrived": image.arrived,
+            "version": version.number,
+            "state": "queued" if score.state in WAITING else score.state,
+            "anomaly_score": score.anomaly_score,
+            "p_value": p_value,
+            "words": None if p_value is None or volume else how_often(p_value, version.normals),
+            "flagged": None if p_value is None else p_value <= current.highest_p,
+            "error": score.error,
+            "n_parts": score.n_parts,
+            "seen_in_training": score.seen_in_training,
+            "verdict": image.verdict,
+            "threshold": finite(threshold) if version.id == current.version_id and not volume else None,
+        }
+    )
 
 
-def tally(session: Session, current: Current, calibration: Calibration) -> dict[str, Any]:
+def tally(session: Session, current: Current, calibration: Calibration) -> Tally:
     """Count false alarms among the images that readers call normal, by the model's latest scores.
 
-    Returns
-    -------
-    dict
-        Ready for JSON; the interval is Wilson's (1927), 95 %.
+    The interval is Wilson's (1927), 95 %.
     """
     above = Score.p_value <= current.highest_p
     query = (
@@ -134,23 +135,23 @@ def tally(session: Session, current: Current, calibration: Calibration) -> dict[
     counts = {(verdict, bool(flagged)): n for verdict, flagged, n in session.execute(query)}
     normals = counts.get(("normal", True), 0) + counts.get(("normal", False), 0)
     false_alarms = counts.get(("normal", True), 0)
-    return {
-        "alpha": current.alpha,
-        "threshold": finite(calibration.threshold),
-        "expected": current.alpha,
-        "confirmed_normals": normals,
-        "false_alarms": false_alarms,
-        "rate": false_alarms / normals if normals else None,
-        "interval": wilson(false_alarms, normals) if normals else None,
-        "confirmed_abnormals": counts.get(("abnormal", True), 0) + counts.get(("abnormal", False), 0),
-        "found": counts.get(("abnormal", True), 0),
-        "images": sum(counts.values()),
-        "flagged": sum(n for (_, flagged), n in counts.items() if flagged),
-    }
+    return Tally(
+        alpha=current.alpha,
+        threshold=finite(calibration.threshold),
+        expected=current.alpha,
+        confirmed_normals=normals,
+        false_alarms=false_alarms,
+        rate=false_alarms / normals if normals else None,
+        interval=wilson(false_alarms, normals) if normals else None,
+        confirmed_abnormals=counts.get(("abnormal", True), 0) + counts.get(("abnormal", False), 0),
+        found=counts.get(("abnormal", True), 0),
+        images=sum(counts.values()),
+        flagged=sum(n for (_, flagged), n in counts.items() if flagged),
+    )
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
-    """Give Wilson's 95 % interval (1927) of a share of k in n.
+    """Compute Wilson's 95 % interval (1927) of a share of k in n.
 
     Examples
     --------
@@ -164,7 +165,7 @@ def wilson(k: int, n: int) -> tuple[float, float]:
 
 
 def drift_of(database: Database, models: Models, current: Current) -> Drift:
-    """Tell whether the latest images look like the normals that the current version is calibrated on."""
+    """Compute whether the latest images look like the normals that the current version is calibrated on."""
     with database.read() as session:
         scores = latest_scores(session, current)
     return measure_drift(models.calibration(current).scores, np.array(scores))
@@ -188,21 +189,27 @@ def latest_scores(session: Session, current: Current) -> list[float]:
     return [score for score in session.scalars(latest) if score is not None]
 
 
-def verdict_row(verdict: Verdict, model: str | None, version: int | None) -> dict[str, Any]:
-    """Put a verdict together, ready for JSON."""
-    return {
-        "id": verdict.id,
-        "verdict": verdict.verdict,
-        "note": verdict.note,
-        "reader": verdict.reader,
-        "at": verdict.at,
-        "model": model,
-        "version": version,
-        "anomaly_score": verdict.anomaly_score,
-        "p_value": verdict.p_value,
-    }
+def find_image(database: Database, image_id: int) -> Image:
+    """Find an image.
+
+    Raises
+    ------
+    NotFound
+    """
+    with database.read() as session:
+        found = session.get(Image, image_id)
+    if found is None:
+        raise NotFound(f"there is no image {image_id}")
+    return found
+
+
+def verdict_row(verdict: Verdict, model: str | None, version: int | None) -> VerdictGiven:
+    """Put a verdict together."""
+    named = ("id", "verdict", "note", "reader", "at", "anomaly_score", "p_value")
+    values = {name: getattr(verdict, name) for name in named}
+    return VerdictGiven.model_validate({**values, "model": model, "version": version})
 
 
 def finite(value: float) -> float | None:
-    """Give a number that JSON can hold, or None."""
+    """Return a number that JSON can hold, or None."""
     return value if math.isfinite(value) else None

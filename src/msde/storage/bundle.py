@@ -6,9 +6,7 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ModelFileError
+from msde.storage.atomic import writing
 from msde.storage.records import Arrays
 
 FORMAT = "msde-model"
 FORMAT_VERSION = 4
 READABLE_VERSIONS = (3, 4)
 
-Parts = dict[str, Arrays]
+ArraysByPart = dict[str, Arrays]
 
 
 def write_bundle(
@@ -58,14 +57,14 @@ def write_bundle(
     tensors = {
         f"{part}/{name}": np.ascontiguousarray(a) for part, arrays in parts.items() for name, a in arrays.items()
     }
-    with _replacing(Path(path)) as unfinished:
+    with writing(Path(path), ModelFileError) as unfinished:
         try:
             save_file(tensors, unfinished, metadata)
         except SafetensorError as error:
             raise OSError(errno.ENOSPC if "No space" in str(error) else errno.EIO, str(error)) from error
 
 
-def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Parts]:
+def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], ArraysByPart]:
     """Read a model file and check every part of it.
 
     Parameters
@@ -90,7 +89,7 @@ def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Parts]:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             config = _checked_config(path, metadata)
-            parts: Parts = {part: {} for part in config["parts"]}
+            parts: ArraysByPart = {part: {} for part in config["parts"]}
             for name in file.keys():  # noqa: SIM118 - the file is no mapping
                 part, _, rest = name.partition("/")
                 if part not in parts:
@@ -107,24 +106,6 @@ def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Parts]:
                 f"{path}: the part {part!r} was altered (sha256 differs); restore the file from a copy"
             )
     return config, parts
-
-
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Find out before long work whether a file could be written at the path.
-
-    Raises
-    ------
-    ModelFileError
-        If it could not.
-    """
-    path = Path(path)
-    with _explained(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "Is a directory")
-        if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "Not a regular file")
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
 
 
 def _checked_config(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -154,37 +135,3 @@ def digest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
         digest.update(f"{name} {values.dtype.str} {','.join(map(str, values.shape))}\n".encode())
         digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Hand out a new file beside the path; put it in place when all is written, or remove it."""
-    with _explained(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        unfinished = Path(name)
-        try:
-            yield unfinished
-            with unfinished.open("rb") as file:
-                os.fsync(file.fileno())
-            unfinished.chmod(0o666 & ~umask())
-            unfinished.replace(os.path.realpath(path))
-        finally:
-            unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        kept = " (the old file is unchanged)" if path.is_file() else ""
-        reason = error.strerror or str(error)
-        raise ModelFileError(f"{path}: cannot be written: {reason}{kept}; make room or choose another place") from error
-
-
-def umask() -> int:
-    """Return the process's file mode creation mask."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
-Settings = dict[str, Any]
+Plain = dict[str, Any]
 T = TypeVar("T")
 
 
-def take_apart(record: Any, prefix: str = "") -> tuple[Arrays, Settings]:
+def take_apart(record: Any, prefix: str = "") -> tuple[Arrays, Plain]:
     """Split a dataclass of arrays, plain values and dataclasses into dotted names.
 
     Parameters
@@ -30,7 +30,7 @@ def take_apart(record: Any, prefix: str = "") -> tuple[Arrays, Settings]:
     settings : dict of str to a value that JSON can hold
     """
     arrays: Arrays = {}
-    settings: Settings = {}
+    settings: Plain = {}
     for field in fields(record):
         name, value = prefix + field.name, getattr(record, field.name)
         if is_dataclass(value):

@@ -17,4 +17,4 @@ if FOLDER:
         if os.path.exists(f"{FOLDER}/slow.{os.getpid()}"):
             time.sleep(0.3)
 
-    PngImageFile._open = _open
+    PngImageFile._open = _open  # type: ignore[method-assign]

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from msde.method.arrays import evenly_spaced
 from msde.method.neighbors.cells import CellIndex
-from msde.method.neighbors.index import ExactIndex, evenly_spaced
+from msde.method.neighbors.exact import ExactIndex
 from msde.method.neighbors.sketch import recall
 
 

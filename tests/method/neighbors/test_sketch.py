@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from msde.method.neighbors import sketch
 from msde.method.neighbors.cells import CellIndex
-from msde.method.neighbors.index import ExactIndex
+from msde.method.neighbors.exact import ExactIndex
 from msde.method.neighbors.sketch import Sketch, SketchIndex, build_approximate, recall
 
 
@@ -67,14 +68,17 @@ def test_other_positions_are_sketched_on_the_same_axes(rng):
     moved = rows + 0.3 * (rows.mean(axis=0) - rows)
     index = build_approximate(rows, 10)
     rebuilt = index.rebuilt(moved)
+    assert isinstance(index, SketchIndex)
+    assert isinstance(rebuilt, SketchIndex)
     assert rebuilt.sketch is index.sketch
     assert recall(ExactIndex.build(moved).query(moved, 10), rebuilt.query(moved, 10)) >= 0.95
 
 
 def test_very_many_rows_are_searched_by_cells_of_their_sketch(rng, monkeypatch):
-    monkeypatch.setattr("msde.method.neighbors.sketch.CELL_ROWS", 1000)
+    monkeypatch.setattr(sketch, "CELL_ROWS", 1000)
     rows = structured(rng, 3000)
     index = build_approximate(rows, 10)
+    assert isinstance(index, SketchIndex)
     assert type(index.coordinates) is CellIndex
     assert recall(ExactIndex.build(rows).query(rows, 10), index.query(rows, 10)) >= 0.93
 

@@ -129,13 +129,13 @@ def test_an_empty_body_or_form_is_refused(serve):
         assert served.client.post("/api/images", content=b"--y", headers=broken).status_code == 400
 
 
-def test_ingest_takes_bytes_files_and_folders(serve, discs):
+def test_ingest_takes_bytes_files_and_folders(serve, normals):
     with serve() as served:
-        ingest = served.service.ingest
+        ingest = served.service.reception.ingest
         assert ingest(png(1), "a", "dimse:TITLE").images[0].known is False
-        assert ingest(discs / "000.png", "b", "poll:x").images[0].name == "b"
-        assert (discs / "000.png").exists()
-        assert len(ingest(discs, "all", "poll:x").images) == 40
+        assert ingest(normals / "000.png", "b", "poll:x").images[0].name == "b"
+        assert (normals / "000.png").exists()
+        assert len(ingest(normals, "all", "poll:x").images) == 40
         assert {row["origin"] for row in served.wait()} == {"dimse:TITLE", "poll:x"}
 
 

@@ -20,7 +20,8 @@ from tests.serve.pacs.orthanc import Orthanc
 
 from msde import AnomalyModel
 from msde.serve.app import create_app
-from msde.serve.service import Service, prepare
+from msde.serve.lifecycle import prepare
+from msde.serve.service import Service
 from msde.serve.settings import Settings
 
 PATIENT = "Confidential^Name"
@@ -98,11 +99,3 @@ def radiographs(n: int, series: str = "one") -> list[bytes]:
         image.save_as(file, enforce_file_format=True)
         files.append(file.getvalue())
     return files
-
-
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Wait until something is so; the limit only ends a test that would never end."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f"never came: {what}"
-        time.sleep(0.05)

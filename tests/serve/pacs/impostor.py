@@ -39,7 +39,8 @@ class Request(BaseHTTPRequestHandler):
 @contextmanager
 def impostor(behave: Behaviour) -> Iterator[str]:
     """Run such a server; give its root."""
-    handler = type("Handler", (Request,), {"behave": staticmethod(behave), "ended": threading.Event()})
+    ended = threading.Event()
+    handler = type("Handler", (Request,), {"behave": staticmethod(behave), "ended": ended})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -47,7 +48,7 @@ def impostor(behave: Behaviour) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/dicom-web"
     finally:
-        handler.ended.set()
+        ended.set()
         server.shutdown()
         thread.join()
         server.server_close()

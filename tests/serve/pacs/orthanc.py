@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
 import requests
+from tests.patience import PATIENCE, wait_until
+from tests.requirements import PATH, need
 
-COMMAND = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or ""
+COMMAND = shutil.which("Orthanc", path=PATH) or ""
 PLUGINS = [Path(folder) / "libOrthancDicomWeb.so" for folder in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc")]
 USER, PASSWORD = "msde", "a password"
 
@@ -23,10 +22,8 @@ class Orthanc:
     """A server that can be killed and started again on the same storage."""
 
     def __init__(self, folder: Path, *, password: bool = False) -> None:
-        plugin = next((path for path in PLUGINS if path.exists()), None)
-        if not COMMAND or plugin is None:
-            absent = "Orthanc is missing; run `apt-get install orthanc orthanc-dicomweb`"
-            pytest.fail(absent) if os.environ.get("CI") else pytest.skip(absent)
+        need("orthanc")
+        plugin = next(path for path in PLUGINS if path.exists())
         folder.mkdir(parents=True, exist_ok=True)
         self.port, self.dicom_port = free_port(), free_port()
         self.url, self._root = f"http://127.0.0.1:{self.port}/dicom-web", f"http://127.0.0.1:{self.port}"
@@ -55,14 +52,16 @@ class Orthanc:
         self._session.close()  # connections to one that was killed
         with self._log.open("ab") as log:
             self._process = subprocess.Popen([COMMAND, str(self._file)], stdout=log, stderr=log)
-        for _ in range(300):
-            assert self._process.poll() is None, self._log.read_text()
-            try:
-                if self._session.get(f"{self.url}/studies?limit=1", timeout=5).ok:
-                    return self
-            except requests.ConnectionError:
-                time.sleep(0.1)
-        raise AssertionError("Orthanc did not start:\n" + self._log.read_text())
+        wait_until(self._ready, "an Orthanc that is ready")
+        return self
+
+    def _ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            return self._session.get(f"{self.url}/studies?limit=1", timeout=5).ok
+        except requests.RequestException:
+            return False
 
     def kill(self) -> None:
         """End it in the midst of what it does."""
@@ -79,19 +78,19 @@ class Orthanc:
         self._session.close()
 
     def get(self, path: str) -> Any:
-        answer = self._session.get(self._root + path, timeout=30)
+        answer = self._session.get(self._root + path, timeout=PATIENCE)
         answer.raise_for_status()
         return answer.json()
 
     def upload(self, content: bytes) -> None:
-        self._session.post(f"{self._root}/instances", data=content, timeout=30).raise_for_status()
+        self._session.post(f"{self._root}/instances", data=content, timeout=PATIENCE).raise_for_status()
 
     def send(self, title: str, port: int) -> dict[str, Any]:
         """Have it send all that it has by C-STORE."""
-        at = {"AET": title, "Host": "127.0.0.1", "Port": port}
-        self._session.put(f"{self._root}/modalities/{title}", json=at, timeout=30).raise_for_status()
+        at: dict[str, str | int] = {"AET": title, "Host": "127.0.0.1", "Port": port}
+        self._session.put(f"{self._root}/modalities/{title}", json=at, timeout=PATIENCE).raise_for_status()
         job = {"Resources": self.get("/instances"), "Synchronous": True, "Permissive": True}
-        answer = self._session.post(f"{self._root}/modalities/{title}/store", json=job, timeout=60)
+        answer = self._session.post(f"{self._root}/modalities/{title}/store", json=job, timeout=PATIENCE)
         answer.raise_for_status()
         return answer.json()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import Dataset
@@ -15,9 +16,9 @@ from tests.serve.pacs.impostor import dripping, elsewhere, endless, forgetful, i
 from tests.serve.pacs.orthanc import PASSWORD, USER, Orthanc, free_port
 
 from msde.dicom import Result
-from msde.serve.pacs import check
 from msde.serve.pacs.dicomweb import Listed, Pacs, PacsDownError, PacsError, Series
-from msde.serve.pacs.settings import PacsSettings
+from msde.serve.pacs.link import check
+from msde.serve.pacs.settings import PacsFile, PacsSettings
 
 LONG_AGO = date(1990, 1, 1)
 
@@ -52,11 +53,11 @@ def test_what_is_listed_can_be_fetched_in_its_own_compression(orthanc: Orthanc) 
     assert "1.2.3" not in str(error.value)
 
 
-def test_an_archive_is_searched_page_by_page(orthanc: Orthanc, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_is_searched_page_by_page(orthanc: Orthanc) -> None:
     for name in ("CT_small.dcm", "JPEG2000.dcm", "MR_small.dcm"):
         orthanc.upload(Path(shipped(name).filename).read_bytes())
-    monkeypatch.setattr("msde.serve.pacs.dicomweb._PAGE", 1)
-    assert len({series.uid for series in Pacs(PacsSettings(url=orthanc.url)).series(LONG_AGO, {})}) == 3
+    archive = Pacs(PacsSettings(url=orthanc.url), page=1)
+    assert len({series.uid for series in archive.series(LONG_AGO, {})}) == 3
 
 
 def test_the_root_and_the_credentials_are_checked(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_the_root_and_the_credentials_are_checked(tmp_path: Path) -> None:
     secret.write_text(f"{PASSWORD}\n")
     wrong.write_text("guess")
     with Orthanc(tmp_path / "orthanc", password=True) as orthanc:
-        known = {"user": USER, "password_file": secret}
+        known: dict[str, Any] = {"user": USER, "password_file": secret}
         Pacs(PacsSettings(url=orthanc.url, **known)).check()
         for settings in ({}, {"user": USER, "password_file": wrong}, {"token_file": wrong}):
             with pytest.raises(PacsDownError, match="refuses the credentials"):
@@ -78,9 +79,9 @@ def test_the_root_and_the_credentials_are_checked(tmp_path: Path) -> None:
             f'[[pacs]]\nurl = "http://127.0.0.1:{orthanc.port}/app"\nuser = "{USER}"\npassword_file = "password"'
         )
         with pytest.raises(PacsError, match="is no root"):
-            check(file)
+            check(PacsFile.read(file))
         file.write_text(f'[[pacs]]\nurl = "http://127.0.0.1:{free_port()}/dicom-web"')
-        check(file)  # one that does not run may come later
+        check(PacsFile.read(file))  # one that does not run may come later
 
 
 def test_an_archive_that_says_stored_and_has_not_is_found_out(result: Result) -> None:  # noqa: F811

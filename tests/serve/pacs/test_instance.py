@@ -22,7 +22,8 @@ def as_file(dataset: Dataset) -> bytes:
 
 def test_an_image_is_told_from_what_is_none() -> None:
     image = Instance.of(as_file(radiograph()))
-    assert image.has_picture and not image.is_own
+    assert image.has_picture
+    assert not image.is_own
     assert (image.uid, image.study) == (radiograph().SOPInstanceUID, radiograph().StudyInstanceUID)
     assert not Instance.of(Path(shipped("reportsi.dcm").filename).read_bytes()).has_picture
     sizeless = radiograph()
@@ -47,4 +48,5 @@ def test_what_has_no_proper_uids_is_refused_without_quoting_it() -> None:
 def test_classes_of_images_are_those_of_the_standard() -> None:
     assert {radiograph().SOPClassUID, "1.2.840.10008.5.1.4.1.1.7"} < picture_classes()
     assert not {"1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.30"} & picture_classes()
-    assert is_uid("1.2.3") and not any(is_uid(text) for text in ("", "1", "1..2", "1.02", "1.2.3\n", "1." + "2" * 64))
+    assert is_uid("1.2.3")
+    assert not any(is_uid(text) for text in ("", "1", "1..2", "1.02", "1.2.3\n", "1." + "2" * 64))

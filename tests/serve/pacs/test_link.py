@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from tests.serve.pacs.conftest import PATIENT, n_rows, radiographs, wait_for
+from tests.patience import wait_until
+from tests.serve.pacs.conftest import PATIENT, n_rows, radiographs
 from tests.serve.pacs.impostor import forgetful, impostor, partly, silent
 from tests.serve.pacs.orthanc import Orthanc
 from tests.serve.pacs.test_multipart import KIND, encoded
 
 from msde.serve.pacs.dicomweb import Pacs, PacsDownError
-from msde.serve.pacs.ledger import ATTEMPTS, Ledger
 from msde.serve.pacs.sender import send
 from msde.serve.pacs.settings import PacsSettings
 from msde.serve.storage import outbox
+from msde.serve.storage.dicom_ledger import DicomLedger
 from msde.serve.storage.tables import Image, Outgoing, now
 
 Serving = Callable[..., Any]
@@ -44,16 +45,17 @@ def test_results_of_what_the_archive_has_are_stored_there_once(
     for file in files[:3]:
         orthanc.upload(file)
     with caplog.at_level(logging.DEBUG), serving(archive(orthanc)) as served:
-        wait_for(lambda: n_rows(served, Outgoing, Outgoing.state == "sent") == 3, "three results")
+        wait_until(lambda: n_rows(served, Outgoing, Outgoing.state == "sent") == 3, "three results")
         for file in files[3:]:
             orthanc.upload(file)
-        wait_for(lambda: n_rows(served, Outgoing, Outgoing.state == "sent") == 5, "the other two")
+        wait_until(lambda: n_rows(served, Outgoing, Outgoing.state == "sent") == 5, "the other two")
         rounds = served.get("/api/pacs")["links"][0]["done"]
-        wait_for(lambda: served.get("/api/pacs")["links"][0]["done"] != rounds, "a round with results in the archive")
+        wait_until(lambda: served.get("/api/pacs")["links"][0]["done"] != rounds, "a round with results in the archive")
         assert n_rows(served, Image) == 5, "results of our own were taken for images"
     found = orthanc.instances()
     assert Counter(one["modality"] for one in found) == {"CR": 5, "SR": 5, "OT": 10}, "a report and two pictures each"
-    assert PATIENT not in caplog.text and found[0]["uid"] not in caplog.text
+    assert PATIENT not in caplog.text
+    assert found[0]["uid"] not in caplog.text
 
 
 @pytest.mark.slow
@@ -62,16 +64,16 @@ def test_an_archive_killed_in_the_midst_loses_and_doubles_nothing(orthanc: Ortha
     for file in files:
         orthanc.upload(file)
     with serving(archive(orthanc)) as served:
-        wait_for(lambda: n_rows(served, Outgoing, Outgoing.state == "sent"), "a first result")
+        wait_until(lambda: n_rows(served, Outgoing, Outgoing.state == "sent"), "a first result")
         orthanc.kill()
-        wait_for(lambda: all(link["error"] for link in served.get("/api/pacs")["links"]), "the links notice")
+        wait_until(lambda: all(link["error"] for link in served.get("/api/pacs")["links"]), "the links notice")
         served.post("/api/pacs/retry")
         assert n_rows(served, Outgoing, Outgoing.state == "dead") == 0
     with serving(archive(orthanc)) as served:  # the service starts without the archive
-        wait_for(lambda: all(link["error"] for link in served.get("/api/pacs")["links"]), "the links notice")
+        wait_until(lambda: all(link["error"] for link in served.get("/api/pacs")["links"]), "the links notice")
         orthanc.start()
         served.post("/api/pacs/retry")
-        wait_for(lambda: n_rows(served, Outgoing, Outgoing.state == "sent") == 12, "all results")
+        wait_until(lambda: n_rows(served, Outgoing, Outgoing.state == "sent") == 12, "all results")
         assert n_rows(served, Image) == 12
         assert n_rows(served, Outgoing) == 12
     assert reports(orthanc) == 12
@@ -89,7 +91,7 @@ def test_results_wait_while_the_archive_is_slow_and_are_put_aside_when_it_keeps_
     ):
         kind = {"Content-Type": KIND}
         assert served.post("/dicomweb/studies", content=encoded(radiographs(2)), headers=kind).status_code == 200
-        wait_for(lambda: n_rows(served, Outgoing, Outgoing.state == "dead") == 2, "two dead letters")
+        wait_until(lambda: n_rows(served, Outgoing, Outgoing.state == "dead") == 2, "two dead letters")
         told = served.get("/api/pacs")
         assert told["outbox"] == {"pacs": {"dead": 2}}
         assert [(row["attempts"], row["destination"]) for row in told["dead_results"]] == [
@@ -106,11 +108,11 @@ def test_results_wait_while_the_archive_is_slow_and_are_put_aside_when_it_keeps_
 
 def test_a_series_that_the_archive_cannot_list_holds_up_no_other(serving: Serving) -> None:
     with impostor(partly) as url, serving(f'[[pacs]]\nurl = "{url}"\npoll_seconds = 0.2') as served:
-        ledger = Ledger(served.service.settings.folder)
-        wait_for(lambda: ledger.n_settled("pacs", "1.2.6") == 1, "the series after the one that fails")
+        ledger = DicomLedger(served.service.database)
+        wait_until(lambda: ledger.n_settled("pacs", "1.2.6") == 1, "the series after the one that fails")
         assert ledger.may_try("pacs", "1.2.5") is False
         assert ledger.n_settled("pacs", "1.2.5") is None
-        for _ in range(ATTEMPTS):
+        for _ in range(outbox.ATTEMPTS):
             ledger.fail("pacs", "1.2.5", "1.2.5", "no")
         (dead,) = served.get("/api/pacs")["dead_instances"]
         assert (dead["pacs"], dead["error"]) == ("pacs", "no")

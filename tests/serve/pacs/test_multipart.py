@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ def encoded(contents: list[bytes], header: bytes = b"Content-Type: application/d
 def read(body: bytes, cuts: list[int], limits: StowSettings, kind: str = KIND) -> list[bytes]:
     parts = Parts(kind, limits)
     places = [0, *sorted({min(cut, len(body)) for cut in cuts}), len(body)]
-    found = [part for start, end in zip(places, places[1:], strict=False) for part in parts.feed(body[start:end])]
+    found = [part for start, end in itertools.pairwise(places) for part in parts.feed(body[start:end])]
     parts.close()
     return found
 

@@ -16,6 +16,7 @@ from pynetdicom.association import Association
 from tests.dicom.conftest import result  # noqa: F401 - a fixture
 from tests.dicom.kinds import KINDS
 from tests.dicom.sources import radiograph, shipped
+from tests.patience import PATIENCE
 from tests.serve.pacs.conftest import n_rows
 from tests.serve.pacs.orthanc import Orthanc, free_port
 
@@ -72,7 +73,7 @@ def test_images_are_taken_once_and_everything_else_is_told(serving: Serving, res
             assert status(opened, large) == -1
         with association(port, image, called="OTHER") as opened:
             assert opened.is_rejected
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as stranger:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as stranger:
             stranger.sendall(struct.pack(">BBL", 1, 0, 2**32 - 1))
             assert stranger.recv(1) == b""
         with association(port, image) as opened:

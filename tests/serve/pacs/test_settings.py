@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from msde.errors import DataError
-from msde.serve.pacs import destinations
-from msde.serve.pacs.settings import Settings
+from msde.serve.pacs.settings import PacsFile
 
 PACS = '[[pacs]]\nurl = "https://pacs.example/dicom-web/"\n'
 
@@ -17,13 +16,13 @@ def test_a_file_is_read_with_its_secrets_beside_it(tmp_path: Path) -> None:
     file.write_text(
         f'{PACS}name = "a"\ntoken_file = "token"\n{PACS}name = "b"\nresults = false\n[listen]\nport = 4242\n[stow]'
     )
-    settings = Settings.read(file)
-    assert settings.pacs[0].url == "https://pacs.example/dicom-web"
-    assert settings.pacs[0].bearer == {"Authorization": "Bearer abc"}
-    assert settings.pacs[0].client_certificate is None
-    assert settings.listen is not None
-    assert (settings.listen.host, settings.listen.port) == ("127.0.0.1", 4242)
-    assert destinations(file) == ["a"]
+    found = PacsFile.read(file)
+    assert found.pacs[0].url == "https://pacs.example/dicom-web"
+    assert found.pacs[0].bearer == {"Authorization": "Bearer abc"}
+    assert found.pacs[0].client_certificate is None
+    assert found.listen is not None
+    assert (found.listen.host, found.listen.port) == ("127.0.0.1", 4242)
+    assert found.destinations == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, content: str, said: st
     file = tmp_path / "pacs.toml"
     file.write_text(content)
     with pytest.raises(DataError, match=said) as error:
-        Settings.read(file)
+        PacsFile.read(file)
     assert str(error.value).startswith(str(file))
     assert "\n" not in str(error.value)
     assert "secret" not in str(error.value)
@@ -53,4 +52,4 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, content: str, said: st
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
-        Settings.read(tmp_path / "none.toml")
+        PacsFile.read(tmp_path / "none.toml")

@@ -1,4 +1,4 @@
-"""A service that runs as its users start it, with a model of real radiographs, and readers at its page in Chromium."""
+"""A service that runs as its users start it, with a model of small images, and readers at its page in Chromium."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from tests.patience import PATIENCE, wait_until
+from tests.pictures import write_discs
 from tests.report.browser import chromium
 
-from msde import AnomalyModel
-from msde.images import find_images
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
-NORMALS = 30
 QUEUE = 4
 READER_TOKEN = "anna-reads"  # noqa: S105 - of a service that lives as long as the tests
 NAMES = ("chest", "second", "recalibrated")
-PATIENCE = 60  # seconds; after that it hangs
-expect.set_options(timeout=1000 * PATIENCE)
 
 
 @dataclass
@@ -75,10 +73,8 @@ class Running:
 
     def rows(self, model: str) -> list[dict[str, Any]]:
         """Wait until all is scored; list it."""
-        until = time.monotonic() + PATIENCE
-        while self.get(f"/api/images?model={model}&state=queued")["total"]:
-            assert time.monotonic() < until, "the queue does not get shorter"
-            time.sleep(0.05)
+        queued = f"/api/images?model={model}&state=queued"
+        wait_until(lambda: self.get(queued)["total"] == 0, "an empty queue")
         return self.get(f"/api/images?model={model}&limit=500")["rows"]
 
     def fill(self, model: str, images: list[Path]) -> list[dict[str, Any]]:
@@ -88,29 +84,20 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-def cxr(shared) -> Path:
-    return shared / "data/nih_cxr_pneumonia"
+def normals(tmp_path_factory) -> list[Path]:
+    return sorted(write_discs(tmp_path_factory.mktemp("new") / "normal", 92, seed=1).iterdir())
 
 
 @pytest.fixture(scope="session")
-def normals(cxr) -> list[Path]:
-    return sorted((cxr / "test/normal").iterdir())
+def abnormals(tmp_path_factory) -> list[Path]:
+    return sorted(write_discs(tmp_path_factory.mktemp("new") / "abnormal", 57, seed=2, lesion=True).iterdir())
 
 
 @pytest.fixture(scope="session")
-def abnormals(cxr) -> list[Path]:
-    return sorted((cxr / "test/abnormal").iterdir())
-
-
-@pytest.fixture(scope="session")
-def running(cxr, tmp_path_factory) -> Iterator[Running]:
+def running(discs, explaining, tmp_path_factory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("service")
-    train = folder / "normals"
-    train.mkdir()
-    for image in sorted((cxr / "train/normal").iterdir())[:NORMALS]:
-        shutil.copy(image, train)
     first = folder / f"{NAMES[0]}.msde"
-    AnomalyModel().fit(find_images([train])).save(first)
+    explaining.save(first)
     files = [first, *(shutil.copy(first, folder / f"{name}.msde") for name in NAMES[1:])]
     data = folder / "data"
     with socket.socket() as free:
@@ -118,26 +105,25 @@ def running(cxr, tmp_path_factory) -> Iterator[Running]:
         port = free.getsockname()[1]
     command = [Path(sys.executable).with_name("msde"), "serve", *files, "--data", data, "--port", str(port)]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, "--normals", train, "--queue", str(QUEUE)], stderr=log)
+        process = subprocess.Popen([*command, "--normals", discs / "train", "--queue", str(QUEUE)], stderr=log)
     try:
         running = Running(port, "")
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                if running.ask("GET", "/readyz")[0] == 200:
-                    break
-            except OSError:
-                pass
+
+        def ready() -> bool:
             assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < until, "the service does not start"
-            time.sleep(0.05)
+            try:
+                return running.ask("GET", "/readyz")[0] == 200
+            except OSError:
+                return False
+
+        wait_until(ready, "a service that is ready")
         running.token = (data / "admin-token").read_text().strip()
         with (data / "tokens").open("a") as tokens:
             tokens.write(f"anna reader {hashlib.sha256(READER_TOKEN.encode()).hexdigest()}\n")
         yield running
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +137,9 @@ def emptied(running) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield opened

@@ -1,4 +1,4 @@
-"""The page as a reader uses it: a real service, real radiographs, a real browser."""
+"""The page as a reader uses it: a real service, a real browser."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from tests.pictures import disc
+from tests.requirements import need
 
 from .conftest import READER_TOKEN
+
+need("chromium")
+from playwright.sync_api import expect  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -272,8 +276,11 @@ def test_recalibration_makes_a_version_and_keeps_the_one_before(visit, running, 
     assert running.get("/api/models/recalibrated")["version"] == 1
 
 
-def test_drift_is_told(visit, running, shared):
-    images = sorted((shared / "data/fundus_odir_glaucoma/test/normal").iterdir())[:16]
+def test_drift_is_told(visit, running, tmp_path, rng):
+    images = [tmp_path / f"{number:02}.png" for number in range(16)]
+    for path in images:
+        colours = np.dstack([disc(rng), 255 - disc(rng), disc(rng)])
+        Image.fromarray(colours).save(path)
     running.fill("chest", images)
     assert running.get("/api/models/chest/drift")["found"]
     page = visit("chest").page
@@ -411,7 +418,7 @@ def test_everything_is_reached_by_the_tab_key_and_seen_to_be(visit, running, abn
     running.fill("chest", abnormals[53:54])
     page = visit("chest").page
     expect(page.locator("#level")).to_be_visible()
-    reached = set()
+    reached: set[str] = set()
     for _ in range(80):
         page.keyboard.press("Tab")
         at = page.evaluate(

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from msde.method.neighbors.index import ExactIndex, FloatArray, IndexArray, NeighborIndex, evenly_spaced
+from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
+from msde.method.neighbors.exact import ExactIndex
+from msde.method.neighbors.index import NeighborIndex
 
 _BLOCK_BYTES = 32 * 2**20
 _ROWS_PER_CELL = 40

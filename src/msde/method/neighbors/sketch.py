@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
 from msde.method.neighbors.cells import CellIndex
-from msde.method.neighbors.index import ExactIndex, FloatArray, IndexArray, NeighborIndex, evenly_spaced
+from msde.method.neighbors.exact import ExactIndex
+from msde.method.neighbors.index import NeighborIndex
 from msde.method.parallel import for_blocks
 
 RECALL = 0.95

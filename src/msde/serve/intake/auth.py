@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import os
 import secrets
-import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+
+from itsdangerous import BadData, SignatureExpired, Signer, URLSafeTimedSerializer
 
 from msde.errors import DataError
 from msde.serve.errors import Denied, Forbidden
@@ -21,7 +20,7 @@ from msde.serve.settings import Settings
 COOKIE = "msde_session"
 CSRF_HEADER = "x-csrf-token"
 ROLES = ("reader", "admin")
-LASTS = 12 * 3600
+LASTS = 12 * 3600  # seconds of a session
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _DIGEST = hashlib.sha256().digest_size * 2
 
@@ -69,7 +68,11 @@ class Gate:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._file = settings.folder / "tokens"
-        self._secret = _secret(settings.folder / "secret")
+        secret = _secret(settings.folder / "secret")
+        self._sessions = URLSafeTimedSerializer(
+            secret, salt="msde session", signer_kwargs={"digest_method": hashlib.sha256}
+        )
+        self._signer = Signer(secret, salt="msde csrf", digest_method=hashlib.sha256)
         if not self._file.exists():
             _first_token(settings.folder)
         self._lock = Lock()
@@ -77,7 +80,7 @@ class Gate:
         self._entries = _entries(self._file)
 
     def caller(self, method: str, headers: Mapping[str, str], cookies: Mapping[str, str], peer: str) -> Caller:
-        """Tell who asks.
+        """Return who asks.
 
         Parameters
         ----------
@@ -98,9 +101,7 @@ class Gate:
         """
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            entry = self._entry(_digest(token.strip()))
-            if entry is None:
-                raise Denied("the token is not known; ask the administrator of the service for one")
+            entry = self._of_token(token)
             return Caller(entry.user, entry.role)
         proxied = self._settings.proxy_header.lower()
         if proxied and headers.get(proxied) and peer in self._settings.proxies:
@@ -121,31 +122,37 @@ class Gate:
         Denied
             A wrong token.
         """
-        entry = self._entry(_digest(token.strip()))
-        if entry is None:
-            raise Denied("the token is not known; ask the administrator of the service for one")
-        facts = {"token": entry.digest, "until": int(time.time()) + LASTS, "id": secrets.token_hex(8)}
-        body = urlsafe_b64encode(json.dumps(facts).encode()).decode()
-        cookie = f"{body}.{self._sign('session', body)}"
+        cookie = self._sessions.dumps([self._of_token(token).digest, secrets.token_hex(8)])
         return self._in_session(cookie), cookie
 
     def _in_session(self, cookie: str) -> Caller:
-        body, _, signature = cookie.rpartition(".")
-        if not cookie or not _same(signature, self._sign("session", body)):
-            raise Denied("no token; send the header 'Authorization: Bearer TOKEN' or sign in on the page")
-        facts = json.loads(urlsafe_b64decode(body))
-        entry = self._entry(facts["token"])
-        if entry is None or facts["until"] < time.time():
+        try:
+            digest, _ = self._sessions.loads(cookie, max_age=LASTS)
+        except SignatureExpired:
+            raise Denied("the session is over; sign in again") from None
+        except BadData:
+            raise Denied("no token; send the header 'Authorization: Bearer TOKEN' or sign in on the page") from None
+        entry = self._entry(digest)
+        if entry is None:
             raise Denied("the session is over; sign in again")
-        return Caller(entry.user, entry.role, self._sign("csrf", body))
+        return Caller(entry.user, entry.role, self._csrf(cookie))
 
     def _named(self, user: str) -> Caller:
         user = user[:200]
         role = "admin" if user in self._settings.admins else "reader"
-        return Caller(user, role, self._sign("csrf", f"proxy {user}"))
+        return Caller(user, role, self._csrf(f"proxy {user}"))
+
+    def _csrf(self, session: str) -> str:
+        return self._signer.get_signature(session).decode()
+
+    def _of_token(self, token: str) -> _Entry:
+        entry = self._entry(_digest(token.strip()))
+        if entry is None:
+            raise Denied("the token is not known; ask the administrator of the service for one")
+        return entry
 
     def _entry(self, digest: str) -> _Entry | None:
-        """Find the entry of a token's digest; each is compared, so that the time tells nothing."""
+        """Find the entry of a token's digest; each is compared, so that the time taken reveals nothing."""
         found = None
         for entry in self._current():
             if _same(entry.digest, digest):
@@ -161,9 +168,6 @@ class Gate:
         except (OSError, DataError):
             return ()  # better nobody than somebody who was taken out
         return self._entries
-
-    def _sign(self, purpose: str, text: str) -> str:
-        return hmac.new(self._secret, f"{purpose} {text}".encode(), hashlib.sha256).hexdigest()
 
 
 def _same(given: str, right: str) -> bool:

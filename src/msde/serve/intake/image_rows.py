@@ -40,8 +40,8 @@ class ReceivedImage:
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
-    """What is to be entered together.
+class Batch:
+    """What one upload brings in.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class ImageRows:
 
     def __init__(self, database: Database, store: Store, limit: int) -> None:
         self._database, self._store, self._limit = database, store, limit
-        self._waiting: list[Entry] = []
+        self._waiting: list[Batch] = []
         self._depth, self._counted = 0, -1.0
         self._list = Lock()
         self._turn = Lock()
@@ -89,7 +89,7 @@ class ImageRows:
         if self._depth >= self._limit:
             raise queue.full(self._depth)
 
-    def enter(self, entry: Entry) -> list[ReceivedImage]:
+    def enter(self, batch: Batch) -> list[ReceivedImage]:
         """Enter an upload; it is in the database when this returns.
 
         Raises
@@ -98,42 +98,42 @@ class ImageRows:
             The queue is full.
         """
         with self._list:
-            self._waiting.append(entry)
+            self._waiting.append(batch)
         with self._turn:  # whose turn comes does the work of all who wait
-            if not entry.done.done():
+            if not batch.done.done():
                 with self._list:
-                    entries, self._waiting = self._waiting, []
-                self._enter(entries)
-        return entry.done.result()
+                    batches, self._waiting = self._waiting, []
+                self._enter(batches)
+        return batch.done.result()
 
-    def _enter(self, entries: Sequence[Entry]) -> None:
+    def _enter(self, batches: Sequence[Batch]) -> None:
         try:
             with self._database.write() as session:
                 waiting = queue.depth(session)
-                taken: list[Entry] = []
-                for entry in entries:
+                taken: list[Batch] = []
+                for batch in batches:
                     if waiting >= self._limit:
-                        entry.done.set_exception(queue.full(waiting))
+                        batch.done.set_exception(queue.full(waiting))
                     else:
-                        taken.append(entry)
-                        waiting += len(entry.kept) * len(entry.models)
+                        taken.append(batch)
+                        waiting += len(batch.kept) * len(batch.models)
                 results = self._rows(session, taken)
             self._depth, self._counted = waiting, time.monotonic()
         except BaseException as error:
-            for entry in entries:
-                if not entry.done.done():
-                    entry.done.set_exception(error)
+            for batch in batches:
+                if not batch.done.done():
+                    batch.done.set_exception(error)
             return
-        for entry in taken:
-            found = [results[kept.digest] for kept in entry.kept]
-            if all(self._store.path(kept.digest, kept.suffix).exists() for kept in entry.kept):
-                entry.done.set_result(
-                    [ReceivedImage(n, kept.name, known) for kept, (n, known) in zip(entry.kept, found, strict=True)]
+        for batch in taken:
+            found = [results[kept.digest] for kept in batch.kept]
+            if all(self._store.path(kept.digest, kept.suffix).exists() for kept in batch.kept):
+                batch.done.set_result(
+                    [ReceivedImage(n, kept.name, known) for kept, (n, known) in zip(batch.kept, found, strict=True)]
                 )
             else:
-                entry.done.set_exception(Busy("the same image is being deleted; send it again", retry_after=1))
+                batch.done.set_exception(Busy("the same image is being deleted; send it again", retry_after=1))
 
-    def _rows(self, session: Session, entries: Sequence[Entry]) -> dict[str, tuple[int, bool]]:
+    def _rows(self, session: Session, batches: Sequence[Batch]) -> dict[str, tuple[int, bool]]:
         """Find or make rows; give the number of each digest, and whether it was there."""
         moment = now()
         values = {
@@ -143,11 +143,11 @@ class ImageRows:
                 "name": kept.name,
                 "format": kept.format,
                 "modality": kept.modality,
-                "origin": entry.origin,
+                "origin": batch.origin,
                 "arrived": moment,
             }
-            for entry in entries
-            for kept in entry.kept
+            for batch in batches
+            for kept in batch.kept
         }
         if not values:
             return {}
@@ -160,9 +160,9 @@ class ImageRows:
             found |= {digest: (number, True) for digest, number in session.execute(known)}
         wanted = [
             (found[kept.digest][0], current.model_id, current.version_id)
-            for entry in entries
-            for kept in entry.kept
-            for current in entry.models
+            for batch in batches
+            for kept in batch.kept
+            for current in batch.models
         ]
         queue.put(self._database, session, wanted, {number for number, known in found.values() if not known})
         return found

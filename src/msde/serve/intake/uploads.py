@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import zipfile
 import zlib
@@ -20,6 +19,7 @@ from msde.output.words import printable
 from msde.serve.errors import ServiceError, TooLarge, Unsupported
 from msde.serve.settings import Settings
 from msde.serve.storage.store import SERIES, Arrival, Store
+from msde.storage.digests import digest_of
 
 NAME_LENGTH = 400
 OTHER = "other"
@@ -147,19 +147,13 @@ def take_files(unpacked: Path, names: dict[Path, str], whole: str, store: Store,
         gathering = arrival.folder(f"series-{number}")
         modality = _modality(slices[0])
         suffixed = [_suffixed(path, DICOM) for path in slices]
-        digests = [(path, sha256(path)) for path in suffixed]
+        digests = [(path, digest_of(path)) for path in suffixed]
         name = whole if len(series) == 1 else f"{whole}, series {number}"
         upload.kept.append(Kept(store.keep_series(digests, gathering), SERIES, clean(name), DICOM.name, modality))
     for path, name in names.items():
         if path not in used:
             upload.refused.append(Refused(name, f"{name}: is no image in a format that is read; leave it out"))
     return upload
-
-
-def sha256(path: Path) -> str:
-    """Digest a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def clean(name: str) -> str:
@@ -183,7 +177,7 @@ def _take_one(path: Path, name: str, store: Store) -> Kept:
         if contents is None:
             raise Unsupported(f"{name}: is a DICOM object without a picture; leave it out")
         modality = _modality(path)
-    digest, suffix = sha256(path), _suffix(form, head)
+    digest, suffix = digest_of(path), _suffix(form, head)
     store.keep(path, digest, suffix)
     return Kept(digest, suffix, name, form.name, modality)
 

@@ -80,6 +80,8 @@ class Pacs:
     Parameters
     ----------
     settings : PacsSettings
+    page : int, default=200
+        Matches that are asked for at a time.
 
     Raises
     ------
@@ -87,7 +89,7 @@ class Pacs:
         From every method, as one line without identifiers; PacsDownError where it concerns every request.
     """
 
-    def __init__(self, settings: PacsSettings) -> None:
+    def __init__(self, settings: PacsSettings, page: int = _PAGE) -> None:
         import requests
         from dicomweb_client.web import DICOMwebClient
 
@@ -110,9 +112,10 @@ class Pacs:
             timeout=settings.timeout,
         )
         self._client.set_http_retry_params(retry=False)
+        self._page = page
 
     def check(self) -> None:
-        """Find out whether the URL is the root of a DICOMweb service: a wrong one looks like wrong UIDs later."""
+        """Check that the URL is the root of a DICOMweb service: a wrong one looks like wrong UIDs later."""
         with self._said_plainly(
             f"{self.settings.url} is no root of a DICOMweb service; that of Orthanc ends in /dicom-web"
         ):
@@ -185,7 +188,7 @@ class Pacs:
         seen: set[str] = set()
         while True:
             with self._said_plainly("does not answer a search as DICOMweb asks for"):
-                page = [dict(found) for found in search(limit=_PAGE, offset=len(seen))]
+                page = [dict(found) for found in search(limit=self._page, offset=len(seen))]
                 news = [found for found in page if _first(found, tag) not in seen]
             if not news:
                 return
@@ -244,7 +247,7 @@ def _decoded(content: bytes) -> Dataset:
 
 
 def _first(found: Mapping[str, Any], tag: str) -> str:
-    """Take the first value of an attribute in DICOM JSON as text, empty where there is none."""
+    """Return the first value of an attribute in DICOM JSON as text, empty where there is none."""
     values = found.get(tag, {}).get("Value") or [""]
     return str(values[0])
 

@@ -46,8 +46,8 @@ class Instance:
         from pydicom import dcmread
 
         from msde.dicom.equipment import MANUFACTURER
-        from msde.dicom.source import read_text
         from msde.images.decoder_warnings import decoders_silenced
+        from msde.images.dicom_header import read_text
 
         with decoders_silenced():
             try:
@@ -73,7 +73,7 @@ class Instance:
 
 
 def is_uid(text: str) -> bool:
-    """Tell whether text is a well-formed UID."""
+    """Whether text is a well-formed UID."""
     return _UID.fullmatch(text) is not None
 
 

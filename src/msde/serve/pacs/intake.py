@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import threading
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-from prometheus_client import Counter
+from prometheus_client import CollectorRegistry, Counter
 
 from msde.errors import ImageError
 from msde.serve.errors import Busy, ServiceError, TooLarge
+from msde.serve.intake.reception import Reception
 from msde.serve.pacs.instance import Instance
-
-if TYPE_CHECKING:
-    from msde.serve.pacs.ledger import Ledger
-    from msde.serve.service import Service
+from msde.serve.storage.dicom_ledger import DicomLedger
 
 
 class Fate(StrEnum):
@@ -28,23 +25,25 @@ class Fate(StrEnum):
 
 
 class Intake:
-    """Hands objects over to the service.
+    """Hands objects over to the service's reception.
 
     Parameters
     ----------
-    service : msde.serve.service.Service
-    ledger : Ledger
+    reception : Reception
+    ledger : DicomLedger
+    registry : prometheus_client.CollectorRegistry
+        Where objects are counted.
     """
 
-    def __init__(self, service: Service, ledger: Ledger) -> None:
-        self._service = service
+    def __init__(self, reception: Reception, ledger: DicomLedger, registry: CollectorRegistry) -> None:
+        self._reception = reception
         self.ledger = ledger
         self._turn = threading.Lock()  # so that two ways in do not take the same object at once
         self._objects = Counter(
             "msde_pacs_objects",
             "DICOM objects that arrived, by way and by what became of them.",
             ["way", "fate"],
-            registry=service.metrics.registry,
+            registry=registry,
         )
 
     def take(self, content: bytes, origin: str) -> tuple[Instance, Fate]:
@@ -81,7 +80,7 @@ class Intake:
         if not instance.has_picture:
             return Fate.NO_PICTURE
         try:
-            received = self._service.ingest(content, f"{instance.uid}.dcm", origin)
+            received = self._reception.ingest(content, f"{instance.uid}.dcm", origin)
         except (Busy, TooLarge):
             raise
         except (ImageError, ServiceError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from msde.errors import MSDEError
+from msde.serve.backoff import pause
 from msde.serve.errors import Busy
 from msde.serve.logs import log, log_failure
 
-_SLOWEST = 300.0  # seconds
+_SLOWEST = timedelta(minutes=5)
 
 
 class Periodic:
@@ -23,7 +24,7 @@ class Periodic:
     seconds : float
         Pause between two rounds; doubled with each that fails, to five minutes.
     task : callable
-        Is given a callable that tells whether to leave off.
+        Called with a callable that says whether to stop.
 
     Attributes
     ----------
@@ -37,10 +38,10 @@ class Periodic:
         self.name = name
         self.done: datetime | None = None
         self.error: str | None = None
-        self._seconds, self._task = seconds, task
+        self._interval, self._task = timedelta(seconds=seconds), task
         self._stop = threading.Event()
         self._wake = threading.Event()
-        # A daemon, for a process that is told to stop must not wait for a slow archive.
+        # A daemon, because a process that is told to stop must not wait for a slow archive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -52,27 +53,29 @@ class Periodic:
         self._wake.set()
 
     def stop(self) -> None:
-        """Have no further round begun."""
+        """Begin no further round."""
         self._stop.set()
         self._wake.set()
 
     def join(self, seconds: float) -> None:
-        """Wait for the thread's end, but not for ever."""
+        """Wait for the end of the thread, at most so long."""
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        pause = self._seconds
+        failures = 0
         while not self._stop.is_set():
             self._wake.clear()
             error = self._round()
             if error is not None and error != self.error:
                 log("warning", "DICOM link", job=self.name, reason=error)
             self.error = error
-            pause = self._seconds if error is None else min(max(1.0, 2 * pause), max(_SLOWEST, self._seconds))
-            self._wake.wait(pause)
+            failures = 0 if error is None else failures + 1
+            first, longest = max(timedelta(seconds=1), 2 * self._interval), max(_SLOWEST, self._interval)
+            wait = pause(failures, first, longest) if failures else self._interval
+            self._wake.wait(wait.total_seconds())
 
     def _round(self) -> str | None:
-        """Do the task; tell why it failed."""
+        """Do the task; return why it failed."""
         try:
             self._task(self._stop.is_set)
         except Busy as error:

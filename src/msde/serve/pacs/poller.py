@@ -6,25 +6,18 @@ of instances is not the one they had when all of them were settled.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from msde.errors import ImageError
 from msde.serve.errors import Busy, TooLarge
 from msde.serve.logs import log
-from msde.serve.pacs.dicomweb import Listed, PacsDownError, PacsError
+from msde.serve.pacs.dicomweb import Listed, Pacs, PacsDownError, PacsError, Series
 from msde.serve.pacs.instance import picture_classes
-from msde.serve.pacs.intake import Fate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from msde.serve.pacs.dicomweb import Pacs, Series
-    from msde.serve.pacs.intake import Intake
+from msde.serve.pacs.intake import Fate, Intake
 
 MISSED = "missed"  # not fetched, and to be tried again
 
@@ -37,7 +30,7 @@ def poll(pacs: Pacs, intake: Intake, stopped: Callable[[], bool] = lambda: False
     pacs : Pacs
     intake : Intake
     stopped : callable
-        Whether to leave off after the present instance.
+        Whether to stop after the present instance.
 
     Returns
     -------
@@ -78,7 +71,7 @@ def poll(pacs: Pacs, intake: Intake, stopped: Callable[[], bool] = lambda: False
 
 
 def _read(series: Series, pacs: Pacs, intake: Intake, stopped: Callable[[], bool]) -> Counter[str]:
-    """Fetch the instances of a series that have not been seen, and tell their fates; those given up have none."""
+    """Fetch the instances of a series that have not been seen, and count their fates; those given up have none."""
     name, ledger, fates = pacs.settings.name, intake.ledger, Counter[str]()
     for one in pacs.instances(series):
         if stopped():
@@ -102,7 +95,7 @@ def _fetch(one: Listed, pacs: Pacs, intake: Intake) -> str:
     name = pacs.settings.name
     try:
         _, fate = intake.take(pacs.fetch(one), f"poll:{name}")
-    except (Busy, OSError, sqlite3.Error, SQLAlchemyError):
+    except (Busy, OSError, SQLAlchemyError):
         raise
     except Exception as error:  # one that cannot be used must not hold up the others
         _note_failure(error, one.uid, one.series, pacs, intake)

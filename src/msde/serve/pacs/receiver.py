@@ -6,17 +6,14 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msde.errors import ImageError, MSDEError
 from msde.serve.errors import Busy, TooLarge
 from msde.serve.logs import log, log_failure
 from msde.serve.pacs.instance import picture_classes
-from msde.serve.pacs.intake import Fate
-
-if TYPE_CHECKING:
-    from msde.serve.pacs.intake import Intake
-    from msde.serve.pacs.settings import ListenSettings
+from msde.serve.pacs.intake import Fate, Intake
+from msde.serve.pacs.settings import ListenSettings
 
 # DIMSE states of part 4, annex B.2.3.
 SUCCESS = 0x0000
@@ -92,7 +89,7 @@ def receiving(settings: ListenSettings, intake: Intake) -> Iterator[int]:
 
 
 def _store(event: Any, intake: Intake) -> int:
-    """Answer a C-STORE; nothing gets out of here, for the library would write it down with its values."""
+    """Answer a C-STORE; no error leaves this function, because the library would log it with its values."""
     try:
         caller = "".join(c for c in str(event.assoc.requestor.ae_title) if c.isprintable())
         instance, fate = intake.take(event.encoded_dataset(), f"dimse:{caller}")

@@ -1,10 +1,10 @@
-"""STOW-RS in, and how the links to archives fare."""
+"""STOW-RS in, and how the links to archives do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
@@ -16,15 +16,13 @@ from starlette.requests import ClientDisconnect
 from msde.serve import audit
 from msde.serve.errors import ServiceError
 from msde.serve.pacs.instance import is_uid
+from msde.serve.pacs.intake import Intake
 from msde.serve.pacs.multipart import Parts
+from msde.serve.pacs.periodic import Periodic
+from msde.serve.pacs.settings import StowSettings
 from msde.serve.pacs.stow import Answer
-from msde.serve.routes.access import Admin, Reader, Served, problems
+from msde.serve.routes.access import REFUSALS, Admin, Reader, Served, refusals
 from msde.serve.storage.tables import Outgoing, now
-
-if TYPE_CHECKING:
-    from msde.serve.pacs.intake import Intake
-    from msde.serve.pacs.periodic import Periodic
-    from msde.serve.pacs.settings import StowSettings
 
 _MOST = 500
 
@@ -47,7 +45,7 @@ class DeadResult(BaseModel):
 
 
 class DeadInstance(BaseModel):
-    """An instance of an archive that could not be fetched; its UID stands in DATA/pacs.db."""
+    """An instance of an archive that could not be fetched; its UID stands in the table dicom_failures."""
 
     pacs: str
     attempts: int
@@ -71,7 +69,7 @@ class Revived(BaseModel):
 
 
 def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRouter:
-    """Make the routes about the links.
+    """Return the routes about the links.
 
     Parameters
     ----------
@@ -81,9 +79,9 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
     """
     router = APIRouter(tags=["pacs"])
 
-    @router.get("/api/pacs", response_model=Links, responses=problems())
+    @router.get("/api/pacs", responses=REFUSALS)
     def links(service: Served, caller: Admin) -> Links:
-        """Tell how the links fare."""
+        """Return how the links do, and what they gave up."""
         with service.database.read() as session:
             counted = select(Outgoing.destination, Outgoing.state, func.count())
             outbox: dict[str, dict[str, int]] = {}
@@ -99,12 +97,11 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
             outbox=outbox,
             dead_results=results,
             dead_instances=[
-                DeadInstance(pacs=one.pacs, attempts=one.attempts, error=one.error)
-                for one in intake.ledger.dead()[:_MOST]
+                DeadInstance(pacs=one.pacs, attempts=one.attempts, error=one.error) for one in intake.ledger.dead(_MOST)
             ],
         )
 
-    @router.post("/api/pacs/retry", response_model=Revived, responses=problems())
+    @router.post("/api/pacs/retry", responses=REFUSALS)
     def retry(service: Served, caller: Admin) -> Revived:
         """Try everything again at once: what is given up, and what waits for its next attempt."""
         with service.database.write() as session:
@@ -120,7 +117,7 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
 
 
 def stow_router(intake: Intake, settings: StowSettings) -> APIRouter:
-    """Make the routes of STOW-RS.
+    """Return the routes of STOW-RS.
 
     Parameters
     ----------
@@ -131,7 +128,7 @@ def stow_router(intake: Intake, settings: StowSettings) -> APIRouter:
     body = {"requestBody": {"required": True, "content": {'multipart/related; type="application/dicom"': {}}}}
     documented: Any = {
         "responses": {status: {"content": {"application/dicom+json": {}}} for status in (200, 202, 409, 503)}
-        | {status: problems(413, 415)[status] for status in (400, 401, 403, 413, 415)},
+        | {status: (REFUSALS | refusals(413, 415))[status] for status in (400, 401, 403, 413, 415)},
         "response_class": JSONResponse,
         "openapi_extra": body,
     }

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from msde.errors import DataError, ImageError, MSDEError
-from msde.model.score import ImageScore, VolumeScore
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.score import ImageScore
 from msde.serve.logs import log, log_failure
-from msde.serve.pacs.dicomweb import PacsDownError, PacsError
+from msde.serve.pacs.dicomweb import Pacs, PacsDownError, PacsError
+from msde.serve.service import Service
 from msde.serve.storage import outbox
+from msde.serve.storage.store import SERIES
 from msde.serve.storage.tables import Image, Model, Outgoing, Score, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from pydicom import Dataset
-
-    from msde.dicom import Scored
-    from msde.model.anomaly_model import AnomalyModel
-    from msde.serve.pacs.dicomweb import Pacs
-    from msde.serve.service import Service
 
 _BATCH = 20
 
@@ -38,7 +36,7 @@ def send(pacs: Pacs, service: Service, stopped: Callable[[], bool] = lambda: Fal
     pacs : Pacs
     service : msde.serve.service.Service
     stopped : callable
-        Whether to leave off after the present result.
+        Whether to stop after the present result.
 
     Returns
     -------
@@ -115,29 +113,25 @@ def _objects(row: Outgoing, service: Service) -> Sequence[Dataset]:
     if score.scored is None:
         raise DataError("the result is no longer there")
     model = service.models.version(version.id)
-    describer = ResultObjects(model, named.name, str(version.number), version.sha256)
-    objects = describer.objects(_scored(score, image, model, service), score.scored.astimezone().replace(tzinfo=None))
+    results = ResultObjects(model, named.name, str(version.number), version.sha256)
+    scored_at = score.scored.astimezone().replace(tzinfo=None)
+    objects = results.objects(_with_sources(score, image, model, service), scored_at)
     if objects is None:
         raise DataError("the image is no DICOM, so there is no study for its result")
     return list(objects)
 
 
-def _scored(score: Score, image: Image, model: AnomalyModel, service: Service) -> Scored:
-    """Put a score beside its image; of a volume the slices' scores are not kept, so it is scored again."""
-    from msde.dicom import Scored, beside_sources
-
+def _with_sources(row: Score, image: Image, model: AnomalyModel, service: Service) -> ImageScore:
+    """Return the score of a row with its sources; a volume is scored again, because its slices' scores are not kept."""
     sources = service.store.sources(image)
-    if image.suffix != ".series" and score.n_parts == 1 and len(sources) == 1:
-        value, p_value = score.anomaly_score, score.p_value
+    if image.suffix != SERIES and row.n_parts == 1 and len(sources) == 1:
+        value, p_value = row.anomaly_score, row.p_value
         if value is None:
             raise DataError("the result has no score")
         flagged = None if p_value is None else value > model.calibration_.threshold
-        row = ImageScore(str(sources[0]), value, float("nan") if p_value is None else p_value, flagged, None)
-        return Scored(row, (sources[0],))
-    volume = None
-    for one in beside_sources(model.score_iter(sources), sources):
-        if isinstance(one.score, VolumeScore):
-            volume = one
-    if volume is None or volume.score.error is not None:
+        p_value = math.nan if p_value is None else p_value
+        return ImageScore(str(sources[0]), value, p_value, flagged, None, source=sources[0])
+    volumes = [score for score in model.score_iter(sources) if score.is_volume]
+    if not volumes or volumes[-1].error is not None:
         raise DataError("the volume cannot be scored again; see the worklist")
-    return volume
+    return volumes[-1]

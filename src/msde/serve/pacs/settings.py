@@ -21,7 +21,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PacsSettings(_Strict):
+class _Limited(_Strict):
+    instance_megabytes: int
+
+    @property
+    def instance_bytes(self) -> int:
+        """Bytes of the largest object that is taken."""
+        return self.instance_megabytes * _MEGABYTE
+
+
+class PacsSettings(_Limited):
     """One archive.
 
     Parameters
@@ -50,11 +59,11 @@ class PacsSettings(_Strict):
         Size of the longest answer that is taken.
     """
 
-    name: str = Field("pacs", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
+    name: str = Field(default="pacs", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
     url: str
     results: bool = True
-    poll_seconds: float = Field(0, ge=0, allow_inf_nan=False)
-    days: int = Field(2, ge=0, le=36500)
+    poll_seconds: float = Field(default=0, ge=0, allow_inf_nan=False)
+    days: int = Field(default=2, ge=0, le=36500)
     match: Mapping[str, str] = {}
     user: str | None = None
     password_file: Path | None = None
@@ -62,8 +71,8 @@ class PacsSettings(_Strict):
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
-    timeout: float = Field(20, gt=0, le=600)
-    instance_megabytes: int = Field(256, ge=1, le=1500)
+    timeout: float = Field(default=20, gt=0, le=600)
+    instance_megabytes: int = Field(default=256, ge=1, le=1500)
 
     @field_validator("url")
     @classmethod
@@ -103,13 +112,8 @@ class PacsSettings(_Strict):
             return None if self.certificate is None else str(self.certificate)
         return str(self.certificate), str(self.key)
 
-    @property
-    def instance_bytes(self) -> int:
-        """Bytes of the longest answer that is taken."""
-        return self.instance_megabytes * _MEGABYTE
 
-
-class ListenSettings(_Strict):
+class ListenSettings(_Limited):
     """The listener for C-STORE and C-ECHO.
 
     Parameters
@@ -132,19 +136,14 @@ class ListenSettings(_Strict):
 
     ae_title: _Title = "MSDE"
     host: str = "127.0.0.1"
-    port: int = Field(11112, ge=0, le=65535)
+    port: int = Field(default=11112, ge=0, le=65535)
     callers: tuple[_Title, ...] = ()
-    associations: int = Field(8, ge=1, le=100)
-    instance_megabytes: int = Field(128, ge=1, le=2000)
-    timeout: float = Field(30, gt=0, le=600)
-
-    @property
-    def instance_bytes(self) -> int:
-        """Bytes of the largest object that is taken."""
-        return self.instance_megabytes * _MEGABYTE
+    associations: int = Field(default=8, ge=1, le=100)
+    instance_megabytes: int = Field(default=128, ge=1, le=2000)
+    timeout: float = Field(default=30, gt=0, le=600)
 
 
-class StowSettings(_Strict):
+class StowSettings(_Limited):
     """STOW-RS in.
 
     Parameters
@@ -155,16 +154,11 @@ class StowSettings(_Strict):
         Size of the largest object; so much memory each request may use.
     """
 
-    instances: int = Field(1000, ge=1)
-    instance_megabytes: int = Field(128, ge=1, le=2000)
-
-    @property
-    def instance_bytes(self) -> int:
-        """Bytes of the largest object that is taken."""
-        return self.instance_megabytes * _MEGABYTE
+    instances: int = Field(default=1000, ge=1)
+    instance_megabytes: int = Field(default=128, ge=1, le=2000)
 
 
-class Settings(_Strict):
+class PacsFile(_Strict):
     """All of the file.
 
     Parameters
@@ -182,13 +176,18 @@ class Settings(_Strict):
     stow: StowSettings | None = None
 
     @model_validator(mode="after")
-    def _has_names(self) -> Settings:
-        if len({one.name for one in self.pacs}) < len(self.pacs):
+    def _has_names(self) -> PacsFile:
+        if len({pacs.name for pacs in self.pacs}) < len(self.pacs):
             raise ValueError("two archives have one name; give each a name of its own")
         return self
 
+    @property
+    def destinations(self) -> list[str]:
+        """Names of the archives where results are stored."""
+        return [pacs.name for pacs in self.pacs if pacs.results]
+
     @classmethod
-    def read(cls, path: str | Path) -> Settings:
+    def read(cls, path: str | Path) -> PacsFile:
         """Read a file; relative paths in it are relative to it.
 
         Raises
@@ -198,8 +197,8 @@ class Settings(_Strict):
         """
         try:
             content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-            settings = cls.model_validate(content)
-            return settings.model_copy(update={"pacs": tuple(_beside(one, Path(path).parent) for one in settings.pacs)})
+            file = cls.model_validate(content)
+            return file.model_copy(update={"pacs": tuple(_beside(pacs, Path(path).parent) for pacs in file.pacs)})
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise DataError(f"{path}: cannot be read as a PACS file: {reason}; see docs/pacs.md") from None
@@ -212,7 +211,7 @@ class Settings(_Strict):
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -220,7 +219,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _beside(pacs: PacsSettings, folder: Path) -> PacsSettings:
-    """Resolve the paths, and find out now whether the files are there."""
+    """Resolve the paths, and check that the files are there."""
     paths = {key: folder / path for key, path in pacs if isinstance(path, Path)}
     for path in paths.values():
         path.read_bytes()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msde.errors import ImageError
 from msde.serve.errors import Busy, TooLarge
-from msde.serve.pacs.intake import Fate
-
-if TYPE_CHECKING:
-    from msde.serve.pacs.instance import Instance
-    from msde.serve.pacs.intake import Intake
+from msde.serve.pacs.instance import Instance
+from msde.serve.pacs.intake import Fate, Intake
 
 ORIGIN = "stow"
 # Failure reasons of part 18, I.2.2, and of part 4.
@@ -41,7 +38,7 @@ class Answer:
     retry_after: int | None = None
 
     def add(self, content: bytes, study: str | None, intake: Intake) -> None:
-        """Take an object in and put down what became of it.
+        """Take an object in and note what became of it.
 
         Parameters
         ----------
@@ -51,8 +48,6 @@ class Answer:
             UID of the study that it has to be of.
         intake : Intake
         """
-        from msde.serve.pacs.instance import Instance
-
         instance = None
         try:
             instance = Instance.of(content)
@@ -86,7 +81,7 @@ class Answer:
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
     def as_json(self) -> dict[str, Any]:
-        """Give the answer in DICOM JSON."""
+        """Return the answer in DICOM JSON."""
         known = [(instance, reason) for instance, reason in self.failed if instance is not None]
         sequences = {
             "00081198": [_item(instance) | {"00081197": _value("US", reason)} for instance, reason in known],

@@ -1,4 +1,4 @@
-"""What routes ask for: the service, who asks, and a model by name."""
+"""What routes depend on: the service, who asks, and a model by name."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from msde.serve.errors import Forbidden
 from msde.serve.intake.auth import Caller
 from msde.serve.models import Current
-from msde.serve.routes.schemas import Problem
+from msde.serve.schemas import Problem
 from msde.serve.service import Service
 
 _BEARER = HTTPBearer(auto_error=False, description="A token of DATA/tokens.")
 
 
 async def the_service(request: Request) -> Service:
-    """Give the service."""
+    """Return the service."""
     service: Service = request.app.state.service
     return service
 
@@ -27,13 +27,13 @@ async def a_reader(
     service: Annotated[Service, Depends(the_service)],
     _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
 ) -> Caller:
-    """Give who asks, a reader at least."""
+    """Return who asks, a reader at least."""
     peer = request.client.host if request.client else ""
     return service.gate.caller(request.method, request.headers, request.cookies, peer)
 
 
 async def an_admin(caller: Annotated[Caller, Depends(a_reader)]) -> Caller:
-    """Give who asks, an admin."""
+    """Return who asks, an admin."""
     if caller.role != "admin":
         raise Forbidden("this needs the role admin; ask the administrator of the service")
     return caller
@@ -46,12 +46,12 @@ ModelName = Annotated[str | None, Query(alias="model", max_length=200, descripti
 
 
 async def a_model(service: Served, name: ModelName = None) -> Current:
-    """Give the model asked for by a parameter."""
+    """Return the model asked for by a parameter."""
     return service.models.named(name)
 
 
 async def the_model(service: Served, model: Annotated[str, Path(max_length=200)]) -> Current:
-    """Give the model asked for in the path."""
+    """Return the model asked for in the path."""
     return service.models.named(model)
 
 
@@ -62,6 +62,10 @@ Side = Annotated[int | None, Query(ge=16, le=2048, description="Longest side in 
 PartNumber = Annotated[int | None, Query(ge=0, le=1_000_000, description="Slice, from 0.")]
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Document refusals, with those that any route may give."""
-    return {status: {"model": Problem} for status in (400, 401, 403, 404, 422, 503, *statuses)}
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Document the statuses of refusals."""
+    return {status: {"model": Problem} for status in statuses}
+
+
+REFUSALS = refusals(400, 401, 403, 404, 422, 503)
+"""That any route may give."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -15,16 +15,16 @@ from starlette.requests import ClientDisconnect
 from msde.output.words import how_often
 from msde.serve import audit
 from msde.serve.errors import ServiceError, TooLarge
+from msde.serve.intake.reception import Received as Kept
 from msde.serve.intake.uploads import clean
 from msde.serve.models import Current
-from msde.serve.routes.access import ModelName, OfModel, Reader, Served, problems
-from msde.serve.routes.schemas import Received, Result
-from msde.serve.service import Received as Kept
+from msde.serve.routes.access import REFUSALS, ModelName, OfModel, Reader, Served, refusals
+from msde.serve.schemas import Received, Result
 from msde.serve.service import Service
 from msde.serve.storage.store import Arrival
 from msde.serve.worklist import finite
 
-router = APIRouter(tags=["images"])
+router = APIRouter(tags=["images"], responses=REFUSALS)
 Name = Annotated[str, Query(max_length=1000, description="What the sender calls it.")]
 T = TypeVar("T")
 
@@ -42,62 +42,60 @@ _FORM = {
 @router.post(
     "/api/images",
     status_code=202,
-    response_model=Received,
-    responses=problems(413, 415, 429),
+    responses=refusals(413, 415, 429),
     openapi_extra={"requestBody": {"content": {**_FILE, **_FORM}, "required": True}},
 )
 async def upload(
     request: Request, service: Served, caller: Reader, model: ModelName = None, name: Name = "upload"
-) -> Any:
+) -> Received:
     """Keep an image, a volume, a zip of such or several files, and queue them; answered when all is on disk."""
     models = None if model is None else [service.models.named(model).name]
-    await run_in_threadpool(service.check_room)
+    await run_in_threadpool(service.reception.check_room)
     with service.store.arriving() as arrival:
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             files = await _form(request, arrival, service.settings.files)
 
             def keep() -> Kept:
-                return service.keep_files(files, name, arrival, "rest", models)
+                return service.reception.keep_files(files, name, arrival, "rest", models)
         else:
             await _body(request, arrival, service.settings.upload_bytes)
 
             def keep() -> Kept:
-                return service.keep_file(arrival, name, "rest", models)
+                return service.reception.keep_file(arrival, name, "rest", models)
 
-        return await _counted(service, keep)
+        return Received.model_validate(await _counted(service, keep))
 
 
 @router.post(
     "/api/score",
-    response_model=Result,
-    responses=problems(413, 415, 429),
+    responses=refusals(413, 415, 429),
     openapi_extra={"requestBody": {"content": _FILE, "required": True}},
 )
-async def score(request: Request, service: Served, caller: Reader, current: OfModel, name: Name = "image") -> Any:
+async def score(request: Request, service: Served, caller: Reader, current: OfModel, name: Name = "image") -> Result:
     """Score an image or volume and keep nothing of it."""
     with service.store.arriving() as arrival:
         await _body(request, arrival, service.settings.upload_bytes)
         return await _counted(service, lambda: _score(service, caller.user, current, arrival.file, name))
 
 
-def _score(service: Service, user: str, current: Current, file: Path, name: str) -> dict[str, Any]:
-    outcome = service.score_at_once(file, name, current)
+def _score(service: Service, user: str, current: Current, file: Path, name: str) -> Result:
+    outcome = service.at_once.score(file, name, current)
     with service.database.write() as session:
         audit.record(session, user, "score", model=current.name, version=current.number)
     p_value = finite(outcome.p_value)
     n = len(service.models.version(current.version_id).calibration_.scores)
-    return {
-        "name": clean(name),
-        "model": current.name,
-        "version": current.number,
-        "anomaly_score": finite(outcome.anomaly_score),
-        "p_value": p_value,
-        "words": None if p_value is None or outcome.n_parts > 1 else how_often(p_value, n),
-        "flagged": None if p_value is None else p_value <= current.highest_p,
-        "error": outcome.error,
-        "n_parts": outcome.n_parts,
-        "seen_in_training": outcome.seen_in_training,
-    }
+    return Result(
+        name=clean(name),
+        model=current.name,
+        version=current.number,
+        anomaly_score=finite(outcome.anomaly_score),
+        p_value=p_value,
+        words=None if p_value is None or outcome.n_parts > 1 else how_often(p_value, n),
+        flagged=None if p_value is None else p_value <= current.highest_p,
+        error=outcome.error,
+        n_parts=outcome.n_parts,
+        seen_in_training=outcome.seen_in_training,
+    )
 
 
 async def _counted(service: Service, job: Callable[[], T]) -> T:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
 from msde.serve.intake.uploads import clean
-from msde.serve.routes.access import Admin, Served, problems
-from msde.serve.routes.schemas import AuditPage
+from msde.serve.routes.access import REFUSALS, Admin, Served
+from msde.serve.schemas import AuditPage, Entry
 from msde.serve.storage.tables import Audit
 
-router = APIRouter(prefix="/api/audit", tags=["audit"])
+router = APIRouter(prefix="/api/audit", tags=["audit"], responses=REFUSALS)
 
 
-@router.get("", response_model=AuditPage, responses=problems())
+@router.get("")
 def page(
     service: Served,
     caller: Admin,
@@ -24,7 +24,7 @@ def page(
     image: Annotated[int | None, Query(ge=1, le=2**53)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-) -> Any:
+) -> AuditPage:
     """List what was seen and decided, the newest first."""
     rows = select(Audit)
     if user is not None:
@@ -36,10 +36,4 @@ def page(
     with service.database.read() as session:
         total = session.scalar(select(func.count()).select_from(rows.subquery())) or 0
         found = session.scalars(rows.order_by(Audit.id.desc()).limit(limit).offset(offset)).all()
-    return {
-        "total": total,
-        "rows": [
-            {"at": row.at, "user": row.user, "action": row.action, "image": row.image_id, "detail": row.detail}
-            for row in found
-        ],
-    }
+    return AuditPage(total=total, rows=[Entry.model_validate(row) for row in found])

@@ -15,16 +15,15 @@ from sqlalchemy import delete, select
 from msde.errors import ImageError
 from msde.images import Part
 from msde.method.parallel import available_cores
-from msde.report.explainer import explainer
-from msde.serve import audit, pictures, worklist
+from msde.serve import audit, pictures, schemas, worklist
 from msde.serve.errors import Conflict, NotFound, ServiceError
 from msde.serve.models import Current
-from msde.serve.routes.access import Admin, ImageId, OfModel, PartNumber, Reader, Served, Side, problems
-from msde.serve.routes.schemas import Case, Normals, State, VerdictWord, Worklist
+from msde.serve.routes.access import REFUSALS, Admin, ImageId, OfModel, PartNumber, Reader, Served, Side, refusals
+from msde.serve.schemas import Case, Normal, Normals, Past, Range, State, VerdictWord, Worklist
 from msde.serve.service import Service
 from msde.serve.storage.tables import Image, Model, Score, Verdict, Version
 
-router = APIRouter(prefix="/api", tags=["images"])
+router = APIRouter(prefix="/api", tags=["images"], responses=REFUSALS)
 Sort = Literal["p_value", "anomaly_score", "arrived", "name", "verdict", "state"]
 Value = Annotated[float | None, Query(allow_inf_nan=False)]
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
@@ -34,7 +33,7 @@ _KEEP = {"cache-control": "private, max-age=3600"}
 _drawing = threading.BoundedSemaphore(2 * available_cores())  # large images need memory
 
 
-@router.get("/images", response_model=Worklist, responses=problems())
+@router.get("/images")
 def worklist_page(
     service: Served,
     caller: Reader,
@@ -47,28 +46,28 @@ def worklist_page(
     order: Literal["asc", "desc"] | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-) -> Any:
+) -> Worklist:
     """List images with their latest scores."""
-    service.looks.note(caller.user, "list")
+    service.views.note(caller.user, "list")
     descending = (order or ("desc" if sort == "arrived" else "asc")) == "desc"
     filters = worklist.conditions(current, state, flagged, verdict, search)
     with service.database.read() as session:
         total, rows = worklist.page(session, current, filters, sort, descending, limit, offset)
     threshold = service.models.calibration(current).threshold
-    return {
-        "model": current.name,
-        "version": current.number,
-        "alpha": current.alpha,
-        "total": total,
-        "rows": [worklist.row(current, threshold, *found) for found in rows],
-    }
+    return Worklist(
+        model=current.name,
+        version=current.number,
+        alpha=current.alpha,
+        total=total,
+        rows=[worklist.row(current, threshold, *found) for found in rows],
+    )
 
 
-@router.get("/images/{id}", response_model=Case, responses=problems())
-def case(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Any:
-    """Tell all that is known of an image."""
-    image = service.image(id)
-    service.looks.note(caller.user, "view", id)
+@router.get("/images/{id}")
+def case(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Case:
+    """Return all that is known of an image."""
+    image = worklist.find_image(service.database, id)
+    service.views.note(caller.user, "view", id)
     with service.database.read() as session:
         found: Any = session.execute(worklist.select_rows(current).where(Image.id == id)).one_or_none()
         given = session.execute(
@@ -94,27 +93,25 @@ def case(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Any:
             shown = pictures.shades(source, service.models.version(current.version_id).rule)
     except (ImageError, NotFound):  # what cannot be read has no range; its row says why
         pass
-    size = (None, None) if shown is None else shown.values.shape
-    return {
-        **worklist.row(current, service.models.calibration(current).threshold, image, score, version),
-        "top_parts": [
-            {"part": part, "anomaly_score": anomaly, "p_value": p} for part, anomaly, p in score.top_parts or []
-        ],
-        "verdicts": [worklist.verdict_row(verdict, model, number) for verdict, model, number in given],
-        "history": [
-            {"version": number, "anomaly_score": past.anomaly_score, "p_value": past.p_value, "scored": past.scored}
+    height, width = (None, None) if shown is None else shown.values.shape
+    return Case(
+        **dict(worklist.row(current, service.models.calibration(current).threshold, image, score, version)),
+        top_parts=[schemas.Part(part=part, anomaly_score=value, p_value=p) for part, value, p in score.top_parts or []],
+        verdicts=[worklist.verdict_row(verdict, model, number) for verdict, model, number in given],
+        history=[
+            Past(version=number, anomaly_score=past.anomaly_score, p_value=past.p_value, scored=past.scored)
             for past, number in scores
         ],
-        "range": None
+        range=None
         if shown is None
-        else {"low": shown.low, "high": shown.high, "window": shown.window, "unit_bits": shown.bits},
-        "has_overlay": explainer(service.models.version(current.version_id)) is not None,
-        "width": size[1],
-        "height": size[0],
-    }
+        else Range(low=shown.low, high=shown.high, window=shown.window, unit_bits=shown.bits),
+        has_overlay=service.models.version(current.version_id).explains,
+        width=width,
+        height=height,
+    )
 
 
-@router.get("/images/{id}/picture", responses={**problems(), **_PNG}, response_class=Response)
+@router.get("/images/{id}/picture", responses=_PNG, response_class=Response)
 def picture(
     service: Served,
     caller: Reader,
@@ -128,17 +125,17 @@ def picture(
     """Draw an image, or a slice of a volume, by the model's rule or between two values."""
     if (low is None) != (high is None) or (low is not None and high is not None and low >= high):
         raise ServiceError("give both low and high, low below high, or neither")
-    service.looks.note(caller.user, "view", id)
+    service.views.note(caller.user, "view", id)
     window = None if low is None or high is None else (low, high)
     with _reading(service, current, id, part) as source:
         drawn = pictures.picture(source, service.models.version(current.version_id).rule, side, window)
     return Response(drawn, media_type="image/png", headers=_KEEP)
 
 
-@router.get("/images/{id}/samples", responses={**problems(413), **_BYTES}, response_class=Response)
+@router.get("/images/{id}/samples", responses={**refusals(413), **_BYTES}, response_class=Response)
 def samples(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Response:
-    """Give the values of a gray image for window and level in the browser; docs/service.md has the format."""
-    service.looks.note(caller.user, "view", id)
+    """Return the values of a gray image for window and level in the browser; docs/service.md has the format."""
+    service.views.note(caller.user, "view", id)
     with _reading(service, current, id, part) as source:
         found, numbers = pictures.levels(source, service.models.version(current.version_id).rule)
     height, width = found.values.shape
@@ -148,7 +145,7 @@ def samples(service: Served, caller: Reader, current: OfModel, id: ImageId, part
     return Response(numbers, media_type="application/octet-stream", headers=headers)
 
 
-@router.get("/images/{id}/overlay", responses={**problems(), **_PNG}, response_class=Response)
+@router.get("/images/{id}/overlay", responses=_PNG, response_class=Response)
 def overlay(
     service: Served,
     caller: Reader,
@@ -159,25 +156,26 @@ def overlay(
     alone: bool = False,
 ) -> Response:
     """Draw where an image differs from the normals, over the image or alone for any window of it."""
-    explain = explainer(service.models.version(current.version_id))
-    if explain is None:
+    model = service.models.version(current.version_id)
+    if not model.explains:
         raise NotFound("the model cannot tell where an image differs")
-    service.looks.note(caller.user, "view", id)
+    service.views.note(caller.user, "view", id)
     with _reading(service, current, id, part) as source:
-        explanation = explain(source)
+        explanation = model.explain(source)
         drawn = pictures.png(explanation.layer if alone else explanation.overlay, side)
     return Response(drawn, media_type="image/png", headers=_KEEP)
 
 
-@router.get("/images/{id}/normals", response_model=Normals, responses=problems())
-def normals(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Any:
-    """Name the normals most like an image."""
+@router.get("/images/{id}/normals")
+def normals(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Normals:
+    """List the normals most like an image."""
     with _reading(service, current, id, part) as source:
-        numbers = service.comparison.nearest(current, source)
-    return {"normals": [{"number": n, "picture": f"/api/normals/{n}/picture?model={current.name}"} for n in numbers]}
+        numbers = service.normals.nearest(current, source)
+    address = "/api/normals/{}/picture?model={}"
+    return Normals(normals=[Normal(number=n, picture=address.format(n, current.name)) for n in numbers])
 
 
-@router.get("/normals/{number}/picture", responses={**problems(), **_PNG}, response_class=Response)
+@router.get("/normals/{number}/picture", responses=_PNG, response_class=Response)
 def normal(
     service: Served,
     caller: Reader,
@@ -186,13 +184,13 @@ def normal(
     side: Side = None,
 ) -> Response:
     """Draw a normal."""
-    source = service.comparison.source(current, number)
+    source = service.normals.source(current, number)
     with _drawing:
         drawn = pictures.picture(source, service.models.version(current.version_id).rule, side, None)
     return Response(drawn, media_type="image/png", headers=_KEEP)
 
 
-@router.delete("/images/{id}", status_code=204, responses=problems(409))
+@router.delete("/images/{id}", status_code=204, responses=refusals(409))
 def remove(service: Served, caller: Admin, id: ImageId) -> None:
     """Remove an image with its scores and verdicts; the audit log stays."""
     with service.database.write() as session:
@@ -209,7 +207,7 @@ def remove(service: Served, caller: Admin, id: ImageId) -> None:
 
 @contextmanager
 def _reading(service: Service, current: Current, id_: int, part: int | None) -> Iterator[Path | Part]:
-    image = service.image(id_)
+    image = worklist.find_image(service.database, id_)
     path = str(service.store.path(image.digest, image.suffix))
     with _drawing:
         try:

@@ -2,65 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
-from msde.report.explainer import explainer
-from msde.serve import audit, worklist
+from msde.serve import audit, schemas, worklist
 from msde.serve.models import Current
 from msde.serve.recalibration import recalibrate
-from msde.serve.routes import schemas
-from msde.serve.routes.access import Admin, Reader, Served, ThisModel, problems
+from msde.serve.routes.access import REFUSALS, Admin, Reader, Served, ThisModel, refusals
 from msde.serve.service import Service
 from msde.serve.storage import queue
 from msde.serve.storage.tables import Image, Score, Version
 
-router = APIRouter(prefix="/api/models", tags=["models"])
+router = APIRouter(prefix="/api/models", tags=["models"], responses=REFUSALS)
 CURVE = 2000
 
 
-@router.get("", response_model=schemas.Models, responses=problems())
-def models(service: Served, caller: Reader) -> Any:
+@router.get("")
+def models(service: Served, caller: Reader) -> schemas.Models:
     """List the models."""
-    return {"models": [_described(service, current) for current in service.models]}
+    return schemas.Models(models=[_described(service, current) for current in service.models])
 
 
-@router.get("/{model}", response_model=schemas.ModelWithCurve, responses=problems())
-def model(service: Served, caller: Reader, current: ThisModel) -> Any:
+@router.get("/{model}")
+def model(service: Served, caller: Reader, current: ThisModel) -> schemas.ModelWithCurve:
     """Describe a model, with the scores of its held-out normals."""
     scores = service.models.calibration(current).scores
     chosen = np.linspace(0, len(scores) - 1, min(CURVE, len(scores))).round().astype(int)
-    return {**_described(service, current), "curve": [float(score) for score in scores[chosen]]}
+    return schemas.ModelWithCurve(**dict(_described(service, current)), curve=scores[chosen].tolist())
 
 
-@router.get("/{model}/tally", response_model=schemas.Tally, responses=problems())
+@router.get("/{model}/tally")
 def tally(
     service: Served,
     caller: Reader,
     current: ThisModel,
     alpha: Annotated[float | None, Query(gt=0, lt=1, allow_inf_nan=False)] = None,
-) -> Any:
+) -> schemas.Tally:
     """Count false alarms among confirmed normals, at the rate in use or another."""
     if alpha is not None:
-        current = Current(**{**vars(current), "alpha": alpha})
+        current = replace(current, alpha=alpha)
     with service.database.read() as session:
         return worklist.tally(session, current, service.models.calibration(current))
 
 
-@router.get("/{model}/drift", response_model=schemas.Drift, responses=problems())
-def drift(service: Served, caller: Reader, current: ThisModel) -> Any:
-    """Tell whether the latest images look like the normals that the model is calibrated on."""
+@router.get("/{model}/drift")
+def drift(service: Served, caller: Reader, current: ThisModel) -> schemas.Drift:
+    """Whether the latest images look like the normals that the model is calibrated on."""
     with service.database.read() as session:
         images = len(worklist.latest_scores(session, current))
     found = worklist.drift_of(service.database, service.models, current)
-    return {"found": found.found, "distance": found.distance, "explained": found.explained, "images": images}
+    return schemas.Drift(found=found.found, distance=found.distance, explained=found.explained, images=images)
 
 
-@router.put("/{model}/threshold", response_model=schemas.Model, responses=problems())
-def set_threshold(service: Served, caller: Admin, current: ThisModel, body: schemas.Threshold) -> Any:
+@router.put("/{model}/threshold")
+def set_threshold(service: Served, caller: Admin, current: ThisModel, body: schemas.Threshold) -> schemas.Model:
     """Set the false-alarm rate at which images are flagged."""
     with service.database.write() as session:
         service.models.set_alpha(session, current, body.alpha)
@@ -68,8 +67,8 @@ def set_threshold(service: Served, caller: Admin, current: ThisModel, body: sche
     return _afresh(service, current)
 
 
-@router.put("/{model}/version", response_model=schemas.Model, responses=problems())
-def set_version(service: Served, caller: Admin, current: ThisModel, body: schemas.VersionChoice) -> Any:
+@router.put("/{model}/version")
+def set_version(service: Served, caller: Admin, current: ThisModel, body: schemas.VersionChoice) -> schemas.Model:
     """Make an earlier or later version current."""
     with service.database.write() as session:
         service.models.set_version(session, current, body.version)
@@ -77,15 +76,15 @@ def set_version(service: Served, caller: Admin, current: ThisModel, body: schema
     return _afresh(service, current)
 
 
-@router.post("/{model}/recalibrate", status_code=201, response_model=schemas.Model, responses=problems(409))
-def calibrate(service: Served, caller: Admin, current: ThisModel, body: schemas.Threshold) -> Any:
+@router.post("/{model}/recalibrate", status_code=201, responses=refusals(409))
+def calibrate(service: Served, caller: Admin, current: ThisModel, body: schemas.Threshold) -> schemas.Model:
     """Make a new version, calibrated on the images that readers call normal."""
     recalibrate(service, current, body.alpha, caller.user)
     return _afresh(service, current)
 
 
-@router.post("/{model}/rescore", status_code=202, response_model=schemas.Queued, responses=problems())
-def rescore(service: Served, caller: Admin, current: ThisModel) -> Any:
+@router.post("/{model}/rescore", status_code=202)
+def rescore(service: Served, caller: Admin, current: ThisModel) -> schemas.Queued:
     """Queue all images that the current version has not scored, and those that it could not."""
     has = select(Score.image_id).where(Score.version_id == current.version_id)
     of_model = select(Score.image_id).where(Score.model_id == current.model_id)
@@ -94,15 +93,15 @@ def rescore(service: Served, caller: Admin, current: ThisModel) -> Any:
         queued = len(missing) + queue.retry(session, current.version_id)
         queue.put(service.database, session, [(i, current.model_id, current.version_id) for i in missing])
         audit.record(session, caller.user, "rescore", model=current.name, images=queued)
-    return {"queued": queued}
+    return schemas.Queued(queued=queued)
 
 
-def _afresh(service: Service, current: Current) -> dict[str, Any]:
+def _afresh(service: Service, current: Current) -> schemas.Model:
     service.models.refresh()
     return _described(service, service.models.named(current.name))
 
 
-def _described(service: Service, current: Current) -> dict[str, Any]:
+def _described(service: Service, current: Current) -> schemas.Model:
     loaded, calibration = service.models.version(current.version_id), service.models.calibration(current)
     with service.database.read() as session:
         versions = session.scalars(
@@ -118,29 +117,19 @@ def _described(service: Service, current: Current) -> dict[str, Any]:
             .where(Score.model_id == current.model_id, Score.state.in_(queue.WAITING))
         )
     info = loaded.info()
-    return {
-        "name": current.name,
-        "version": current.number,
-        "versions": [
-            {
-                "version": version.number,
-                "sha256": version.sha256,
-                "origin": version.origin,
-                "made_by": version.made_by,
-                "at": version.at,
-                "normals": version.normals,
-            }
-            for version in versions
-        ],
-        "alpha": current.alpha,
-        "own_alpha": current.own_alpha,
-        "threshold": worklist.finite(calibration.threshold),
-        "normals": len(calibration.scores),
-        "resolution": calibration.resolution,
-        "mode": info["mode"],
-        "has_overlays": explainer(loaded) is not None,
-        "has_normals": service.comparison.has(current),
-        "confirmed_normals": confirmed or 0,
-        "queued": waiting or 0,
-        "info": info,
-    }
+    return schemas.Model(
+        name=current.name,
+        version=current.number,
+        versions=[schemas.Version.model_validate(version) for version in versions],
+        alpha=current.alpha,
+        own_alpha=current.own_alpha,
+        threshold=worklist.finite(calibration.threshold),
+        normals=len(calibration.scores),
+        resolution=calibration.resolution,
+        mode=info["mode"],
+        has_overlays=loaded.explains,
+        has_normals=service.normals.has(current),
+        confirmed_normals=confirmed or 0,
+        queued=waiting or 0,
+        info=info,
+    )

@@ -6,15 +6,15 @@ from fastapi import APIRouter, Response
 
 from msde import __version__
 from msde.serve.intake.auth import COOKIE, LASTS, Caller
-from msde.serve.routes.access import Reader, Served, problems
-from msde.serve.routes.schemas import Session, Token
+from msde.serve.routes.access import REFUSALS, Reader, Served
+from msde.serve.schemas import Session, Token
 from msde.serve.service import Service
 
 NOTICE = "For research use only. Not a medical device."
-router = APIRouter(prefix="/api/session", tags=["session"])
+router = APIRouter(prefix="/api/session", tags=["session"], responses=REFUSALS)
 
 
-@router.post("", response_model=Session, responses=problems())
+@router.post("")
 async def sign_in(service: Served, body: Token, response: Response) -> Session:
     """Exchange a token for a cookie that no script can read."""
     caller, cookie = service.gate.begin(body.token)
@@ -24,13 +24,13 @@ async def sign_in(service: Served, body: Token, response: Response) -> Session:
     return _session(service, caller)
 
 
-@router.get("", response_model=Session, responses=problems())
+@router.get("")
 async def who(service: Served, caller: Reader) -> Session:
-    """Tell who asks, and the CSRF token to send back."""
+    """Return who asks, and the CSRF token to send back."""
     return _session(service, caller)
 
 
-@router.delete("", status_code=204, responses=problems())
+@router.delete("", status_code=204)
 async def sign_out(service: Served, caller: Reader, response: Response) -> None:
     """End the session in this browser."""
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict", secure=service.settings.https)

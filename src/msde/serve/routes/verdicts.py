@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 from io import StringIO
-from typing import Any
 
 from fastapi import APIRouter, Response
 from sqlalchemy import select
 
 from msde.serve import audit, worklist
 from msde.serve.errors import NotFound
-from msde.serve.routes.access import ImageId, OfModel, Reader, Served, problems
-from msde.serve.routes.schemas import NewVerdict, Verdict
+from msde.serve.routes.access import REFUSALS, ImageId, OfModel, Reader, Served
+from msde.serve.schemas import NewVerdict, Verdict
 from msde.serve.storage.tables import Image, Model, Score, Version
 from msde.serve.storage.tables import Verdict as Row
 
-router = APIRouter(prefix="/api", tags=["verdicts"])
+router = APIRouter(prefix="/api", tags=["verdicts"], responses=REFUSALS)
 COLUMNS = (
     *("image", "name", "digest", "verdict", "note", "reader", "at"),
     *("model", "version", "anomaly_score", "p_value"),
@@ -24,8 +23,8 @@ COLUMNS = (
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-@router.post("/images/{id}/verdicts", status_code=201, response_model=Verdict, responses=problems())
-def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: NewVerdict) -> Any:
+@router.post("/images/{id}/verdicts", status_code=201)
+def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: NewVerdict) -> Verdict:
     """Store a verdict beside what the model says now; earlier ones stay."""
     with service.database.write() as session:
         image = session.scalars(select(Image).where(Image.id == id).with_for_update()).one_or_none()
@@ -51,9 +50,9 @@ def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: 
     return worklist.verdict_row(verdict, current.name if version else None, version.number if version else None)
 
 
-@router.get("/verdicts.csv", responses={**problems(), 200: {"content": {"text/csv": {}}}}, response_class=Response)
+@router.get("/verdicts.csv", responses={200: {"content": {"text/csv": {}}}}, response_class=Response)
 def export(service: Served, caller: Reader, current: OfModel) -> Response:
-    """Give every verdict given beside a score of the model, the oldest first."""
+    """Return every verdict given beside a score of the model as CSV, the oldest first."""
     chosen = (
         select(Row, Image, Model.name, Version.number)
         .join(Image, Image.id == Row.image_id)

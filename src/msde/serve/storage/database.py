@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -53,7 +54,7 @@ class Database:
             else:
                 settings["connect_args"] = {"timeout": _WAIT, "check_same_thread": False}
             self.engine = create_engine(address, **settings)
-        except (ArgumentError, NoSuchModuleError):  # not their words, for the URL may hold a password
+        except (ArgumentError, NoSuchModuleError):  # without their words, because the URL may hold a password
             raise MSDEError("the database URL cannot be read; give sqlite:///FILE or postgresql://...") from None
         except ImportError:
             raise MSDEError("PostgreSQL needs a further library; run `pip install 'msde[serve]'`") from None
@@ -65,13 +66,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Give a session whose changes, if any, are dropped."""
+        """Open a session whose changes, if any, are dropped."""
         with Session(self.engine, expire_on_commit=False, autoflush=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Give a session that is committed at the end, or rolled back where an error leaves it."""
+        """Open a session that is committed at the end, or rolled back where an error leaves it."""
         if not self.is_sqlite:
             with Session(self.engine, expire_on_commit=False) as session, session.begin():
                 yield session
@@ -82,11 +83,16 @@ class Database:
             yield session
 
     def insert(self, table: Any) -> Any:
-        """Begin an INSERT that knows ON CONFLICT."""
+        """Return an INSERT that knows ON CONFLICT."""
         return (sqlite if self.is_sqlite else postgresql).insert(table)
 
-    def upgrade(self) -> None:
+    def upgrade(self, folder: Path | None = None) -> None:
         """Bring the tables to this version's, in one transaction.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            Data folder, where an earlier version kept some of what is now in the tables.
 
         Raises
         ------
@@ -98,10 +104,10 @@ class Database:
         from alembic.util import CommandError
 
         try:
-            with as_file(files("msde.serve.storage") / "migrations") as folder, self.engine.connect() as connection:
+            with as_file(files("msde.serve.storage") / "migrations") as scripts, self.engine.connect() as connection:
                 config = Config()
-                config.set_main_option("script_location", str(folder).replace("%", "%%"))
-                config.attributes["connection"] = connection
+                config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+                config.attributes.update(connection=connection, folder=folder)
                 command.upgrade(config, "head")
         except CommandError:
             raise MSDEError("the database was written by a newer version of msde; upgrade msde") from None
@@ -111,7 +117,7 @@ class Database:
             ) from error
 
     def answers(self) -> bool:
-        """Tell whether the database can be reached."""
+        """Whether the database can be reached."""
         try:
             with self.read() as session:
                 session.execute(text("SELECT 1"))

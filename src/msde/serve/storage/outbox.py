@@ -8,6 +8,7 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from msde.serve.backoff import pause
 from msde.serve.storage.tables import Outgoing, now
 
 ATTEMPTS = 12
@@ -55,6 +56,6 @@ def failed(session: Session, row: Outgoing, reason: str, *, for_good: bool = Fal
     row = session.get_one(Outgoing, row.id, populate_existing=True)
     row.attempts += 1
     row.error = reason
-    row.next_try = now() + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (row.attempts - 1))
+    row.next_try = now() + pause(row.attempts, FIRST_PAUSE, LONGEST_PAUSE)
     if for_good or row.attempts >= ATTEMPTS:
         row.state = "dead"

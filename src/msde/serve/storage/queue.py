@@ -64,7 +64,7 @@ def depth(session: Session) -> int:
 
 
 def full(waiting: int) -> Busy:
-    """Give the refusal of a full queue."""
+    """Return the refusal of a full queue."""
     return Busy(
         f"the queue is full ({waiting} images wait); send the same again after the seconds of Retry-After",
         retry_after=min(30, max(1, waiting // 200)),
@@ -104,7 +104,7 @@ def put(database: Database, session: Session, wanted: Iterable[tuple[int, int, i
 
 
 def prefer(session: Session, model_id: int, version_id: int) -> None:
-    """Have the worklist show what a version says, of the images that it has."""
+    """Show in the worklist what a version says of the images that it has scored."""
     scored = aliased(Score)
     has = select(scored.image_id).where(scored.version_id == version_id)
     others = and_(Score.model_id == model_id, Score.version_id != version_id, Score.image_id.in_(has))
@@ -113,7 +113,7 @@ def prefer(session: Session, model_id: int, version_id: int) -> None:
 
 
 def claim(session: Session, worker: str, limit: int) -> list[Claim]:
-    """Take what has waited longest, or whose worker has not been heard of.
+    """Take what has waited longest, or whose worker let its lease run out.
 
     What was begun before and not given back may be what ended its worker: it is taken alone, and fails in the end.
 
@@ -176,7 +176,7 @@ def _values(outcome: Outcome) -> dict[str, Any]:
 
 
 def renew(session: Session, worker: str) -> None:
-    """Say that a worker is still at work."""
+    """Prolong the leases of a worker that is still at work."""
     session.execute(update(Score).where(_of(worker)).values(leased=now() + LEASE), execution_options=_PLAIN)
 
 

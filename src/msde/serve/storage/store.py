@@ -60,7 +60,7 @@ class Store:
 
     @contextmanager
     def arriving(self) -> Iterator[Arrival]:
-        """Hand out a place for a file and what is unpacked of it, which goes at the end with what is left there."""
+        """Make a place for a file and what is unpacked of it, removed at the end with what is left there."""
         arrival = Arrival(self.incoming / uuid.uuid4().hex)
         try:
             yield arrival
@@ -68,7 +68,7 @@ class Store:
             arrival.clear()
 
     def path(self, digest: str, suffix: str) -> Path:
-        """Tell where a file or series is kept."""
+        """Return where a file or series is kept."""
         return self.images / digest[:2] / f"{digest}{suffix}"
 
     def keep(self, file: Path, digest: str, suffix: str) -> None:
@@ -86,7 +86,7 @@ class Store:
         return whole
 
     def sources(self, image: Image) -> list[Path | Part]:
-        """List what a model looks at: the image, or the slices of a volume."""
+        """List what a model reads: the image, or the slices of a volume."""
         path = self.path(image.digest, image.suffix)
         return find_images([path]) if image.suffix == SERIES else list(expanded([path]))
 
@@ -135,7 +135,7 @@ class Store:
 
 
 def sync(path: Path) -> None:
-    """Have a file or folder on disk before going on."""
+    """Write a file or folder to disk before going on."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

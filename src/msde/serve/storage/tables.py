@@ -158,3 +158,35 @@ class Outgoing(Base):
     error: Mapped[str | None] = mapped_column(Text)  # of the last attempt, without identifiers
     created: Mapped[datetime] = mapped_column(Moment, default=now)
     sent: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class DicomInstance(Base):
+    """A DICOM object that has come, whichever way, and what became of it."""
+
+    __tablename__ = "dicom_instances"
+
+    uid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    fate: Mapped[str] = mapped_column(String(16))  # a word of msde.serve.pacs.intake.Fate
+
+
+class DicomSeries(Base):
+    """A series of an archive of which each instance has come to its end."""
+
+    __tablename__ = "dicom_series"
+
+    pacs: Mapped[str] = mapped_column(String(60), primary_key=True)  # a name of the PACS settings
+    uid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    instances: Mapped[int]  # how many it had then
+
+
+class DicomFailure(Base):
+    """An instance or series that could not be fetched from an archive."""
+
+    __tablename__ = "dicom_failures"
+
+    pacs: Mapped[str] = mapped_column(String(60), primary_key=True)
+    uid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    series: Mapped[str] = mapped_column(String(64))
+    attempts: Mapped[int]
+    next_try: Mapped[datetime] = mapped_column(Moment)
+    error: Mapped[str] = mapped_column(Text)  # of the last attempt, without identifiers

@@ -1,0 +1,108 @@
+"""Rows of a set with their patients, and draws: halves by patient, a stated share of abnormals, hidden abnormals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.errors import DataError
+
+LEAST_SCORED = 10
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Rows (n, ...) of images of one class, and the patient of each, (n,)."""
+
+    rows: NDArray[Any]
+    patients: NDArray[Any]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def where(self, chosen: NDArray[Any]) -> Subset:
+        """Return some of the rows, by a mask or by numbers."""
+        return Subset(self.rows[chosen], self.patients[chosen])
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training normals, test normals and test abnormals of a set."""
+
+    train: Subset
+    normal: Subset
+    abnormal: Subset
+
+    @property
+    def tested(self) -> list[Subset]:
+        """Test normals and test abnormals."""
+        return [self.normal, self.abnormal]
+
+
+def halves(rng: np.random.Generator, normal: Subset, abnormal: Subset) -> Iterator[list[Subset]]:
+    """Split normals and abnormals by patient; yield both of either half.
+
+    Raises
+    ------
+    DataError
+        If a half has no image of one class.
+    """
+    patients = rng.permutation(np.union1d(normal.patients, abnormal.patients))
+    first = patients[: len(patients) // 2]
+    for side in (True, False):
+        half = [subset.where(np.isin(subset.patients, first) == side) for subset in (normal, abnormal)]
+        if not all(map(len, half)):
+            raise DataError("a half of the patients has no image of one class; this needs more patients")
+        yield half
+
+
+def at_share(rng: np.random.Generator, tested: list[Subset], share: float, every_normal: bool = False) -> list[Subset]:
+    """Draw normals and abnormals so that a share in (0, 1) is abnormal: as many as there are, at least one abnormal.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    tested : list of Subset
+        Normals and abnormals.
+    share : float
+    every_normal : bool, default=False
+        Whether all normals are kept where there are too few abnormals for the share.
+
+    Returns
+    -------
+    list of Subset
+        Normals and abnormals, in random order.
+    """
+    normal, abnormal = (subset.where(rng.permutation(len(subset))) for subset in tested)
+    n_abnormal = max(1, min(len(abnormal), round(share * len(normal) / (1 - share))))
+    n_normal = max(1, min(len(normal), round(n_abnormal * (1 - share) / share)))
+    if n_abnormal == 1 or every_normal:
+        n_normal = len(normal)
+    return [normal.where(np.arange(n_normal)), abnormal.where(np.arange(n_abnormal))]
+
+
+def hide(rng: np.random.Generator, split: Split, share: float) -> tuple[Subset, list[Subset]]:
+    """Draw abnormals to hide among the training normals until they are a share in [0, 1) of them.
+
+    Returns
+    -------
+    hidden : Subset
+    tested : list of Subset
+        Test normals and test abnormals without any image of a hidden patient.
+
+    Raises
+    ------
+    DataError
+        If fewer than ten images of a class are left to score.
+    """
+    n_hidden = round(share * len(split.train) / (1 - share))
+    hidden = split.abnormal.where(rng.permutation(len(split.abnormal))[:n_hidden])
+    tested = [subset.where(~np.isin(subset.patients, hidden.patients)) for subset in split.tested]
+    if min(map(len, tested)) < LEAST_SCORED:
+        raise DataError(f"too few test images are left where {n_hidden} are hidden; give smaller shares")
+    return hidden, tested

@@ -1,0 +1,101 @@
+"""The fit: training sets and a detector in, a fitted model out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from msde.embedding.encoder import Encoder
+from msde.heatmaps.localizer import Localizer
+from msde.images import ImageRule
+from msde.method.calibration import Calibration
+from msde.model.fingerprint import Fingerprint
+from msde.model.fitted import FittedModel
+from msde.model.training_set import TrainingSet
+
+if TYPE_CHECKING:
+    from msde.estimators.detector import MSDEDetector
+
+_LIBRARIES = ("msde", "numpy", "scipy", "scikit-learn", "onnxruntime", "pillow", "safetensors")
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What became of the training images; no model file keeps it.
+
+    Parameters
+    ----------
+    unreadable : list of str
+        One line for each image that could not be used.
+    distrusted : list of str
+        Names of normals that stand out from the others, the most doubtful first.
+    n_copies : int
+        Exact copies of other images, which are left out.
+    peak : float
+        The brightest pixel of all normals, in [0, 1]; NaN where that is not known.
+    """
+
+    unreadable: list[str] = field(default_factory=list)
+    distrusted: list[str] = field(default_factory=list)
+    n_copies: int = 0
+    peak: float = float("nan")
+
+
+def learn(
+    normals: TrainingSet,
+    pool: TrainingSet | None,
+    detector: MSDEDetector,
+    encoder: Encoder,
+    rule: ImageRule,
+    localizer: Localizer | None = None,
+) -> tuple[FittedModel, FitReport]:
+    """Fit a model to embedded images.
+
+    Parameters
+    ----------
+    normals : TrainingSet
+        At least two.
+    pool : TrainingSet or None
+        Images as they come in, for a detector in adaptive mode.
+    detector : MSDEDetector
+        Fitted here.
+    encoder, rule
+        How the images were embedded.
+    localizer : Localizer, optional
+        Fitted to the feature maps of the normals.
+
+    Returns
+    -------
+    FittedModel
+    FitReport
+    """
+    groups = normals.groups(detector.alpha)
+    detector.fit(normals.rows, unlabelled=None if pool is None else pool.rows, groups=groups)
+    batchwise = detector.scorer_.batchwise
+    images, volumes = Calibration(np.empty(0), detector.alpha, "none: scores depend on the batch"), None
+    if not batchwise:
+        images = detector.calibration_
+    if groups is not None and not batchwise:
+        scores = normals.volume_scores(detector.cross_fitted_scores())
+        volumes = Calibration(scores, detector.alpha, "cross-fitted training volumes")
+    fitted = FittedModel(
+        encoder,
+        rule,
+        detector.scorer_,
+        images,
+        volumes,
+        localizer,
+        Fingerprint.of(normals.digests, pool.digests if pool else []),
+        {library: version(library) for library in _LIBRARIES},
+    )
+    worst_first = np.argsort(-detector.outlyingness_, kind="stable")
+    report = FitReport(
+        normals.errors + (pool.errors if pool else []),
+        [normals.names[row] for row in worst_first if not detector.trusted_[row]],
+        normals.n_copies + (pool.n_copies if pool else 0),
+        normals.peak,
+    )
+    return fitted, report

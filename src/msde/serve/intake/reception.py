@@ -1,0 +1,134 @@
+"""The one way in: what arrives is kept, entered into the database and queued."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from msde.serve.errors import TooLarge
+from msde.serve.intake import uploads
+from msde.serve.intake.image_rows import Batch, ImageRows, ReceivedImage
+from msde.serve.intake.uploads import Refused, Upload
+from msde.serve.metrics import Metrics
+from msde.serve.models import Models
+from msde.serve.settings import Settings
+from msde.serve.storage.store import Arrival, Store
+
+
+@dataclass(frozen=True)
+class Received:
+    """What came of an upload."""
+
+    images: list[ReceivedImage]
+    refused: list[Refused]
+
+
+@dataclass(frozen=True, eq=False)
+class Reception:
+    """Takes uploads in, whichever way they come.
+
+    Parameters
+    ----------
+    settings : Settings
+        With the limits of an upload.
+    store, rows, models, metrics
+        Of the service.
+    wake : callable
+        Called when something was queued.
+    """
+
+    settings: Settings
+    store: Store
+    rows: ImageRows
+    models: Models
+    metrics: Metrics
+    wake: Callable[[], None]
+
+    def ingest(self, source: bytes | Path, name: str, origin: str, models: Sequence[str] | None = None) -> Received:
+        """Keep what arrives, and queue it.
+
+        Parameters
+        ----------
+        source : bytes or Path
+            A file, which is copied, or a zip; of a folder, the files in it are taken together.
+        name : str
+            What the sender calls it.
+        origin : str
+            Where it comes from, such as "rest" or "dimse:TITLE".
+        models : sequence of str, optional
+            Models that are to score it; by default all.
+
+        Returns
+        -------
+        Received
+            Files are on disk and rows committed by then.
+
+        Raises
+        ------
+        Busy
+            The queue is full.
+        Unsupported, TooLarge, ServiceError
+            It cannot be used as it is.
+        """
+        self.check_room()
+        with self.store.arriving() as arrival:
+            if isinstance(source, Path) and source.is_dir():
+                folder = arrival.folder("copies")
+                paths = [path for path in sorted(source.rglob("*")) if path.is_file()]
+                copies = [
+                    (str(path.relative_to(source)), _copied(path, folder / str(n))) for n, path in enumerate(paths)
+                ]
+                return self.keep_files(copies, name, arrival, origin, models)
+            if isinstance(source, bytes):
+                arrival.file.write_bytes(source)
+            else:
+                _copied(source, arrival.file)
+            if arrival.file.stat().st_size > self.settings.upload_bytes:
+                raise TooLarge(f"{uploads.clean(name)}: is over the limit of {self.settings.upload_bytes:,} bytes")
+            return self.keep_file(arrival, name, origin, models)
+
+    def keep_file(self, arrival: Arrival, name: str, origin: str, models: Sequence[str] | None = None) -> Received:
+        """Keep a file that has arrived; see `ingest`."""
+        return self._queue(uploads.take(arrival, name, self.store, self.settings), origin, models)
+
+    def keep_files(
+        self,
+        files: Sequence[tuple[str, Path]],
+        name: str,
+        arrival: Arrival,
+        origin: str,
+        models: Sequence[str] | None = None,
+    ) -> Received:
+        """Keep several files that have arrived together, of which slices of one series become one; see `ingest`."""
+        if len(files) > self.settings.files:
+            raise TooLarge(f"{len(files):,} files are over the limit of {self.settings.files:,}; send fewer at once")
+        unpacked = arrival.folder("files")
+        names = uploads.lay_out(files, unpacked)
+        upload = uploads.take_files(unpacked, names, uploads.clean(name), self.store, arrival)
+        return self._queue(upload, origin, models)
+
+    def check_room(self) -> None:
+        """Refuse early, before a body is read.
+
+        Raises
+        ------
+        Busy
+            The queue is full.
+        """
+        self.rows.check_room()
+
+    def _queue(self, upload: Upload, origin: str, models: Sequence[str] | None) -> Received:
+        currents = [self.models.named(name) for name in models] if models else list(self.models)
+        images = self.rows.enter(Batch(tuple(upload.kept), origin[:200], tuple(currents)))
+        for image in images:
+            if not image.known:
+                self.metrics.received(origin)
+        self.wake()
+        return Received(images, upload.refused)
+
+
+def _copied(source: Path, target: Path) -> Path:
+    shutil.copyfile(source, target)
+    return target

@@ -1,0 +1,161 @@
+"""How the service starts and stops: the data folder is brought into order, then one or more processes run at it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import IO
+
+from sqlalchemy import select
+
+from msde.errors import MSDEError
+from msde.serve.logs import log, log_failure
+from msde.serve.metrics import Metrics
+from msde.serve.models import Models
+from msde.serve.service import Service
+from msde.serve.settings import Settings
+from msde.serve.storage import queue
+from msde.serve.storage.database import Database
+from msde.serve.storage.store import Store, sync
+from msde.serve.storage.tables import Identity, Image
+
+REFRESH = 2.0  # seconds between two looks at the model files
+OUTLIVED = 15.0  # seconds in which a process whose parent was killed notices and ends
+
+
+@contextmanager
+def running(service: Service) -> Iterator[None]:
+    """Score what is queued and watch the model files; at the end finish or give back what is being scored.
+
+    Parameters
+    ----------
+    service : Service
+        Of which `prepare` has brought the data folder into order.
+
+    Raises
+    ------
+    MSDEError
+        If a model cannot be served.
+    """
+    with ExitStack() as stack:
+        shared = stack.enter_context((service.settings.folder / "workers.lock").open("w"))
+        stack.callback(service.leadership.give_up)
+        stack.callback(service.database.close)
+        stack.callback(service.at_once.stop)
+        fcntl.flock(shared, fcntl.LOCK_SH)
+        service.models.start()
+        service.leadership.seek()
+        service.scorers.start()
+        stack.callback(service.scorers.stop)
+        for name, job in (("refresh", partial(_refresh, service)), ("embed", service.normals.embed)):
+            Thread(target=job, name=f"msde-{name}", daemon=True).start()
+        stack.callback(service.normals.stop)
+        stack.callback(service.stopping.set)
+        service.ready.set()
+        stack.callback(service.ready.clear)
+        yield
+
+
+def prepare(settings: Settings) -> IO[str]:
+    """Bring a data folder into order before the service starts, as the only process at it.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    file
+        Holds the lock on the folder until it is closed, or the process ends.
+
+    Raises
+    ------
+    MSDEError
+        If another service has the folder, if its images are another database's, or if folder, database or a model
+        cannot be used.
+    """
+    folder = settings.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise MSDEError(f"{folder}: cannot be written ({error.strerror}); give another folder for --data") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise MSDEError(f"{folder}: another service uses this folder; stop it, or give another --data") from None
+    database = Database(settings.url)
+    try:
+        _wait_for_workers(folder)
+        database.upgrade(folder)
+        store = Store(folder)
+        _check_pair(database, store, folder / "database-id")
+        with database.write() as session:
+            queue.give_back(session)
+            known = set(session.scalars(select(Image.digest)))
+        for left in (folder / "models").glob("*.part"):
+            left.unlink()
+        # Once before all processes, so that a model that cannot be served is one line of an error.
+        Models(database, folder, settings.models, settings.device, Metrics()).start()
+        lost = store.sweep(known)
+        if lost:
+            log("info", "files of interrupted uploads were removed", files=lost)
+    except BaseException:
+        lock.close()
+        raise
+    finally:
+        database.close()
+    return lock
+
+
+def _refresh(service: Service) -> None:
+    """Look at the model files every few seconds, and lead if no other process does."""
+    parent = os.getppid()
+    while not service.stopping.wait(REFRESH):
+        if service.settings.workers > 1 and os.getppid() != parent:  # the parent was killed, and its port is wanted
+            os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            service.leadership.seek()
+            service.models.refresh()
+        except Exception as error:  # nothing that may pass must end the thread
+            log_failure("models could not be looked up", error)
+
+
+def _wait_for_workers(folder: Path) -> None:
+    """Wait for processes that have outlived their parent, because what they have received could be swept away."""
+    until = time.monotonic() + OUTLIVED
+    with (folder / "workers.lock").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if time.monotonic() > until:
+                    raise MSDEError(f"{folder}: processes of a service that was killed still run; end them") from None
+            time.sleep(0.1)
+
+
+def _check_pair(database: Database, store: Store, file: Path) -> None:
+    """Refuse images of another database, because all that this one does not know are about to be swept away."""
+    with database.read() as session:
+        name = session.scalars(select(Identity.id)).one()
+        stated = file.read_text("utf-8", "replace") if file.exists() else ""
+        if stated == name:
+            return
+        known = set(session.scalars(select(Image.digest)))
+    images = store.digests()
+    if images and (stated or images.isdisjoint(known)):  # no name is stated where an earlier version had the folder
+        raise MSDEError(
+            f"{file.parent}: its images are not of this database; give theirs by --database or put their msde.db back,"
+            " or give another --data"
+        )
+    file.write_text(name, "utf-8")
+    sync(file)
