@@ -16,10 +16,10 @@ def test_each_image_has_two_files_of_its_own(model, discs, tmp_path):
         f"{path.parent.name}/{path.name}.{kind}.png" for path in paths for kind in ("overlay", "heat")
     )
     explanation = model.explain(paths[-1])
-    with Image.open(tmp_path / "h" / "abnormal" / "007.png.heat.png") as image:
+    with Image.open(tmp_path / "h" / "abnormal" / f"{paths[-1].name}.heat.png") as image:
         assert image.mode == "I;16"
         np.testing.assert_allclose(np.asarray(image) / 65535, explanation.heat, atol=1e-4)
-    with Image.open(tmp_path / "h" / "abnormal" / "007.png.overlay.png") as image:
+    with Image.open(tmp_path / "h" / "abnormal" / f"{paths[-1].name}.overlay.png") as image:
         assert np.abs(np.asarray(image)[:64, :64].astype(int) - explanation.overlay).max() <= 1
 
 
