@@ -183,7 +183,9 @@ def test_an_unknown_backbone_is_one_line(job, tmp_path):
 def test_abnormal_images_among_the_normals_are_listed(tmp_path):
     write_discs(tmp_path / "mixed", 60)
     write_discs(tmp_path / "mixed" / "hidden", 2, seed=5, lesion=True)
-    done = msde("fit", tmp_path / "mixed", "-o", tmp_path / "m.msde", "--distrusted", tmp_path / "list.txt")
+    done = msde(
+        "fit", tmp_path / "mixed", "-o", tmp_path / "m.msde", "--distrusted", tmp_path / "list.txt", "--no-heatmaps"
+    )
     assert done.returncode == 0, done.stderr
     listed = (tmp_path / "list.txt").read_text().splitlines()
     assert {Path(line).parent.name for line in listed[:2]} == {"hidden"}
@@ -267,7 +269,7 @@ def test_score_warns_of_another_population(job, tmp_path, rng):
 
 
 def test_unlabelled_images_make_an_adaptive_model(job, tmp_path):
-    done = msde("fit", job / "train", "--unlabelled", job / "abnormal", "-o", tmp_path / "m.msde")
+    done = msde("fit", job / "train", "--unlabelled", job / "abnormal", "-o", tmp_path / "m.msde", "--no-heatmaps")
     assert done.returncode == 0, done.stderr
     assert "the unlabelled images show" in done.stdout
     assert json.loads(msde("info", tmp_path / "m.msde").stdout)["mode"] == "adaptive"
@@ -309,7 +311,7 @@ def test_nothing_is_written_to_the_home_folder(job, tmp_path):
 
 
 def test_transductive_scores_come_without_p_values(job, tmp_path):
-    done = msde("fit", job / "train", "-o", tmp_path / "t.msde", "--mode", "transductive")
+    done = msde("fit", job / "train", "-o", tmp_path / "t.msde", "--mode", "transductive", "--no-heatmaps")
     assert done.returncode == 0
     assert done.stderr == ""
     done = msde("score", tmp_path / "t.msde", job / "normal")
@@ -339,7 +341,7 @@ def test_help_and_version_need_no_imports_that_take_time():
 
 def test_a_second_fit_takes_all_embeddings_from_the_cache(job, tmp_path):
     for found in (0, 40):
-        done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--cache", tmp_path / "cache")
+        done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--cache", tmp_path / "cache", "--no-heatmaps")
         assert done.returncode == 0
         one_line_error(done, f"{found} of 40 embeddings came from the cache")
     done = msde("score", tmp_path / "m.msde", job / "train", MSDE_CACHE=str(tmp_path / "cache"))
