@@ -19,6 +19,7 @@ from msde.cluster.job_folder import JobFolder
 from msde.cluster.moments import Moments
 from msde.embedding.embed import Embedded
 from msde.estimators.detector import MSDEDetector
+from msde.method.arrays import evenly_spaced
 from msde.method.calibration import Calibration, folds
 from msde.method.outliers import LIMIT
 from msde.method.scorers import InductiveScorer
@@ -54,8 +55,8 @@ def fit_on(
         See :func:`msde.cluster.listing.sources`.
     landmarks : int
         Normals up to which the fit is the ordinary one. Beyond, evenly spaced landmarks stand for all: they decide the
-        scale of the features, which normals are trusted, and calibrate; in inductive mode the Gaussian is that of all
-        trusted normals, in the other modes of the landmarks.
+        scale of the features, how rows are shifted, and calibrate; the Gaussian is that of all normals in inductive
+        mode, in the others of the landmarks.
     tell : callable
         Takes a line on the progress now and then.
 
@@ -189,9 +190,9 @@ class Pass:
     Parameters
     ----------
     folds : list of Moments
-        Of the trusted normals of each fold.
+        Of the normals of each fold.
     distrusted : int
-        Number of the others.
+        Number of those that stand out.
     worst : list of (float, str)
         Distance and name of the most doubtful.
     """
@@ -216,7 +217,7 @@ def pass_over(
     farthest: float,
     n_folds: int,
 ) -> Pass | None:
-    """Add up the trusted normals of some parts by fold.
+    """Add up the normals of some parts by fold.
 
     Parameters
     ----------
@@ -238,12 +239,12 @@ def pass_over(
     job, total = JobFolder.open(url), None
     for part, wanted, fold in rows:
         table = _read(job, part, ["path", "embedding"]).take(wanted)
-        standard = scorer.standardizer.apply(matrix(table))
-        distances = scorer.gaussian.mahalanobis(standard)
-        trusted = distances <= farthest
-        moments = [Moments.of(standard[trusted & (fold == number)]) for number in range(n_folds)]
-        names = table.column("path").take(np.flatnonzero(~trusted)).to_pylist()
-        looked = Pass(moments, int((~trusted).sum()), list(zip(distances[~trusted].tolist(), names, strict=True)))
+        measured = scorer.measured(matrix(table))
+        distances = scorer.gaussian.mahalanobis(measured)
+        moments = [Moments.of(measured[fold == number]) for number in range(n_folds)]
+        far = distances > farthest
+        names = table.column("path").take(np.flatnonzero(far)).to_pylist()
+        looked = Pass(moments, int(far.sum()), list(zip(distances[far].tolist(), names, strict=True)))
         total = looked if total is None else total + looked
     return total
 
@@ -251,9 +252,9 @@ def pass_over(
 def _take_all(
     fitted: FittedModel, detector: MSDEDetector, parts: Parts, landmarks: int, workers: int
 ) -> tuple[FittedModel, list[str]]:
-    """Put the Gaussian of all trusted normals in place of that of the landmarks, and calibrate the landmarks on it.
+    """Put the Gaussian of all normals in place of that of the landmarks, and calibrate the landmarks on it.
 
-    Returns the model and the names of normals that are not trusted.
+    Returns the model and the names of normals that stand out.
     """
     scorer = detector.scorer_
     assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
@@ -274,13 +275,16 @@ def _take_all(
     scores = np.empty(len(rows))
     for number in range(len(held_out)):
         others = [moments for other, moments in enumerate(looked.folds) if other != number]
-        without = InductiveScorer(scorer.standardizer, sum(others[1:], others[0]).gaussian())
+        without = replace(scorer, gaussian=sum(others[1:], others[0]).gaussian())
         mine = fold[chosen] == number
         if mine.any():
             scores[mine] = without.score(rows[mine])
+    if scorer.shift is not None and len(scorer.shift.weights) < len(scores):
+        # Those that took the frozen path pull themselves, which no new image does; where all did, there are no others.
+        scores = np.delete(scores, evenly_spaced(len(scores), len(scorer.shift.weights)))
     fitted = replace(
         fitted,
-        scorer=InductiveScorer(scorer.standardizer, total.gaussian()),
+        scorer=replace(scorer, gaussian=total.gaussian()),
         images=Calibration(np.sort(scores), detector.alpha, "cross-fitted landmarks of the training normals"),
         fingerprint=Fingerprint.of(parts.digests),
     )

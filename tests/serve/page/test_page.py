@@ -272,6 +272,7 @@ def test_recalibration_makes_a_version_and_keeps_the_one_before(visit, running, 
     expect(page.locator("#recalibrate")).to_be_disabled()
     expect(page.locator("#recalibrate-says")).to_contain_text("at least 3 are needed")
     page.locator("#rows tr a").first.click()
+    expect(page.locator("#latest")).to_contain_text("No verdict yet")  # no key counts before the image is there
     for number in range(4):
         page.keyboard.press("n")
         expect(page.locator("#latest")).to_contain_text("Normal by admin")
