@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -233,10 +234,8 @@ def landmarks(cache: Path, only: str | None) -> None:
     from sklearn.metrics import roc_auc_score
 
     from msde import MSDEDetector
-    from msde.cluster.fit import farthest_trusted
     from msde.cluster.moments import Moments
     from msde.embedding.encoder import DEFAULT_LOOKS
-    from msde.method.scorers import InductiveScorer
 
     shares = (1.0, 0.5)
     print("set                      normals  " + "  ".join(f"{share:5.0%}" for share in shares))
@@ -250,9 +249,7 @@ def landmarks(cache: Path, only: str | None) -> None:
             detector = MSDEDetector().fit(train.rows[np.arange(most) * len(train.rows) // most])
             scorer = detector.scorer_
             if share < 1:
-                standard = scorer.standardizer.apply(train.rows)
-                trusted = scorer.gaussian.mahalanobis(standard) <= farthest_trusted(detector)
-                scorer = InductiveScorer(scorer.standardizer, Moments.of(standard[trusted]).gaussian())
+                scorer = replace(scorer, gaussian=Moments.of(scorer.measured(train.rows)).gaussian())
             of_set.append(roc_auc_score(label, scorer.score(rows)))
         aurocs.append(of_set)
         print(f"{name:24s} {len(train.rows):7d}  " + "  ".join(f"{auroc:.3f}" for auroc in of_set), flush=True)

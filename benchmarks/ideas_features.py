@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from embeddings import FIRST_LOOKS, Sets, load_moments, load_sets
-from ideas_scores import CHANNELS
+from ideas_scores import CHANNELS, first_default
 from table import print_header, print_ideas
 
-from msde import MSDEDetector
 from msde.backbones import load_backbone
 from msde.backbones.backbone import per_channel
 
@@ -53,13 +52,11 @@ def as_trained(cache: Path) -> Sets:
     return load_sets(cache, FIRST_LOOKS, replace(backbone, weights={**backbone.weights, **convention}))
 
 
-def detector(rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    return MSDEDetector().fit(rows).anomaly_score
-
-
 def print_table(cache: Path) -> None:
     moments = load_moments(cache)
     print_header("embedding", (*moments, "mean"))
     for name, idea in IDEAS.items():
-        print_ideas({name: detector}, embedded(idea, moments))
-    print_ideas({"pixels normalised by (127, 128) / 255, as the weights were trained": detector}, as_trained(cache))
+        print_ideas({name: first_default}, embedded(idea, moments))
+    print_ideas(
+        {"pixels normalised by (127, 128) / 255, as the weights were trained": first_default}, as_trained(cache)
+    )

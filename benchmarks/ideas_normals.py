@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from embeddings import FIRST_LOOKS, load_sets
-from ideas_scores import replaced
+from ideas_scores import first_default, replaced
 from protocol import Score, plain
 from table import print_header, print_row, tested
 
-from msde import MSDEDetector
 from msde.benchmark.draws import Subset
 
 COUNTS = (10, 25, 50, 100)
@@ -19,7 +18,7 @@ DRAWS = 5
 IDEAS: dict[str, Callable[[np.ndarray], Score]] = {
     "plain Gaussian": plain,
     "default, all normals trusted": replaced(limit=np.inf),
-    "default": lambda rows: MSDEDetector().fit(rows).anomaly_score,
+    "default": first_default,
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from embeddings import FIRST_LOOKS, load_sets
+from ideas_scores import first_default
 from protocol import Score, mixture, plain
 from sklearn.linear_model import LogisticRegression
 from table import print_header
@@ -133,11 +134,11 @@ IDEAS: dict[str, Idea] = {
 def measure(parts: list[Subset]) -> np.ndarray:
     """Return AUROCs of shape (compared + idea, share, draw)."""
     train, normal, abnormal = parts
-    detector = MSDEDetector().fit(train.rows)
+    detector = MSDEDetector(shift=None).fit(train.rows)
     standardise = detector.scorer_.standardizer.apply
     normals = standardise(train.rows)
     held_out = np.sort(detector.cross_fitted_scores())
-    alone = (plain(train.rows), detector.anomaly_score)
+    alone = (plain(train.rows), first_default(train.rows))
     figures = np.empty((len(COMPARED) + len(IDEAS), len(SHARES), DRAWS))
     for draw in range(DRAWS):
         rng = np.random.default_rng(draw)

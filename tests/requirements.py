@@ -15,6 +15,7 @@ ALL = "MSDE_TEST_ALL"  # set by `make test-all`: what is missing is a failure
 SHARED = "MSDE_SHARED"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 WHEELS = Path(__file__).parents[1] / ".venv" / "wheels"
+DICOMWEB = [Path(folder) / "libOrthancDicomWeb.so" for folder in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc")]
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 
@@ -54,13 +55,18 @@ REQUIREMENTS = {
     "transformers": Requirement("transformers", _packages("torch", "transformers"), "make test-all"),
     "open_clip": Requirement("OpenCLIP", _packages("torch", "open_clip"), "make test-all"),
     "xrv": Requirement("TorchXRayVision", _packages("torch", "torchxrayvision"), "make test-all"),
+    "ray": Requirement("Ray", _packages("ray", "faiss", "s3fs", "moto"), "make test-all"),
     "chromium": Requirement(
         "Chromium",
         lambda: _packages("playwright")() and _program(*CHROMIUM)(),
         "apt-get install chromium fonts-dejavu-core; make test-all",
     ),
     "dicom3tools": Requirement("dciodvfy", _program("dciodvfy"), "apt-get install dicom3tools"),
-    "orthanc": Requirement("Orthanc", _program("Orthanc"), "apt-get install orthanc orthanc-dicomweb"),
+    "orthanc": Requirement(
+        "Orthanc",
+        lambda: _program("Orthanc")() and any(map(Path.exists, DICOMWEB)),
+        "apt-get install orthanc orthanc-dicomweb",
+    ),
     "postgresql": Requirement(
         "PostgreSQL",
         lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),

@@ -1,6 +1,7 @@
 """Whole jobs, run as a user runs them."""
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ from PIL import Image
 from tests.command import MSDE, msde, started
 from tests.pictures import disc, write_discs
 from tests.scores import ROUNDING, assert_same_tables
+
+pytestmark = pytest.mark.slow  # whole jobs
 
 
 def one_line_error(done, *parts):
@@ -30,7 +33,7 @@ def job(tmp_path_factory):
     write_discs(root / "abnormal", 8, seed=2, lesion=True)
     done = started("fit", root / "train", "-o", root / "model.msde")
     assert done.returncode == 0, done.stderr
-    assert "fitted on 40 of 40 normal images" in done.stdout
+    assert "fitted on 40 normal images" in done.stdout
     assert done.stderr == ""
     return root
 
@@ -125,6 +128,34 @@ def test_colour_modes_and_depths_are_scored(job, tmp_path, rng):
         assert rows[same] == pytest.approx(rows["RGB.png"], rel=1e-4)
 
 
+def test_names_that_no_table_likes_cost_no_row(job, tmp_path):
+    names = [b"=1+1.png", b"a\rb.png", b"caf\xe9.png"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes((job / "normal" / "000.png").read_bytes())
+    expected = ["'=1+1.png", "a\rb.png", r"caf\udce9.png"]
+    plain = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8"}
+    printed = subprocess.run(
+        [MSDE, "score", job / "model.msde", *names], capture_output=True, cwd=tmp_path, env={**os.environ, **plain}
+    )
+    assert printed.returncode == 0, printed.stderr
+    rows = list(csv.DictReader(io.StringIO(printed.stdout.decode(), newline="")))
+    assert [row["path"] for row in rows] == expected
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    for command in (["score"], ["embed", "--model"]):
+        done = msde(*command, job / "model.msde", *map(os.fsdecode, names), "-o", "s.parquet", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert parquet.read_table(tmp_path / "s.parquet")["path"].to_pylist() == ["=1+1.png", *expected[1:]]
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped(job, tmp_path):
+    (tmp_path / "日.png").write_bytes((job / "normal" / "000.png").read_bytes())
+    done = msde("score", job / "model.msde", "日.png", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].startswith(r"\u65e5.png,")
+
+
 def test_equal_names_in_different_folders_stay_apart(job, tmp_path):
     write_discs(tmp_path / "a", 1, seed=1)
     write_discs(tmp_path / "b", 1, seed=2)
@@ -183,11 +214,58 @@ def test_an_unknown_backbone_is_one_line(job, tmp_path):
 def test_abnormal_images_among_the_normals_are_listed(tmp_path):
     write_discs(tmp_path / "mixed", 60)
     write_discs(tmp_path / "mixed" / "hidden", 2, seed=5, lesion=True)
-    done = msde("fit", tmp_path / "mixed", "-o", tmp_path / "m.msde", "--distrusted", tmp_path / "list.txt")
+    done = msde(
+        "fit", tmp_path / "mixed", "-o", tmp_path / "m.msde", "--distrusted", tmp_path / "list.txt", "--no-heatmaps"
+    )
     assert done.returncode == 0, done.stderr
     listed = (tmp_path / "list.txt").read_text().splitlines()
     assert {Path(line).parent.name for line in listed[:2]} == {"hidden"}
     assert "stand out from the others" in done.stdout
+
+
+def test_the_shift_can_be_left_out(job, tmp_path):
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--no-shift", "--no-heatmaps")
+    assert done.returncode == 0, done.stderr
+    with_shift, without = (json.loads(msde("info", m).stdout) for m in (job / "model.msde", tmp_path / "m.msde"))
+    assert (with_shift["scorer"]["shift.n_neighbors"], without["scorer"]["shift"]) == (50, None)
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--no-shift", "--mode", "transductive")
+    assert done.returncode == 2
+    assert "--no-shift goes with --mode inductive" in done.stderr
+
+
+def test_score_says_what_a_distance_is_made_of(job, tmp_path):
+    done = msde("score", job / "model.msde", job / "abnormal", "-o", tmp_path / "s.csv", "--why", tmp_path / "why.csv")
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "why.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8 * 12
+    assert {row["view"] for row in rows} == {"plain", "stretched"}
+    of_one = [float(row["share"]) for row in rows if row["path"].endswith("000.png")]
+    assert sum(of_one) == pytest.approx(1)
+
+
+def test_the_published_procedure_from_images_to_its_output(job, tmp_path):
+    published = [
+        "--mode",
+        "transductive",
+        "--weighting",
+        "published",
+        "--gaussian",
+        "pca",
+        "--look",
+        "plain:own",
+        "--no-heatmaps",
+    ]
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", *published)
+    assert done.returncode == 0, done.stderr
+    done = msde("score", tmp_path / "m.msde", job / "normal", job / "abnormal", "--sigmoid")
+    scores = np.array([float(row["anomaly_score"]) for row in csv.DictReader(done.stdout.splitlines())])
+    assert ((scores > 0) & (scores < 1)).all()
+    deviations = np.log(scores / (1 - scores))
+    np.testing.assert_allclose([deviations.mean(), deviations.std()], [0, 1], atol=1e-6)
+    done = msde("score", job / "model.msde", job / "normal", "--sigmoid")
+    assert done.returncode == 2
+    assert "needs a model of transductive mode" in done.stderr
 
 
 def test_calibrate_sets_the_threshold_anew_and_keeps_the_scores(job, tmp_path):
@@ -222,7 +300,7 @@ def test_score_warns_of_another_population(job, tmp_path, rng):
 
 
 def test_unlabelled_images_make_an_adaptive_model(job, tmp_path):
-    done = msde("fit", job / "train", "--unlabelled", job / "abnormal", "-o", tmp_path / "m.msde")
+    done = msde("fit", job / "train", "--unlabelled", job / "abnormal", "-o", tmp_path / "m.msde", "--no-heatmaps")
     assert done.returncode == 0, done.stderr
     assert "the unlabelled images show" in done.stdout
     assert json.loads(msde("info", tmp_path / "m.msde").stdout)["mode"] == "adaptive"
@@ -264,7 +342,7 @@ def test_nothing_is_written_to_the_home_folder(job, tmp_path):
 
 
 def test_transductive_scores_come_without_p_values(job, tmp_path):
-    done = msde("fit", job / "train", "-o", tmp_path / "t.msde", "--mode", "transductive")
+    done = msde("fit", job / "train", "-o", tmp_path / "t.msde", "--mode", "transductive", "--no-heatmaps")
     assert done.returncode == 0
     assert done.stderr == ""
     done = msde("score", tmp_path / "t.msde", job / "normal")
@@ -294,7 +372,7 @@ def test_help_and_version_need_no_imports_that_take_time():
 
 def test_a_second_fit_takes_all_embeddings_from_the_cache(job, tmp_path):
     for found in (0, 40):
-        done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--cache", tmp_path / "cache")
+        done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--cache", tmp_path / "cache", "--no-heatmaps")
         assert done.returncode == 0
         one_line_error(done, f"{found} of 40 embeddings came from the cache")
     done = msde("score", tmp_path / "m.msde", job / "train", MSDE_CACHE=str(tmp_path / "cache"))

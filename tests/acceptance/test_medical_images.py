@@ -9,15 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from tests.command import msde as run
 from tests.images.medical import SECRETS, ct_slice, dicom_bytes, nifti_bytes
+from tests.images.syntaxes import NAMES, writes, written
 from tests.pictures import disc
 from tests.scores import ROUNDING
 
 from msde import AnomalyModel
 from msde.images import ImageRule
 from msde.method.volume_score import volume_score
+
+pytestmark = pytest.mark.slow  # whole jobs
 
 
 def wide(rng: np.random.Generator, *, lesion: bool = False) -> np.ndarray:
@@ -91,7 +95,7 @@ def test_a_volume_gets_a_p_value_once_volumes_were_calibrated_on(data: Path) -> 
 def test_volumes_among_many_normals_are_calibrated_on_at_the_fit(data: Path) -> None:
     rng, normals = np.random.default_rng(7), data / "many"
     for k in range(20):
-        write_series(normals / f"{k}", rng, f"1.6.{k}", n=6)
+        write_series(normals / f"{k}", rng, f"1.6.{k}", n=3)
     for alpha, volumes in (("0.05", 20), ("0.04", 0)):
         model, rule = data / f"many-{alpha}.msde", ["--intensity", "window:-1024,3071", "--no-heatmaps"]
         done = run("fit", normals, "-o", model, "--alpha", alpha, *rule)
@@ -123,7 +127,7 @@ def test_the_same_scan_as_nifti_has_the_scores_of_the_series(data: Path, tmp_pat
 def test_array_png_dicom_and_nifti_have_equal_scores(tmp_path: Path, rule: str, aspect: str) -> None:
     rng = np.random.default_rng(5)
     normals = [np.pad(wide(rng), ((0, 0), (8, 0))) for _ in range(16)]
-    model = AnomalyModel(rule=ImageRule(rule, aspect)).fit(normals)
+    model = AnomalyModel(rule=ImageRule(rule, aspect)).fit(normals, heatmaps=False)
     picture = np.pad(wide(rng, lesion=True), ((0, 0), (8, 0)))
     Image.fromarray(picture).save(tmp_path / "a.png")
     Image.fromarray(picture).save(tmp_path / "a.tif")
@@ -138,6 +142,32 @@ def test_array_png_dicom_and_nifti_have_equal_scores(tmp_path: Path, rule: str, 
     again = AnomalyModel.load(tmp_path / "m.msde")
     assert again.rule == ImageRule(rule, aspect)
     assert again.score([tmp_path / "a.dcm"])[0].anomaly_score == pytest.approx(rows[0].anomaly_score)
+
+
+def test_one_picture_has_one_score_in_every_syntax_and_format(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    model = AnomalyModel().fit([disc(rng) for _ in range(16)])
+    picture = disc(rng, lesion=True)
+    deep = picture.astype(np.uint16) * 257
+    Image.fromarray(picture).save(tmp_path / "8.png")
+    Image.fromarray(deep).save(tmp_path / "16.png")
+    (tmp_path / "8.nii").write_bytes(nifti_bytes(picture.T))
+    for compression in (None, "deflate", "jpeg2000"):
+        tifffile.imwrite(tmp_path / f"{compression}.tif", deep, photometric="minisblack", compression=compression)
+    for syntax, name in NAMES.items():
+        twelve = np.rint(picture / 255 * 4095).astype(np.uint16)
+        if writes(syntax, picture, 8):
+            (tmp_path / f"{name}.dcm").write_bytes(written(picture, syntax))
+            inverse = written(255 - picture, syntax, PhotometricInterpretation="MONOCHROME1")
+            (tmp_path / f"{name} inverse.dcm").write_bytes(inverse)
+        if writes(syntax, picture, 12):
+            (tmp_path / f"{name} 12.dcm").write_bytes(written(twelve, syntax, 12))
+    rows = model.score([picture, *sorted(tmp_path.iterdir())])
+    assert len(rows) > 30
+    assert {row.error for row in rows} == {None}
+    for row in rows:
+        lossy = "/jpeg.dcm" in row.path or "/jpeg inverse" in row.path or "/jpeg-12" in row.path
+        assert row.anomaly_score == pytest.approx(rows[0].anomaly_score, rel=0.2 if lossy else 1e-3), row.path
 
 
 def test_a_volume_with_an_unreadable_slice_has_no_score(data: Path, tmp_path: Path) -> None:
@@ -170,11 +200,12 @@ def test_dim_normals_are_told(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     for k in range(20):
         (tmp_path / f"{k}.dcm").write_bytes(dicom_bytes(wide(rng)))
-    done = run("fit", tmp_path, "-o", tmp_path / "m.msde")
+    done = run("fit", tmp_path, "-o", tmp_path / "m.msde", "--no-heatmaps")
     assert done.returncode == 0
     assert "no pixel is brighter than 3." in done.stderr
     assert "--intensity percentile" in done.stderr
-    assert "brighter" not in run("fit", tmp_path, "-o", tmp_path / "m.msde", "--intensity", "percentile").stderr
+    done = run("fit", tmp_path, "-o", tmp_path / "m.msde", "--no-heatmaps", "--intensity", "percentile")
+    assert "brighter" not in done.stderr
 
 
 def test_a_wrong_rule_is_one_line(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from threading import Thread
 
 import pytest
 from tests.pictures import write_discs
+from tests.requirements import need
 
 FAULTY = Path(__file__).parent / "faulty"
 
@@ -51,6 +52,7 @@ class FlakyServer:
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
     """What the processes of the cluster find around them: credentials, and the faults that tests ask for."""
+    need("ray")
     server = FlakyServer()
     faults = tmp_path_factory.mktemp("faults")
     with pytest.MonkeyPatch.context() as patch:
@@ -59,7 +61,6 @@ def environment(tmp_path_factory):
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_ENDPOINT_URL", server.url)
         patch.setenv("MSDE_TEST_FAULTS", str(faults))
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")]))
         yield server, faults
     server.close()
 
@@ -74,6 +75,17 @@ def faults(environment):
     return environment[1]
 
 
+def start_faulty(patch: pytest.MonkeyPatch) -> None:
+    """Let processes that start from now on have the faults; no others of the session may."""
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")]))
+
+
+@pytest.fixture
+def faulty(faults, monkeypatch):
+    """Processes that the test starts have the faults."""
+    start_faulty(monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def address(environment):
     """A running cluster with room for four workers."""
@@ -81,14 +93,16 @@ def address(environment):
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-    context = ray.init(
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=100 * 2**20,
-        _node_ip_address="127.0.0.1",
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        start_faulty(patch)
+        context = ray.init(
+            num_cpus=4,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=100 * 2**20,
+            _node_ip_address="127.0.0.1",
+        )
     yield context.address_info["gcs_address"]
     ray.shutdown()
 

@@ -12,7 +12,9 @@ from msde.cluster.listing import cut, from_json, identity, sources, to_json
 from msde.errors import DataError
 from msde.images import Part, find_images
 
-any_source = st.text(min_size=1) | st.builds(Part, st.sampled_from("vw"), st.text(), st.none() | st.text())
+any_source = st.text(min_size=1) | st.builds(
+    Part, st.sampled_from("vw"), st.text(), st.none() | st.text(), st.none() | st.text()
+)
 
 
 @given(st.lists(any_source, max_size=40), st.integers(1, 9))

@@ -60,7 +60,8 @@ def test_a_stack_of_object_storage_has_the_rows_of_the_file(server, stack, model
     assert (done.images, done.rows, done.errors, done.read) == (2, 8, {}, 2 * stack.stat().st_size)
 
 
-def test_a_part_that_was_begun_is_done_image_by_image_and_a_killer_recorded(faults, stack, discs, model_file, tmp_path):
+@pytest.mark.usefixtures("faulty")
+def test_a_part_that_was_begun_is_done_image_by_image_and_a_killer_recorded(stack, discs, model_file, tmp_path):
     killer = PngInfo()
     killer.add_text("fault", "kill")
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "killer.png", pnginfo=killer)

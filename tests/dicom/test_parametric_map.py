@@ -8,6 +8,7 @@ import pytest
 
 from msde.dicom import Result, parametric_map
 from msde.errors import DataError, ImageError
+from msde.images import ImageRule, read_pixels
 
 from .kinds import heat_map_of
 from .sources import SOURCES, digital_radiograph, neighbour, radiograph, shipped, written
@@ -91,3 +92,12 @@ def test_many_frames_are_refused(result: Result) -> None:
     source = shipped("SC_rgb_rle_2frame.dcm")
     with pytest.raises(ImageError, match="2 frames"):
         parametric_map(source, result, heat_map_of(source))
+
+
+def test_a_map_is_read_back_in_its_own_unit(tmp_path: Path, result: Result, rng: np.random.Generator) -> None:
+    source = shipped("CT_small.dcm")
+    heat = rng.random((source.Rows, source.Columns))
+    path = tmp_path / "map.dcm"
+    parametric_map(source, result, heat).save_as(path)
+    for rule in ("dicom", "window:0,1"):
+        np.testing.assert_allclose(read_pixels(path, ImageRule(rule)), heat, atol=1e-6)

@@ -43,6 +43,31 @@ def test_nothing_is_said_of_a_place_that_is_not_known(result: Result) -> None:
     assert secondary_capture(radiograph(), result, overlay_of(radiograph())).PatientOrientation == ""
 
 
+@pytest.mark.parametrize(
+    ("elements", "ratio"),
+    [
+        ({"PixelAspectRatio": [4, 3]}, [4, 3]),
+        ({"PixelAspectRatio": [8, 6]}, [4, 3]),
+        ({"ImagerPixelSpacing": [0.2, 0.1]}, [2, 1]),
+        ({"NominalScannedPixelSpacing": [0.15, 0.2]}, [3, 4]),
+        ({"PixelAspectRatio": [1, 1]}, None),
+        ({"PixelAspectRatio": [0, 3]}, None),
+        ({"ImagerPixelSpacing": [0.1, 0.1]}, None),
+        ({}, None),
+        ({"PixelSpacing": [0.2, 0.1]}, None),  # which the capture has itself
+    ],
+)
+def test_pixels_that_are_not_square_stay_so(result: Result, elements: dict[str, list[float]], ratio: list[int]) -> None:
+    source = radiograph()
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        source.pop(keyword, None)
+    for keyword, value in elements.items():
+        setattr(source, keyword, value)
+    stored = secondary_capture(source, result, overlay_of(source))
+    assert stored.get("PixelAspectRatio") == ratio
+    assert stored.get("PixelSpacing") == elements.get("PixelSpacing")
+
+
 def test_what_the_source_shows_and_has_lost_is_stated(result: Result) -> None:
     assert secondary_capture(ultrasound(), result, overlay_of(ultrasound())).BurnedInAnnotation == "YES"
     stored = secondary_capture(digital_radiograph(), result, overlay_of(digital_radiograph()))

@@ -73,6 +73,39 @@ def test_names_of_every_script_are_kept(tmp_path: Path, result: Result, charset,
         assert str(written(stored, tmp_path).PatientName) == name
 
 
+@pytest.mark.parametrize("declared", [None, "", "ISO_IR 6", "ISO_IR 999"])
+@pytest.mark.parametrize("encoded", ["Tést^On".encode(), "Tést^On".encode("latin-1"), "山田^".encode("shift_jis")])
+@pytest.mark.parametrize("touched", [False, True])
+def test_text_without_a_declared_character_set_is_ascii_or_blank(
+    tmp_path: Path, result: Result, declared: str | None, encoded: bytes, touched: bool
+) -> None:
+    image = radiograph()
+    image.PatientName, image.StudyDescription = "~" * len(encoded), "plain"
+    image.save_as(tmp_path / "x.dcm", enforce_file_format=True)
+    content = (tmp_path / "x.dcm").read_bytes().replace(b"~" * len(encoded), encoded)
+    charset = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100"
+    assert charset in content
+    value = (declared or "").encode()
+    value += b" " * (len(value) % 2)
+    replaced = b"" if declared is None else charset[:6] + len(value).to_bytes(2, "little") + value
+    (tmp_path / "x.dcm").write_bytes(content.replace(charset, replaced))
+    with warnings.catch_warnings(action="ignore"):
+        source = pydicom.dcmread(tmp_path / "x.dcm")
+        assert not touched or str(source.PatientName)
+        assert read_source(source).patient_and_study["PatientName"] == ""
+        for make in KINDS.values():
+            stored = make(source, result)
+            assert (stored.PatientName, stored.StudyDescription) == ("", "plain")
+
+
+def test_text_that_was_set_in_memory_is_as_it_was_meant(tmp_path: Path) -> None:
+    image = radiograph()
+    del image.SpecificCharacterSet
+    source = written(image, tmp_path)
+    source.SpecificCharacterSet, source.PatientName = "ISO_IR 192", "Tést^On"
+    assert read_source(source).patient_and_study["PatientName"] == "Tést^On"
+
+
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"])
 def test_a_missing_or_malformed_uid_is_an_error(result: Result, keyword: str) -> None:
     missing, malformed = digital_radiograph(), with_bytes(keyword, b"1.2.03")

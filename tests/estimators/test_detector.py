@@ -4,7 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msde import MeanShiftEnhancer, MSDEDetector
+from msde.method.calibration import folds
 from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.scorers import InductiveScorer
 from msde.method.standardizer import Standardizer
 
 MODES = ["inductive", "adaptive", "transductive"]
@@ -149,3 +151,32 @@ def test_rows_of_one_group_are_held_out_together(rng):
 def test_groups_that_are_none_are_refused(rng, groups):
     with pytest.raises(ValueError, match="groups must be"):
         MSDEDetector().fit(rng.normal(size=(3, 4)), groups=groups)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(60, 100), (60, 8)]))
+@settings(max_examples=8)
+def test_held_out_rows_follow_a_path_in_which_their_fold_has_no_part(seed, shape):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=shape)
+    fold = next(folds(len(rows)))
+    changed = rows.copy()
+    changed[fold[1:]] = rng.normal(size=(len(fold) - 1, shape[1])) * 5
+    before, after = (MSDEDetector().fit(each).cross_fitted_scores()[fold[0]] for each in (rows, changed))
+    assert after == pytest.approx(before, rel=1e-6)
+
+
+def test_the_published_weights_and_gaussian_go_with_a_shift_of_one_row_alone(rng):
+    rows = rng.normal(size=(80, 30))
+    plain, published = MSDEDetector().fit(rows), MSDEDetector(weighting="published").fit(rows)
+    assert not np.allclose(plain.anomaly_score(rows), published.anomaly_score(rows))
+    reduced = MSDEDetector(gaussian="pca").fit(rows).scorer_
+    assert isinstance(reduced, InductiveScorer)
+    assert reduced.gaussian.whitening.shape == (30, 30)
+    with pytest.raises(ValueError, match="weighting"):
+        MSDEDetector(weighting="heavy").fit(rows)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="gaussian"):
+        MSDEDetector(gaussian="none").fit(rows)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="Ledoit-Wolf"):
+        MSDEDetector("adaptive", gaussian="pca").fit(rows, unlabelled=rows)
+    with pytest.raises(ValueError, match="shift must be"):
+        MSDEDetector(shift="sideways").fit(rows)  # type: ignore[arg-type]

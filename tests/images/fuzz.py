@@ -1,6 +1,7 @@
-"""Damage real files in many ways and read them; run by test_fuzz.py in a process of its own.
+"""Damage real files in many ways, or cut them short, and read them; run by test_fuzz.py in a process of its own.
 
-Usage: fuzz.py READER COUNT SEED FOLDER. A file that is neither read nor refused is left in FOLDER.
+Usage: fuzz.py READER COUNT SEED FOLDER, where a COUNT of "cut" cuts each file at 20 places. A file that is neither read
+nor refused, or is read though it was cut, is left in FOLDER.
 """
 
 from __future__ import annotations
@@ -28,9 +29,15 @@ def corpus(reader: str) -> dict[str, bytes]:
     """Collect small real files of one reader."""
     from tests.images.medical import medical_files
     from tests.images.pictures import slide_files, small_files
+    from tests.images.syntaxes import coded_files
+    from tests.images.tiffs import tiff_files
 
     if reader == "raster":
         return small_files()
+    if reader == "tiff":
+        return tiff_files()
+    if reader == "syntaxes":
+        return coded_files()
     if reader == "slide":
         tiff.SLIDE_SIDE = 100
         tiff.TILE = 64
@@ -90,8 +97,33 @@ def peak_megabytes() -> int:
     return int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) // 1024
 
 
-def main(reader: str, count: int, seed: int, folder: Path) -> None:
+def main(reader: str, count: str, seed: int, folder: Path) -> None:
     files = corpus(reader)
+    if count == "cut":
+        cut_short(files, folder)
+    else:
+        damage(files, int(count), seed, folder)
+
+
+def cut_short(files: dict[str, bytes], folder: Path) -> None:
+    """Cut each sound file at 20 places, none of which may be read."""
+    became = {"read": 0, "refused": 0}
+    for name, data in sorted(files.items()):
+        path = folder / name
+        path.write_bytes(data)
+        sound = read(path) == "read"
+        path.unlink()
+        for number in range(20 * sound):
+            path = folder / f"{number}-{name}"
+            path.write_bytes(data[: len(data) * number // 20])
+            became[read(path)] += 1
+            assert not became["read"], f"{path.name} is cut short and read"
+            path.unlink()
+    print(became["read"], became["refused"], peak_megabytes())
+
+
+def damage(files: dict[str, bytes], count: int, seed: int, folder: Path) -> None:
+    """Damage files at random, each of which has to be read or refused, and soon."""
     became = {"read": 0, "refused": 0}
     for number in range(count):
         rng = random.Random(seed + number)  # noqa: S311
@@ -106,4 +138,4 @@ def main(reader: str, count: int, seed: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))

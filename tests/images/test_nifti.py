@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from msde.errors import ImageError
-from msde.images import ImageRule, Part, read_pixels
+from msde.images import ImageRule, Part, nifti, read_pixels
+from msde.images.decoder_warnings import decoders_silenced
 from msde.images.files import look_into
 
 from .medical import LPS, nifti_bytes
@@ -144,6 +146,74 @@ def test_a_slice_with_nan_is_refused_and_the_others_are_read(keep, value: float)
     assert read_pixels(f"{path}#001").max() == 1
 
 
+def brain(n: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Give a volume (x, y, z) of floats, and where it is imaged: a disc with a bay, in all slices but the outer two."""
+    x, y, z = np.ogrid[:40, :44, :n]
+    inside = ((x - 20) ** 2 + (y - 22) ** 2 < 300) & (z > 0) & (z < n - 1) & ~((x > 20) & (y == 22))
+    values = 100 + 3.0 * x + 2.0 * y + 5.0 * z
+    return values.astype(np.float32), np.broadcast_to(inside, values.shape)
+
+
+@pytest.mark.parametrize("intensity", ["dicom", "percentile", "window:0,400"])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("fields", [{}, {"cal_min": 50, "cal_max": 300}, {"scl_slope": 2, "scl_inter": -300}], ids=str)
+def test_nan_outside_of_what_is_imaged_is_background(
+    keep, caplog: pytest.LogCaptureFixture, fields: dict[str, Any], packed: bool, intensity: str
+) -> None:
+    values, inside = brain()
+    path = keep(
+        nifti_bytes(np.where(inside, values, np.nan), packed=packed, **fields), "a.nii.gz" if packed else "a.nii"
+    )
+    rule = ImageRule(intensity)
+    seen = slices(path, rule)
+    assert [record.image for record in caplog.records] == [str(path)]  # type: ignore[attr-defined]
+    assert "a.nii" not in caplog.text
+    unit = values * fields.get("scl_slope", 1) + fields.get("scl_inter", 0)
+    for plane, z in zip(seen, reversed(range(5)), strict=True):
+        mask = inside[..., z].T
+        assert (plane[~mask] == 0).all()
+        if not mask.any():
+            continue
+        picture = unit[..., z].T[mask]
+        low, high = np.percentile(picture, [0.5, 99.5], method="nearest")
+        if intensity == "dicom" and "cal_min" in fields:
+            low, high = 50, 300
+        elif intensity.startswith("window"):
+            low, high = 0, 400
+        np.testing.assert_allclose(plane[mask], np.clip((picture - low) / (high - low), 0, 1), atol=1e-5)
+
+
+def test_nan_within_what_is_imaged_is_refused(keep) -> None:
+    values, inside = brain()
+    values = np.where(inside, values, np.nan)
+    values[15, 22, 2] = np.nan
+    path = keep(nifti_bytes(values))
+    with pytest.raises(ImageError, match=r"scan\.nii#002: holds NaN or infinite samples; replace them"):
+        read_pixels(f"{path}#002")
+    assert read_pixels(f"{path}#001").max() == 1
+
+
+def test_nan_at_the_border_of_some_slices_only_is_refused(keep) -> None:
+    values, inside = brain()
+    values[~inside & (np.arange(5) != 2)] = np.nan
+    path = keep(nifti_bytes(values))
+    with pytest.raises(ImageError, match=r"holds NaN or infinite samples; replace them"):
+        read_pixels(f"{path}#001")
+
+
+@given(arrays(np.bool_, st.tuples(st.integers(2, 9), st.integers(2, 9))))
+def test_what_hangs_together_with_the_border_is_found(nan: np.ndarray) -> None:
+    reached = np.zeros_like(nan)
+    border = [(i, j) for i, j in np.ndindex(nan.shape) if i in (0, nan.shape[0] - 1) or j in (0, nan.shape[1] - 1)]
+    waiting = [place for place in border if nan[place]]
+    while waiting:
+        i, j = waiting.pop()
+        if 0 <= i < nan.shape[0] and 0 <= j < nan.shape[1] and nan[i, j] and not reached[i, j]:
+            reached[i, j] = True
+            waiting += [(i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)]
+    np.testing.assert_array_equal(nifti._at_border(nan), reached)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -169,6 +239,95 @@ def test_bad_headers_are_refused_in_one_line(keep, change: dict[str, Any], said:
     with pytest.raises(ImageError, match=rf"scan\.nii(\.gz)?(#000)?: {said}.*; .+") as error:
         read_pixels(f"{path}#000")
     assert str(error.value).isprintable()
+
+
+def with_header(data: bytes, kind: type[Any] = nibabel.Nifti1Header, **fields: Any) -> bytes:
+    """Write fields of a header over, whether they can be right or not."""
+    size = kind().binaryblock.__len__()
+    header = kind(data[:size], check=False)
+    for field, value in fields.items():
+        header[field] = value
+    return header.binaryblock + data[size:]
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pixdim": [1, 1, 1, -4, 0, 0, 0, 0]},
+        {"pixdim": [-1, -1, -1, -4, 0, 0, 0, 0]},
+        {"pixdim": [0, 0, 0, 0, 0, 0, 0, 0], "sform_code": 0, "qform_code": 0},
+        {"pixdim": [1, 1, 0, 1, 0, 0, 0, 0], "sform_code": 0},
+        {"pixdim": [1, 1, 1, -4, 0, 0, 0, 0], "sform_code": 0, "qform_code": 1},
+        {"pixdim": [3, 1, 1, 4, 0, 0, 0, 0], "sform_code": 0, "qform_code": 1},
+        {"sform_code": 0, "qform_code": 2},
+        {"sform_code": 77, "qform_code": 1},
+        {"scl_slope": 0, "scl_inter": 5},
+        {"scl_slope": np.nan, "scl_inter": np.nan},
+        {"intent_code": 1007},
+        {"intent_code": 3, "bitpix": 16},
+    ],
+    ids=str,
+)
+def test_headers_are_mended_as_nibabel_mends_them(keep, fields: dict[str, Any], packed: bool, kind: type[Any]) -> None:
+    volume = np.ascontiguousarray(VOLUME)
+    image = kind(volume, affine("LPS", (1, 1, 4)))
+    image.set_qform(image.affine, code=1)
+    data = with_header(image.to_bytes(), kind.header_class, **fields)
+    path = keep(gzip.compress(data) if packed else data, "scan.nii.gz" if packed else "scan.nii")
+    with decoders_silenced():
+        loaded = nibabel.load(path)
+        turn = nibabel.orientations.ornt_transform(
+            nibabel.orientations.io_orientation(loaded.affine), nibabel.orientations.axcodes2ornt("LPI")
+        )
+        seen = nibabel.apply_orientation(np.asarray(loaded.dataobj), turn)
+    np.testing.assert_allclose(slices(path), seen.transpose(2, 1, 0) / 255, atol=1e-6)
+
+
+def test_big_endian_headers_are_read(keep) -> None:
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_shape(VOLUME.shape)
+    header.set_data_dtype(np.uint16)
+    header.set_sform(LPS, 1)
+    header["vox_offset"] = 352
+    header["magic"] = b"n+1"
+    data = header.binaryblock + bytes(4) + (VOLUME.astype(">u2") * 257).tobytes("F")
+    np.testing.assert_array_equal(slices(keep(data)), EXPECTED.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("kind", "offset"),
+    [
+        *((nibabel.Nifti1Image, offset) for offset in (0, 348, 351)),
+        (nibabel.Nifti2Image, 0),
+        (nibabel.Nifti2Image, 352),
+    ],
+)
+def test_samples_that_begin_in_the_header_are_refused(keep, kind: type[Any], offset: int) -> None:
+    data = with_header(nifti_bytes(VOLUME, kind=kind), kind.header_class, vox_offset=offset)
+    for path in (keep(data), keep(gzip.compress(data), "scan.nii.gz")):
+        with pytest.raises(
+            ImageError, match=rf"states that its samples begin at byte {offset}, before its header ends"
+        ):
+            read_pixels(f"{path}#000")
+
+
+def test_a_pair_is_called_one(keep) -> None:
+    pair = nibabel.Nifti1Pair(VOLUME, LPS)
+    path = keep(pair.header.binaryblock, "scan.hdr")
+    with pytest.raises(ImageError, match=r"scan\.hdr: is the header of a NIfTI pair .*; save one file, \.nii"):
+        read_pixels(path)
+
+
+@pytest.mark.parametrize("place", [-8, -3])
+def test_a_wrong_checksum_is_damage(keep, place: int) -> None:
+    data = bytearray(nifti_bytes(VOLUME, packed=True))
+    data[place] ^= 0xFF
+    with pytest.raises(ImageError, match=r"damaged or truncated NIfTI image \(BadGzipFile\)"):
+        read_pixels(f"{keep(bytes(data), 'scan.nii.gz')}#000")
+    with pytest.raises(ImageError, match="damaged or truncated NIfTI"):
+        read_pixels(f"{keep(bytes(data[:-8]), 'cut.nii.gz')}#000")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msde.errors import ImageError
-from msde.images import ImageRule
+from msde.images import ImageRule, stored_rule
+from msde.images.rule import LEGACY_RULE
 from msde.storage.records import put_together, take_apart
 
 
@@ -46,6 +47,17 @@ def test_other_rules_are_refused(text: str) -> None:
 def test_other_aspects_are_refused() -> None:
     with pytest.raises(ImageError, match="^aspect 'crop' is unknown; give squeeze or letterbox$"):
         ImageRule(aspect="crop")
+
+
+def test_a_model_of_before_tells_so() -> None:
+    assert not ImageRule().outdated
+    assert LEGACY_RULE.outdated
+    assert stored_rule({}) == LEGACY_RULE
+    older = stored_rule({"images": {"intensity": "percentile", "aspect": "letterbox"}})
+    assert older == ImageRule("percentile", "letterbox", 1)
+    assert older.outdated
+    rule = ImageRule("percentile")
+    assert stored_rule({"images": take_apart(rule)[1]}) == rule
 
 
 def test_rules_are_plain_settings() -> None:

@@ -115,15 +115,15 @@ def test_a_small_tiled_picture_is_one_picture(keep) -> None:
 
 
 @pytest.mark.parametrize(
-    ("levels", "options", "said"),
+    ("levels", "options"),
     [
-        (GLASS.astype(np.float32), {}, "in an unusual layout; save it with 8 or 16 bits"),
-        (GLASS.transpose(2, 0, 1).astype(np.float32), {"planarconfig": "separate"}, "in an unusual layout"),
+        (GLASS.astype(np.float32), {}),
+        (GLASS.transpose(2, 0, 1).astype(np.float32), {"planarconfig": "separate"}),
     ],
 )
-def test_other_layouts_are_refused(keep, levels: np.ndarray, options: dict[str, Any], said: str) -> None:
+def test_other_layouts_are_refused(keep, levels: np.ndarray, options: dict[str, Any]) -> None:
     path = keep(levels, photometric="rgb", **options)
-    with pytest.raises(ImageError, match=rf"slide\.svs: .*({said}|damaged or truncated TIFF).*; "):
+    with pytest.raises(ImageError, match=r"slide\.svs: is a slide in an unusual layout; save it with 8 or 16 bits"):
         read_pixels(path)
 
 

@@ -54,3 +54,18 @@ def test_few_or_identical_rows_give_finite_distances(fit, n, rng):
 def test_the_centre_is_at_distance_zero(rng):
     rows = rng.normal(size=(50, 5))
     assert fit_ledoit_wolf(rows).mahalanobis(rows.mean(axis=0)[None])[0] < 1e-6
+
+
+@pytest.mark.parametrize("p", [12, 30])
+def test_rows_by_their_coordinates_have_the_gaussian_of_the_rows(rng, p):
+    axes = np.linalg.qr(rng.normal(size=(40, p)))[0]
+    coordinates, others = rng.normal(size=(20, p)), rng.normal(size=(9, 40))
+    along, of_all = fit_ledoit_wolf(coordinates, axes), fit_ledoit_wolf(coordinates @ axes.T)
+    np.testing.assert_allclose(along.mahalanobis(others), of_all.mahalanobis(others), rtol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(20, 50), (80, 12)])
+def test_contributions_of_the_features_add_up_to_the_squared_distance(rng, shape):
+    gaussian = fit_ledoit_wolf(rng.normal(size=shape))
+    rows = rng.normal(size=(7, shape[1])) * 3
+    np.testing.assert_allclose(gaussian.contributions(rows).sum(axis=1), gaussian.mahalanobis(rows) ** 2)

@@ -13,13 +13,13 @@ LESION = np.s_[24:29, 24:29]  # within the square of `tests.pictures.disc`
 
 
 def test_the_lesion_is_hot_and_the_rest_is_less_so(model, discs):
-    for path in find_images([discs / "abnormal"]):
+    for path in find_images([discs / "abnormal"])[:8]:
         explanation = model.explain(path)
         assert_same_scores([explanation.score], model.score([path]))
         assert explanation.heat.shape == (64, 64)
         assert explanation.heat.dtype == np.float32
         assert explanation.heat[LESION].min() > 0.75
-        assert np.median(explanation.heat) < explanation.heat[LESION].min()
+        assert explanation.heat.mean() < explanation.heat[LESION].mean()
         assert explanation.overlay.shape == (64, 64, 3)
         assert (explanation.overlay[LESION].std(axis=2) > 10).all()  # in colour
 

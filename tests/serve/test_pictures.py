@@ -105,3 +105,26 @@ def test_a_model_without_heat_maps_has_no_overlay(serve):
         number = served.send(png(1))
         served.wait()
         served.get(f"/api/images/{number}/overlay", 404)
+
+
+def test_a_broken_table_in_a_header_is_a_line_and_never_an_error_of_the_service(serve):
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+    from tests.images.medical import dicom_bytes
+
+    table = Dataset()
+    table.LUTDescriptor = [256, 0, 8]  # and no data
+    with serve() as served:
+        broken = dicom_bytes(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64), VOILUTSequence=Sequence([table]))
+        answer = served.client.post("/api/score?name=scan.dcm", content=broken)
+        assert answer.status_code == 200
+        assert "damaged or truncated DICOM image" in answer.text
+        number = served.send(broken, "scan.dcm")
+        row = served.wait()[0]
+        assert row["state"] == "failed"
+        assert "damaged or truncated DICOM image" in row["error"]
+        shown = served.get(f"/api/images/{number}")
+        assert shown["range"]["window"] == [0, 4095]
+        for what in ("picture", "overlay", "samples"):
+            assert served.client.get(f"/api/images/{number}/{what}").status_code < 500
+        assert pixels(served.client.get(f"/api/images/{number}/picture?low=0&high=4095")).max() == 255

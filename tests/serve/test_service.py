@@ -131,8 +131,9 @@ def test_verdicts_are_exported_and_no_cell_is_a_formula(serve, url):
         number = served.send(png(1), "=cmd|'/c calc'!A0")
         served.wait()
         served.client.post(f"/api/images/{number}/verdicts", json={"verdict": "abnormal", "note": "+1\nline"})
-        rows = list(csv.DictReader(io.StringIO(served.client.get("/api/verdicts.csv").text)))
-        assert len(rows) == 1
+        served.client.post(f"/api/images/{number}/verdicts", json={"verdict": "unsure", "note": "a\rb"})
+        rows = list(csv.DictReader(io.StringIO(served.client.get("/api/verdicts.csv").text, newline="")))
+        assert [row["note"] for row in rows] == ["'+1\nline", "a\rb"]
         assert rows[0]["name"] == "'=cmd|'/c calc'!A0"
         assert (rows[0]["verdict"], rows[0]["note"], rows[0]["reader"]) == ("abnormal", "'+1\nline", "admin")
         assert 0 < float(rows[0]["p_value"]) <= 1

@@ -71,7 +71,8 @@ class Journal:
     def append(self, line: Line) -> None:
         """Write a line and wait until it is on the disk."""
         try:
-            self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+            self._file.write(text.encode("utf-8", "backslashreplace") + b"\n")  # a name on an old disk may be no UTF-8
             self._file.flush()
             with suppress(OSError):  # some file systems cannot
                 os.fsync(self._file.fileno())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from msde.cli.options import Rate, with_cache, with_device
-from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
+from msde.cli.progress import progress, report_unreadable, tell, warn_of_few_normals
 
 if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
@@ -45,7 +45,7 @@ def calibrate(
 
     check_writable(output, ModelFileError)
     loaded = AnomalyModel.load(model, cache, device)
-    paths = find_images(normals)
+    paths = find_images(normals, tell)
     with progress("Scoring normals", len(paths)) as tick:
         loaded.calibrate(paths, alpha, tick=tick)
     loaded.save(output)

@@ -46,7 +46,7 @@ def demo(folder: Path | None, output: Path, seed: int) -> None:
     with progress("Embedding normals", len(train)) as tick:
         model.fit(train, tick=tick)
     model.save(output / "model.msde")
-    n_fitted = model.fingerprint_.n_normals - len(model.distrusted_)
+    n_fitted = model.fingerprint_.n_normals
     click.echo(f"Fitted a model on {n_fitted} of {len(train)} normal images: {output / 'model.msde'}")
     with progress("Scoring", len(normal) + len(abnormal)) as tick:
         evaluation = evaluate_model(model, normal, abnormal, tick=tick)

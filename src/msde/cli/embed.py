@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from msde.cli.options import with_cache, with_device
-from msde.cli.progress import progress, report_unreadable
-from msde.cli.ray import refuse_with_ray, report, tell, with_ray
+from msde.cli.progress import progress, report_unreadable, tell
+from msde.cli.ray import refuse_with_ray, report, with_ray
 
 if TYPE_CHECKING:
     from msde.cluster.cluster import Cluster
@@ -79,7 +79,7 @@ def embed(
     check_table(output)
     from msde.cluster.arrow import write_embeddings
 
-    paths = find_images(images)
+    paths = find_images(images, tell)
     with progress("Embedding", len(paths)) as tick, writing(output, keep=True) as unfinished:
         errors = write_embeddings(ticking(embedder.embed(paths), tick), unfinished)
     report_unreadable(errors)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from msde.cli.options import with_cache, with_device
-from msde.cli.progress import progress, report_unreadable
+from msde.cli.progress import progress, report_unreadable, tell
 
 if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
@@ -52,7 +52,7 @@ def evaluate(
     if json_file is not None:
         check_writable(json_file)
     loaded = AnomalyModel.load(model, cache, device)
-    normals, abnormals = find_images(normal), find_images(abnormal)
+    normals, abnormals = find_images(normal, tell), find_images(abnormal, tell)
     with progress("Scoring", len(normals) + len(abnormals)) as tick:
         evaluation = evaluate_model(loaded, normals, abnormals, masks=masks, tick=tick)
     for line in evaluation.summary():

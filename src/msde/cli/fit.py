@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from msde.cli.options import Rate, with_cache, with_device
-from msde.cli.progress import progress, report_unreadable, warn_of_few_normals
-from msde.cli.ray import refuse_with_ray, tell, with_ray
+from msde.cli.progress import progress, report_unreadable, tell, warn_of_few_normals
+from msde.cli.ray import refuse_with_ray, with_ray
 
 LISTED = 10
 DIM = 0.1
@@ -70,6 +70,25 @@ if TYPE_CHECKING:
     " [default: inductive, with --unlabelled adaptive]",
 )
 @click.option(
+    "--shift/--no-shift",
+    default=True,
+    show_default=True,
+    help="With --mode inductive: score how an image is shifted towards the normals, or where it is.",
+)
+@click.option(
+    "--weighting",
+    type=click.Choice(["density", "published", "uniform"]),
+    default="density",
+    show_default=True,
+    help="Weights of the normals in the shift: as the authors state them, as their scripts compute them, or none.",
+)
+@click.option(
+    "--gaussian",
+    type=click.Choice(["pca", "ledoit-wolf"]),
+    help="The published Gaussian on 256 principal axes, or one with shrunk covariance."
+    " [default: ledoit-wolf, with --mode transductive pca]",
+)
+@click.option(
     "--unlabelled",
     multiple=True,
     metavar="PATH",
@@ -112,7 +131,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=100),
     default=50_000,
     show_default=True,
-    help="With --ray: of more normals than that, so many decide scale, trust and calibration, and all the Gaussian.",
+    help="With --ray: of more normals than that, so many decide scale, shift and calibration, and all the Gaussian.",
 )
 @with_device
 @with_cache
@@ -126,6 +145,9 @@ def fit(
     aspect: str,
     checkpoint: Path | None,
     mode: str | None,
+    shift: bool,
+    weighting: str,
+    gaussian: str | None,
     unlabelled: tuple[str, ...],
     alpha: float,
     distrusted: Path | None,
@@ -152,20 +174,30 @@ def fit(
     mode = mode or ("adaptive" if unlabelled else "inductive")
     if (mode == "adaptive") != bool(unlabelled):
         raise click.UsageError("--mode adaptive and --unlabelled go together")
+    if not shift and mode != "inductive":
+        raise click.UsageError("--no-shift goes with --mode inductive")
+    if gaussian == "pca" and mode == "adaptive":
+        raise click.UsageError("--gaussian pca does not go with --mode adaptive")
     if select and looks:
         raise click.UsageError("--select chooses the looks; leave --look out")
     rule = ImageRule(intensity, aspect)
     check_writable(output, ModelFileError)
     if distrusted is not None:
         check_writable(distrusted)
-    detector = MSDEDetector(mode=mode, alpha=alpha)  # type: ignore[arg-type]
+    detector = MSDEDetector(
+        mode,  # type: ignore[arg-type]
+        alpha=alpha,
+        shift="displacement" if shift else None,
+        weighting=weighting,  # type: ignore[arg-type]
+        gaussian=gaussian,  # type: ignore[arg-type]
+    )
     if cluster is not None:
         refuse_with_ray(select=select, cache=cache)
         networks = _networks(backbones, checkpoint, input_size, int8)
         unfitted = AnomalyModel(networks, detector, None, looks or DEFAULT_LOOKS, rule, device)
         model, heatmaps = _fit_on(cluster, unfitted, normals, unlabelled, landmarks), False
     else:
-        paths, pool = find_images(normals), find_images(unlabelled) if unlabelled else None
+        paths, pool = find_images(normals, tell), find_images(unlabelled, tell) if unlabelled else None
         networks = _networks(backbones, checkpoint, input_size, int8)
         if select:
             looks = _selected(networks, paths, pool, rule, cache, device)
@@ -232,15 +264,12 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
 
     if model.volumes_ is not None:
         click.echo(f"{len(model.volumes_.scores)} whole volumes are calibrated on too")
-    n_normals = model.fingerprint_.n_normals
-    click.echo(f"{output}: fitted on {n_normals - len(model.distrusted_)} of {n_normals} normal images")
+    click.echo(f"{output}: fitted on {model.fingerprint_.n_normals} normal images")
     if model.n_copies_:
         click.echo(f"{model.n_copies_} exact copies of other images are left out")
     if model.distrusted_:
         n = len(model.distrusted_)
-        click.echo(
-            f"{n} normals stand out from the others and are left out of the Gaussian. They need not be abnormal,"
-        )
+        click.echo(f"{n} normals stand out from the others; look whether they are normal. They need not be abnormal,")
         click.echo("because up to a twelfth of clean normals did so where this was measured. Most of all:")
         for name in model.distrusted_[:LISTED]:
             click.echo(f"  {name}")

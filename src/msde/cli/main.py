@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 import click
 
 from msde.errors import MSDEError
+from msde.output.words import printable
 
 # Command -> what it does. Each lives in the file of its name and is imported when it is asked for.
 COMMANDS = {
@@ -62,6 +65,9 @@ def msde() -> None:
 
 def main() -> None:
     """Run the command line."""
+    if isinstance(sys.stdout, TextIOWrapper):  # as standard error does, for a file's name may not fit the encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
+    _show_notes()
     try:
         msde()
     except MSDEError as error:
@@ -72,10 +78,17 @@ def main() -> None:
         _leave("interrupted")
     except OSError as error:
         _leave(f"{error.filename or 'standard output'}: {error.strerror or error}")
-    except UnicodeEncodeError as error:
-        _leave(f"a file name cannot be written as {error.encoding}; rename the file")
+
+
+def _show_notes() -> None:
+    """Print what reading an image notes of it, a line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("msde: %(image)s: %(message)s"))
+    notes = logging.getLogger("msde.images")
+    notes.addHandler(handler)
+    notes.propagate = False
 
 
 def _leave(reason: str) -> NoReturn:
-    click.echo(f"msde: {reason}", err=True)
+    click.echo(f"msde: {printable(reason)}", err=True)  # a file's name may hold a line break
     sys.exit(1)

@@ -25,6 +25,11 @@ def progress(label: str, length: int) -> Iterator[Callable[[], None]]:
         yield lambda: bar.update(1)
 
 
+def tell(line: str) -> None:
+    """Tell how a job goes, or what has come up."""
+    click.echo(f"msde: {line}", err=True)
+
+
 def report_unreadable(errors: Sequence[str]) -> None:
     """List the images that could not be used, and leave with status 3 if there are any."""
     for error in errors:

@@ -72,11 +72,6 @@ def refuse_with_ray(**given: object) -> None:
             raise click.UsageError(f"--{name.replace('_', '-')} does not go with --ray")
 
 
-def tell(line: str) -> None:
-    """Tell how a job goes."""
-    click.echo(f"msde: {line}", err=True)
-
-
 def report(summary: Summary, parts: str) -> None:
     """Say what a job took, and leave with status 3 if images could not be used."""
     for line in summary.lines():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from msde.cli.options import with_cache, with_device, with_identifiers
-from msde.cli.progress import progress, report_unreadable
+from msde.cli.progress import progress, report_unreadable, tell
 
 if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
@@ -52,7 +52,7 @@ def report(
 
     check_writable(output)
     loaded = AnomalyModel.load(model, cache, device)
-    paths, to_compare = find_images(images), find_images(normals) if normals else []
+    paths, to_compare = find_images(images, tell), find_images(normals, tell) if normals else []
     with progress("Scoring", len(paths) + len(to_compare)) as tick:
         compared = NearestNormals.embed(loaded, to_compare, tick) if to_compare else None
         worklist = make_worklist(loaded, paths, compared, tick=tick)

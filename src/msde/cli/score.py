@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from msde.cli.options import with_cache, with_device, with_identifiers
-from msde.cli.progress import progress, report_unreadable
-from msde.cli.ray import refuse_with_ray, report, tell, with_ray
+from msde.cli.progress import progress, report_unreadable, tell
+from msde.cli.ray import refuse_with_ray, report, with_ray
 
 if TYPE_CHECKING:
     from msde.cluster.cluster import Cluster
     from msde.embedding.cache import EmbeddingCache
+    from msde.embedding.embed import Embedded
+    from msde.model.anomaly_model import AnomalyModel
 
 
 @click.command()
@@ -40,6 +45,19 @@ if TYPE_CHECKING:
     help="Folder for two files an image: NAME.overlay.png, the image with what differs in colour and a colour bar, and"
     " NAME.heat.png, the heat in 16 bits.",
 )
+@click.option(
+    "--why",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write what each distance is made of as CSV: the share of the squared distance by network, view, pooling and"
+    " level.",
+)
+@click.option(
+    "--sigmoid",
+    is_flag=True,
+    help="Give the published output in (0, 1), the sigmoid of a score's place in its batch; with models of transductive"
+    " mode only.",
+)
 @with_identifiers
 @with_device
 @with_cache
@@ -50,6 +68,8 @@ def score(
     output: Path | None,
     dicom: Path | None,
     heatmaps: Path | None,
+    why: Path | None,
+    sigmoid: bool,
     identifiers: bool,
     device: str,
     cache: EmbeddingCache | None,
@@ -68,30 +88,52 @@ def score(
 
         return report(score_on(cluster, model, images, tell), cluster.parts)
     from msde.dicom import Exporter
+    from msde.embedding.embed import ticking
     from msde.images import find_images
     from msde.model.anomaly_model import AnomalyModel
+    from msde.model.distance_shares import check_shares
+    from msde.model.score import batch_probabilities
     from msde.output.score_table import check_table, write_csv, write_table
+    from msde.storage.atomic import check_writable
 
+    if why is not None and heatmaps is not None:
+        raise click.UsageError("--why and --heatmaps are two runs")
     if output is not None:
         check_table(output)
+    if why is not None:
+        check_writable(why)
     loaded = AnomalyModel.load(model, cache, device)
+    if why is not None:
+        check_shares(loaded.scorer_)
+    if sigmoid and not loaded.scorer_.batchwise:
+        raise click.UsageError("--sigmoid needs a model of transductive mode; the other modes have p-values")
     exporter = None if dicom is None else Exporter(loaded, model, dicom)
-    paths = find_images(images)
+    paths = find_images(images, tell)
     if heatmaps is not None:
         from msde.output.heat_files import HeatFiles
 
         files = HeatFiles(heatmaps, paths)
     with progress("Scoring", len(paths)) as tick:
-        if heatmaps is None:
+        if why is not None:
+            scores = loaded.score_embedded(_writing_shares(loaded, ticking(loaded.embed(paths), tick), why))
+        elif heatmaps is None:
             scores = loaded.score_iter(paths, tick=tick)
         else:
             scores = files.writing(loaded.explain_iter(paths, tick=tick))
+        if sigmoid:
+            scores = iter(batch_probabilities(list(scores)))
         if exporter is not None:
             scores = exporter.following(scores)
         if output is None:
             written = write_csv(scores, sys.stdout, identifiers=identifiers)
         else:
             written = write_table(scores, output, identifiers=identifiers)
+    if loaded.rule.outdated:
+        click.echo(
+            "msde: the model was fitted when some kinds of files were read in another way (CHANGELOG.md lists them);"
+            " if its normals are of such files, fit it again",
+            err=True,
+        )
     if loaded.scorer_.batchwise:
         click.echo("msde: transductive scores depend on the batch, so they have no p-values and no flags", err=True)
     drift = loaded.drift(written)
@@ -109,3 +151,19 @@ def score(
         if exporter.skipped:
             click.echo(f"msde: {exporter.skipped} of the images are no DICOM and have no DICOM results", err=True)
     report_unreadable(errors)
+
+
+def _writing_shares(model: AnomalyModel, embedded: Iterable[Embedded], path: Path) -> Iterator[Embedded]:
+    """Pass embedded images on, and write what each distance is made of, as CSV."""
+    from msde.model.distance_shares import DistanceShare, check_shares, distance_shares
+    from msde.storage.atomic import writing
+
+    scorer = check_shares(model.scorer_)
+    with writing(path) as unfinished, unfinished.open("w", newline="", errors="backslashreplace") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([column.name for column in fields(DistanceShare)])
+        for image in embedded:
+            if image.embedding is not None:
+                shares = distance_shares(scorer, model.session.blocks, image.name, image.embedding)
+                writer.writerows(map(astuple, shares))
+            yield image

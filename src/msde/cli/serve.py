@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,14 @@ class Megabytes(click.IntRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Check the number, and multiply it."""
         return int(super().convert(value, param, ctx)) * 1_000_000
+
+
+def _prefix(_: click.Context, __: click.Parameter, text: str) -> str:
+    """Return a path prefix with a slash before it and none after."""
+    parts = [part for part in text.split("/") if part]
+    if not all(re.fullmatch(r"[\w.~-]+", part, re.ASCII) for part in parts) or parts[:1] in (["api"], ["dicomweb"]):
+        raise click.BadParameter("must be a path such as /msde, of letters and digits, and not /api or /dicomweb")
+    return "".join(f"/{part}" for part in parts)
 
 
 @click.command()
@@ -33,6 +42,13 @@ class Megabytes(click.IntRange):
 )
 @click.option("--files", default=5000, show_default=True, type=click.IntRange(1), help="Most files in one upload.")
 @click.option("--server-name", "hosts", multiple=True, help="Host name that readers use; may be repeated.")
+@click.option(
+    "--root-path",
+    default="",
+    callback=_prefix,
+    metavar="/PREFIX",
+    help="Path below which a reverse proxy serves it, whether the proxy takes it off or not.",
+)
 @click.option("--https", is_flag=True, help="Readers come by HTTPS through a proxy: send no cookies by HTTP.")
 @click.option("--proxy-header", default="", help="Header in which a trusted proxy names the user.")
 @click.option("--proxy", "proxies", multiple=True, default=("127.0.0.1", "::1"), help="Address of a trusted proxy.")

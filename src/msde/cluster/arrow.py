@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from msde.embedding.embed import Embedded
 from msde.model.score import ImageScore
+from msde.output.score_table import encodable
 
 EMBEDDINGS = pa.schema(
     [
@@ -42,11 +43,11 @@ def embeddings_table(images: Iterable[Embedded]) -> pa.Table:
     return pa.Table.from_pylist(
         [
             {
-                "path": _text(image.name),
+                "path": encodable(image.name),
                 "embedding": image.embedding,
                 "sha256": image.digest,
-                "error": _text(image.error),
-                "volume": _text(image.volume),
+                "error": image.error and encodable(image.error),
+                "volume": image.volume and encodable(image.volume),
                 "peak": image.peak,
             }
             for image in images
@@ -106,12 +107,7 @@ def from_stream(content: bytes) -> pa.Table:
 
 
 def _plain(score: ImageScore) -> dict[str, Any]:
-    return {name: _text(value) if isinstance(value, str) else value for name, value in score.row().items()}
-
-
-def _text(value: str | None) -> str | None:
-    """Escape what is no Unicode, as in file names of old disks."""
-    return None if value is None else value.encode("utf-8", "backslashreplace").decode()
+    return {name: encodable(value) if isinstance(value, str) else value for name, value in score.row().items()}
 
 
 def matrix(table: pa.Table) -> np.ndarray[Any, np.dtype[np.float32]]:

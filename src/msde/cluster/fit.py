@@ -19,6 +19,7 @@ from msde.cluster.job_folder import JobFolder
 from msde.cluster.moments import Moments
 from msde.embedding.embed import Embedded
 from msde.estimators.detector import MSDEDetector
+from msde.method.arrays import evenly_spaced
 from msde.method.calibration import Calibration, folds
 from msde.method.outliers import LIMIT
 from msde.method.scorers import InductiveScorer
@@ -45,8 +46,8 @@ def fit_on(
 
     Takes an unfitted model, of which the encoder, the image rule and the detector are used, and images as
     :func:`msde.cluster.listing.sources` does. Up to `landmarks` normals the fit is the ordinary one. Beyond, evenly
-    spaced landmarks stand for all: they decide the scale of the features, which normals are trusted, and calibrate; in
-    inductive mode the Gaussian is that of all trusted normals, in the other modes of the landmarks.
+    spaced landmarks stand for all: they decide the scale of the features, how rows are shifted, and calibrate; the
+    Gaussian is that of all normals in inductive mode, in the others of the landmarks.
 
     Returns the fitted model, without heat maps, and the figures of embedding normals and unlabelled images. Raises
     DataError if too few images can be used, MSDEError if the cluster fails.
@@ -146,8 +147,8 @@ class Parts:
 class Pass:
     """What one look at the embeddings of some parts gives."""
 
-    folds: list[Moments]  # of the trusted normals of each fold
-    distrusted: int  # number of the others
+    folds: list[Moments]  # of the normals of each fold
+    distrusted: int  # number of those that stand out
     worst: list[tuple[float, str]]  # distance and name of the most doubtful
 
     def __add__(self, other: Pass) -> Pass:
@@ -166,20 +167,20 @@ def pass_over(
     farthest: float,
     n_folds: int,
 ) -> Pass | None:
-    """Add up the trusted normals of some parts by fold; return None where no row is asked for.
+    """Add up the normals of some parts by fold; return None where no row is asked for.
 
-    `rows` are of (part, rows of it, fold of each), the scorer is that of the landmarks, and a normal is trusted up to
-    the distance `farthest`.
+    `rows` are of (part, rows of it, fold of each), the scorer is that of the landmarks, and a normal beyond the
+    distance `farthest` stands out.
     """
     job, total = JobFolder.open(url), None
     for part, wanted, fold in rows:
         table = _read(job, part, ["path", "embedding"]).take(wanted)
-        standard = scorer.standardizer.apply(matrix(table))
-        distances = scorer.gaussian.mahalanobis(standard)
-        trusted = distances <= farthest
-        moments = [Moments.of(standard[trusted & (fold == number)]) for number in range(n_folds)]
-        names = table.column("path").take(np.flatnonzero(~trusted)).to_pylist()
-        looked = Pass(moments, int((~trusted).sum()), list(zip(distances[~trusted].tolist(), names, strict=True)))
+        measured = scorer.measured(matrix(table))
+        distances = scorer.gaussian.mahalanobis(measured)
+        moments = [Moments.of(measured[fold == number]) for number in range(n_folds)]
+        far = distances > farthest
+        names = table.column("path").take(np.flatnonzero(far)).to_pylist()
+        looked = Pass(moments, int(far.sum()), list(zip(distances[far].tolist(), names, strict=True)))
         total = looked if total is None else total + looked
     return total
 
@@ -187,9 +188,9 @@ def pass_over(
 def _take_all(
     fitted: FittedModel, detector: MSDEDetector, parts: Parts, landmarks: int, workers: int
 ) -> tuple[FittedModel, list[str]]:
-    """Put the Gaussian of all trusted normals in place of that of the landmarks, and calibrate the landmarks on it.
+    """Put the Gaussian of all normals in place of that of the landmarks, and calibrate the landmarks on it.
 
-    Returns the model and the names of normals that are not trusted.
+    Returns the model and the names of normals that stand out.
     """
     scorer = detector.scorer_
     assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
@@ -210,13 +211,16 @@ def _take_all(
     scores = np.empty(len(rows))
     for number in range(len(held_out)):
         others = [moments for other, moments in enumerate(looked.folds) if other != number]
-        without = InductiveScorer(scorer.standardizer, sum(others[1:], others[0]).gaussian())
+        without = replace(scorer, gaussian=sum(others[1:], others[0]).gaussian())
         mine = fold[chosen] == number
         if mine.any():
             scores[mine] = without.score(rows[mine])
+    if scorer.shift is not None and len(scorer.shift.weights) < len(scores):
+        # Those that took the frozen path pull themselves, which no new image does; where all did, there are no others.
+        scores = np.delete(scores, evenly_spaced(len(scores), len(scorer.shift.weights)))
     fitted = replace(
         fitted,
-        scorer=InductiveScorer(scorer.standardizer, total.gaussian()),
+        scorer=replace(scorer, gaussian=total.gaussian()),
         images=Calibration(np.sort(scores), detector.alpha, "cross-fitted landmarks of the training normals"),
         fingerprint=Fingerprint.of(parts.digests),
     )

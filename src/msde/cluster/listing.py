@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple
 from itertools import groupby
 from typing import Any
 
@@ -56,9 +57,7 @@ def cut(listed: Iterable[Source], rows: int) -> Iterator[list[Source]]:
 
 def to_json(listed: Iterable[Source]) -> str:
     """Write sources as JSON."""
-    return json.dumps(
-        [[source.volume, source.path, source.label] if isinstance(source, Part) else source for source in listed]
-    )
+    return json.dumps([astuple(source) if isinstance(source, Part) else source for source in listed])
 
 
 def from_json(text: str | bytes) -> list[Source]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msde.dicom.parametric_map import parametric_map
 from msde.dicom.result import Result
 from msde.dicom.secondary_capture import secondary_capture
+from msde.dicom.source import read_number
 from msde.dicom.structured_report import structured_report
 from msde.heatmaps.colours import marked
 from msde.images import Part
@@ -120,7 +121,7 @@ def _averaged_parts(score: ImageScore) -> list[int]:
 
 
 def _number(images: list[Dataset], number: int) -> int:
-    return int(images[number].get("InstanceNumber") or 0) if len(images) > 1 else number + 1
+    return read_number(images[number]) if len(images) > 1 else number + 1
 
 
 def _line(name: str) -> str:

@@ -64,6 +64,8 @@ def secondary_capture(source: Dataset, result: Result, overlay: NDArray[np.uint8
         capture.SliceThickness = image.thickness
     if image.spacing is not None:
         capture.PixelSpacing = list(image.spacing)
+    elif image.aspect is not None:  # without it viewers take pixels for square
+        capture.PixelAspectRatio = list(image.aspect)
     capture.SourceImageSequence = [reference(image)]
     capture.DerivationDescription = f"Overlay of an anomaly heat map. {RESEARCH_USE}"
     capture.ImageComments = RESEARCH_USE

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from msde.errors import DataError, ImageError
 from msde.images.dicom_header import read_text
+from msde.images.files import FaultError
+from msde.images.header import integer
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -37,6 +40,7 @@ PIXELS = (
     "RecognizableVisualFeatures",
 )
 
+_FINEST_RATIO = 1000
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _UID = re.compile(r"(?=.{3,64}\Z)(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 
@@ -70,6 +74,7 @@ class Source:
     # directions of rows and columns in letters, parted by a backslash; empty where they are not stated
     patient_orientation: str
     spacing: tuple[float, ...] | None  # distance of rows and of columns in the patient, in mm
+    aspect: tuple[int, int] | None  # height and width of a pixel, as a ratio; None where it is square, or not stated
     thickness: float | None  # of the slice, in mm
     plane: Plane | None  # None where the source is no slice, or one whose place is not stated in full
 
@@ -86,8 +91,11 @@ def read_source(dataset: Dataset) -> Source:
             raise ImageError(f"the source image has {state} {keyword}; results need it, so mend the source")
     if read_text(dataset, "PatientID") is None:  # without it the result would be filed under another patient
         raise ImageError("the source image has a malformed PatientID; results need it, so mend the source")
-    rows, columns = dataset.get("Rows"), dataset.get("Columns")  # binary numbers
-    if not isinstance(rows, int) or not isinstance(columns, int) or rows * columns == 0:
+    try:
+        rows, columns = integer(dataset, "Rows", 0), integer(dataset, "Columns", 0)
+    except FaultError:
+        rows = columns = 0
+    if rows * columns == 0:
         raise ImageError("the source is no image: it has no rows and columns; give an image")
     spacing = _numbers(dataset, "PixelSpacing", 2)
     thickness = _numbers(dataset, "SliceThickness", 1)
@@ -105,6 +113,7 @@ def read_source(dataset: Dataset) -> Source:
         laterality=read_text(dataset, "Laterality") or read_text(dataset, "ImageLaterality") or "",
         patient_orientation=read_text(dataset, "PatientOrientation") or "",
         spacing=spacing if spacing and min(spacing) > 0 else None,
+        aspect=_aspect(dataset),
         thickness=thickness[0] if thickness and thickness[0] > 0 else None,
         plane=_plane(dataset),
     )
@@ -152,6 +161,15 @@ def _plane(dataset: Dataset) -> Plane | None:
     return Plane(frame, orientation, position) if np.allclose(axes @ axes.T, np.eye(2), atol=1e-3) else None
 
 
+def _aspect(dataset: Dataset) -> tuple[int, int] | None:
+    for keyword in ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        stated = _numbers(dataset, keyword, 2)
+        if stated and min(stated) > 0:
+            ratio = Fraction(stated[0] / stated[1]).limit_denominator(_FINEST_RATIO)
+            return None if ratio == 1 or not ratio else (ratio.numerator, ratio.denominator)
+    return None
+
+
 def _numbers(dataset: Dataset, keyword: str, n: int) -> tuple[float, ...] | None:
     parts = (read_text(dataset, keyword) or "").split("\\")
     try:
@@ -159,6 +177,11 @@ def _numbers(dataset: Dataset, keyword: str, n: int) -> tuple[float, ...] | None
     except ValueError:
         return None
     return numbers if len(numbers) == n and np.isfinite(numbers).all() else None
+
+
+def read_number(dataset: Dataset) -> int:
+    """Read an image's instance number, 0 where it has none that is one."""
+    return _integer(dataset, "InstanceNumber")
 
 
 def _integer(dataset: Dataset, keyword: str) -> int:

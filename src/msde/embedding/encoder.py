@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,26 @@ class Encoder:
         return cls(tuple(backbones), tuple(map(FeatureSpec.parse, description["looks"])))
 
 
+class Block(NamedTuple):
+    """Columns of an embedding that one network, view, pooling and level fill, side by side.
+
+    Parameters
+    ----------
+    network : str
+        Name of the backbone.
+    view, pooling, level : str
+        As in :class:`msde.embedding.feature_spec.FeatureSpec`; level is empty for a network's own embedding.
+    width : int
+        Number of columns.
+    """
+
+    network: str
+    view: str
+    pooling: str
+    level: str
+    width: int
+
+
 class EncoderSession:
     """An encoder at work.
 
@@ -137,6 +157,22 @@ class EncoderSession:
         spans = np.split(np.arange(self.dim), np.cumsum(self._widths)[:-1])
         starts = range(0, len(spans), len(own))
         return np.concatenate([spans[start + own.index(look)] for start in starts for look in looks])
+
+    @property
+    def blocks(self) -> list[Block]:
+        """What fills the columns of an embedding, in their order."""
+        found = []
+        for session in self._sessions:
+            name = session.backbone.name
+            for look in self.encoder.looks:
+                view = "+".join(look.views)
+                if _takes_own(session.backbone, look):
+                    found.append(Block(name, view, OWN, "", session.backbone.dim))
+                else:
+                    levels = _outputs(session.backbone, look)
+                    pooled = [(pooling, level) for pooling in look.poolings for level in levels]
+                    found += [Block(name, view, *pair, session.channels(pair[1])) for pair in pooled]
+        return found
 
     def embed(self, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Embed images.

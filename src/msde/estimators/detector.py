@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from numbers import Real
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.calibration import Calibration, CrossFit, Fit
-from msde.method.gaussian import fit_empirical, fit_ledoit_wolf
+from msde.method.density_weights import WEIGHTINGS, Weighting
+from msde.method.frozen_shift import FrozenShift
+from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
 from msde.method.outliers import FEWEST_ROWS, LIMIT, outlyingness
 from msde.method.scorers import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
 from msde.method.standardizer import CompressingStandardizer, Standardizer
@@ -23,6 +26,10 @@ from msde.method.unlabelled_pool import fit_adaptive
 
 JOINT_SHIFT = ("weighting", "n_neighbors", "learning_rate", "max_iter", "tol")
 Mode = Literal["inductive", "adaptive", "transductive"]
+Shift = Literal["displacement"]
+GaussianKind = Literal["pca", "ledoit-wolf"]
+FitGaussian = Callable[..., Gaussian]
+GAUSSIANS: dict[str, FitGaussian] = {"pca": fit_empirical, "ledoit-wolf": fit_ledoit_wolf}
 
 
 class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
@@ -31,11 +38,21 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     mode : {"inductive", "adaptive", "transductive"}, default="inductive"
-        "inductive" scores each row alone: the same row gets the same score in any batch. "adaptive" does so too, and
-        learns at `fit` from a pool of unlabelled rows as well. "transductive" is the published procedure: scored rows
-        and normals are shifted together, so a score depends on the batch.
+        "inductive" is Mean Shift Density Enhancement of each row alone, along the frozen path of the normals: the same
+        row gets the same score in any batch. "adaptive" scores each row alone too, and learns at `fit` from a pool of
+        unlabelled rows as well, without a shift. "transductive" is the published procedure: scored rows and normals are
+        shifted together, so a score depends on the batch.
     alpha : float, default=0.05
         Target false-alarm rate of `predict`: the expected share of normals that it flags, in (0, 1).
+    shift : "displacement" or None, default="displacement"
+        What the Gaussian of inductive mode measures: where rows are shifted to from where they were, or with None where
+        they are. See :class:`msde.method.frozen_shift.FrozenShift`.
+    weighting : {"density", "published", "uniform"}, optional
+        Density weights of the shift, see :class:`msde.MeanShiftEnhancer`; by default "density", or the enhancer's. In
+        transductive mode "published" computes what the authors' scripts do.
+    gaussian : {"pca", "ledoit-wolf"}, optional
+        The Gaussian, see :class:`msde.GaussianDensity`: "pca" is the published one, "empirical" there. By default "pca"
+        in transductive mode, "ledoit-wolf" in the others; adaptive mode takes no other.
     enhancer : MeanShiftEnhancer, optional
         Settings of the shift in transductive mode; by default ``MeanShiftEnhancer()``. It is not fitted itself.
 
@@ -51,7 +68,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         for fewer than 50 rows
         and in transductive mode.
     trusted_ : ndarray of shape (n,), bool
-        The rows that the Gaussian is fitted to; the others may be abnormal images among the normals.
+        Whether a training row stands out no more than normals do; the others may be abnormal images among them. Only
+        adaptive mode leaves these out of its Gaussian.
     offset_ : float
         `decision_function` is `score_samples` minus this; minus the threshold.
 
@@ -81,10 +99,16 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         mode: Mode = "inductive",
         *,
         alpha: float = 0.05,
+        shift: Shift | None = "displacement",
+        weighting: Weighting | None = None,
+        gaussian: GaussianKind | None = None,
         enhancer: MeanShiftEnhancer | None = None,
     ) -> None:
         self.mode = mode
         self.alpha = alpha
+        self.shift = shift
+        self.weighting = weighting
+        self.gaussian = gaussian
         self.enhancer = enhancer
 
     def fit(self, X: Any, y: Any = None, *, unlabelled: Any = None, groups: Any = None) -> Self:
@@ -113,9 +137,17 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         check_parameters(self, {"alpha": (Real, 0, 1)})
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha must lie in (0, 1); got {self.alpha!r}")
+        choices = {"shift": get_args(Shift), "weighting": WEIGHTINGS, "gaussian": tuple(GAUSSIANS)}
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in (*known, None):
+                raise ValueError(f"{name} must be {', '.join(map(repr, known))} or None; got {value!r}")
+        if self.mode == "adaptive" and self.gaussian == "pca":
+            raise ValueError("mode 'adaptive' has a Ledoit-Wolf Gaussian; leave gaussian='pca' out")
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows), len(rows))
-        self.scorer_, self.outlyingness_ = fit_scorer(rows)
+        sift = len(rows) >= FEWEST_ROWS and self.mode != "transductive"
+        fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows), sift)
+        self.scorer_ = fit_scorer(rows)
+        self.outlyingness_ = _doubt(CompressingStandardizer.fit(rows).apply(rows), sift)
         self.trusted_ = self.outlyingness_ <= LIMIT
         self._cross_fit = CrossFit(rows, fit_scorer, None if groups is None else _checked_groups(groups, len(rows)))
         return self
@@ -175,15 +207,18 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return None if unlabelled is None else validate_data(self, unlabelled, reset=False, dtype=rows.dtype)
 
-    def _scorer_fit(self, pool: FloatArray | None, n_rows: int) -> Fit:
-        # Decided once for the fit and its folds, which would be below the limit where all rows are just above it.
-        sift = n_rows >= FEWEST_ROWS
+    def _scorer_fit(self, pool: FloatArray | None, sift: bool) -> Fit:
         if pool is not None:
+            # Decided once for the fit and its folds, which would be below the limit where all rows are just above it.
             return partial(_fit_adaptive, pool, sift)
         if self.mode == "inductive":
-            return partial(_fit_inductive, sift)
+            weighting = None if self.shift is None else self.weighting or "density"
+            return partial(_fit_inductive, weighting, GAUSSIANS[self.gaussian or "ledoit-wolf"])
         if self.mode == "transductive":
-            return partial(_fit_transductive, MeanShiftEnhancer() if self.enhancer is None else self.enhancer)
+            settings = MeanShiftEnhancer() if self.enhancer is None else clone(self.enhancer)
+            if self.weighting is not None:
+                settings.set_params(weighting=self.weighting)
+            return partial(_fit_transductive, settings, GAUSSIANS[self.gaussian or "pca"])
         raise ValueError(f"mode must be one of {', '.join(SCORERS)}; got {self.mode!r}")
 
 
@@ -201,26 +236,28 @@ def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:
     return outlyingness(normals) if sift else np.zeros(len(normals))
 
 
-def _fit_inductive(sift: bool, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
+def _fit_inductive(weighting: Weighting | None, fit_gaussian: FitGaussian, rows: FloatArray) -> Scorer:
+    """Fit with the shift of this weighting, or none."""
     standardizer = CompressingStandardizer.fit(rows)
     normals = standardizer.apply(rows)
-    doubts = _doubt(normals, sift)
-    return InductiveScorer(standardizer, fit_ledoit_wolf(normals[doubts <= LIMIT])), doubts
+    if weighting is None:
+        return InductiveScorer(standardizer, fit_gaussian(normals))
+    shift, displacement, axes = FrozenShift.fit(normals, weighting=weighting)
+    return InductiveScorer(standardizer, fit_gaussian(displacement, axes=axes), shift)
 
 
-def _fit_adaptive(pool: FloatArray, sift: bool, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
+def _fit_adaptive(pool: FloatArray, sift: bool, rows: FloatArray) -> Scorer:
     standardizer = CompressingStandardizer.fit(rows)
     normals = standardizer.apply(rows)
-    doubts = _doubt(normals, sift)
-    gaussian, direction = fit_adaptive(normals, standardizer.apply(pool), trusted=doubts <= LIMIT)
-    return AdaptiveScorer(standardizer, gaussian, direction), doubts
+    trusted = _doubt(normals, sift) <= LIMIT
+    gaussian, direction = fit_adaptive(normals, standardizer.apply(pool), trusted=trusted)
+    return AdaptiveScorer(standardizer, gaussian, direction)
 
 
-def _fit_transductive(settings: MeanShiftEnhancer, rows: FloatArray) -> tuple[Scorer, NDArray[np.float64]]:
+def _fit_transductive(settings: MeanShiftEnhancer, fit_gaussian: FitGaussian, rows: FloatArray) -> Scorer:
     standardizer = Standardizer.fit(rows)
     normals = standardizer.apply(rows)
     enhancer = clone(settings)
-    gaussian = fit_empirical(enhancer.fit_transform(normals))
+    gaussian = fit_gaussian(enhancer.fit_transform(normals))
     joint = {name: getattr(enhancer, name) for name in JOINT_SHIFT}
-    # The published procedure trusts all.
-    return TransductiveScorer(standardizer, gaussian, normals, **joint), np.zeros(len(rows))
+    return TransductiveScorer(standardizer, gaussian, normals, **joint)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # A decoder's warning is put down to its caller, too, where the decoder asks for that.
-_MODULES = r"(PIL|pydicom|nibabel|tifffile|openslide|openjpeg|libjpeg|pylibjpeg|msde\.images)\b"
-_LOGGERS = ("pydicom", "nibabel", "nibabel.global", "tifffile", "PIL", "pylibjpeg", "libjpeg", "openjpeg")
+_MODULES = r"(PIL|pydicom|nibabel|tifffile|imagecodecs|openslide|msde\.images)\b"
+_LOGGERS = ("pydicom", "nibabel", "nibabel.global", "tifffile", "imagecodecs", "PIL")
 _lock = threading.Lock()
 _readers = 0
 _filters = warnings.catch_warnings()

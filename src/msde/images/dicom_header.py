@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msde.images.decoder_warnings import decoders_silenced
 from msde.images.files import damaged, format_of
@@ -69,7 +69,8 @@ def read_text(dataset: Dataset, keyword: str) -> str | None:
     Returns
     -------
     str or None
-        Empty where the attribute is missing or empty; None where it is malformed.
+        Empty where the attribute is missing or empty; None where it is malformed, which without a declared character
+        set is all that is not ASCII.
     """
     from pydicom import config
     from pydicom.charset import decode_bytes
@@ -86,6 +87,8 @@ def read_text(dataset: Dataset, keyword: str) -> str | None:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         value = "\\".join(str(part) for part in value)
     text = "" if value is None else str(value).strip(" \0")
+    if not text.isascii() and _is_undeclared(dataset, element):
+        return None
     parts, vr = text.split("\\"), dictionary_VR(tag_for_keyword(keyword) or 0)
     if dictionary_VM(keyword) == "1" and len(parts) > 1:
         return None
@@ -98,3 +101,15 @@ def read_text(dataset: Dataset, keyword: str) -> str | None:
     except (TypeError, ValueError):
         return None
     return text
+
+
+def _is_undeclared(dataset: Dataset, element: Any) -> bool:
+    """Whether a text's file declares no character set, or an unknown one; text set in memory is as it was meant."""
+    from pydicom.charset import default_encoding, python_encoding
+
+    if dataset.original_character_set not in (default_encoding, [default_encoding]):
+        return False
+    declared = dataset.get("SpecificCharacterSet") or ""
+    now = [declared] if isinstance(declared, str) else list(declared)
+    known = any(python_encoding.get(name, default_encoding) != default_encoding for name in now)
+    return isinstance(element.value, bytes) or not known

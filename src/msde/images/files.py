@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
@@ -18,6 +20,39 @@ MAX_PARTS = 100_000
 """Slices, frames, pages or tiles that a file may hold."""
 
 
+_EXTRA = {"DICOM": "dicom", "NIfTI": "nifti", "TIFF": "slides"}
+
+
+class FaultError(ValueError):
+    """What is wrong with a file, in words that quote nothing of it."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What a file states of its place; equal for copies of one instance.
+
+    Parameters
+    ----------
+    series, instance : str
+        UIDs; the instance's may be empty.
+    shape : tuple of int
+        Rows and columns.
+    axes : tuple of six floats or None
+        Direction cosines of rows and columns; None where they are missing or no directions.
+    position : tuple of three floats or None
+        Of the first pixel, in mm; None where it is missing or malformed.
+    number : float
+        Instance number, 0 where there is none.
+    """
+
+    series: str
+    instance: str
+    shape: tuple[int, int]
+    axes: tuple[float, ...] | None
+    position: tuple[float, ...] | None
+    number: float
+
+
 class Contents(NamedTuple):
     """What a file holds.
 
@@ -25,15 +60,15 @@ class Contents(NamedTuple):
     ----------
     parts : sequence of str
         Labels of its slices, frames, pages or tiles; empty where the file is one picture.
-    series : hashable, optional
-        The same for all files that are slices of one volume.
-    place : tuple of float
-        Where in its series a file belongs.
+    as_slice : Slice, optional
+        What the file states of itself as a slice of a series.
+    sound : bool
+        False where it claims to be DICOM and cannot be read.
     """
 
     parts: Sequence[str] = ()
-    series: Hashable = None
-    place: tuple[float, ...] = ()
+    as_slice: Slice | None = None
+    sound: bool = True
 
 
 def look_into(path: str | os.PathLike[str], name: str) -> Contents | None:
@@ -57,7 +92,7 @@ def look_into(path: str | os.PathLike[str], name: str) -> Contents | None:
         Its header cannot be read, or a library for it is missing.
     """
     form = format_of(path, name)
-    with decoders_silenced():
+    with decoders_silenced(), guarded(name, form.name):
         contents: Contents | None = _reader(form).look_into(os.fspath(path), form, name)
     if contents and len(contents.parts) > MAX_PARTS:
         raise ImageError(f"{name}: holds {len(contents.parts):,} pictures, over the limit of {MAX_PARTS:,}; split it")
@@ -87,12 +122,9 @@ def decode_file(path: str | os.PathLike[str], name: str, part: str | None = None
         No readable, whole picture within the limits.
     """
     form = format_of(path, name)
-    try:
-        with decoders_silenced():
-            samples: Samples = _reader(form).decode(os.fspath(path), form, part, name)
-            return samples
-    except OSError as error:
-        raise _unopened(name, error) from None
+    with decoders_silenced(), guarded(name, form.name):
+        samples: Samples = _reader(form).decode(os.fspath(path), form, part, name)
+        return samples
 
 
 def format_of(path: str | os.PathLike[str], name: str) -> Format:
@@ -149,6 +181,38 @@ def number_of(part: str | None, n: int, name: str, kind: str) -> int:
 def whole(name: str, part: str | None) -> str:
     """Give the name of the file in the name of its part."""
     return name if part is None else name.removesuffix(f"#{part}")
+
+
+@contextmanager
+def guarded(name: str, kind: str) -> Iterator[None]:
+    """Turn whatever goes wrong with an image into one line about it, so that it never ends a run.
+
+    Of a decoder's words only the kind of error is kept, because they may quote what a file says of the patient.
+
+    Parameters
+    ----------
+    name : str
+        What an error calls the image.
+    kind : str
+        Its format.
+
+    Raises
+    ------
+    ImageError
+        In place of every error but memory that runs out.
+    """
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except ImportError:
+        raise missing(name, kind, _EXTRA.get(kind, "slides")) from None
+    except FaultError as fault:
+        raise damaged(name, kind, str(fault)) from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise _unopened(name, error) from None
+        raise damaged(name, kind, type(error).__name__) from None
 
 
 def damaged(name: str, form: str, reason: str) -> ImageError:

@@ -33,14 +33,14 @@ FORMATS = (
     _format("PPM", "raster", ".pbm .pgm .ppm .pnm", rb"P[1-6]\s"),
     _format("JPEG2000", "raster", ".jp2 .j2k .jpx .jpf .j2c", rb"\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  \r\n\x87\n"),
     _format("DICOM", "dicom", ".dcm .dicom .ima", rb".{128}DICM"),
-    _format("NIfTI", "nifti", ".nii .nii.gz", rb".{344}n\+1\x00|.{4}n\+2\x00\r\n\x1a\n|\x1f\x8b\x08"),
+    _format("NIfTI", "nifti", ".nii .nii.gz", rb".{344}n[+i]1\x00|.{4}n[+i]2\x00\r\n\x1a\n|\x1f\x8b\x08"),
     # Begins like a JPEG, and the slide is in the folder of its name, so here the name decides.
     _format("MIRAX", "tiff", ".mrxs", rb"(?!)"),
 )
 SIGNATURE_BYTES = 352
 SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes)
 NAMES = ", ".join(form.name for form in FORMATS)
-DICOM, MIRAX = (next(form for form in FORMATS if form.name == name) for name in ("DICOM", "MIRAX"))
+DICOM, NIFTI, MIRAX = (next(form for form in FORMATS if form.name == name) for name in ("DICOM", "NIfTI", "MIRAX"))
 
 
 def recognise(head: bytes) -> Format | None:

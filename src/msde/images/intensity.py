@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
+from msde.images.files import guarded
 from msde.images.rule import ImageRule
 from msde.images.samples import Ends, Samples, check_size
 
@@ -69,27 +70,84 @@ def to_pixels(samples: Samples, rule: ImageRule, name: str) -> NDArray[np.float3
     ImageError
         Values that are not finite, or under ``full-range`` lie outside the range or have none.
     """
-    values, black, white, display = samples
+    with guarded(name, "medical"):
+        return _scaled(samples, rule, name)
+
+
+def shown(samples: Samples, rule: ImageRule, name: str) -> Ends:
+    """Find what a rule shows of samples.
+
+    Parameters
+    ----------
+    samples : Samples
+        Without alpha.
+    rule : ImageRule
+        Which values become black and white.
+    name : str
+        What an error calls the image.
+
+    Returns
+    -------
+    Ends
+        The values, or what a table of the file makes of them, with the lower and the upper end of what is shown.
+
+    Raises
+    ------
+    ImageError
+        As `to_pixels`.
+    """
+    with guarded(name, "medical"):
+        return _shown(samples, rule, name)
+
+
+def filled(samples: Samples) -> Samples:
+    """Return the background the darkest value of the picture, so that all values are of the picture."""
+    if samples.background is None:
+        return samples
+    if samples.background.all():
+        return Samples(np.zeros_like(samples.values), 0.0, 1.0)
+    seen = samples.seen()
+    darkest = seen.max() if samples.black > samples.white else seen.min()
+    values = samples.values.copy()
+    values[samples.background] = darkest
+    return samples._replace(values=values)
+
+
+def _scaled(samples: Samples, rule: ImageRule, name: str) -> NDArray[np.float32]:
+    if samples.background is not None and samples.background.all():
+        return np.zeros(samples.background.shape, np.float32)
+    samples = filled(samples)
+    values, black, white = samples[:3]
     if values.dtype.kind == "f" and not (np.isfinite(values.min()) and np.isfinite(values.max())):
         raise ImageError(f"{name}: holds NaN or infinite samples; replace them, for example by 0")
     alpha = None
     if values.ndim == 3 and values.shape[2] in (2, 4):
-        alpha, values = _linear((values[..., -1:], black, white), inverted=False), values[..., :-1]
+        alpha = _linear((values[..., -1:], black, white), inverted=False)
+        samples = samples._replace(values=values[..., :-1])
+    pixels = _linear(_shown(samples, rule, name), inverted=black > white)
+    if alpha is not None:
+        pixels *= alpha
+    if samples.background is not None:
+        pixels[samples.background] = 0
+    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+
+
+def _shown(samples: Samples, rule: ImageRule, name: str) -> Ends:
+    values, black, white, display, background = samples
     if rule.intensity == "percentile":
-        ends = percentiles(values)
-    elif rule.intensity.startswith("window:"):
+        display = percentiles
+    if rule.intensity.startswith("window:"):
         ends = (values, *rule.window())
-    elif rule.intensity == "dicom" and display is not None:
+    elif display is not None and rule.intensity in ("dicom", "percentile"):
         ends = display(values)
+        if background is not None:
+            ends = (ends[0], *display(samples.seen())[1:])
     else:
         _check_range(values, black, white, name)
         ends = (values, min(black, white), max(black, white))
     if not math.isfinite(ends[2] - ends[1]):
         raise ImageError(f"{name}: its samples span more than can be told apart; give another intensity rule")
-    pixels = _linear(ends, inverted=black > white)
-    if alpha is not None:
-        pixels *= alpha
-    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    return ends
 
 
 def percentiles(values: NDArray[Any]) -> Ends:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import os
 import re
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from threading import Lock
 from typing import Any
 
@@ -21,7 +22,7 @@ from msde.errors import ImageError
 from msde.images.files import Contents, damaged, missing, number_of, numbered, whole
 from msde.images.formats import Format
 from msde.images.intensity import percentiles, stated_range
-from msde.images.samples import Samples, check_size
+from msde.images.samples import Display, Ends, Samples, check_size
 from msde.method.parallel import available_cores
 
 MAX_BYTES = 4_000_000_000
@@ -33,6 +34,10 @@ _GZIP = b"\x1f\x8b"
 _HEADER_BYTES = 540
 _NIFTI_1 = re.compile(rb".{344}n\+1\x00", re.DOTALL)
 _NIFTI_2 = re.compile(rb".{4}n\+2\x00\r\n\x1a\n.{528}", re.DOTALL)
+_PAIR = re.compile(rb".{344}ni1\x00|.{4}ni2\x00\r\n\x1a\n", re.DOTALL)
+_LEAST_OFFSET = {348: 352, 540: 544}  # by the length of the header: it, and the mark of extensions
+_SWEEPS = 64  # along rows and columns, after which what is still not reached is taken to lie within
+_log = logging.getLogger(__name__)
 _opening = Lock()
 
 
@@ -71,6 +76,26 @@ class _Volume:
                 return np.asarray(nibabel.apply_orientation(values, self.turns))
         except ImageError as error:
             return error
+
+    @cached_property
+    def is_cut_out(self) -> bool:
+        """Whether all samples at the border of all slices are NaN, as outside of a brain that was cut out."""
+        values = self.values
+        if isinstance(values, ImageError) or values.dtype.kind != "f":
+            return False
+        edges = (values.take(edge, axis) for axis in range(3) if axis != self.axis for edge in (0, -1))
+        found = all(np.isnan(edge).all() for edge in edges)
+        if found:
+            _log.warning("NaN outside of what is imaged count as background", extra={"image": self.name})
+        return found
+
+    def outside(self, plane: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Find the background of a slice, if it has any."""
+        if plane.dtype.kind != "f" or not (nan := np.isnan(plane)).any():
+            return None
+        with _opening:  # else several workers would say it
+            is_cut_out = self.is_cut_out
+        return _at_border(nan) if is_cut_out else None
 
     def slice(self, number: int) -> NDArray[Any]:
         """Take one slice as (rows, columns) or (rows, columns, 3)."""
@@ -125,10 +150,14 @@ def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
         with np.errstate(over="ignore"):
             plane = (plane * volume.slope + volume.intercept).astype(np.float32)
         black, white = sorted((black * volume.slope + volume.intercept, white * volume.slope + volume.intercept))
+    display: Display | None = None if in_integers and math.isfinite(white - black) else percentiles
     if volume.window is not None:
-        low, high = volume.window
-        return Samples(plane, black, white, lambda values: (values, low, high))
-    return Samples(plane, black, white, None if in_integers and math.isfinite(white - black) else percentiles)
+        display = partial(_windowed, volume.window)
+    return Samples(plane, black, white, display, volume.outside(plane))
+
+
+def _windowed(window: tuple[float, float], values: NDArray[Any]) -> Ends:
+    return values, *window
 
 
 def _volume(path: str, name: str) -> _Volume:
@@ -146,9 +175,11 @@ def _opened(path: str, name: str, *_: int) -> _Volume:
         with gzip.open(path, "rb") if packed else open(path, "rb") as file:
             head = file.read(_HEADER_BYTES)
         if _NIFTI_1.match(head):
-            return _laid_out(nibabel.Nifti1Header(head[:348], check=False), path, packed, name)
+            return _laid_out(_mended(nibabel.Nifti1Header(head[:348], check=False), name), path, packed, name)
         if _NIFTI_2.match(head):
-            return _laid_out(nibabel.Nifti2Header(head, check=False), path, packed, name)
+            return _laid_out(_mended(nibabel.Nifti2Header(head, check=False), name), path, packed, name)
+    if _PAIR.match(head):
+        raise ImageError(f"{name}: is the header of a NIfTI pair (.hdr, .img), which is not read; save one file, .nii")
     raise ImageError(f"{name}: is packed, but holds no NIfTI volume in one piece; give .nii or .nii.gz")
 
 
@@ -167,11 +198,22 @@ def _said_plainly(name: str) -> Iterator[None]:
         raise damaged(name, "NIfTI", type(error).__name__) from None
 
 
+def _mended(header: Any, name: str) -> Any:
+    """Mend a header as nibabel does when it loads a file, such as voxel sizes that are negative or 0."""
+    if not 1 <= header["dim"][0] <= 7:
+        raise ImageError(f"{name}: states no possible number of dimensions; save it again")
+    least, offset = _LEAST_OFFSET[len(header.binaryblock)], float(header["vox_offset"])
+    if offset < least:
+        raise ImageError(
+            f"{name}: states that its samples begin at byte {offset:.0f}, before its header ends; save it again"
+        )
+    header.check_fix()
+    return header
+
+
 def _laid_out(header: Any, path: str, packed: bool, name: str) -> _Volume:
     import nibabel
 
-    if not 1 <= header["dim"][0] <= 7:
-        raise ImageError(f"{name}: states no possible number of dimensions; save it again")
     shape = tuple(int(side) for side in header.get_data_shape())
     shape += (1,) * (3 - len(shape))
     dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
@@ -210,6 +252,26 @@ def _slice_axis(shape: tuple[int, ...], steps: NDArray[np.float64]) -> int:
     return int(np.argmax(steps)) if largest >= COARSE * middle else 2
 
 
+def _at_border(nan: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find the NaN that hang together with the border: those within are missing, and the slice is refused."""
+    across, down = nan.shape[1] + 1, nan.shape[0] + 1
+    runs = (  # a number for each run of NaN along rows, and along columns
+        np.cumsum(~nan, axis=1, dtype=np.int32) + np.arange(nan.shape[0], dtype=np.int32)[:, None] * across,
+        np.cumsum(~nan, axis=0, dtype=np.int32) + np.arange(nan.shape[1], dtype=np.int32) * down,
+    )
+    outside = np.zeros_like(nan)
+    outside[[0, -1]], outside[:, [0, -1]] = nan[[0, -1]], nan[:, [0, -1]]
+    for _ in range(_SWEEPS):
+        before = np.count_nonzero(outside)
+        for numbers in runs:
+            reached = np.zeros(int(numbers.max()) + 1, np.bool_)
+            reached[numbers[outside]] = True
+            outside = nan & reached[numbers]
+        if np.count_nonzero(outside) == before:
+            break
+    return outside
+
+
 def _unpacked(path: str, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Unpack the samples into a file without a name, so that memory holds no more than the slices at work."""
     left = math.prod(shape) * dtype.itemsize
@@ -220,4 +282,7 @@ def _unpacked(path: str, offset: int, dtype: np.dtype[Any], shape: tuple[int, ..
             left -= len(block)
         if left:
             raise EOFError("fewer samples than the header states")
+        left = MAX_BYTES
+        while left > 0 and (block := file.read(2**20)):  # to the end, where the checksum is
+            left -= len(block)
         return np.memmap(unpacked, dtype, "r", 0, shape, "F")  # which keeps the file, and lets go of it at its own end

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -12,23 +13,24 @@ from pathlib import Path
 from msde.errors import DataError, ImageError
 from msde.images.files import Contents, look_into
 from msde.images.formats import DICOM, SIGNATURE_BYTES, SUFFIXES, Format, by_suffix, recognise
+from msde.images.series import gathered
 from msde.images.source import ONE_PICTURE, Part
 
 _GLOB = re.compile(r"[*?\[]")
 _LOOKED_FOR = " ".join(sorted(SUFFIXES))
-_SEVERAL = 2
 
 Look = Callable[[Path], Contents | None]
 Source = Path | Part
+Tell = Callable[[str], object]
 
 
-def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
+def find_images(paths: Iterable[str | os.PathLike[str]], tell: Tell | None = None) -> list[Source]:
     """List the images that paths name, each real file once.
 
     Files that hold several pictures, such as volumes, multi-frame DICOM and TIFF of several pages, are listed by their
-    parts. DICOM files of one folder that are slices of one series, equal in size and orientation, are the parts of a
-    volume, in the order of their places. It has the name of the folder, or ``FOLDER/series-1`` and so on where there
-    are several.
+    parts. DICOM files of one folder that are parallel slices of one series and size are the parts of a volume, in the
+    order of their places, see :func:`msde.images.series.gathered`. It has the name of the folder, or
+    ``FOLDER/series-1`` and so on where there are several. Copies of its slices are left out.
 
     Parameters
     ----------
@@ -37,6 +39,8 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
         folder that matches is searched). Hidden files and folders are passed over in folders and globs, as are files
         without an image's suffix, but for DICOM files, which often have none, and DICOM objects without a picture.
         Links are followed, each folder once.
+    tell : callable, optional
+        Called with a line where copies are left out.
 
     Returns
     -------
@@ -55,36 +59,38 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
             found.setdefault(os.path.realpath(path), path)
     if not found:
         raise DataError("no path given; name an image file, a folder or a glob")
-    return _parts(list(found.values()), look)
+    return _parts(list(found.values()), look, tell)
 
 
-def _parts(paths: list[Path], look: Look) -> list[Source]:
+def _parts(paths: list[Path], look: Look, tell: Tell | None) -> list[Source]:
     """Put parts in place of files that hold several, and gather the slices of a series."""
-    series: dict[Hashable, list[Path]] = {}
-    for path in paths:
-        contents = look(path)
-        if contents and contents.series is not None:
-            series.setdefault((path.parent, contents.series), []).append(path)
-    volumes = {slices[0]: slices for slices in series.values() if len(slices) >= _SEVERAL}
-    names = dict(zip(volumes, _names(list(volumes)), strict=True))
-    gathered = {path for slices in volumes.values() for path in slices}
+    known = {path: contents for path in paths if (contents := look(path)) is not None}
+    of_series = {path: contents.as_slice for path, contents in known.items() if contents.as_slice or not contents.sound}
+    volumes, copies = gathered(of_series)
+    if copies and tell is not None:
+        tell(f"{len(copies)} copies of slices (same SOP Instance UID) are left out, such as {min(copies)}")
+    placed: dict[Path, list[Source]] = {path: [] for path in copies}
+    order = {path: number for number, path in enumerate(paths)}
+    for name, volume in zip(_names([volume[0].path.parent for volume in volumes]), volumes, strict=True):
+        placed |= {member.path: [] for member in volume}
+        first = min((member.path for member in volume), key=order.__getitem__)
+        placed[first] = [Part(name, str(member.path), None, member.fault) for member in volume]
     sources: list[Source] = []
     for path in paths:
-        contents = look(path) or Contents()
-        if path in volumes:
-            slices = sorted(volumes[path], key=lambda path: ((look(path) or Contents()).place, path))
-            sources.extend(Part(names[path], str(slice_), None) for slice_ in slices)
-        elif path not in gathered:
-            sources.extend([Part(str(path), str(path), label) for label in contents.parts] or [path])
+        if path in placed:
+            sources.extend(placed[path])
+        else:
+            labels = known[path].parts if path in known else ()
+            sources.extend([Part(str(path), str(path), label) for label in labels] or [path])
     return sources
 
 
-def _names(firsts: list[Path]) -> Iterator[str]:
-    """Name each series by its folder, with a number where several are in one."""
-    folders = [path.parent for path in firsts]
-    for number, folder in enumerate(folders):
-        several = folders.count(folder) > 1
-        yield str(folder / f"series-{folders[: number + 1].count(folder)}") if several else str(folder)
+def _names(folders: list[Path]) -> Iterator[str]:
+    """Name each volume by its folder, with a number where several are in one."""
+    several, numbers = Counter(folders), Counter[Path]()
+    for folder in folders:
+        numbers[folder] += 1
+        yield str(folder / f"series-{numbers[folder]}") if several[folder] > 1 else str(folder)
 
 
 def _contents(path: Path) -> Contents | None:
@@ -95,7 +101,7 @@ def _contents(path: Path) -> Contents | None:
     try:
         return look_into(path, str(path))
     except ImageError:
-        return Contents()
+        return Contents(sound=not (form is DICOM or (path.is_file() and _seen(path) is DICOM)))
 
 
 def _images_of(entry: Path, look: Look) -> list[Path]:

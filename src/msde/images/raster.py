@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from importlib import import_module
+from importlib.util import find_spec
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
+from msde.images.codestream import stated
+from msde.images.compressed import decoded
 from msde.images.decoder_warnings import decoders_silenced
-from msde.images.files import Contents, damaged, number_of, numbered
+from msde.images.ending import has_end
+from msde.images.files import Contents, FaultError, damaged, missing, number_of, numbered
 from msde.images.formats import Format
+from msde.images.jpeg_gaps import has_gap
 from msde.images.samples import Samples, check_size
+from msde.images.upright import upright
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,16 +47,6 @@ _SAMPLES_AS = {
     "I": ("I", "I"),
     "F": ("F", "F"),
 }
-# EXIF orientation -> (swap the axes, flip rows, flip columns), applied in this order.
-_ORIENTATION = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
 _PLUGIN = {
     "PNG": "Png",
     "JPEG": "Jpeg",
@@ -65,6 +62,10 @@ _BITS_TAG = 258
 _TILE_TAG = 322
 _PHOTOMETRIC_TAG = 262
 _WHITE_IS_ZERO = 0
+_SUBFILE_TAG = 254
+_COPY = 1 | 4  # reduced, or a mask
+_PLANES_TAG = 284
+_IN_PLANES = 2
 
 
 def look_into(path: str, form: Format, name: str) -> Contents:
@@ -79,9 +80,9 @@ def look_into(path: str, form: Format, name: str) -> Contents:
         return Contents()
     try:
         with open(path, "rb") as file, _opened(file, form.name) as image:
-            return Contents(numbered(_pages(image)))
+            return Contents(numbered(len(_pages(image))))
     except Exception as error:
-        raise damaged(name, form.name, _said(error)) from None
+        raise _fault(name, form, error) from None
 
 
 def tiff_layout(path: str, form: Format, name: str) -> tuple[int, int, bool]:
@@ -96,7 +97,7 @@ def tiff_layout(path: str, form: Format, name: str) -> tuple[int, int, bool]:
         with open(path, "rb") as file, _opened(file, form.name) as image:
             return *image.size, _TILE_TAG in image.tag_v2  # type: ignore[attr-defined]
     except Exception as error:
-        raise damaged(name, form.name, _said(error)) from None
+        raise _fault(name, form, error) from None
 
 
 def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
@@ -126,16 +127,25 @@ def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
     with open(path, "rb") as file:
         # Pillow's plug-ins raise nearly every built-in exception on damaged input; all of them mean the same here.
         try:
-            with _opened(file, form.name) as image:
+            held: BinaryIO = BytesIO(file.read()) if form.name == "JPEG" else file  # it is looked through first
+            if not has_end(held, form.name):
+                raise FaultError("the file ends early")
+            stream = held.read() if form.name == "JPEG" else b""
+            if stream and (unusual := _beyond_pillow(stream, name)):
+                return unusual
+            held.seek(0)
+            with _opened(held, form.name) as image:
                 check_size(*image.size, name)
-                page = number_of(part, _pages(image), name, "pages or frames")
+                pages = _pages(image)
+                page = pages[number_of(part, len(pages), name, "pages or frames")]
                 if page:
                     image.seek(page)
-                return _samples(image, name)
+                _check_planes(image, name)
+                return _samples(image, name, stream)
         except (ImageError, MemoryError):
             raise
         except Exception as error:
-            raise damaged(name, form.name, _said(error)) from None
+            raise _fault(name, form, error) from None
 
 
 def decode_image(image: Image, name: str) -> Samples:
@@ -163,20 +173,59 @@ def _opened(file: BinaryIO, form: str) -> Image:
     return factory(file, "")
 
 
-def _pages(image: Image) -> int:
-    # The further pictures of an MPO are a camera's previews of the first.
-    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+def _beyond_pillow(stream: bytes, name: str) -> Samples | None:
+    """Read JPEG of more than 8 bits, lossless or JPEG-LS; None for the usual kind."""
+    header = stated(stream)
+    if header is None or header.channels not in (1, 3) or (header.bits == 8 and not header.lossless):
+        return None
+    check_size(header.width, header.height, name)
+    try:
+        values, _ = decoded(stream, header.height, header.width, header.channels)
+    except ImportError:
+        raise missing(name, f"this kind of {header.kind}", "dicom") from None
+    return Samples(values, 0.0, float(2**header.bits - 1))
 
 
-def _samples(image: Image, name: str) -> Samples:
+def _pages(image: Image) -> list[int]:
+    """List the pages or frames that are pictures of their own."""
+    if image.format == "MPO":  # the further pictures are a camera's previews of the first
+        return [0]
+    pages = list(range(getattr(image, "n_frames", 1)))
+    if image.format == "TIFF" and len(pages) > 1:
+        kinds = [_subfile(image, page) for page in pages]
+        image.seek(0)
+        pages = [page for page, kind in zip(pages, kinds, strict=True) if not kind & _COPY] or [0]
+    return pages
+
+
+def _subfile(image: Image, page: int) -> int:
+    image.seek(page)
+    return int(image.tag_v2.get(_SUBFILE_TAG, 0))  # type: ignore[attr-defined]
+
+
+def _check_planes(image: Image, name: str) -> None:
+    """Refuse what Pillow misreads: colours of 16 bits in planes."""
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_PLANES_TAG) == _IN_PLANES and max(tags.get(_BITS_TAG, (8,))) > 8:
+        raise missing(name, "this kind of TIFF", "slides")
+
+
+def _samples(image: Image, name: str, stream: bytes = b"") -> Samples:
+    """Take the samples; of a JPEG's stream it is looked whether they are all its own."""
     check_size(*image.size, name)
     if image.mode not in _SAMPLES_AS:
         raise ImageError(f"{name}: colour mode {image.mode} has no stated range; convert it to gray or RGB")
-    image.load()
     mode = _SAMPLES_AS[image.mode][image.has_transparency_data]
-    values = np.asarray(image if image.mode == mode else image.convert(mode))
+    values = _loaded(image, mode)
+    if has_gap(stream, values, lambda longer: _loaded(_opened(BytesIO(longer), "JPEG"), mode)):
+        raise FaultError("the file lacks a part")
     black, white = _stated_range(image, values)
-    return Samples(_upright(values, _orientation(image)), black, white)
+    return Samples(upright(values, _orientation(image)), black, white)
+
+
+def _loaded(image: Image, mode: str) -> NDArray[Any]:
+    image.load()
+    return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 def _stated_range(image: Image, values: NDArray[Any]) -> tuple[float, float]:
@@ -203,11 +252,12 @@ def _orientation(image: Image) -> int:
         return 1
 
 
-def _upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
-    swap, flip_rows, flip_columns = _ORIENTATION.get(orientation, (False, False, False))
-    if swap:
-        values = values.swapaxes(0, 1)
-    return values[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+def _fault(name: str, form: Format, error: Exception) -> ImageError:
+    # Pillow's words for a compression and a layout of samples that it does not know
+    unknown = isinstance(error, KeyError) or "unknown pixel mode" in str(error) or "Missing dimensions" in str(error)
+    if form.name == "TIFF" and unknown and not find_spec("tifffile"):
+        return missing(name, "this kind of TIFF", "slides")
+    return damaged(name, form.name, _said(error))
 
 
 def _said(error: Exception) -> str:

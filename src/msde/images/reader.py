@@ -29,8 +29,8 @@ def read_pixels(
     Which samples become black and white is the rule's business, see :class:`msde.images.ImageRule`. Where it is the
     full range, integers are divided by that of their type (uint8 255, uint16 65535, a 12-bit file 4095), so that the
     same picture gives the same pixels from a file of 8 or 16 bits, an array of either, floats, DICOM or NIfTI.
-    Transparency is composited over black, the EXIF orientation is applied, CMYK, YCbCr and palettes become RGB. 16-bit
-    colour PNG and TIFF files keep 8 bits a channel.
+    Transparency is composited over black, the EXIF orientation is applied, CMYK, YCbCr and palettes become RGB. PNG
+    files in colour of 16 bits keep 8 bits a channel.
 
     Parameters
     ----------
@@ -66,6 +66,8 @@ def _samples(source: object) -> tuple[Samples, str]:
         path = os.fspath(source)
         name = _printable(path)
         part = source if isinstance(source, Part) else Part.named(os.fsdecode(path))
+        if part is not None and part.fault is not None:
+            raise ImageError(f"{name}: {part.fault}")
         if part is not None:
             return decode_file(part.path, name, part.label), name
         return decode_file(path, name), name

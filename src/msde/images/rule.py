@@ -12,6 +12,9 @@ from msde.storage.records import put_together
 
 ASPECTS = ("squeeze", "letterbox")
 PLAIN_INTENSITIES = ("dicom", "full-range", "percentile")
+RULES_VERSION = 2
+"""Of how files are read. It goes up where a sound file gives other pixels than before; 1 is all that came before it."""
+
 _KNOWN = f"{', '.join(PLAIN_INTENSITIES)} or window:LOW,HIGH"
 
 
@@ -34,6 +37,9 @@ class ImageRule:
         - ``window:LOW,HIGH``: these two values, such as Hounsfield units or whatever the file stores.
     aspect : {"squeeze", "letterbox"}, default="squeeze"
         Squeeze a picture to a square as the published pipeline does, or keep its proportions between black bars.
+    version : int, optional
+        Version of the reading rules under which a model was fitted; by default the one at work. It is kept for a model
+        to tell, and changes nothing: files are always read by the rules at work.
 
     Raises
     ------
@@ -43,12 +49,18 @@ class ImageRule:
 
     intensity: str = "dicom"
     aspect: str = "squeeze"
+    version: int = RULES_VERSION
 
     def __post_init__(self) -> None:
         if self.aspect not in ASPECTS:
             raise ImageError(f"aspect {self.aspect!r} is unknown; give {' or '.join(ASPECTS)}")
         if self.intensity not in PLAIN_INTENSITIES:
             self.window()
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it is of a model that was fitted under other reading rules than those at work."""
+        return self.version != RULES_VERSION
 
     def window(self) -> tuple[float, float]:
         """Return the two ends of ``window:LOW,HIGH``."""
@@ -62,9 +74,11 @@ class ImageRule:
         return low, high
 
 
-LEGACY_RULE = ImageRule("full-range", "squeeze")
+LEGACY_RULE = ImageRule("full-range", "squeeze", 1)
+"""The rule of models whose file states none."""
 
 
 def stored_rule(settings: Mapping[str, Any]) -> ImageRule:
-    """Read the rule from the settings of a model file; that of the first models where the file states none."""
-    return put_together(ImageRule, {}, settings["images"]) if "images" in settings else LEGACY_RULE
+    """Read the rule from the settings of a model file; one of before the second version states less, or nothing."""
+    stated = settings.get("images")
+    return LEGACY_RULE if stated is None else put_together(ImageRule, {}, {"version": 1, **stated})

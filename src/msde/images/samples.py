@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
@@ -16,6 +17,10 @@ MIN_SIDE = 8
 
 Ends = tuple[NDArray[Any], float, float]
 """Values with the lower and the upper end of what is shown of them."""
+
+
+Display = Callable[[NDArray[Any]], Ends]
+"""How a file asks to be shown."""
 
 
 class Samples(NamedTuple):
@@ -31,12 +36,20 @@ class Samples(NamedTuple):
     display : callable, optional
         How the file asks to be shown: takes values, gives them (or what a table makes of them) with the ends of the
         range to show. By default all of the range.
+    background : ndarray of shape (H, W), bool, optional
+        Pixels that are no part of the picture, such as a scanner's padding: they decide nothing and become black. By
+        default all are picture.
     """
 
     values: NDArray[Any]
     black: float
     white: float
-    display: Callable[[NDArray[Any]], Ends] | None = None
+    display: Display | None = None
+    background: NDArray[np.bool_] | None = None
+
+    def seen(self) -> NDArray[Any]:
+        """Return the values without those of the background."""
+        return self.values if self.background is None else self.values[~self.background]
 
 
 def check_size(width: int, height: int, name: str) -> None:

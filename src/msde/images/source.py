@@ -31,11 +31,14 @@ class Part:
         The file.
     label : str or None
         Which picture of the file; None where the file is the slice.
+    fault : str or None
+        Why it is not to be read, where it cannot be placed in the volume.
     """
 
     volume: str
     path: str
     label: str | None
+    fault: str | None = None
 
     def __fspath__(self) -> str:
         return f"{self.volume}{SEPARATOR}{self.label or os.path.basename(self.path)}"

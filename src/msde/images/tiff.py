@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,11 +21,11 @@ from numpy.typing import NDArray
 
 from msde.errors import ImageError
 from msde.images import raster
-from msde.images.codestream import stated_size
-from msde.images.files import MAX_PARTS, Contents, damaged, missing, whole
+from msde.images.files import MAX_PARTS, Contents, FaultError, damaged, missing, number_of, numbered, whole
 from msde.images.formats import MIRAX, Format
 from msde.images.pyramid import Pyramid, readable
 from msde.images.samples import MAX_PIXELS, MIN_SIDE, Samples, check_size
+from msde.images.tiff_page import blocks, check_extent, decode_page, layout
 
 TILE = 512
 SLIDE_SIDE = 4096
@@ -49,7 +50,11 @@ def look_into(path: str, form: Format, name: str) -> Contents:
     ImageError
         The file is damaged, or a slide without tissue.
     """
-    return Contents(_tiles(path, name)) if _is_slide(path, form, name) else raster.look_into(path, form, name)
+    if _is_slide(path, form, name):
+        return Contents(_tiles(path, name))
+    if not find_spec("tifffile"):
+        return raster.look_into(path, form, name)
+    return Contents(numbered(len(layout(path, name).pages)))
 
 
 def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
@@ -81,13 +86,20 @@ def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
     if part is None and _is_slide(path, form, name):
         tiles = _tiles(path, name)
         raise ImageError(f"{name}: holds {len(tiles)} tiles with tissue; name one, such as {name}#{tiles[0]}")
-    return raster.decode(path, form, part, name)
+    if not find_spec("tifffile"):
+        return raster.decode(path, form, part, name)
+    found = layout(path, whole(name, part))
+    page = found.pages[number_of(part, len(found.pages), name, "pages or frames")]
+    return raster.decode(path, form, part, name) if page in found.for_pillow else decode_page(path, page, name)
 
 
 def _is_slide(path: str, form: Format, name: str) -> bool:
     if form is MIRAX:
         return True
-    width, height, in_tiles = raster.tiff_layout(path, form, name)
+    if find_spec("tifffile"):
+        width, height, in_tiles, *_ = layout(path, name)
+    else:
+        width, height, in_tiles = raster.tiff_layout(path, form, name)
     return width * height > MAX_PIXELS or (in_tiles and max(width, height) > SLIDE_SIDE)
 
 
@@ -122,13 +134,21 @@ def _tile(path: str, x: int, y: int, name: str) -> Samples:
 
 def _in_slide(path: str, name: str, work: Callable[[_Slide | Pyramid], T]) -> T:
     """Do something with a slide: by tifffile, or by OpenSlide where tifffile cannot."""
-    if not path.lower().endswith(MIRAX.suffixes):
+    if path.lower().endswith(MIRAX.suffixes):
+        return _by_openslide(path, name, work)
+    try:
+        with _Slide(path, name) as slide:
+            return work(slide)
+    except _UnusualLayoutError as unusual:
+        if not readable(path):
+            raise
         try:
-            with _Slide(path, name) as slide:
-                return work(slide)
-        except _UnusualLayoutError:
-            if not readable(path):
-                raise
+            return _by_openslide(path, name, work)
+        except ImageError:
+            raise unusual from None
+
+
+def _by_openslide(path: str, name: str, work: Callable[[_Slide | Pyramid], T]) -> T:
     with Pyramid(path, name, MICROMETRES, MIN_SIDE) as pyramid:
         _check_extent(name, *pyramid.shape)
         return work(pyramid)
@@ -212,7 +232,11 @@ class _Slide:
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
         self._file.close()
-        if error is None or isinstance(error, ImageError | MemoryError) or not isinstance(error, Exception):
+        if (
+            error is None
+            or isinstance(error, ImageError | FaultError | MemoryError)
+            or not isinstance(error, Exception)
+        ):
             return
         if isinstance(error, ImportError) or "imagecodecs" in str(error):
             raise missing(self._name, "a compressed slide", "slides") from None
@@ -253,30 +277,18 @@ class _Slide:
                     f"{self._name}: is stored in one piece of over {MAX_PIXELS:,} pixels; save it in tiles"
                 )
             n = -(-page.imagelength // page.chunks[0]) * -(-page.imagewidth // page.chunks[1])
+            check_extent(page, self._file.filehandle.size)
             if not n == len(page.dataoffsets) == len(page.databytecounts):
                 raise damaged(self._name, "TIFF", "it has not all of its tiles or strips")
             _check_extent(self._name, page.imagelength, page.imagewidth)
 
     def _blocks(self, page: Any, window: tuple[int, int, int, int]) -> Iterator[tuple[int, int, NDArray[Any]]]:
         """Decode the strips or tiles that a window touches, as (left, top, samples of shape (h, w, c))."""
-        height, width = page.chunks[:2]
-        across = -(-page.imagewidth // width)
-        wanted = [
-            row * across + column
-            for row in range(window[1] // height, -(-window[3] // height))
-            for column in range(window[0] // width, -(-window[2] // width))
-        ]
-        for index in wanted:
-            top, left = index // across * height, index % across * width
-            size = page.databytecounts[index]
-            self._file.filehandle.seek(page.dataoffsets[index])
-            data = self._file.filehandle.read(size)
-            if len(data) < size or not _fits(stated_size(data), width, height):
-                raise ValueError("fewer bytes or more pixels than the file states")
-            decoded = page.decode(data, index, jpegtables=page.jpegtables)[0] if size else None
-            if decoded is None:  # a tile that was left out is the background
-                decoded = np.full((1, height, width, page.samplesperpixel), np.iinfo(page.dtype).max, page.dtype)
-            yield left, top, decoded[0][: page.imagelength - top, : page.imagewidth - left]
+        for left, top, block in blocks(self._file, page, window):
+            if block is None:  # a tile that was left out is the background
+                size = min(page.chunks[0], page.imagelength - top), min(page.chunks[1], page.imagewidth - left)
+                block = np.full((*size, page.samplesperpixel), np.iinfo(page.dtype).max, page.dtype)
+            yield left, top, block
 
 
 def _micrometres(page: Any) -> float | None:
@@ -287,7 +299,3 @@ def _micrometres(page: Any) -> float | None:
         numerator, denominator = page.tags[282].value
         size = _UNITS.get(int(page.tags[296].value), 0.0) * denominator / numerator if numerator else 0.0
     return size if 0.05 <= size <= 20 else None
-
-
-def _fits(size: tuple[int, int] | None, width: int, height: int) -> bool:
-    return size is None or (size[0] <= width and size[1] <= height)

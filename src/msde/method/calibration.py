@@ -7,6 +7,7 @@ p-values are approximate (Vovk's cross-conformal predictors, 2015, would score e
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray, IndexArray
+from msde.method.parallel import in_order, single_threaded_products
 from msde.method.scorers import Scorer
 
-Fit = Callable[[FloatArray], tuple[Scorer, NDArray[np.float64]]]
+Fit = Callable[[FloatArray], Scorer]
 
 N_FOLDS = 10
 SHORTEST_RUN = 5
@@ -90,7 +92,7 @@ class CrossFit:
     rows : ndarray of shape (n, d)
         Normals. Runs of five neighbours and more, often of one patient, stay in one fold.
     fit : callable
-        Makes a scorer from rows, and says how doubtful each of them is.
+        Makes a scorer from rows.
     groups : ndarray of shape (n,), int, optional
         Numbers from 0; rows of one number stay in one fold instead of runs.
     """
@@ -105,9 +107,12 @@ class CrossFit:
         if len(self.rows) < 3:
             return np.empty(0)
         scores = np.empty(len(self.rows))
-        for held_out in folds(len(self.rows), self.groups):
-            scorer, _ = self.fit(np.delete(self.rows, held_out, axis=0))
-            scores[held_out] = scorer.score(self.rows[held_out])
+
+        def hold_out(fold: IndexArray) -> None:
+            scores[fold] = self.fit(np.delete(self.rows, fold, axis=0)).score(self.rows[fold])
+
+        with single_threaded_products():
+            deque(in_order(hold_out, folds(len(self.rows), self.groups)), maxlen=0)
         return scores
 
 

@@ -70,6 +70,26 @@ class Gaussian:
             squared += self.outside * np.maximum(left, 0)
         return np.sqrt(squared)
 
+    def contributions(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Tell what each feature adds to the squared Mahalanobis distance of rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m, d)
+            Embeddings.
+
+        Returns
+        -------
+        ndarray of shape (m, d), float64
+            Their sum over the features is the squared distance. Those of correlated features may be below 0.
+        """
+        offsets = rows - self.mean
+        white = offsets @ self.whitening
+        gradient = white @ self.whitening.T
+        if self.outside:
+            gradient += self.outside * (offsets - (white / self._lengths**2) @ self.whitening.T)
+        return np.asarray(offsets * gradient)
+
     @cached_property
     def whitening_of_all(self) -> NDArray[np.float64]:
         """The whitening with the directions outside the axes, (d, d); `whitening` itself where they are ignored."""
@@ -86,61 +106,79 @@ class Gaussian:
         return np.sqrt(np.einsum("ij,ij->j", self.whitening, self.whitening))
 
 
-def fit_empirical(rows: FloatArray, max_components: int = MAX_COMPONENTS, ridge: float = RIDGE) -> Gaussian:
+def fit_empirical(
+    rows: FloatArray,
+    max_components: int = MAX_COMPONENTS,
+    ridge: float = RIDGE,
+    axes: NDArray[np.float64] | None = None,
+) -> Gaussian:
     """Fit the published Gaussian: leading principal axes, empirical variances, a ridge.
 
     Parameters
     ----------
-    rows : ndarray of shape (n, d)
+    rows : ndarray of shape (n, d), or (n, p) with `axes`
         Normals.
     max_components : int, default=256
         Axes kept: min(max_components, d, n - 1), at least one.
     ridge : float, default=1e-4
         Added to each variance.
+    axes : ndarray of shape (d, p), optional
+        As in :func:`fit_ledoit_wolf`.
 
     Returns
     -------
     Gaussian
+        In d dimensions.
     """
     n, d = rows.shape
     mean = rows.mean(axis=0, dtype=np.float64)
     kept = max(1, min(max_components, d, n - 1))
-    variances, axes = _principal_axes(rows - mean)
-    return Gaussian(mean, axes[:, :kept] / np.sqrt(variances[:kept] + ridge))
+    variances, principal = _principal_axes(rows - mean)
+    whitening = principal[:, :kept] / np.sqrt(variances[:kept] + ridge)
+    return Gaussian(mean, whitening) if axes is None else Gaussian(axes @ mean, axes @ whitening)
 
 
-def fit_ledoit_wolf(rows: FloatArray) -> Gaussian:
+def fit_ledoit_wolf(rows: FloatArray, axes: NDArray[np.float64] | None = None) -> Gaussian:
     """Fit a Gaussian with the Ledoit-Wolf covariance, over all axes.
 
     Parameters
     ----------
-    rows : ndarray of shape (n, d)
+    rows : ndarray of shape (n, d), or (n, p) with `axes`
         Normals.
+    axes : ndarray of shape (d, p), n <= d, optional
+        Orthonormal axes; the rows are coordinates along them of normals that lie in the space that they span.
 
     Returns
     -------
     Gaussian
+        In d dimensions.
     """
-    return fit_shrunk(rows)[0]
+    return fit_shrunk(rows, axes)[0]
 
 
-def fit_shrunk(rows: FloatArray) -> tuple[Gaussian, float]:
-    """Fit a Gaussian with the Ledoit-Wolf covariance to rows (n, d); return it and its shrinkage, in [0, 1].
+def fit_shrunk(rows: FloatArray, axes: NDArray[np.float64] | None = None) -> tuple[Gaussian, float]:
+    """Fit a Gaussian as :func:`fit_ledoit_wolf` does; return it and its shrinkage, in [0, 1].
 
-    Fewer rows than columns leave at most n - 1 axes apart, so the covariance itself is not needed.
+    Fewer rows than dimensions leave at most n - 1 axes apart, so the covariance itself is not needed.
     """
-    n, d = rows.shape
+    n, p = rows.shape
+    d = p if axes is None else len(axes)
     mean = rows.mean(axis=0, dtype=np.float64)
     offsets = rows - mean
     lengths = np.einsum("ij,ij->i", offsets, offsets)
-    if n >= d:
+    if n >= d and axes is None:
         return shrunk(mean, offsets.T @ offsets / n, n, float(lengths @ lengths))
-    products = offsets @ offsets.T / n  # has the eigenvalues of the covariance that are not 0
+    # The products of the rows have the eigenvalues of the covariance that are not 0.
+    products = (offsets @ offsets.T if n < p else offsets.T @ offsets) / n
     shrinkage, floor = _shrinkage(products, n, d, float(lengths @ lengths))
     variances, sides = np.linalg.eigh(products)
     apart = variances > n * np.finfo(np.float64).eps * variances[-1]
-    axes = offsets.T @ (sides[:, apart] / np.sqrt(n * variances[apart]))
-    return Gaussian(mean, axes / np.sqrt((1 - shrinkage) * variances[apart] + floor), 1 / floor), shrinkage
+    variances, sides = variances[apart], sides[:, apart]
+    own = offsets.T @ (sides / np.sqrt(n * variances)) if n < p else sides
+    whitening = own / np.sqrt((1 - shrinkage) * variances + floor)
+    if axes is not None:
+        mean, whitening = axes @ mean, axes @ whitening
+    return Gaussian(mean, whitening, 1 / floor), shrinkage
 
 
 def shrunk(mean: NDArray[np.float64], covariance: NDArray[np.float64], n: int, fourth: float) -> tuple[Gaussian, float]:

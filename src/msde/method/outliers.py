@@ -29,7 +29,7 @@ def outlyingness(rows: FloatArray) -> NDArray[np.float64]:
     -------
     ndarray of shape (n,), float64
         Robust standard scores; rows above `LIMIT` are not to be trusted. With fewer than `FEWEST_ROWS` normals
-        none can be spared, and the detector does not ask.
+        the scale is too rough, and the detector does not ask.
     """
     doubts = np.zeros(len(rows))
     for _ in range(N_PASSES):

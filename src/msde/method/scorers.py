@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray
 from msde.method.density_weights import Weighting, density_weights
+from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
 from msde.method.mean_shift import shift
 from msde.method.standardizer import CompressingStandardizer, Standardizer
@@ -37,6 +38,8 @@ class InductiveScorer:
     standardizer : CompressingStandardizer
         Of the training normals.
     gaussian : Gaussian
+        Of what `measured` gives of the normals.
+    shift : FrozenShift or None
         Of the standardised normals.
     """
 
@@ -44,10 +47,16 @@ class InductiveScorer:
 
     standardizer: CompressingStandardizer
     gaussian: Gaussian
+    shift: FrozenShift | None = None
+
+    def measured(self, rows: FloatArray) -> FloatArray:
+        """Give how embeddings of shape (m, d) are shifted, or where they are if no shift is kept."""
+        standard = self.standardizer.apply(rows)
+        return standard if self.shift is None else self.shift.displacement(standard)
 
     def score(self, rows: FloatArray) -> NDArray[np.float64]:
         """Score embeddings of shape (m, d) by Mahalanobis distance; each row by itself."""
-        return self.gaussian.mahalanobis(self.standardizer.apply(rows))
+        return self.gaussian.mahalanobis(self.measured(rows))
 
 
 @dataclass(frozen=True)

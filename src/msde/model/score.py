@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from msde.embedding.embed import Embedded
 from msde.images import Part
+from msde.method.scorers import batch_probability
 
 if TYPE_CHECKING:
     from msde.embedding.embed import ImageSource
@@ -110,3 +112,25 @@ class ImageScore:
     def unusable(self, error: str) -> ImageScore:
         """Return the score of an image that cannot be used after all."""
         return replace(self, anomaly_score=math.nan, p_value=math.nan, flagged=None, error=error, heat=None)
+
+
+def batch_probabilities(scores: Sequence[ImageScore]) -> list[ImageScore]:
+    """Put the published output, :func:`msde.method.scorers.batch_probability`, in the place of a batch's scores.
+
+    Parameters
+    ----------
+    scores : sequence of ImageScore
+        All scores of one batch. Volumes, and images that could not be used, are left as they are.
+
+    Returns
+    -------
+    list of ImageScore
+        In their order.
+    """
+    batch = [number for number, score in enumerate(scores) if score.error is None and not score.is_volume]
+    changed = list(scores)
+    if batch:
+        values = batch_probability(np.array([scores[number].anomaly_score for number in batch]))
+        for number, value in zip(batch, values, strict=True):
+            changed[number] = replace(scores[number], anomaly_score=float(value))
+    return changed

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,6 +16,34 @@ from msde.errors import OutputError
 from msde.images.patient_identifiers import Identifiers
 from msde.model.score import COLUMNS, ImageScore
 from msde.storage.atomic import check_writable, writing
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_BREAKS = {ord(c): ascii(c)[1:-1] for c in "\n\r"}  # in a list with a name a line
+_BREAKS_IN_JSON = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}  # which JSON allows, and some take for ends
+
+
+def encodable(text: str) -> str:
+    """Return text as UTF-8 can hold it: what it cannot, as in file names of old disks, is escaped as in Python."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def csv_row(cells: Iterable[object]) -> str:
+    """Return a line of CSV that every reader takes for one row, and no spreadsheet for a formula.
+
+    Parameters
+    ----------
+    cells : iterable
+        Text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break gets an apostrophe before it.
+
+    Returns
+    -------
+    str
+        It ends with a line feed.
+    """
+    line = StringIO()
+    csv.writer(line).writerow(map(_in_csv, cells))
+    # The writer quotes only line breaks of the kind that it ends lines with, so it ends them with both.
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def write_csv(scores: Iterable[ImageScore], file: TextIO, *, identifiers: bool = False) -> list[ImageScore]:
@@ -23,7 +53,7 @@ def write_csv(scores: Iterable[ImageScore], file: TextIO, *, identifiers: bool =
     ----------
     scores : iterable of ImageScore
     file : text file
-        Opened with ``newline=""``. Missing values are left empty; flagged is true or false.
+        Opened with ``newline=""``. Missing values are left empty; flagged is true or false; text is as in `csv_row`.
     identifiers : bool
         Whether to add columns with those of DICOM images, :class:`msde.images.patient_identifiers.Identifiers`.
 
@@ -32,11 +62,10 @@ def write_csv(scores: Iterable[ImageScore], file: TextIO, *, identifiers: bool =
     list of ImageScore
         Those written, without heat.
     """
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(_columns(identifiers))
+    file.write(csv_row(_columns(identifiers)))
     written = []
     for score in scores:
-        writer.writerow(map(_in_csv, _row(score, identifiers).values()))
+        file.write(csv_row(_row(score, identifiers).values()))
         file.flush()
         written.append(score.without_heat())
     return written
@@ -46,7 +75,7 @@ def write_jsonl(scores: Iterable[ImageScore], file: TextIO, *, identifiers: bool
     """Write scores as JSON lines, one object an image; missing values are null; see `write_csv`."""
     written = []
     for score in scores:
-        file.write(json.dumps(_row(score, identifiers), ensure_ascii=False) + "\n")
+        file.write(json.dumps(_row(score, identifiers), ensure_ascii=False).translate(_BREAKS_IN_JSON) + "\n")
         file.flush()
         written.append(score.without_heat())
     return written
@@ -83,7 +112,7 @@ def write_table(
         if path.suffix.lower() == ".parquet":
             return _write_parquet(scores, unfinished, identifiers)
         write = write_csv if path.suffix.lower() == ".csv" else write_jsonl
-        with unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
             return write(scores, file, identifiers=identifiers)
 
 
@@ -93,7 +122,7 @@ def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None
     Parameters
     ----------
     figures : mapping
-        Anything that JSON can hold.
+        Anything that JSON can hold; numbers that are not finite become null, which JSON does not know.
     path : path-like
 
     Raises
@@ -102,11 +131,11 @@ def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None
         If the file cannot be written.
     """
     with writing(Path(path), keep=True) as unfinished:
-        unfinished.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps(_storable(figures), indent=2) + "\n", encoding="utf-8")
 
 
 def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
-    """Write a text file, a line each.
+    """Write a text file, a line each; line breaks in a name, and what is no UTF-8, are escaped.
 
     Raises
     ------
@@ -114,7 +143,7 @@ def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     with writing(Path(path), keep=True) as unfinished:
-        unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        unfinished.write_text("".join(f"{encodable(line).translate(_BREAKS)}\n" for line in lines), encoding="utf-8")
 
 
 def check_table(path: str | os.PathLike[str]) -> None:
@@ -137,12 +166,27 @@ def _columns(identifiers: bool) -> list[str]:
     return [*COLUMNS, *(field.name for field in fields(Identifiers) if identifiers)]
 
 
+def _storable(value: Any) -> Any:
+    """Return what strict readers take: no numbers that are not finite, no text that UTF-8 cannot hold."""
+    if isinstance(value, Mapping):
+        return {encodable(key): _storable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(one) for one in value]
+    if isinstance(value, str):
+        return encodable(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _row(score: ImageScore, identifiers: bool) -> dict[str, Any]:
-    return score.row() | (asdict(Identifiers.of(*score.sources)) if identifiers else {})
+    row: dict[str, Any] = _storable(score.row() | (asdict(Identifiers.of(*score.sources)) if identifiers else {}))
+    return row
 
 
-def _in_csv(value: Any) -> Any:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else value
+def _in_csv(value: object) -> object:
+    """Return a cell: true and false as in JSON, and no text that a spreadsheet would take for a formula."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return encodable(f"'{value}" if value.startswith(_FORMULA) else value) if isinstance(value, str) else value
 
 
 def _write_parquet(scores: Iterable[ImageScore], path: Path, identifiers: bool) -> list[ImageScore]:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
 
 from msde import __version__
 from msde.errors import ModelFileError, MSDEError
@@ -67,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in ROUTERS:
         app.include_router(routes.router)
     app.add_exception_handler(MSDEError, _refused)
+    app.add_exception_handler(HTTPException, _failed)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(SQLAlchemyError, _no_database)
     app.add_middleware(Middleware, settings=settings, metrics=service.metrics)
@@ -96,6 +99,14 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
         headers["www-authenticate"] = "Bearer"
     status = error.status if isinstance(error, ServiceError) else 503 if isinstance(error, ModelFileError) else 422
     return JSONResponse({"detail": str(error)}, status, headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """Answer with the refusal that was met while FastAPI read JSON, which calls every such fault a malformed body."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
+    if isinstance(error.__cause__, ServiceError):
+        return _refused(request, error.__cause__)
+    return await http_exception_handler(request, error)
 
 
 def _malformed(_: Request, error: Exception) -> JSONResponse:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.errors import ImageError
 from msde.images import ImageRule, Part, read_pixels
 from msde.images.files import decode_file
-from msde.images.intensity import percentiles
+from msde.images.intensity import filled, shown
 from msde.serve.errors import NotFound, TooLarge
 
 MOST_SAMPLES = 25_000_000
@@ -57,25 +58,21 @@ def shades(source: Path | Part, rule: ImageRule) -> Shades | None:
     """
     path, label = (source.path, source.label) if isinstance(source, Part) else (os.fspath(source), None)
     samples = decode_file(path, str(source), label)
-    values, black, white = samples.values, samples.black, samples.white
-    if values.ndim == 3 and values.shape[2] == 1:
-        values = values[..., 0]
-    if values.ndim != 2:
+    if samples.values.ndim == 3 and samples.values.shape[2] == 1:
+        samples = samples._replace(values=samples.values[..., 0])
+    if samples.values.ndim != 2:
         return None
+    samples = filled(samples)
+    values = samples.values
     low, high = float(values.min()), float(values.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
-    window = (min(black, white), max(black, white))
-    if rule.intensity == "percentile":
-        window = percentiles(values)[1:]
-    elif rule.intensity.startswith("window:"):
-        window = rule.window()
-    elif rule.intensity == "dicom" and samples.display is not None:
-        shown, *ends = samples.display(values)
-        window = (float(ends[0]), float(ends[1])) if shown is values else (low, high)
-    if not (math.isfinite(window[0]) and math.isfinite(window[1])):
+    try:
+        mapped, *ends = shown(samples, rule, str(source))
+        window = (float(ends[0]), float(ends[1])) if mapped is values else (low, high)
+    except ImageError:  # the rule cannot be applied, so there is no score, but there is something to see
         window = (low, high)
-    return Shades(values, low, high, window, 8 * values.dtype.itemsize, black > white)
+    return Shades(values, low, high, window, 8 * values.dtype.itemsize, samples.black > samples.white)
 
 
 def levels(source: Path | Part, rule: ImageRule) -> tuple[Shades, bytes]:

@@ -41,6 +41,8 @@ class Settings:
         Addresses of trusted proxies.
     admins : tuple of str
         Users named by the proxy who are admins.
+    root_path : str
+        Prefix of the path below which readers reach the service, such as ``/msde``; empty for none.
     https : bool
         Whether readers come by HTTPS (a proxy's), so that cookies must never go by HTTP.
     device : {"cpu", "cuda"}
@@ -64,6 +66,7 @@ class Settings:
     proxy_header: str = ""
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     admins: tuple[str, ...] = ()
+    root_path: str = ""
     https: bool = False
     device: str = "cpu"
     pacs: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +37,17 @@ def take_apart(record: Any, prefix: str = "") -> tuple[Arrays, Plain]:
 def put_together(kind: type[T], arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], prefix: str = "") -> T:
     """Rebuild a dataclass that :func:`take_apart` split; further names are ignored.
 
-    Raises KeyError if a name is missing.
+    A dataclass that may be None is None where nothing of it is there. Raises KeyError if a name is missing.
     """
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for field in fields(kind):  # type: ignore[arg-type]
         name, hint = prefix + field.name, hints[field.name]
-        if is_dataclass(hint):
-            values[field.name] = put_together(hint, arrays, settings, name + ".")  # type: ignore[arg-type]
+        inner = next((one for one in (hint, *get_args(hint)) if is_dataclass(one)), None)
+        if inner is not None and inner is not hint and not any(key.startswith(name + ".") for key in arrays):
+            values[field.name] = None
+        elif inner is not None:
+            values[field.name] = put_together(inner, arrays, settings, name + ".")  # type: ignore[arg-type]
         else:
             values[field.name] = arrays[name] if name in arrays else settings[name]
     return kind(**values)

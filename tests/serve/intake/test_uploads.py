@@ -1,14 +1,19 @@
 """What arrives is checked before it is kept: zips, sets of files, sizes, names."""
 
+import gzip
 import io
+import struct
+import tarfile
 import warnings
 import zipfile
+from itertools import product
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
-from tests.images.medical import ct_slice
+from tests.images.medical import ct_slice, nifti_bytes
 from tests.serve.conftest import png
 
 from msde.serve.intake.uploads import _modality, clean
@@ -67,6 +72,120 @@ def test_a_damaged_zip_is_refused(serve, cut):
         assert "zip is damaged" in answer.json()["detail"]
 
 
+class Stream(io.RawIOBase):
+    """What a zip is written to by those who cannot go back: sizes stand behind the files, in zip64 form."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        self.content += data
+        return len(data)
+
+
+def streamed(files: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Write a zip with data descriptors and zip64 records, whatever its size."""
+    out = Stream()
+    with zipfile.ZipFile(out, "w", packing) as archive:
+        for name, content in files.items():
+            with archive.open(name, "w", force_zip64=True) as member:
+                member.write(content)
+    plain = bytes(out.content)
+    end = plain.rfind(b"PK\x05\x06")
+    n, size, offset = (int.from_bytes(plain[end + a : end + b], "little") for a, b in ((10, 12), (12, 16), (16, 20)))
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, n, n, size, offset)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1)
+    last = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return plain[:end] + record + locator + last
+
+
+def test_a_small_zip64_of_a_streaming_writer_is_opened(serve):
+    packings = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)
+    with serve(files=2) as served:
+        for packing, comment in product(packings, (b"", b"a comment")):
+            content = streamed({"1.png": png(1), "2.png": png(2)}, packing)
+            assert len(zipfile.ZipFile(io.BytesIO(content)).namelist()) == 2
+            commented = content[:-2] + len(comment).to_bytes(2, "little") + comment
+            answer = served.client.post("/api/images", content=commented)
+            assert answer.status_code == 202, answer.text
+            assert [image["name"] for image in answer.json()["images"]] == ["1.png", "2.png"]
+
+
+def test_a_zip64_that_lists_too_much_is_refused_before_its_list_is_read(serve):
+    with serve(files=10) as served:
+        many = streamed({f"{n}": b"" for n in range(400)})
+        assert served.client.post("/api/images", content=many).status_code == 413
+        lying = bytearray(streamed({"1.png": png(1)}))
+        start = lying.rfind(b"PK\x06\x06") + 40
+        lying[start : start + 8] = (2**40).to_bytes(8, "little")
+        assert served.client.post("/api/images", content=bytes(lying)).status_code == 413
+
+
+def tarred(mode: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w:gz") -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        member = tarfile.TarInfo("1.png")
+        member.size = len(png(1))
+        archive.addfile(member, io.BytesIO(png(1)))
+    return file.getvalue()
+
+
+NO_IMAGES = [
+    (tarred(), "is a tar archive"),
+    (tarred("w"), "is a tar archive"),
+    (tarred("w:xz"), "is a xz archive"),
+    (tarred("w:bz2"), "is a bzip2 archive"),
+    (b"7z\xbc\xaf\x27\x1c" + bytes(400), "is a 7z archive"),
+    (b"Rar!\x1a\x07\x01\x00" + bytes(400), "is a rar archive"),
+    (gzip.compress(png(1)), "is packed, but holds no NIfTI volume in one piece; give .nii or .nii.gz"),
+    (gzip.compress(png(1))[:100], "damaged or truncated NIfTI"),
+    (b"n+1", "is no image in a format that is read, nor a zip of such"),
+]
+
+
+def test_what_is_neither_image_nor_zip_is_refused_by_its_kind(serve):
+    with serve() as served:
+        for content, said in NO_IMAGES:
+            answer = served.client.post("/api/images?name=a.gz", content=content)
+            assert (answer.status_code, said in answer.json()["detail"]) == (415, True), answer.text
+            assert answer.json()["detail"].startswith("a.gz: ")
+            if said.endswith("archive"):
+                assert served.client.post("/api/score", content=content).status_code == 415
+        assert files_of(served) == []
+
+
+def test_a_packed_volume_is_kept(serve):
+    with serve() as served:
+        served.send(nifti_bytes(np.tile(np.arange(64, dtype=np.uint8), (64, 1))[..., None], packed=True), "a.nii.gz")
+        assert [row["format"] for row in served.wait()] == ["NIfTI"]
+
+
+def test_forms_are_read_whatever_the_case_of_their_type_and_what_stands_before(serve):
+    head = b'Content-Disposition: form-data; name="files"; filename="a.png"\r\nContent-Type: IMAGE/PNG\r\n\r\n'
+    parts = b"--xyz\r\n" + head + png(1) + b"\r\n--xyz--\r\nepilogue"
+    with serve() as served:
+        for kind in ("multipart/form-data", "Multipart/Form-Data"):
+            headers = {"content-type": f'{kind}; charset="utf-8"; Boundary="xyz"'}
+            for preamble in (b"", b"\r\n", b"This is a message in several parts.\r\n\r\n--almost\r\n"):
+                for size in (1, 7, 10**6):
+                    body = preamble + parts
+                    blocks = (body[start : start + size] for start in range(0, len(body), size))
+                    answer = served.client.post("/api/images", content=blocks, headers=headers)
+                    assert answer.status_code == 202, answer.text
+                    assert [image["name"] for image in answer.json()["images"]] == ["a.png"]
+
+
+def test_json_is_read_whatever_the_case_of_its_type(serve):
+    with serve() as served:
+        token = served.client.headers["authorization"].removeprefix("Bearer ")
+        headers = {"content-type": "Application/JSON; Charset=UTF-8"}
+        answer = served.client.post("/api/session", content=f'{{"token": "{token}"}}', headers=headers)
+        assert answer.status_code == 200
+
+
 def test_a_zip_in_a_zip_stays_closed(serve):
     with serve() as served:
         answer = served.client.post("/api/images", content=zipped({"inner.zip": zipped({"1.png": png(1)})})).json()
@@ -90,6 +209,22 @@ def test_slices_of_a_series_are_one_volume_whether_zipped_or_sent_together(serve
         assert len(case["top_parts"]) == 4
         assert served.client.get(f"/api/images/{row['id']}/picture?part=3").status_code == 200
         served.get(f"/api/images/{row['id']}/picture?part=4", 404)
+
+
+def test_a_slice_that_cannot_be_placed_leaves_its_volume_without_a_score_and_a_copy_is_told(serve, rng):
+    contents = {
+        f"{k}.dcm": ct_slice(rng.integers(0, 2000, (64, 64), np.uint16), k, "1.2.3", k, ImagePositionPatient=place)
+        for k, place in enumerate([[0, 0, 0], [0, 0, 1], [0, 0, 2], None])
+    }
+    contents["1 - Copy.dcm"] = contents["1.dcm"]
+    with serve() as served:
+        answer = served.client.post("/api/images?name=scan.zip", content=zipped(contents)).json()
+        assert [image["name"] for image in answer["images"]] == ["scan"]
+        (refused,) = answer["refused"]
+        assert refused["reason"].endswith("is a copy of another slice; leave it out")
+        (row,) = served.wait()
+        assert (row["kind"], row["n_parts"], row["state"], row["anomaly_score"]) == ("volume", 4, "failed", None)
+        assert "states no place in its series" in row["error"]
 
 
 def test_a_stack_in_one_file_is_a_volume(serve, rng):

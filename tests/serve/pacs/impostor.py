@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from pydicom import Dataset, dcmread
+
+from msde.serve.pacs.multipart import Parts
+from msde.serve.pacs.settings import StowSettings
 
 Behaviour = Callable[["Request"], None]
 
@@ -16,13 +23,14 @@ class Request(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     ended: threading.Event
+    body: bytes
     behave: Behaviour
 
     def do_GET(self) -> None:
         type(self).behave(self)
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         type(self).behave(self)
 
     def answer(self, status: int, body: bytes = b"", kind: str = "application/dicom+json", **headers: str) -> None:
@@ -109,6 +117,51 @@ def repeating(request: Request) -> None:
     request.answer(
         200, b'[{"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "0020000E": {"vr": "UI", "Value": ["1.2.4"]}}]'
     )
+
+
+def forgetting_offsets(n: int, most: int = 10**6) -> Behaviour:
+    """Have so many series, and give the first of them whatever the offset, at most so many at once."""
+
+    def behave(request: Request) -> None:
+        limit = int(parse_qs(urlsplit(request.path).query)["limit"][0])
+        found = [
+            {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "0020000E": {"vr": "UI", "Value": [f"1.2.{number + 10}"]}}
+            for number in range(min(n, limit, most))
+        ]
+        request.answer(200, json.dumps(found).encode())
+
+    return behave
+
+
+def having(status: int, reason: int | None, alter: Callable[[Dataset], None] | None = None) -> Behaviour:
+    """Keep what is stored, altered or not, and say of all of it, from the first time on, that it cannot be stored."""
+    kept: dict[str, bytes] = {}
+
+    def behave(request: Request) -> None:
+        if request.command == "POST":
+            parts = Parts(request.headers["Content-Type"], StowSettings())
+            failed = []
+            for content in parts.feed(request.body):
+                dataset = dcmread(io.BytesIO(content))
+                if alter is not None:
+                    alter(dataset)
+                file = io.BytesIO()
+                dataset.save_as(file, enforce_file_format=True)
+                kept[dataset.SOPInstanceUID] = file.getvalue()
+                item = {"00081150": dataset.SOPClassUID, "00081155": dataset.SOPInstanceUID, "00081197": reason}
+                failed.append({tag: {"vr": "UI", "Value": [value]} for tag, value in item.items()})
+                failed[-1]["00081197"]["vr"] = "US"
+            told = {} if reason is None else {"00081198": {"vr": "SQ", "Value": failed}}
+            request.answer(status, json.dumps(told).encode())
+            return
+        instance = kept.get(request.path.rpartition("/")[2])
+        if instance is None:
+            request.answer(404)
+            return
+        body = b"--xyz\r\nContent-Type: application/dicom\r\n\r\n" + instance + b"\r\n--xyz--\r\n"
+        request.answer(200, body, 'multipart/related; type="application/dicom"; boundary=xyz')
+
+    return behave
 
 
 def partly(request: Request) -> None:

@@ -11,10 +11,9 @@ from typing import Any, Self
 
 import requests
 from tests.patience import PATIENCE, wait_until
-from tests.requirements import PATH, need
+from tests.requirements import DICOMWEB, PATH, need
 
 COMMAND = shutil.which("Orthanc", path=PATH) or ""
-PLUGINS = [Path(folder) / "libOrthancDicomWeb.so" for folder in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc")]
 USER, PASSWORD = "msde", "a password"
 
 
@@ -23,7 +22,7 @@ class Orthanc:
 
     def __init__(self, folder: Path, *, password: bool = False) -> None:
         need("orthanc")
-        plugin = next(path for path in PLUGINS if path.exists())
+        plugin = next(path for path in DICOMWEB if path.exists())
         folder.mkdir(parents=True, exist_ok=True)
         self.port, self.dicom_port = free_port(), free_port()
         self.url, self._root = f"http://127.0.0.1:{self.port}/dicom-web", f"http://127.0.0.1:{self.port}"

@@ -12,7 +12,18 @@ from pydicom import Dataset
 from tests.dicom.conftest import result  # noqa: F401 - a fixture
 from tests.dicom.kinds import KINDS
 from tests.dicom.sources import shipped
-from tests.serve.pacs.impostor import dripping, elsewhere, endless, forgetful, impostor, page, repeating, silent
+from tests.serve.pacs.impostor import (
+    dripping,
+    elsewhere,
+    endless,
+    forgetful,
+    forgetting_offsets,
+    having,
+    impostor,
+    page,
+    repeating,
+    silent,
+)
 from tests.serve.pacs.orthanc import PASSWORD, USER, Orthanc, free_port
 
 from msde.dicom import Result
@@ -111,3 +122,57 @@ def test_what_is_no_sound_archive_is_told_in_one_line(behaviour: Callable, error
 def test_a_server_that_knows_no_offset_is_not_asked_for_ever() -> None:
     with impostor(repeating) as url:
         assert list(Pacs(PacsSettings(url=url)).series(LONG_AGO, {})) == [Series("1.2.3", "1.2.4", None, "")]
+
+
+@pytest.mark.parametrize(("n", "most"), [(300, 10**6), (200, 10**6), (199, 10**6), (300, 100)])
+def test_a_server_that_ignores_the_offset_is_told_of(n: int, most: int, caplog: pytest.LogCaptureFixture) -> None:
+    found = []
+    with impostor(forgetting_offsets(n, most)) as url:
+        pacs = Pacs(PacsSettings(url=url))
+        for _ in range(2):
+            if min(n, most) < 200:
+                found = list(pacs.series(LONG_AGO, {}))
+                continue
+            found = []
+            with pytest.raises(
+                PacsError, match="ignores the offset of a search, so only the first 200 matches"
+            ) as error:
+                for one in pacs.series(LONG_AGO, {}):
+                    found.append(one)
+            assert not isinstance(error.value, PacsDownError)
+    assert len(found) == min(n, most, 200)
+    said = [record.getMessage() for record in caplog.records if "ignores the offset" in record.getMessage()]
+    assert len(said) == (min(n, most) < 200)
+
+
+@pytest.mark.parametrize(("status", "reason"), [(409, 45070), (409, 0x0111), (409, 0x0110), (409, None), (202, 45070)])
+def test_what_an_archive_says_it_has_is_read_back_and_counts(status: int, reason: int, result: Result) -> None:  # noqa: F811
+    with impostor(having(status, reason)) as url:
+        Pacs(PacsSettings(url=url)).store(results(result))
+    with impostor(having(202, 0x0111)) as url:
+        Pacs(PacsSettings(url=url)).store(results(result))
+
+
+def blacken(dataset: Dataset) -> None:
+    if "PixelData" in dataset:
+        dataset.PixelData = bytes(len(dataset.PixelData))
+
+
+@pytest.mark.parametrize("status", [409, 202])
+def test_what_an_archive_has_and_is_something_else_does_not_count(status: int, result: Result) -> None:  # noqa: F811
+    with impostor(having(status, 45070, blacken)) as url, pytest.raises(PacsError, match="keeps another PixelData"):
+        Pacs(PacsSettings(url=url)).store(results(result))
+
+
+def test_a_conflict_about_what_is_not_there_is_a_refusal(result: Result) -> None:  # noqa: F811
+    def refusing(request) -> None:
+        request.answer(409 if request.command == "POST" else 404)
+
+    with impostor(refusing) as url, pytest.raises(PacsError, match=r"refuses a result \(status 409\)") as error:
+        Pacs(PacsSettings(url=url)).store(results(result))
+    assert not isinstance(error.value, PacsDownError)
+
+
+def test_another_failure_reason_is_one(result: Result) -> None:  # noqa: F811
+    with impostor(having(202, 0xA700)) as url, pytest.raises(PacsError, match="with failure reason A700"):
+        Pacs(PacsSettings(url=url)).store(results(result))

@@ -22,13 +22,25 @@ def as_file(dataset: Dataset) -> bytes:
 
 def test_an_image_is_told_from_what_is_none() -> None:
     image = Instance.of(as_file(radiograph()))
-    assert image.has_picture
+    assert image.is_picture
+    assert image.has_pixels
     assert not image.is_own
     assert (image.uid, image.study) == (radiograph().SOPInstanceUID, radiograph().StudyInstanceUID)
-    assert not Instance.of(Path(shipped("reportsi.dcm").filename).read_bytes()).has_picture
-    sizeless = radiograph()
-    del sizeless.Rows
-    assert not Instance.of(as_file(sizeless)).has_picture
+    assert not Instance.of(Path(shipped("reportsi.dcm").filename).read_bytes()).is_picture
+    for name in ("JPEG2000.dcm", "image_dfl.dcm"):  # in pieces of unknown length, and deflated
+        assert Instance.of(Path(shipped(name).filename).read_bytes()).has_pixels
+
+
+@pytest.mark.parametrize("lacks", ["Rows", "PixelData", "all of PixelData"])
+def test_a_picture_without_pixels_is_told(lacks: str) -> None:
+    image = radiograph()
+    if lacks == "all of PixelData":
+        image.PixelData = b""
+    else:
+        delattr(image, lacks)
+    instance = Instance.of(as_file(image))
+    assert instance.is_picture
+    assert not instance.has_pixels
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -36,6 +36,11 @@ def test_parts_come_out_as_they_went_in_however_the_body_is_cut(contents: list[b
     assert read(encoded(contents), cuts, StowSettings()) == contents
 
 
+@given(CONTENT.filter(lambda one: b"\n--XyZ" not in b"\n" + one + b"\r\n"), st.lists(st.integers(0, 400)))
+def test_what_stands_before_the_first_part_is_passed_over(preamble: bytes, cuts: list[int]) -> None:
+    assert read(preamble + b"\r\n" + encoded([b"one", b"two"]), cuts, StowSettings()) == [b"one", b"two"]
+
+
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200)))
 def test_any_other_body_is_refused(body: bytes, cuts: list[int]) -> None:
     with pytest.raises(ServiceError):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
+from pydicom.uid import UID
 from pynetdicom import AE
 from pynetdicom.association import Association
 from tests.dicom.conftest import result  # noqa: F401 - a fixture
@@ -53,18 +54,23 @@ def test_images_are_taken_once_and_everything_else_is_told(serving: Serving, res
     port = free_port()
     image, compressed, report = radiograph(), shipped("JPEG2000.dcm"), shipped("reportsi.dcm")
     own = KINDS["secondary capture"](image, result)
-    sizeless, strange = shipped("MR_small.dcm"), shipped("CT_small.dcm")
-    del sizeless.Rows
+    sizeless, strange, empty = shipped("MR_small.dcm"), shipped("CT_small.dcm"), radiograph()
+    del sizeless.Rows, empty.PixelData
+    empty.SOPInstanceUID = empty.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.5")
+    whole = radiograph()
+    whole.SOPInstanceUID = whole.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.5")
+    whole.PixelData = bytes(reversed(whole.PixelData))
     strange.StudyInstanceUID = ""
     with serving(f"[listen]\nport = {port}\ninstance_megabytes = 1") as served:
         with association(port, image, compressed, own, sizeless, strange, report) as opened:
             assert opened.send_c_echo().Status == 0
             assert [status(opened, one) for one in (image, compressed, own, image)] == [0, 0, 0, 0]
-            assert status(opened, sizeless) == 0x0122
+            assert [status(opened, one) for one in (sizeless, empty, empty)] == [0xC000] * 3
+            assert status(opened, whole) == 0  # mended, and sent again
             assert status(opened, strange) == 0xC000
             with pytest.raises(ValueError, match="No presentation context"):
                 opened.send_c_store(report)
-        assert n_rows(served, Image) == 2
+        assert n_rows(served, Image) == 3
         assert {row["origin"] for row in served.get("/api/images")["rows"]} == {"dimse:CT1"}
         large = radiograph()
         large.SOPInstanceUID, large.Rows, large.Columns = "1.2.3.4", 1500, 1000
@@ -78,9 +84,9 @@ def test_images_are_taken_once_and_everything_else_is_told(serving: Serving, res
             assert stranger.recv(1) == b""
         with association(port, image) as opened:
             assert status(opened, image) == 0
-        assert n_rows(served, Image) == 2
+        assert n_rows(served, Image) == 3
         counted = served.client.get("/metrics", headers={"Authorization": f"Bearer {served.token}"}).text
-        assert 'msde_pacs_objects_total{fate="taken",way="dimse"} 2.0' in counted
+        assert 'msde_pacs_objects_total{fate="taken",way="dimse"} 3.0' in counted
 
 
 def test_only_named_callers_may_send(serving: Serving) -> None:

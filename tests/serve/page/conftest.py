@@ -180,13 +180,13 @@ def visit(browser, running) -> Iterator[Opened]:
     """Open the page at a model as a reader who signs in; whatever it complains of fails the test."""
     visits = []
 
-    def opened(model: str, token: str | None = None, **options: Any) -> Visit:
+    def opened(model: str, token: str | None = None, url: str = running.url, **options: Any) -> Visit:
         context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True, **options)
         context.set_default_timeout(1000 * PATIENCE)
         visit = Visit(context.new_page())
-        visit.watch(running.url)
+        visit.watch(url)
         visits.append(visit)
-        visit.page.goto(f"{running.url}#model={model}")
+        visit.page.goto(f"{url}#model={model}")
         visit.page.fill("#token", running.token if token is None else token)
         visit.page.keyboard.press("Enter")
         if token != "wrong":  # noqa: S105 - no secret

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from tests.pictures import disc
 from tests.requirements import need
+from tests.serve.proxy import Proxy
 
 from .conftest import READER_TOKEN
 
@@ -84,6 +85,23 @@ def test_a_reader_signs_in_reads_and_exports(visit, running, abnormals, normals,
         exported = [line for line in csv.DictReader(file) if line["image"] == str(rows[1]["id"])]
     assert [line["verdict"] for line in exported] == ["normal", "unsure", "normal"]
     assert exported[0]["note"].endswith("=left, <b>base</b>, jk")
+
+
+def test_the_page_works_below_a_path_of_another_server(visit, running, normals, tmp_path):
+    [row] = running.fill("chest", normals[:1])
+    with Proxy(running.port, "/msde", strips=True) as proxy:
+        page = visit("chest", url=proxy.url).page
+        loaded(page)
+        expect(page.locator("#normals img")).to_have_count(3)
+        for pictures in ("#normals img", "#rows img"):
+            expect(page.locator(pictures).first).not_to_have_js_property("naturalWidth", 0)
+        page.keyboard.press("n")
+        expect(page.locator("#latest")).to_contain_text("Normal by admin")
+        with page.expect_download() as download:
+            page.click("#export")
+        download.value.save_as(tmp_path / "verdicts.csv")
+        assert str(row["id"]) in (tmp_path / "verdicts.csv").read_text()
+        assert proxy.missed == []
 
 
 def test_a_session_that_is_over_asks_for_the_token_and_goes_on(visit, running, normals):
@@ -254,6 +272,7 @@ def test_recalibration_makes_a_version_and_keeps_the_one_before(visit, running, 
     expect(page.locator("#recalibrate")).to_be_disabled()
     expect(page.locator("#recalibrate-says")).to_contain_text("at least 3 are needed")
     page.locator("#rows tr a").first.click()
+    expect(page.locator("#latest")).to_contain_text("No verdict yet")  # no key counts before the image is there
     for number in range(4):
         page.keyboard.press("n")
         expect(page.locator("#latest")).to_contain_text("Normal by admin")
@@ -325,7 +344,7 @@ def test_slices_of_a_volume(visit, running, normals):
     page.locator("#strip button").nth(1).click()
     expect(page.locator("#slice-says")).to_have_text(f"{top[1]['part'] + 1} of 8")
     expect(page.locator("#strip button").nth(1)).to_have_attribute("aria-pressed", "true")
-    source = f"/api/images/{number}/picture?model=chest&part={top[1]['part']}&side=1024"
+    source = f"api/images/{number}/picture?model=chest&part={top[1]['part']}&side=1024"
     expect(page.locator("#stage img:not(.overlay)")).to_have_attribute("src", source)
     page.locator("#slice").focus()
     page.keyboard.press("Home")

@@ -1,14 +1,15 @@
-"""The outermost layer: host names, size limits, security headers, one log line and one measurement a request."""
+"""The outermost layer: host names, path prefix, packing, size limits, security headers, one log line a request."""
 
 from __future__ import annotations
 
 import time
 from urllib.parse import urlsplit
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from msde.serve.errors import TooLarge
+from msde.serve.intake.encoding import CODINGS, unpacked
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
 from msde.serve.settings import Settings
@@ -27,6 +28,8 @@ _HEADERS = {
     "x-frame-options": "DENY",
 }
 _RAW_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+_OF_PACKING = (b"content-encoding", b"content-length")
+_PLAIN = "identity"
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
 
 
@@ -50,6 +53,7 @@ class Middleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = self._rooted(scope)
         start, status, begun = time.perf_counter(), 500, False
 
         async def sending(message: Message) -> None:
@@ -63,12 +67,11 @@ class Middleware:
             await send(message)
 
         try:
-            if not self._is_our_host(scope):
-                await JSONResponse({"detail": "this host name is not served"}, 421)(scope, receive, sending)
-            elif self._announced(scope) > (limit := self._limit(scope)):
-                await JSONResponse({"detail": _too_large(limit)}, 413)(scope, receive, sending)
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await refusal(scope, receive, sending)
             else:
-                await self._app(scope, self._limited(scope, receive), sending)
+                await self._app(*self._bounded(scope, receive), sending)
         except Exception as error:
             log_failure("a request failed", error)
             if begun:
@@ -83,21 +86,51 @@ class Middleware:
             if route not in ("/livez", "/readyz", "/metrics"):
                 log("info", "request", method=method, route=route, status=status, seconds=round(seconds, 4))
 
+    def _rooted(self, scope: Scope) -> Scope:
+        """Put the prefix below which readers reach the service before the path, where a proxy has taken it off."""
+        root, path = self._settings.root_path, scope["path"]
+        if not root:
+            return scope
+        below = path == root or path.startswith(f"{root}/")
+        return {**scope, "root_path": root, "path": path if below else root + path}
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        """Return the answer to what is not passed on."""
+        root, limit = self._settings.root_path, self._limit(scope)
+        if not self._is_our_host(scope):
+            return JSONResponse({"detail": "this host name is not served"}, 421)
+        if root and scope["path"] == root:  # from which the page's addresses, being relative, would miss
+            return RedirectResponse(f"{root}/", 308)
+        if _coding(scope) not in (*CODINGS, _PLAIN):
+            detail = f"the body is packed in a way that is not read; send it plain, or as {' or '.join(CODINGS)}"
+            return JSONResponse({"detail": detail}, 415, {"accept-encoding": ", ".join(CODINGS)})
+        if self._announced(scope) > limit:
+            return JSONResponse({"detail": _too_large(limit)}, 413)
+        return None
+
+    def _bounded(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
+        """Have the body counted as it comes, before and after it is unpacked."""
+        receiving, coding = self._limited(scope, receive), _coding(scope)
+        if coding != _PLAIN:
+            headers = [(name, value) for name, value in scope["headers"] if name not in _OF_PACKING]
+            scope["headers"] = headers
+            receiving = self._limited(scope, unpacked(receiving, coding))
+        return scope, receiving
+
     def _is_our_host(self, scope: Scope) -> bool:
         if self._hosts is None:
             return True
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
         try:
-            return urlsplit(f"//{host}").hostname in self._hosts
+            return urlsplit(f"//{_header(scope, b'host')}").hostname in self._hosts
         except ValueError:
             return False
 
     def _announced(self, scope: Scope) -> int:
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        return int(length) if length.isdigit() else 0
+        length = _header(scope, b"content-length")
+        return int(length) if length.isascii() and length.isdigit() else 0
 
     def _limit(self, scope: Scope) -> int:
-        path = scope["path"]
+        path = scope["path"].removeprefix(self._settings.root_path)
         large = path in _UPLOADS or path.startswith("/dicomweb/")
         # Of several files in one body the headers count too.
         return self._settings.upload_bytes + SMALL_BODY if large else SMALL_BODY
@@ -115,6 +148,16 @@ class Middleware:
             return message
 
         return receiving
+
+
+def _coding(scope: Scope) -> str:
+    return _header(scope, b"content-encoding").strip().lower() or _PLAIN
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    """Return the first header of a name, empty where there is none."""
+    value: bytes = next((value for name, value in scope["headers"] if name == wanted), b"")
+    return value.decode("latin-1")
 
 
 def _too_large(limit: int) -> str:

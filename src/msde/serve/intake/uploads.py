@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
+import re
 import shutil
 import zipfile
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -14,7 +18,7 @@ from msde.errors import DataError, ImageError
 from msde.images import Part, find_images
 from msde.images.decoder_warnings import decoders_silenced
 from msde.images.files import look_into
-from msde.images.formats import DICOM, SIGNATURE_BYTES, Format, by_suffix, recognise
+from msde.images.formats import DICOM, NIFTI, SIGNATURE_BYTES, Format, by_suffix, recognise
 from msde.output.words import printable
 from msde.serve.errors import ServiceError, TooLarge, Unsupported
 from msde.serve.settings import Settings
@@ -29,10 +33,21 @@ MODALITIES = frozenset(
 )
 """Of DICOM; what a file states beyond them is counted as other, so that no sender makes up labels."""
 _BLOCK = 1 << 20
-_ZIP = b"PK\x03\x04"
+_ZIP = re.compile(rb"(PK00|PK\x07\x08)?PK\x03\x04")
+_GZIP = b"\x1f\x8b"
+_ARCHIVES = {
+    "tar": re.compile(rb".{257}ustar", re.DOTALL),
+    "7z": re.compile(rb"7z\xbc\xaf\x27\x1c"),
+    "rar": re.compile(rb"Rar!\x1a\x07"),
+    "bzip2": re.compile(rb"BZh[1-9]"),
+    "xz": re.compile(rb"\xfd7zXZ\x00"),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd"),
+}
 _END, _END_BYTES, _LONGEST_COMMENT = b"PK\x05\x06", 22, 65_535
+_END_64, _END_64_BYTES = b"PK\x06\x06", 56
+_LOCATOR, _LOCATOR_BYTES = b"PK\x06\x07", 20
 _LISTED_BYTES = 1_000  # of the list at a zip's end, for each file in it
-_NOT_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+_NOT_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError)
 
 
 @dataclass(frozen=True)
@@ -96,7 +111,7 @@ def take(arrival: Arrival, name: str, store: Store, settings: Settings) -> Uploa
     name = clean(name)
     with arrival.file.open("rb") as file:
         head = file.read(SIGNATURE_BYTES)
-    if head.startswith(_ZIP):
+    if _ZIP.match(head):
         unpacked = arrival.folder("unpacked")
         names = _unpack(arrival.file, unpacked, settings)
         return take_files(unpacked, names, name.removesuffix(".zip") or name, store, arrival)
@@ -152,8 +167,35 @@ def take_files(unpacked: Path, names: dict[Path, str], whole: str, store: Store,
         upload.kept.append(Kept(store.keep_series(digests, gathering), SERIES, clean(name), DICOM.name, modality))
     for path, name in names.items():
         if path not in used:
-            upload.refused.append(Refused(name, f"{name}: is no image in a format that is read; leave it out"))
+            upload.refused.append(Refused(name, f"{name}: {_why_unused(path)}; leave it out"))
     return upload
+
+
+def _why_unused(path: Path) -> str:
+    """Say why a file of a set is left out, which for a readable slice can only be that another is the same."""
+    try:
+        contents = look_into(path, path.name)
+    except ImageError:
+        contents = None
+    return "is a copy of another slice" if contents and contents.as_slice else "is no image in a format that is read"
+
+
+def check_no_archive(path: Path, name: str) -> None:
+    """Refuse an archive of another kind than zip, packed as a whole or not.
+
+    Raises
+    ------
+    Unsupported
+        It is one.
+    """
+    with path.open("rb") as file:
+        head = file.read(SIGNATURE_BYTES)
+    if head.startswith(_GZIP):
+        with suppress(OSError, EOFError, zlib.error), gzip.open(path) as file:
+            head = file.read(SIGNATURE_BYTES)
+    for kind, signature in _ARCHIVES.items():
+        if signature.match(head):
+            raise Unsupported(f"{name}: is a {kind} archive, which is not opened; send its files in a zip")
 
 
 def clean(name: str) -> str:
@@ -166,24 +208,26 @@ def _take_one(path: Path, name: str, store: Store) -> Kept:
         head = file.read(SIGNATURE_BYTES)
     form = recognise(head) or (DICOM if by_suffix(name) is DICOM else None)
     if form is None:
+        check_no_archive(path, name)
         raise Unsupported(f"{name}: is no image in a format that is read, nor a zip of such; convert it to PNG")
     modality = OTHER
-    if form is DICOM:
-        path = _suffixed(path, form)
+    if form in (DICOM, NIFTI):  # what begins like them may be something else
+        path = _suffixed(path, form) if form is DICOM else path
         try:
             contents = look_into(path, name)
         except ImageError as error:
+            check_no_archive(path, name)
             raise Unsupported(str(error).replace(str(path), name)) from None
         if contents is None:
             raise Unsupported(f"{name}: is a DICOM object without a picture; leave it out")
-        modality = _modality(path)
+        modality = _modality(path) if form is DICOM else OTHER
     digest, suffix = digest_of(path), _suffix(form, head)
     store.keep(path, digest, suffix)
     return Kept(digest, suffix, name, form.name, modality)
 
 
 def _suffix(form: Format, head: bytes) -> str:
-    return ".nii.gz" if form.name == "NIfTI" and head.startswith(b"\x1f\x8b") else form.suffixes[0]
+    return ".nii.gz" if form.name == "NIfTI" and head.startswith(_GZIP) else form.suffixes[0]
 
 
 def _suffixed(path: Path, form: Format) -> Path:
@@ -222,6 +266,8 @@ def _unpack(path: Path, folder: Path, settings: Settings) -> dict[Path, str]:
                 names[target] = clean(member.filename)
     except ServiceError:
         raise
+    except NotImplementedError:
+        raise ServiceError("the zip is packed in a way that is not read; pack it again with deflate") from None
     except _NOT_ZIP as error:
         if isinstance(error, OSError) and error.errno:
             raise
@@ -233,14 +279,22 @@ def _check_list(path: Path, files: int) -> None:
     """Refuse a zip whose list of files is itself a burden, before it is read."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(0, size - _END_BYTES - _LONGEST_COMMENT))
+        file.seek(max(0, size - _END_64_BYTES - _LOCATOR_BYTES - _END_BYTES - _LONGEST_COMMENT))
         tail = file.read()
     end = tail.rfind(_END)
     if end < 0:
         raise ServiceError("the zip is damaged; pack it again")
-    listed = int.from_bytes(tail[end + 12 : end + 16], "little")
-    if listed > files * _LISTED_BYTES or b"PK\x06\x07" in tail[max(0, end - 20) : end]:
-        raise TooLarge(f"the zip lists more than {files:,} files or 4 GB; split it")
+    listed = _listed_bytes(tail, end)
+    if listed > files * _LISTED_BYTES:
+        raise TooLarge(f"the zip lists more than {files:,} files; split it")
+
+
+def _listed_bytes(tail: bytes, end: int) -> int:
+    """Read how long the list of files is, of a zip64 from its own record, as `zipfile` does."""
+    record = end - _LOCATOR_BYTES - _END_64_BYTES
+    if record >= 0 and tail.startswith(_LOCATOR, end - _LOCATOR_BYTES) and tail.startswith(_END_64, record):
+        return int.from_bytes(tail[record + 40 : record + 48], "little")
+    return int.from_bytes(tail[end + 12 : end + 16], "little")
 
 
 def _wanted(member: zipfile.ZipInfo) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from msde.errors import MSDEError
 from msde.images.decoder_warnings import decoders_silenced
+from msde.serve.logs import log
 from msde.serve.pacs.instance import is_uid
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ _BLOCK = 65_536
 _PAGE = 200  # matches asked for at a time
 _MAX_MATCHES = 100_000
 _LATER = (408, 429, 502, 503, 504)
+_CONFLICT = 409
+_THERE_ALREADY = {0x0111, 45070}  # of part 4, and of Azure's archive
+_LOST = "does not give a result back after storing it"
 _LOGGERS = ("dicomweb_client", "retrying", "urllib3")
 
 
@@ -96,6 +100,7 @@ class Pacs:
         for name in _LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.settings = settings
+        self._told_of_offset = False
         session = requests.Session()
         session.trust_env = False  # a password from .netrc or a proxy of the environment is nobody's intention
         session.max_redirects = 0  # a redirected POST would become a GET, which stores nothing and succeeds
@@ -167,30 +172,43 @@ class Pacs:
     def store(self, datasets: Sequence[Dataset]) -> None:
         """Store instances of one study and read them back, for an answer of success proves nothing.
 
-        Storing what is there already is no error: a retry stores the same again.
+        Nor does one that the archive has them already, which a retry after a lost answer gets: what comes back is what
+        counts. Storing again is no error where it is the same.
         """
         sent = [_decoded(_as_file(dataset)) for dataset in datasets]
-        with self._said_plainly("refuses a result"):
-            answer = self._client.store_instances(sent)
-            reasons = sorted({int(item.get("FailureReason") or 0) for item in answer.get("FailedSOPSequence") or []})
-        with self._said_plainly("does not give a result back after storing it"):
+        reasons, conflict = self._store(sent)
+        with self._said_plainly(f"refuses a result (status {_CONFLICT})" if conflict else _LOST):
             for one in sent:
                 found = self._client.retrieve_instance(one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID)
                 altered = [part for part in _CONTENT if _content(one, part) != _content(found, part)]
                 if altered and one.file_meta.TransferSyntaxUID == found.file_meta.TransferSyntaxUID:
                     raise PacsError(f"{self.settings.name}: keeps another {altered[0]} than was sent; check the PACS")
-        if reasons:
-            said = ", ".join(f"{reason:04X}" for reason in reasons)
+        if refused := reasons - _THERE_ALREADY:
+            said = ", ".join(f"{reason:04X}" for reason in sorted(refused))
             raise PacsError(f"{self.settings.name}: refuses a result with failure reason {said}; check the PACS")
 
+    def _store(self, sent: Sequence[Dataset]) -> tuple[set[int], bool]:
+        """Send instances; give the reasons why some were refused, and whether all were, by a conflict."""
+        import requests
+
+        with self._said_plainly("refuses a result"):
+            try:
+                answer = self._client.store_instances(sent)
+            except requests.HTTPError as error:
+                if error.response is None or error.response.status_code != _CONFLICT:
+                    raise
+                return set(), True
+            return {int(item.get("FailureReason") or 0) for item in answer.get("FailedSOPSequence") or []}, False
+
     def _pages(self, tag: str, search: Callable[..., list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-        """Page through matches until a page brings nothing new: some servers know no offset."""
+        """Page through matches until a page brings nothing new, for an archive may give fewer a page than asked for."""
         seen: set[str] = set()
         while True:
             with self._said_plainly("does not answer a search as DICOMweb asks for"):
                 page = [dict(found) for found in search(limit=self._page, offset=len(seen))]
                 news = [found for found in page if _first(found, tag) not in seen]
             if not news:
+                self._check_end(page, len(seen))
                 return
             if len(seen) > _MAX_MATCHES:
                 raise PacsError(
@@ -198,6 +216,20 @@ class Pacs:
                 )
             seen.update(_first(found, tag) for found in news)
             yield from news
+
+    def _check_end(self, page: Sequence[object], n_seen: int) -> None:
+        """Tell an end from a page that comes again because the archive ignores the offset."""
+        if not page:
+            return
+        name = self.settings.name
+        if n_seen == _PAGE:
+            raise PacsError(
+                f"{name}: ignores the offset of a search, so only the first {_PAGE} matches are seen; ask for fewer"
+                " days or one modality"
+            )
+        if not self._told_of_offset:
+            self._told_of_offset = True
+            log("warning", "an archive ignores the offset of searches; only its first page is seen", pacs=name)
 
     @contextmanager
     def _said_plainly(self, what: str) -> Iterator[None]:

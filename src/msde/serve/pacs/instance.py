@@ -12,6 +12,7 @@ from msde.errors import ImageError
 _UID = re.compile(r"(?=.{3,64}\Z)(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEYWORDS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Manufacturer", "Rows"]
+_PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))  # floats of either length, and integers
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,10 @@ class Instance:
     ----------
     uid, sop_class, study : str
         UIDs.
-    has_picture : bool
-        Whether it is of a kind with pixels, and states their size.
+    is_picture : bool
+        Whether it is of a kind with pixels.
+    has_pixels : bool
+        Whether it states their size and has them.
     is_own : bool
         Whether it is a result of this program.
     """
@@ -31,7 +34,8 @@ class Instance:
     uid: str
     sop_class: str
     study: str
-    has_picture: bool
+    is_picture: bool
+    has_pixels: bool
     is_own: bool
 
     @classmethod
@@ -43,17 +47,24 @@ class Instance:
         ImageError
             If it is no DICOM file, or lacks its UIDs; says nothing of its values.
         """
-        from pydicom import dcmread
+        from pydicom.filereader import read_partial
+        from pydicom.tag import BaseTag, Tag
 
         from msde.dicom.equipment import MANUFACTURER
         from msde.images.decoder_warnings import decoders_silenced
         from msde.images.dicom_header import read_text
 
+        lengths: list[int] = []
+
+        def at_pixels(tag: int, _: str | None, length: int) -> bool:
+            if tag in _PIXELS:
+                lengths.append(length)
+            return tag in _PIXELS
+
+        wanted: list[BaseTag | int] = [Tag(keyword) for keyword in (*_KEYWORDS, "DeviceSerialNumber")]
         with decoders_silenced():
             try:
-                header = dcmread(
-                    io.BytesIO(content), stop_before_pixels=True, specific_tags=[*_KEYWORDS, "DeviceSerialNumber"]
-                )
+                header = read_partial(io.BytesIO(content), at_pixels, specific_tags=wanted)
                 uids = [read_text(header, keyword) or "" for keyword in _KEYWORDS[:4]]
                 maker, serial = (read_text(header, keyword) or "" for keyword in ("Manufacturer", "DeviceSerialNumber"))
                 sized = "Rows" in header
@@ -67,7 +78,8 @@ class Instance:
             uid=uids[1],
             sop_class=uids[0],
             study=uids[2],
-            has_picture=sized and uids[0] in picture_classes(),
+            is_picture=uids[0] in picture_classes(),
+            has_pixels=sized and any(lengths),
             is_own=maker == MANUFACTURER and _SHA256.fullmatch(serial) is not None,
         )
 

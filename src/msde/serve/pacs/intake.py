@@ -66,7 +66,7 @@ class Intake:
         instance = Instance.of(content)
         with self._turn:
             known = self.ledger.fate(instance.uid)
-            if known is None:
+            if known in (None, Fate.REFUSED):  # what was refused may have been mended
                 fate = self._fate(instance, content, origin)
                 self.ledger.note(instance.uid, fate)
             else:
@@ -77,8 +77,10 @@ class Intake:
     def _fate(self, instance: Instance, content: bytes, origin: str) -> Fate:
         if instance.is_own:
             return Fate.OWN
-        if not instance.has_picture:
+        if not instance.is_picture:
             return Fate.NO_PICTURE
+        if not instance.has_pixels:
+            return Fate.REFUSED
         try:
             received = self._reception.ingest(content, f"{instance.uid}.dcm", origin)
         except (Busy, TooLarge):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from msde.serve.errors import ServiceError, TooLarge, Unsupported
+from msde.serve.intake.preamble import Preamble
 
 if TYPE_CHECKING:
     from msde.serve.pacs.settings import StowSettings
@@ -51,6 +52,7 @@ class Parts:
             )
         except FormParserError:
             raise Unsupported("the boundary of the body is too long") from None
+        self._preamble = Preamble(boundary)
         self._limits = limits
         self._count = 0
         self._ended = False
@@ -72,7 +74,7 @@ class Parts:
         from python_multipart.exceptions import FormParserError
 
         try:
-            self._parser.write(block)
+            self._parser.write(self._preamble.drop(block))
         except FormParserError:
             raise ServiceError("the multipart body is damaged; send it again") from None
         while self._complete:

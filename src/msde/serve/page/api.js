@@ -89,14 +89,14 @@ export const ask = async (method, path, { body, signal, as = "json" } = {}) => {
 };
 
 export const session = async () => {
-  const answer = await ask("GET", "/api/session");
+  const answer = await ask("GET", "api/session");
   csrf = answer.csrf;
   return answer;
 };
 
 /** Exchange a token for the session's cookie; throws a Refusal. */
 export const exchange = async (token) => {
-  const answer = await sent("POST", "/api/session", { token });
+  const answer = await sent("POST", "api/session", { token });
   if (!answer.ok) throw await refusal(answer);
   csrf = (await answer.json()).csrf;
   signedIn += 1;

@@ -80,7 +80,7 @@ const recount = calmly(100, () => panel.refresh());
 
 /** Ask what the models are now; load the list anew where something in it has changed. */
 const look = async () => {
-  models = (await ask("GET", "/api/models")).models;
+  models = (await ask("GET", "api/models")).models;
   const now = models.find(({ name }) => name === model.name) || models[0];
   const other = now.version !== model.version || now.alpha !== model.alpha;
   const moved = now.queued !== model.queued || uploads.images !== seen || stale;
@@ -99,7 +99,7 @@ const look = async () => {
 
 /** Take over a model's new version or threshold. */
 const renew = async () => {
-  model = await ask("GET", `/api/models/${encodeURIComponent(model.name)}`);
+  model = await ask("GET", `api/models/${encodeURIComponent(model.name)}`);
   list.model = model;
   panel.show(model);
   drawQueue();
@@ -115,7 +115,7 @@ const choose = async (name, image = null) => {
   list.of(chosen);
   drawQueue();
   const listed = list.from(0, { image }); // the rows need not wait for the curve
-  Object.assign(chosen, await ask("GET", `/api/models/${encodeURIComponent(name)}`));
+  Object.assign(chosen, await ask("GET", `api/models/${encodeURIComponent(name)}`));
   if (model !== chosen) return;
   panel.show(chosen);
   await Promise.all([listed, panel.refresh()]);
@@ -161,7 +161,7 @@ document.addEventListener("keydown", (event) => {
 
 $("model").addEventListener("change", ({ target }) => choose(target.value).catch(failed));
 $("sign-out").addEventListener("click", async () => {
-  await ask("DELETE", "/api/session").catch(failed);
+  await ask("DELETE", "api/session").catch(failed);
   location.reload();
 });
 
@@ -194,7 +194,7 @@ const start = async () => {
     stale = true;
     wake();
   }, waits);
-  const [who, served] = await Promise.all([session(), ask("GET", "/api/models")]);
+  const [who, served] = await Promise.all([session(), ask("GET", "api/models")]);
   greet(who);
   models = served.models;
   $("model").replaceChildren(...models.map(({ name }) => h("option", { value: name }, name)));

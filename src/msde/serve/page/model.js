@@ -82,7 +82,7 @@ export class ModelPanel {
   }
 
   count(alpha) {
-    return ask("GET", `/api/models/${encodeURIComponent(this.model.name)}/tally${query({ alpha })}`);
+    return ask("GET", `api/models/${encodeURIComponent(this.model.name)}/tally${query({ alpha })}`);
   }
 
   /** Count flags and false alarms anew; tell of drift. */
@@ -91,7 +91,7 @@ export class ModelPanel {
     try {
       const [tally, drift] = await Promise.all([
         this.count(this.model.alpha),
-        ask("GET", `/api/models/${encodeURIComponent(name)}/drift`),
+        ask("GET", `api/models/${encodeURIComponent(name)}/drift`),
       ]);
       if (this.model.name !== name) return;
       this.drawTally(tally);
@@ -201,7 +201,7 @@ export class ModelPanel {
 
   async request(method, what, body, words) {
     try {
-      const answer = await ask(method, `/api/models/${encodeURIComponent(this.model.name)}/${what}`, { body });
+      const answer = await ask(method, `api/models/${encodeURIComponent(this.model.name)}/${what}`, { body });
       say(words(answer));
       await this.changed();
     } catch (error) {

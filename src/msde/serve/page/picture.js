@@ -53,12 +53,12 @@ export class Picture {
     this.samples = this.canvas = this.overlay = null;
     this.withoutSamples = false;
     const asked = query({ model, part, side: SIDE });
-    this.image = h("img", { src: `/api/images/${id}/picture${asked}`, alt: name, draggable: "false" });
+    this.image = h("img", { src: `api/images/${id}/picture${asked}`, alt: name, draggable: "false" });
     this.image.addEventListener("error", (event) => this.gone(event.target));
     stage.replaceChildren(this.image);
     if (hasOverlay) {
       const parameters = query({ model, part, side: SIDE, version, alone: true });
-      this.overlay = h("img", { class: "overlay", src: `/api/images/${id}/overlay${parameters}`, alt: "", draggable: "false" });
+      this.overlay = h("img", { class: "overlay", src: `api/images/${id}/overlay${parameters}`, alt: "", draggable: "false" });
       this.overlay.addEventListener("error", () => {
         this.overlay.remove();
         this.overlay = null;
@@ -224,7 +224,7 @@ export class Picture {
     const { signal } = this.asking;
     this.fetching = true;
     try {
-      const answer = await ask("GET", `/api/images/${id}/samples${query({ model, part })}`, { signal, as: "answer" });
+      const answer = await ask("GET", `api/images/${id}/samples${query({ model, part })}`, { signal, as: "answer" });
       const [columns, rows, low, high, inverted] = ["Width", "Height", "Low", "High", "Inverted"].map((name) =>
         Number(answer.headers.get(`X-${name}`)),
       );
@@ -244,7 +244,7 @@ export class Picture {
   fetchPicture() {
     const { id, model, part } = this.source;
     const [low, high] = this.window;
-    this.image.src = `/api/images/${id}/picture${query({ model, part, side: SIDE, low, high })}`;
+    this.image.src = `api/images/${id}/picture${query({ model, part, side: SIDE, low, high })}`;
   }
 
   enlarge() {

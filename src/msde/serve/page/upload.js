@@ -142,7 +142,7 @@ export class Uploads {
   /** Send a parcel until it is taken or refused for good. The same bytes are kept once, however often they come. */
   async deliver(parcel) {
     const { signal } = this.stopped;
-    const path = `/api/images${query({ model: parcel.model, name: parcel.name })}`;
+    const path = `api/images${query({ model: parcel.model, name: parcel.name })}`;
     if (parcel.size > this.limits.upload_bytes) {
       this.refuse(parcel.name, `is over the limit of ${bytes(this.limits.upload_bytes)} for one upload.`);
       this.sent += parcel.size;

@@ -65,7 +65,7 @@ export class Viewer {
   }
 
   known(id, signal) {
-    return ask("GET", `/api/images/${id}${query({ model: this.model.name })}`, { signal });
+    return ask("GET", `api/images/${id}${query({ model: this.model.name })}`, { signal });
   }
 
   /** Take a new version, threshold or verdict into what is shown. */
@@ -120,7 +120,7 @@ export class Viewer {
   drawStrip(found) {
     Object.assign($("slice"), { max: found.n_parts });
     const shots = found.top_parts.map(({ part, p_value, anomaly_score }) => {
-      const source = `/api/images/${found.id}/picture${query({ model: this.model.name, part, side: STRIP })}`;
+      const source = `api/images/${found.id}/picture${query({ model: this.model.name, part, side: STRIP })}`;
       const figures = p_value === null ? `score ${figure(anomaly_score)}` : pValue(p_value);
       return h(
         "button",
@@ -161,18 +161,19 @@ export class Viewer {
     const asked = query({ model: this.model.name, part: parts > 1 ? part : null });
     let found;
     try {
-      found = (await ask("GET", `/api/images/${id}/normals${asked}`, { signal: this.asking.signal })).normals;
+      found = (await ask("GET", `api/images/${id}/normals${asked}`, { signal: this.asking.signal })).normals;
     } catch {
       return; // of little weight beside the image; it is then not compared
     }
     if (this.shown?.id !== id || this.part !== part) return;
+    const shown = query({ model: this.model.name, side: NORMAL });
     $("alike").hidden = !found.length;
     $("normals").replaceChildren(
-      ...found.map(({ number, picture }, rank) =>
+      ...found.map(({ number }, rank) =>
         h(
           "figure",
           {},
-          h("img", { src: `${picture}&side=${NORMAL}`, alt: `Normal image ${number + 1}` }),
+          h("img", { src: `api/normals/${number}/picture${shown}`, alt: `Normal image ${number + 1}` }),
           h("figcaption", {}, rank ? `${rank + 1}.` : "nearest"),
         ),
       ),
@@ -222,7 +223,7 @@ export class Viewer {
     this.judging = true;
     try {
       const body = { verdict, note: $("note").value.trim() };
-      const given = await ask("POST", `/api/images/${id}/verdicts${query({ model: this.model.name })}`, { body });
+      const given = await ask("POST", `api/images/${id}/verdicts${query({ model: this.model.name })}`, { body });
       say(`Stored: ${given.verdict}, by ${given.reader}, ${when(given.at)}.`);
       if (this.shown?.id !== id) return;
       $("note").value = "";
@@ -243,7 +244,7 @@ export class Viewer {
     const text = `${name}: its file, scores and verdicts go for good; the audit log keeps that it was here.`;
     if (!(await confirmed("Remove this image?", text, "Remove"))) return;
     try {
-      await ask("DELETE", `/api/images/${id}`);
+      await ask("DELETE", `api/images/${id}`);
     } catch (error) {
       this.failed(error);
       return;

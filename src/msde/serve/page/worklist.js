@@ -47,7 +47,7 @@ export class Worklist {
   of(model) {
     this.model = model;
     this.offset = 0;
-    $("export").href = `/api/verdicts.csv${query({ model: model.name })}`;
+    $("export").href = `api/verdicts.csv${query({ model: model.name })}`;
   }
 
   sortBy(key) {
@@ -86,7 +86,7 @@ export class Worklist {
     };
     let page;
     try {
-      page = await ask("GET", `/api/images${query(asked)}`, { signal: asking.signal });
+      page = await ask("GET", `api/images${query(asked)}`, { signal: asking.signal });
     } catch (error) {
       if (!asking.signal.aborted) this.failed(error);
       return;
@@ -196,7 +196,7 @@ export class Worklist {
 
   row(row) {
     const [words, p] = verdictOfModel(row);
-    const source = `/api/images/${row.id}/picture${query({ model: this.model.name, side: THUMB })}`;
+    const source = `api/images/${row.id}/picture${query({ model: this.model.name, side: THUMB })}`;
     const picture = h("img", { src: source, alt: "", loading: "lazy", width: THUMB / 2, height: THUMB / 2 });
     picture.addEventListener("error", () => picture.replaceWith(h("span", { class: "no-picture" })));
     const about = [row.kind === "volume" ? `${row.n_parts} slices` : null, row.format, row.modality === "other" ? null : row.modality];

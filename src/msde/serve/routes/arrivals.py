@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Request
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from msde.output.words import how_often
 from msde.serve import audit
 from msde.serve.errors import ServiceError, TooLarge
+from msde.serve.intake.preamble import Preamble
 from msde.serve.intake.reception import Received as Kept
-from msde.serve.intake.uploads import clean
+from msde.serve.intake.uploads import check_no_archive, clean
 from msde.serve.models import Current
 from msde.serve.routes.access import REFUSALS, ModelName, OfModel, Reader, Served, refusals
 from msde.serve.schemas import Received, Result
@@ -52,7 +54,7 @@ async def upload(
     models = None if model is None else [service.models.named(model).name]
     await run_in_threadpool(service.reception.check_room)
     with service.store.arriving() as arrival:
-        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        if _media_type(request) == "multipart/form-data":
             files = await _form(request, arrival, service.settings.files)
 
             def keep() -> Kept:
@@ -79,6 +81,7 @@ async def score(request: Request, service: Served, caller: Reader, current: OfMo
 
 
 def _score(service: Service, user: str, current: Current, file: Path, name: str) -> Result:
+    check_no_archive(file, clean(name))
     outcome = service.at_once.score(file, name, current)
     with service.database.write() as session:
         audit.record(session, user, "score", model=current.name, version=current.number)
@@ -123,12 +126,27 @@ async def _body(request: Request, arrival: Arrival, limit: int) -> None:
         raise ServiceError("the body is empty; send a file as the body")
 
 
+def _media_type(request: Request) -> str:
+    """Return what the body is said to be, without parameters; media types have no case."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _parts_of(request: Request) -> AsyncGenerator[bytes, None]:
+    """Return the body of a form from its first boundary on."""
+    _, options = parse_options_header(request.headers["content-type"])
+    preamble = Preamble(options.get(b"boundary", b""))
+    async for block in request.stream():
+        yield preamble.drop(block)
+
+
 async def _form(request: Request, arrival: Arrival, files: int) -> list[tuple[str, Path]]:
     """Write the files of a form to files of our own naming."""
     kept: list[tuple[str, Path]] = []
     folder = arrival.folder("form")
     try:
-        async with request.form(max_files=files, max_fields=100) as form:
+        parser = MultiPartParser(request.headers, _parts_of(request), max_files=files, max_fields=100)
+        form = await parser.parse()
+        try:
             for number, (_, value) in enumerate(form.multi_items()):
                 if isinstance(value, UploadFile):
                     path = folder / str(number)
@@ -136,6 +154,8 @@ async def _form(request: Request, arrival: Arrival, files: int) -> list[tuple[st
                         while block := await value.read(1 << 20):
                             file.write(block)
                     kept.append((value.filename or "upload", path))
+        finally:
+            await form.close()
     except MultiPartException as error:
         raise ServiceError(f"the form cannot be read: {error.message}") from None
     except ClientDisconnect:

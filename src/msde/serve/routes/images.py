@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as PathParameter
@@ -171,8 +172,9 @@ def normals(service: Served, caller: Reader, current: OfModel, id: ImageId, part
     """List the normals most like an image."""
     with _reading(service, current, id, part) as source:
         numbers = service.normals.nearest(current, source)
-    address = "/api/normals/{}/picture?model={}"
-    return Normals(normals=[Normal(number=n, picture=address.format(n, current.name)) for n in numbers])
+    root, model = service.settings.root_path, quote(current.name, safe="")
+    address = "{}/api/normals/{}/picture?model={}"
+    return Normals(normals=[Normal(number=n, picture=address.format(root, n, model)) for n in numbers])
 
 
 @router.get("/normals/{number}/picture", responses=_PNG, response_class=Response)

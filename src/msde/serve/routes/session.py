@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 
 from msde import __version__
@@ -18,9 +20,7 @@ router = APIRouter(prefix="/api/session", tags=["session"], responses=REFUSALS)
 async def sign_in(service: Served, body: Token, response: Response) -> Session:
     """Exchange a token for a cookie that no script can read."""
     caller, cookie = service.gate.begin(body.token)
-    response.set_cookie(
-        COOKIE, cookie, max_age=LASTS, path="/", httponly=True, samesite="strict", secure=service.settings.https
-    )
+    response.set_cookie(COOKIE, cookie, max_age=LASTS, **_of_cookie(service))
     return _session(service, caller)
 
 
@@ -33,7 +33,12 @@ async def who(service: Served, caller: Reader) -> Session:
 @router.delete("", status_code=204)
 async def sign_out(service: Served, caller: Reader, response: Response) -> None:
     """End the session in this browser."""
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict", secure=service.settings.https)
+    response.delete_cookie(COOKIE, **_of_cookie(service))
+
+
+def _of_cookie(service: Service) -> dict[str, Any]:
+    path = f"{service.settings.root_path}/"
+    return {"path": path, "httponly": True, "samesite": "strict", "secure": service.settings.https}
 
 
 def _session(service: Service, caller: Caller) -> Session:

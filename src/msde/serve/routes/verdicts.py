@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-from io import StringIO
-
 from fastapi import APIRouter, Response
 from sqlalchemy import select
 
+from msde.output.score_table import csv_row
 from msde.serve import audit, worklist
 from msde.serve.errors import NotFound
 from msde.serve.routes.access import REFUSALS, ImageId, OfModel, Reader, Served
@@ -20,7 +18,6 @@ COLUMNS = (
     *("image", "name", "digest", "verdict", "note", "reader", "at"),
     *("model", "version", "anomaly_score", "p_value"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @router.post("/images/{id}/verdicts", status_code=201)
@@ -61,19 +58,12 @@ def export(service: Served, caller: Reader, current: OfModel) -> Response:
         .where((Version.model_id == current.model_id) | Row.version_id.is_(None))
         .order_by(Row.id)
     )
-    file = StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(COLUMNS)
+    lines = [csv_row(COLUMNS)]
     with service.database.write() as session:
         audit.record(session, caller.user, "export", model=current.name)
         for verdict, image, model, version in session.execute(chosen):
             given = (verdict.verdict, verdict.note, verdict.reader, verdict.at.isoformat())
             beside = (model, version, verdict.anomaly_score, verdict.p_value)
-            table.writerow([_plain(cell) for cell in (image.id, image.name, image.digest, *given, *beside)])
+            lines.append(csv_row((image.id, image.name, image.digest, *given, *beside)))
     headers = {"content-disposition": 'attachment; filename="verdicts.csv"'}
-    return Response(file.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _plain(cell: object) -> object:
-    """Keep a spreadsheet from taking a text for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+    return Response("".join(lines), media_type="text/csv; charset=utf-8", headers=headers)

@@ -1,0 +1,177 @@
+"""The mean shift of one row alone, along the path that the normals took when they were shifted, frozen.
+
+The published procedure shifts normals and scored rows together (arXiv 2604.19191), so a score depends on the batch.
+Here the normals shift among themselves, and a row moves at each step towards its neighbours among their positions of
+that step. A normal follows its own path so, and a Gaussian of the normals' displacements tells how unlike theirs
+another row's is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
+from msde.method.density_weights import Weighting, density_weights
+from msde.method.mean_shift import shift
+
+WEIGHTING: Weighting = "density"
+N_NEIGHBORS = 50
+N_STEPS = 8
+LEARNING_RATE = 0.33
+MAX_LANDMARKS = 600
+LEAST_VARIANCE = 1e-9  # of the largest: what is less comes of rounding
+
+_TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class FrozenShift:
+    """The path of normals, in the coordinates of the space that they span.
+
+    The normals never leave that space. So of a row outside only the coordinates inside take part in the search of
+    neighbours, and what lies outside shrinks by the same share at each step. That is exact, and of n normals in d > n
+    dimensions it keeps n - 1 numbers a position.
+
+    Parameters
+    ----------
+    centre : ndarray of shape (d,), float64
+        Mean of the normals that took the path.
+    axes : ndarray of shape (d, p), float32
+        Orthonormal axes of the space that they span around it.
+    layers : ndarray of shape (n_steps, n, p), float16
+        Their coordinates before each step.
+    weights : ndarray of shape (n,), float32
+        How strongly each pulls.
+    n_neighbors : int
+        Neighbours that pull a row; capped at n.
+    learning_rate : float
+        Share of the way to their weighted mean that a row moves in one step, in (0, 1].
+    """
+
+    centre: NDArray[np.float64]
+    axes: NDArray[np.float32]
+    layers: NDArray[np.float16]
+    weights: NDArray[np.float32]
+    n_neighbors: int
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no path, such as values of a damaged model file."""
+        steps_n_p = self.layers.shape
+        if len(steps_n_p) != 3 or self.axes.shape != (*self.centre.shape, steps_n_p[2]):
+            raise ValueError("centre, axes and layers of a shift must have shapes (d,), (d, p) and (n_steps, n, p)")
+        if self.weights.shape != steps_n_p[1:2] or not steps_n_p[1]:
+            raise ValueError("a shift must have a weight for each of its normals, at least one")
+        if not all(np.isfinite(array).all() for array in (self.centre, self.axes, self.layers, self.weights)):
+            raise ValueError("centre, axes, layers and weights of a shift must be finite")
+        if self.n_neighbors < 1 or not 0 < self.learning_rate <= 1:
+            raise ValueError("a shift needs at least one neighbour and a learning rate in (0, 1]")
+
+    @classmethod
+    def fit(
+        cls,
+        normals: FloatArray,
+        *,
+        weighting: Weighting = WEIGHTING,
+        n_neighbors: int = N_NEIGHBORS,
+        n_steps: int = N_STEPS,
+        max_landmarks: int = MAX_LANDMARKS,
+    ) -> tuple[Self, NDArray[np.float64], NDArray[np.float64] | None]:
+        """Shift the normals among themselves and keep their path.
+
+        Parameters
+        ----------
+        normals : ndarray of shape (n, d)
+            Standardised normals, n >= 2.
+        weighting : {"density", "published", "uniform"}, default="density"
+            See :func:`msde.method.density_weights.density_weights`.
+        n_neighbors : int, default=50
+            Neighbours that pull a row, itself included among the normals; fewer among landmarks, by the root of their
+            share.
+        n_steps : int, default=8
+            Largest number of steps; fewer where the normals come to rest.
+        max_landmarks : int, default=600
+            Of more normals than that so many, evenly spaced, take the path, and the others follow it.
+
+        Returns
+        -------
+        shift : FrozenShift
+        displacement : ndarray of shape (n, p) or (n, d), float64
+            Of the normals, up to the rounding of the layers; along the axes where they are given.
+        axes : ndarray of shape (d, p) or None
+        """
+        landmarks = normals[evenly_spaced(len(normals), max_landmarks)]
+        centre = landmarks.mean(axis=0, dtype=np.float64)
+        axes, inside = _span(landmarks - centre)
+        rows = inside.astype(np.float32)
+        weights = density_weights(rows, weighting).astype(np.float32)
+        # The wider the landmarks are spaced, the fewer stand for the same surroundings.
+        k = max(1, round(n_neighbors * (len(rows) / len(normals)) ** 0.5))
+        trajectory, shifted, _ = shift(rows, weights, n_neighbors=k, learning_rate=LEARNING_RATE, max_iter=n_steps)
+        layers = np.stack(trajectory.positions).astype(np.float16)
+        frozen = cls(centre, axes.astype(np.float32), layers, weights, k, LEARNING_RATE)
+        if len(landmarks) < len(normals) or axes.shape[1] == len(axes):
+            return frozen, frozen.displacement(normals), None
+        return frozen, shifted - inside, axes
+
+    def displacement(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Tell where rows move, each by itself.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m, d)
+            Standardised rows.
+
+        Returns
+        -------
+        ndarray of shape (m, d), float64
+            Last position minus first.
+        """
+        offsets = rows - self.centre
+        start = offsets @ self._axes
+        position = start.copy()
+        k = min(self.n_neighbors, len(self.weights))
+        for layer, squared_norms in zip(self._layers, self._squared_norms, strict=True):
+            closeness = squared_norms - 2 * position @ layer.T  # less |position|^2, the same for all
+            neighbors = np.argpartition(closeness, k - 1, axis=1)[:, :k]
+            position += self.learning_rate * (self._mean(layer, neighbors) - position)
+        kept = (1 - self.learning_rate) ** len(self.layers)
+        return (kept - 1) * offsets + (position - kept * start) @ self._axes.T
+
+    def _mean(self, layer: NDArray[np.float64], neighbors: IndexArray) -> NDArray[np.float64]:
+        """Average the neighbours (m, k) of each row by their weights."""
+        shares = self.weights[neighbors].astype(np.float64)
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        means = np.empty((len(neighbors), layer.shape[1]))
+        for row, (share, nearest) in enumerate(zip(shares, neighbors, strict=True)):
+            means[row] = share @ layer[nearest]
+        return means
+
+    @cached_property
+    def _axes(self) -> NDArray[np.float64]:
+        return self.axes.astype(np.float64)
+
+    @cached_property
+    def _layers(self) -> NDArray[np.float64]:
+        return self.layers.astype(np.float64)
+
+    @cached_property
+    def _squared_norms(self) -> NDArray[np.float64]:
+        # Far above rounding and below any difference that counts: of equal distances the first is nearer in any batch.
+        return np.einsum("tij,tij->ti", self._layers, self._layers) + _TIE * np.arange(len(self.weights))
+
+
+def _span(offsets: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give orthonormal axes (d, p) of the space that offsets (n, d) span, and the offsets along them (n, p)."""
+    n, d = offsets.shape
+    if n > d:
+        return np.eye(d), offsets
+    variances, sides = np.linalg.eigh(offsets @ offsets.T)
+    apart = variances > LEAST_VARIANCE * variances[-1]
+    lengths = np.sqrt(variances[apart])
+    return offsets.T @ (sides[:, apart] / lengths), sides[:, apart] * lengths

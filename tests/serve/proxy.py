@@ -1,0 +1,61 @@
+"""A reverse proxy that serves what another server has below a prefix of the path."""
+
+from __future__ import annotations
+
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Self
+
+_OF_CONNECTION = {"connection", "transfer-encoding", "keep-alive"}
+
+
+class Proxy:
+    """Passes on what is asked below `prefix`, with or without it, and has nothing elsewhere."""
+
+    def __init__(self, port: int, prefix: str, *, strips: bool) -> None:
+        self.missed: list[str] = []
+        missed = self.missed
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def pass_on(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if self.path != prefix and not self.path.startswith(f"{prefix}/"):
+                    missed.append(self.path)
+                    self.send_error(404)
+                    return
+                path = self.path.removeprefix(prefix) or "/" if strips and self.path != prefix else self.path
+                connection = HTTPConnection("127.0.0.1", port, timeout=60)
+                connection.request(self.command, path, body or None, dict(self.headers.items()))
+                answer = connection.getresponse()
+                content = answer.read()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in (*_OF_CONNECTION, "content-length", "date", "server"):
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+                connection.close()
+
+            do_GET = do_POST = do_PUT = do_DELETE = pass_on
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"{self.origin}{prefix}/"
+
+    def __enter__(self) -> Self:
+        self._thread = Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
