@@ -23,6 +23,8 @@ from tests.pictures import disc
 from msde import AnomalyModel
 from msde.method.volume_score import highest_parts
 
+pytestmark = pytest.mark.slow  # whole jobs
+
 SECRETS = {
     "PatientName": "Mustermann^Erika",
     "PatientID": "ID-4711",
@@ -257,7 +259,6 @@ def told(words: list[str], *texts: str | bytes) -> set[str]:
     }
 
 
-@pytest.mark.slow
 def test_nothing_of_a_header_leaves_unless_asked_for(job: Path, scored, tmp_path: Path) -> None:
     words = [word for value in SECRETS.values() for word in value.split("^")] + [STUDY]
     model, new = job / "clinic.msde", job / "new"

@@ -15,6 +15,8 @@ from tests.command import MSDE, msde, started
 from tests.pictures import disc, write_discs
 from tests.scores import ROUNDING, assert_same_tables
 
+pytestmark = pytest.mark.slow  # whole jobs
+
 
 def one_line_error(done, *parts):
     assert "Traceback" not in done.stderr

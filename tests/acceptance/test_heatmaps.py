@@ -14,6 +14,8 @@ from tests.patience import wait_until
 from tests.pictures import write_discs
 from tests.scores import assert_same_tables
 
+pytestmark = pytest.mark.slow  # whole jobs
+
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):

@@ -21,6 +21,8 @@ from msde import AnomalyModel
 from msde.images import ImageRule
 from msde.method.volume_score import volume_score
 
+pytestmark = pytest.mark.slow  # whole jobs
+
 
 def wide(rng: np.random.Generator, *, lesion: bool = False) -> np.ndarray:
     """Give a disc in 12 bits, held in 16."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from tests.pictures import write_discs
 
+pytestmark = pytest.mark.slow  # whole jobs
+
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 

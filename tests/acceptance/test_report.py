@@ -8,6 +8,8 @@ import pytest
 from tests.command import MSDE, msde
 from tests.pictures import write_discs
 
+pytestmark = pytest.mark.slow  # whole jobs
+
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):

@@ -61,6 +61,7 @@ def test_architecture_in_the_name(network: Any, tmp_path: Path, agrees: Agrees) 
 @pytest.mark.torch
 @pytest.mark.slow
 def test_network_of_grey_images(tmp_path: Path, agrees: Agrees) -> None:
+    need("torch")
     import timm
 
     network = timm.create_model("test_resnet", pretrained=False, num_classes=0, in_chans=1).eval()

@@ -17,12 +17,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pyarrow import parquet
 from tests.patience import wait_until
+from tests.requirements import need
 
 from msde import AnomalyModel
 from msde.cluster.api import embed_on, score_on
 from msde.cluster.cluster import Cluster
 from msde.errors import DataError
 
+need("ray")
 pytestmark = [
     pytest.mark.slow,
     # Ray sets its own deprecated settings when it is imported.

@@ -207,6 +207,7 @@ def test_the_pool_took_part_in_the_fit(adaptive, discs):
         adaptive.calibrate(discs / "abnormal")
 
 
+@pytest.mark.slow
 def test_a_second_fit_on_the_same_images_does_no_inference(model, discs, tmp_path, monkeypatch):
     first = AnomalyModel(cache=tmp_path / "cache").fit(discs / "train")
     first.save(tmp_path / "m.msde")

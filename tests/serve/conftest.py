@@ -61,6 +61,10 @@ def png(seed: int, *, lesion: bool = False) -> bytes:
     return file.getvalue()
 
 
+# Quick runs try what is the default.
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+
+
 def empty_database(request: pytest.FixtureRequest, folder: Path) -> str:
     """Give the URL of an empty database of the kind that a fixture is asked for."""
     if request.param == "sqlite":
@@ -98,7 +102,7 @@ def postgres() -> Iterator[Postgres]:
     server.stop()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def url(request, tmp_path) -> str:
     return empty_database(request, tmp_path)
 

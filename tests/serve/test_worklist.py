@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, update
-from tests.serve.conftest import empty_database, png, running
+from tests.serve.conftest import DATABASES, empty_database, png, running
 
 from msde.serve.storage.tables import Image, Score
 from msde.serve.worklist import wilson
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=DATABASES)
 def listed(request, disc_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("listed")
     with running(folder, disc_model, database=empty_database(request, folder)) as served:
