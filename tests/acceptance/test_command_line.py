@@ -128,14 +128,15 @@ def test_colour_modes_and_depths_are_scored(job, tmp_path, rng):
         assert rows[same] == pytest.approx(rows["RGB.png"], rel=1e-4)
 
 
-def test_names_that_no_table_likes_cost_no_row(job, tmp_path):
+def test_names_that_no_table_likes_cost_no_row(job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = [b"=1+1.png", b"a\rb.png", b"caf\xe9.png"]
     for name in names:
         (tmp_path / os.fsdecode(name)).write_bytes((job / "normal" / "000.png").read_bytes())
     expected = ["'=1+1.png", "a\rb.png", r"caf\udce9.png"]
     plain = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8"}
     printed = subprocess.run(
-        [MSDE, "score", job / "model.msde", *names], capture_output=True, cwd=tmp_path, env={**os.environ, **plain}
+        [MSDE, "score", job / "model.msde", *names], capture_output=True, env={**os.environ, **plain}
     )
     assert printed.returncode == 0, printed.stderr
     rows = list(csv.DictReader(io.StringIO(printed.stdout.decode(), newline="")))
@@ -144,14 +145,15 @@ def test_names_that_no_table_likes_cost_no_row(job, tmp_path):
     from pyarrow import parquet
 
     for command in (["score"], ["embed", "--model"]):
-        done = msde(*command, job / "model.msde", *map(os.fsdecode, names), "-o", "s.parquet", cwd=tmp_path)
+        done = msde(*command, job / "model.msde", *map(os.fsdecode, names), "-o", "s.parquet")
         assert done.returncode == 0, done.stderr
         assert parquet.read_table(tmp_path / "s.parquet")["path"].to_pylist() == ["=1+1.png", *expected[1:]]
 
 
-def test_a_name_that_the_terminal_cannot_show_is_escaped(job, tmp_path):
+def test_a_name_that_the_terminal_cannot_show_is_escaped(job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "日.png").write_bytes((job / "normal" / "000.png").read_bytes())
-    done = msde("score", job / "model.msde", "日.png", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    done = started("score", job / "model.msde", "日.png", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1].startswith(r"\u65e5.png,")
 
