@@ -5,7 +5,7 @@ Run: python benchmarks/contamination.py CACHE_FOLDER [--draws 5]
 Per set, share and draw: abnormal test images are added to the training normals until they are the stated share of them,
 and no image of their patients is scored; the loss is against the same test set scored by a fit without them. "Plain
 Gaussian" is the Ledoit-Wolf Gaussian on the same embeddings, "without those listed" the default fitted again without
-the normals that stand out.
+the normals that stand out. Sets whose hidden images have nearly all patients are left out.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from embeddings import load_sets
 
 from msde import MSDEDetector
 from msde.benchmark.draws import Split, Subset, hide
+from msde.errors import DataError
 from msde.method.gaussian import fit_ledoit_wolf
 from msde.method.metrics import auroc
 from msde.method.standardizer import Standardizer
@@ -65,6 +66,16 @@ def measure(parts: list[Subset], share: float, draws: int) -> dict[str, np.ndarr
     return {name: np.array(values) for name, values in figures.items()}
 
 
+def holds(parts: list[Subset], draws: int) -> bool:
+    """Whether enough test images are left at the largest share, in every draw."""
+    try:
+        for draw in range(draws):
+            hide(np.random.default_rng(draw), Split(*parts), SHARES[-1])
+    except DataError:
+        return False
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
@@ -72,7 +83,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"| set | hidden | {' | '.join(f'lost, {name}' for name in SCORES)} | rows listed | precision | recall |")
     print("|---" * 8 + "|")
-    sets = load_sets(arguments.cache)
+    sets = {name: parts for name, parts in load_sets(arguments.cache).items() if holds(parts, arguments.draws)}
     for share in SHARES:
         lost, left = [], []
         for name, parts in sets.items():
