@@ -26,6 +26,8 @@ def test_embeddings_are_those_of_the_model(tmp_path):
         (["embed", "x", "--ray", "local"], "needs --parts"),
         (["embed", "x", "--model", "m", "--look", "plain:mean"], "leave --backbone and --look out"),
         (["score", "m", "x", "--ray", "local", "--parts", "p", "-o", "s.csv"], "--output does not go with --ray"),
+        (["score", "m", "x", "--ray", "local", "--parts", "p", "--why", "w.csv"], "--why does not go with --ray"),
+        (["score", "m", "x", "--ray", "local", "--parts", "p", "--sigmoid"], "--sigmoid does not go with --ray"),
         (["fit", "x", "-o", "m", "--ray", "local", "--parts", "p", "--select"], "--select does not go with --ray"),
     ],
 )

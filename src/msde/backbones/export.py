@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,7 @@ OPSET = 18  # the lowest that torch's exporter writes
 def require(name: str, extra: str, *modules: str) -> None:
     """Import the libraries that a loader needs.
 
-    Raises
-    ------
-    BackboneError
-        If one is not installed; names the extra that brings it.
+    Raises BackboneError if one is not installed; names the extra that brings it.
     """
     try:
         for module in modules:
@@ -54,37 +51,22 @@ def quiet() -> Iterator[None]:
 
 
 def export_torch(name: str, network: Any, settings: Mapping[str, Any], source: str) -> Backbone:
-    """Make a backbone of a torch network.
+    """Make a backbone of a torch network and check it; `source` is what the weights came from.
 
-    Parameters
-    ----------
-    name : str
-        What to call it.
-    network : torch.nn.Module
-        Takes images as it was trained with, (n, channels, size, size); returns a tuple of the embedding,
-        (n, dim), and any feature maps (n, c, h, w), finest first.
-    settings : mapping
-        `input_size`; `mean` and `std` of RGB pixels in [0, 1]; `licence`; `channels`, 3 if left out, or 1 for
-        a network of grey images, which is given the mean of the colours; `dim`, checked if given.
-    source : str
-        What the weights came from.
+    The network takes images as it was trained with, (n, channels, size, size), and returns a tuple of the embedding,
+    (n, dim), and any feature maps (n, c, h, w), finest first. Settings are `input_size`; `mean` and `std` of RGB pixels
+    in [0, 1]; `licence`; `channels`, 3 if left out, or 1 for a network of grey images, which is given the mean of the
+    colours; and `dim`, checked if given.
 
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If the network takes no such images, gives no such embedding, cannot be exported, or its graph does
-        not agree with torch.
+    Raises BackboneError if the network takes no such images, gives no such embedding, cannot be exported, or its graph
+    does not agree with torch.
     """
     size, mean, std = int(settings["input_size"]), triple(settings["mean"]), triple(settings["std"])
     pixels = noise(size)
     with quiet():
-        wrapped = with_conversion(network, mean, std, grey=settings.get("channels", 3) == 1)
+        converted = with_conversion(network, mean, std, grey=settings.get("channels", 3) == 1)
         try:
-            expected, *maps = run_torch(wrapped, pixels)
+            expected, *maps = run_torch(converted, pixels)
         except Exception as error:  # whatever the network's own code raises
             raise BackboneError(
                 f"backbone {name}: takes no images of {size}x{size} pixels: {first_line(error)}"
@@ -95,7 +77,7 @@ def export_torch(name: str, network: Any, settings: Mapping[str, Any], source: s
                 " the weights are of another network"
             )
         levels = tuple(f"level{number}" for number in range(1, len(maps) + 1))
-        graph, weights = to_onnx(name, wrapped, size, ["embedding", *levels])
+        graph, weights = to_onnx(name, converted, size, ["embedding", *levels])
     backbone = Backbone(
         name=name,
         input_size=size,
@@ -128,6 +110,21 @@ def with_conversion(network: Any, mean: Triple, std: Triple, grey: bool) -> Any:
             return self.network(normalised.mean(1, keepdim=True) if grey else normalised)
 
     return Converted().eval().float()
+
+
+def wrapped(network: Any, forward: Callable[[Any, torch.Tensor], tuple[torch.Tensor, ...]]) -> Any:
+    """Make a torch module of what a function gives for a network and normalised images."""
+    import torch
+
+    class Wrapped(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return forward(self.network, images)
+
+    return Wrapped()
 
 
 def pooled(tokens: torch.Tensor, n_prefix: int, pooling: str) -> torch.Tensor:

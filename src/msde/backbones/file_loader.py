@@ -23,29 +23,13 @@ PIXELS = ("pixel_mean", "pixel_std")  # a built-in graph's weights which are no 
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
     """Make a backbone of a checkpoint: of a built-in graph, without torch, or of an architecture of timm.
 
-    Parameters
-    ----------
-    name : str
-        What to call the backbone.
-    target : str
-        A safetensors file whose metadata has the key ``msde_architecture``: JSON with `builtin`, the name
-        of a built-in backbone whose weights the file has in its tensors' names, or `timm`, timm's name of
-        the architecture; `input_size`, `mean`, `std`, and if need be `channels`, `pooling`, `licence`. Or
-        ``FILE@ARCHITECTURE``, a file of weights and timm's name.
-    checkpoint : Path or None
-        Must be None: the target is the checkpoint.
-    entry : mapping
-        Not used.
+    The target is a safetensors file whose metadata has the key ``msde_architecture``: JSON with `builtin`, the name of
+    a built-in backbone whose weights the file has in its tensors' names, or `timm`, timm's name of the architecture;
+    `input_size`, `mean`, `std`, and if need be `channels`, `pooling`, `licence`. Or it is ``FILE@ARCHITECTURE``, a file
+    of weights and timm's name.
 
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If the file does not say its architecture, or does not fit it, or as
-        :func:`msde.backbones.timm_export.load`.
+    Takes no checkpoint, because the target is one. Raises BackboneError if the file does not say its architecture or
+    does not fit it, or as :func:`msde.backbones.timm_export.load`.
     """
     if checkpoint is not None:
         raise WeightsFileError(f"backbone {name}: is itself a file of weights; leave the checkpoint {checkpoint} out")
@@ -68,10 +52,7 @@ def load_timm(name: str, architecture: str, path: Path, known: Mapping[str, Any]
 def load_builtin(name: str, path: Path, known: Mapping[str, Any]) -> Backbone:
     """Give a built-in backbone's graph the file's weights.
 
-    Raises
-    ------
-    WeightsFileError
-        If the file's tensors are not those of the graph; names the first that differ.
+    Raises WeightsFileError if the file's tensors are not those of the graph; names the first that differ.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -108,15 +89,8 @@ def load_builtin(name: str, path: Path, known: Mapping[str, Any]) -> Backbone:
 def architecture_of(path: Path) -> dict[str, Any]:
     """Read and check what a safetensors file says of its architecture.
 
-    Returns
-    -------
-    dict
-        `builtin` or `timm`, `input_size`, `mean`, `std`, and of the others what the file says.
-
-    Raises
-    ------
-    WeightsFileError
-        If the file cannot be read, or says nothing or nonsense.
+    Returns `builtin` or `timm`, `input_size`, `mean`, `std`, and of the others what the file says. Raises
+    WeightsFileError if it cannot be read, or says nothing or nonsense.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -17,19 +17,10 @@ WEIGHT_TYPES = ("FLOAT", "FLOAT16", "DOUBLE", "INT8", "UINT8")
 
 
 def separate(model: onnx.ModelProto) -> tuple[bytes, dict[str, np.ndarray]]:
-    """Take the weights out of an ONNX model.
+    """Take the weights out of an ONNX model, and every note on where it was made.
 
-    Parameters
-    ----------
-    model : onnx.ModelProto
-        Changed: its weights lose their values, and every note on where it was made is removed.
-
-    Returns
-    -------
-    graph : bytes
-        The model, whose initialisers of `weights` are declared as external, without values.
-    weights : dict of str to ndarray
-        Their values; short vectors and integers, such as shapes, stay in the graph.
+    Returns the model, whose initialisers of the weights are declared as external, without values, and their values by
+    name. Short vectors and integers, such as shapes, stay in the graph.
     """
     from onnx import TensorProto, numpy_helper
 

@@ -11,26 +11,10 @@ from msde.errors import BackboneError
 def snapshot(name: str, repository: str, configs: tuple[str, ...], weights: tuple[str, ...]) -> Path:
     """Fetch a repository's description and weights, or find them in the hub client's cache.
 
-    Parameters
-    ----------
-    name : str
-        The backbone's, for messages.
-    repository : str
-        Such as ``microsoft/rad-dino`` or, for one revision, ``microsoft/rad-dino@REVISION``.
-    configs : tuple of str
-        Files that describe the network.
-    weights : tuple of str
-        Files of weights, best first; the first that the repository has is fetched.
-
-    Returns
-    -------
-    Path
-        A folder, named after the revision's hash.
-
-    Raises
-    ------
-    BackboneError
-        If they cannot be had; says which files to fetch and where to put them.
+    The repository is such as ``microsoft/rad-dino`` or, for one revision, ``microsoft/rad-dino@REVISION``. `configs`
+    are the files that describe the network; of `weights`, best first, the first that the repository has is fetched.
+    Returns a folder that is named after the revision's hash. Raises BackboneError if they cannot be had; says which
+    files to fetch and where to put them.
     """
     from huggingface_hub import snapshot_download
 

@@ -15,25 +15,11 @@ SMALLEST, LARGEST = 32, 1024
 
 
 def with_input_size(backbone: Backbone, size: int) -> Backbone:
-    """Let a network look at larger or smaller images, where its graph computes them.
+    """Let a network look at larger or smaller images, squares of 32 to 1,024 px, where its graph computes them.
 
     Networks of convolutions and a mean do. Those with an embedding for each place, such as vision transformers, do not.
-
-    Parameters
-    ----------
-    backbone : Backbone
-    size : int
-        Side of the square input in pixels, from 32 to 1,024.
-
-    Returns
-    -------
-    Backbone
-        With the same weights; the same one, if that is its size.
-
-    Raises
-    ------
-    BackboneError
-        If the size is out of range, onnx is not installed, or the graph is made for its own size alone.
+    Raises BackboneError if the size is out of range, onnx is not installed, or the graph is made for its own size
+    alone.
     """
     if not SMALLEST <= size <= LARGEST:
         raise BackboneError(f"an input of {size} px is out of range; give {SMALLEST} to {LARGEST}")

@@ -24,32 +24,15 @@ ERRORS_ONLY = 3
 
 
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
-    """Make a backbone of an ONNX file.
+    """Make a backbone of an ONNX file, the target; weights in files of their own must lie in its folder.
 
-    Its only input is images, (n, 3, size, size) or, grey, (n, 1, size, size). Its first output of two
-    dimensions is the embedding; outputs of four are feature maps. It is given RGB pixels in [0, 1], unless
-    the file's metadata say what it was trained with: `mean` and `std`, JSON lists of three numbers,
-    and, where the input's size is left open, `input_size`.
+    Its only input is images, (n, 3, size, size) or, grey, (n, 1, size, size). Its first output of two dimensions is the
+    embedding; outputs of four are feature maps. It is given RGB pixels in [0, 1], unless the file's metadata say what
+    it was trained with: `mean` and `std`, JSON lists of three numbers, and, where the input's size is left open,
+    `input_size`.
 
-    Parameters
-    ----------
-    name : str
-        What to call the backbone.
-    target : str
-        The file. Weights in files of their own must lie in its folder.
-    checkpoint : Path or None
-        Must be None: the file has its weights.
-    entry : mapping
-        Not used.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If onnx is not installed, the file is no such graph, or a row's embedding depends on the others.
+    Takes no checkpoint, because the file has its weights. Raises BackboneError if onnx is not installed, the file is no
+    such graph, or a row's embedding depends on the others.
     """
     require(name, "onnx", "onnx")
     if checkpoint is not None:
@@ -104,10 +87,7 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
 def read(path: Path) -> onnx.ModelProto:
     """Read an ONNX file and its weights, those in other files of its folder included.
 
-    Raises
-    ------
-    WeightsFileError
-        If a file cannot be read, is no ONNX file, or names weights outside its folder.
+    Raises WeightsFileError if a file cannot be read, is no ONNX file, or names weights outside its folder.
     """
     import onnx
     from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msde.backbones.backbone import LOCAL_LICENCE, Backbone
 from msde.backbones.checkpoint import find_weights, fit_tensors, read_checkpoint, within
-from msde.backbones.export import export_torch, first_line, quiet, require
+from msde.backbones.export import export_torch, first_line, quiet, require, wrapped
 from msde.backbones.hub import failed_download, snapshot
 from msde.errors import BackboneError
+
+if TYPE_CHECKING:
+    import torch
 
 CONFIG = "open_clip_config.json"
 WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -22,30 +25,10 @@ SETTINGS = ("input_size", "mean", "std", "licence", "dim")  # what the registry 
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
     """Export an OpenCLIP image encoder; the embedding is the one compared with texts, of any length.
 
-    The text encoder is neither built nor loaded.
-
-    Parameters
-    ----------
-    name : str
-        What to call the backbone.
-    target : str
-        ``NAME/TAG``, an architecture of OpenCLIP and one of its sets of weights; a local folder; a
-        repository of the hub, ``ORG/NAME@REVISION``; or, with a checkpoint, the architecture alone or, if
-        ``open_clip_config.json`` beside the checkpoint tells it, nothing.
-    checkpoint : Path or None
-        A local file of weights, or a folder with it.
-    entry : mapping
-        What the registry knows of it; the rest is asked of OpenCLIP.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If a library is not installed, OpenCLIP does not know the model, its weights cannot be had or do
-        not fit, or the exported graph does not agree with torch.
+    The text encoder is neither built nor loaded. The target is ``NAME/TAG``, an architecture of OpenCLIP and one of its
+    sets of weights; a local folder; a repository of the hub, ``ORG/NAME@REVISION``; or, with a checkpoint, the
+    architecture alone or, if ``open_clip_config.json`` beside the checkpoint tells it, nothing. Otherwise as
+    `msde.backbones.registry.Load`.
     """
     require(name, "open_clip", "torch", "open_clip", "onnxscript")
     with quiet():
@@ -145,15 +128,9 @@ def build(name: str, model: Mapping[str, Any]) -> Any:
 
 def first_output(network: Any) -> Any:
     """Wrap an image encoder: normalised images -> the embedding alone, without tokens."""
-    import torch
 
-    class First(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
+    def forward(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs = network(images)
+        return (outputs[0] if isinstance(outputs, tuple) else outputs,)
 
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            found = self.network(images)
-            return (found[0] if isinstance(found, tuple) else found,)
-
-    return First()
+    return wrapped(network, forward)

@@ -21,10 +21,7 @@ def noise(size: int) -> np.ndarray:
 def check_parity(backbone: Backbone, pixels: np.ndarray, expected: np.ndarray, tolerance: float = PARITY) -> None:
     """Refuse a backbone whose embeddings are not the expected ones.
 
-    Raises
-    ------
-    BackboneError
-        If they differ by more than the tolerance, or graph and weights do not fit together.
+    Raises BackboneError if they differ by more than the tolerance, or graph and weights do not fit together.
     """
     found = EmbeddingSession(backbone).embed(pixels)
     difference = float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -23,25 +23,13 @@ PRODUCTS = ("Conv", "Gemm", "MatMul")  # their second input may be a weight
 def with_int8_weights(backbone: Backbone) -> Backbone:
     """Store the weights of convolutions and matrix products as int8, with a scale for each output channel.
 
-    The network still computes in float32: the graph multiplies integers and scales before anything else, which
-    ONNX Runtime does once, when a session begins. So the speed is that of the original, and a row's embedding does not
+    The network still computes in float32: the graph multiplies integers and scales before anything else, which ONNX
+    Runtime does once, when a session begins. So the speed is that of the original, and a row's embedding does not
     depend on its batch, as it would where activations are quantised by the range they have in the batch.
 
-    Parameters
-    ----------
-    backbone : Backbone
-        With weights of float32; those of other types and operators, and the first and depthwise convolutions, which
-        have few weights a channel, stay as they are.
-
-    Returns
-    -------
-    Backbone
-        Of the same licence and source, called " int8" after its name.
-
-    Raises
-    ------
-    BackboneError
-        If onnx is not installed, no weight is such a one, or one is not finite.
+    Weights of other types than float32 and other operators, and the first and depthwise convolutions, which have few
+    weights a channel, stay as they are. The name ends in " int8". Raises BackboneError if onnx is not installed, no
+    weight is such a one, or one is not finite.
     """
     require(f"{backbone.name} int8", "onnx", "onnx")
     import onnx
@@ -81,21 +69,9 @@ def with_int8_weights(backbone: Backbone) -> Backbone:
 
 
 def quantized(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Round weights to integers in [-127, 127] times a scale for each position along an axis.
+    """Round finite weights to integers in [-127, 127] times a positive scale for each position along an axis.
 
-    Parameters
-    ----------
-    values : ndarray of float32
-        Finite.
-    axis : int
-        Of `values`.
-
-    Returns
-    -------
-    whole : ndarray of int8
-        Of the shape of `values`.
-    scale : ndarray of float32
-        Positive, of length 1 along the other axes; off from whole times scale a value is by half a scale at most.
+    The scale has length 1 along the other axes; off from whole times scale a value is by half a scale at most.
     """
     others = tuple(number for number in range(values.ndim) if number != axis % values.ndim)
     scale = np.abs(values).max(axis=others, keepdims=True) / np.float32(LARGEST)

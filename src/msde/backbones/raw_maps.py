@@ -9,16 +9,8 @@ from numpy.typing import NDArray
 
 
 class RawMaps(NamedTuple):
-    """What the first network has seen of n images through one view.
+    """What the first network has seen of n images through one view."""
 
-    Parameters
-    ----------
-    pixels : ndarray of shape (n, 3, size, size), float32
-        As the network saw them.
-    fine, coarse : ndarray of shape (n, c, h, w), float32
-        Its last but one and its last feature map.
-    """
-
-    pixels: NDArray[np.float32]
-    fine: NDArray[np.float32]
-    coarse: NDArray[np.float32]
+    pixels: NDArray[np.float32]  # (n, 3, size, size), as the network saw them
+    fine: NDArray[np.float32]  # (n, c, h, w): its last but one feature map
+    coarse: NDArray[np.float32]  # (n, c, h, w): its last

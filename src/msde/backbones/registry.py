@@ -59,10 +59,7 @@ LOCAL = ("onnx", "file")  # whose names are paths
 def needs(entry: Entry) -> list[str]:
     """Return what has to be installed and fetched before a known backbone can be used.
 
-    Returns
-    -------
-    list of str
-        Such as ``["pip install 'msde[torch]'", "file: model.safetensors ..."]``; empty if nothing.
+    Such as ``["pip install 'msde[torch]'", "file: model.safetensors ..."]``; empty if nothing.
     """
     extra = entry["extra"] if entry["loader"] == "builtin" else LOADERS[entry["loader"]].extra
     installs = [f"pip install 'msde[{extra}]'"] if extra else []

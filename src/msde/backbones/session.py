@@ -129,13 +129,7 @@ class EmbeddingSession:
         return {name: np.concatenate(parts) for name, parts in zip(outputs, zip(*passes, strict=True), strict=True)}
 
     def channels(self, level: str) -> int:
-        """Return how many channels a feature map has.
-
-        Raises
-        ------
-        BackboneError
-            If the graph does not give it.
-        """
+        """Return how many channels a feature map has; raise BackboneError if the graph does not give it."""
         widths = {output.name: output.shape[1] for output in self._session.get_outputs()}
         if level not in widths:
             raise BackboneError(f"backbone {self.backbone.name}: its graph gives no {level}; save the model again")
@@ -145,10 +139,7 @@ class EmbeddingSession:
 def execution_providers(device: str) -> list[tuple[str, dict[str, str]]]:
     """Return what the runtime is to compute with, the first choice first.
 
-    Raises
-    ------
-    BackboneError
-        If the device is unknown, or the installed runtime has no part for it.
+    Raises BackboneError if the device is unknown, or the installed runtime has no part for it.
     """
     if device not in PROVIDERS:
         raise BackboneError(f"device {device!r} is unknown; give {' or '.join(PROVIDERS)}")

@@ -18,7 +18,7 @@ from msde.backbones.checkpoint import (
     within,
     without,
 )
-from msde.backbones.export import export_torch, first_line, pooled, quiet, require
+from msde.backbones.export import export_torch, first_line, pooled, quiet, require, wrapped
 from msde.backbones.hub import failed_download, snapshot
 from msde.errors import BackboneError
 
@@ -34,30 +34,10 @@ SETTINGS = ("input_size", "mean", "std", "channels", "licence", "dim")  # what t
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
     """Export a timm model to a backbone whose embedding is the model's pooled feature vector.
 
-    For a convolutional network that is the global mean of the last feature map, for a transformer the
-    pooling it was trained with, unless the entry says another.
-
-    Parameters
-    ----------
-    name : str
-        What to call the backbone; begins with ``hf-hub:`` if the target is a repository.
-    target : str
-        timm's name of the model; a repository of the hub, ``ORG/NAME@REVISION``; or nothing, if
-        ``config.json`` beside the checkpoint tells the architecture.
-    checkpoint : Path or None
-        A local file of weights, or a folder with it. None downloads.
-    entry : mapping
-        What the registry knows of it; the rest is asked of timm.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If torch is not installed, timm does not know the model, its weights cannot be had or do not
-        fit, or the exported graph does not agree with torch.
+    For a convolutional network that is the global mean of the last feature map, for a transformer the pooling it was
+    trained with, unless the entry says another. The target is timm's name of the model, a repository of the hub,
+    ``ORG/NAME@REVISION``, where the name begins with ``hf-hub:``, or nothing, if ``config.json`` beside the checkpoint
+    tells the architecture. What the entry does not say is asked of timm. Otherwise as `msde.backbones.registry.Load`.
     """
     require(name, "torch", "torch", "timm", "onnxscript")
     licence, source = {}, f"timm {target}".strip()
@@ -163,20 +143,14 @@ def timm_settings(name: str, network: Any, entry: Mapping[str, Any]) -> dict[str
 
 def with_head(network: Any, pooling: str | None) -> Any:
     """Wrap a timm model: normalised images -> its pooled features and, if it has any, its feature maps."""
-    import torch
 
-    class Pooled(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
+    def forward(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        features, maps = features_and_maps(network, images)
+        if pooling is not None and features.ndim == 3:
+            return (pooled(features, network.num_prefix_tokens, pooling),)
+        return (network.forward_head(features, pre_logits=True).flatten(1), *maps)
 
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            features, maps = features_and_maps(self.network, images)
-            if pooling is not None and features.ndim == 3:
-                return (pooled(features, self.network.num_prefix_tokens, pooling),)
-            return (self.network.forward_head(features, pre_logits=True).flatten(1), *maps)
-
-    return Pooled()
+    return wrapped(network, forward)
 
 
 def features_and_maps(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:

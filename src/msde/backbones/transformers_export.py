@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msde.backbones.backbone import LOCAL_LICENCE, Backbone, triple
 from msde.backbones.checkpoint import WEIGHTS_NAMES, find_weights, read_checkpoint, refuse, shape
-from msde.backbones.export import export_torch, first_line, pooled, quiet, require
+from msde.backbones.export import export_torch, first_line, pooled, quiet, require, wrapped
 from msde.backbones.hub import snapshot
 from msde.errors import BackboneError, WeightsFileError
 
@@ -25,30 +25,11 @@ POOLER = "pooler."
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
     """Export a vision model of transformers, or the vision part of one that also reads text.
 
-    The embedding of the latter is that of images beside texts. Of the others it is pooled as the entry
-    says from the last hidden state: by default its class token, if it has one, or the mean.
-
-    Parameters
-    ----------
-    name : str
-        What to call the backbone.
-    target : str
-        A local folder, or a repository of the hub, ``ORG/NAME@REVISION``.
-    checkpoint : Path or None
-        A local folder with ``config.json``, ``preprocessor_config.json`` and the weights, or the file of
-        weights in it.
-    entry : mapping
-        What the registry knows of it; the rest is asked of the files.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If a library is not installed, the files cannot be had or do not fit together, or the exported
-        graph does not agree with torch.
+    The embedding of the latter is that of images beside texts. Of the others it is pooled as the entry says from the
+    last hidden state: by default its class token, if it has one, or the mean. The target is a local folder, or a
+    repository of the hub, ``ORG/NAME@REVISION``; the checkpoint a local folder with ``config.json``,
+    ``preprocessor_config.json`` and the weights, or the file of weights in it. Otherwise as
+    `msde.backbones.registry.Load`.
     """
     require(name, "hf", "torch", "transformers", "onnxscript")
     if checkpoint is None and Path(target).is_dir():
@@ -132,26 +113,20 @@ def side(height: int, width: int) -> int:
 
 def with_pooling(network: Any, pooling: str | None) -> Any:
     """Wrap a model: normalised images -> the embedding and, if it computes one, the last feature map."""
-    import torch
 
-    class Pooled(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
+    def forward(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if hasattr(network, "get_image_features"):
+            found = network.get_image_features(pixel_values=images)
+            return (getattr(found, "pooler_output", found),)
+        hidden = network(pixel_values=images).last_hidden_state
+        if hidden.ndim == 4:
+            return hidden.mean((2, 3)), hidden
+        n_prefix = hidden.shape[1] - n_patches(network.config, images.shape[-1])
+        if n_prefix < 1:  # no class token
+            return (hidden.mean(1),)
+        return (pooled(hidden, n_prefix, pooling or "cls"),)
 
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            if hasattr(self.network, "get_image_features"):
-                found = self.network.get_image_features(pixel_values=images)
-                return (getattr(found, "pooler_output", found),)
-            hidden = self.network(pixel_values=images).last_hidden_state
-            if hidden.ndim == 4:
-                return hidden.mean((2, 3)), hidden
-            n_prefix = hidden.shape[1] - n_patches(self.network.config, images.shape[-1])
-            if n_prefix < 1:  # no class token
-                return (hidden.mean(1),)
-            return (pooled(hidden, n_prefix, pooling or "cls"),)
-
-    return Pooled()
+    return wrapped(network, forward)
 
 
 def n_patches(config: Any, size: int) -> int:

@@ -25,26 +25,8 @@ LAYERS = ("conv", "batchnorm", "activation", "pooling", "linear", "container")  
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
     """Export a network of torchxrayvision; the embedding is what its classifier sees.
 
-    Parameters
-    ----------
-    name : str
-        What to call the backbone.
-    target : str
-        torchxrayvision's name of the weights, such as ``densenet121-res224-all``.
-    checkpoint : Path or None
-        A local file of these weights, as torchxrayvision keeps them. None downloads.
-    entry : mapping
-        What the registry knows of it.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If a library is not installed, the name is not known, the weights cannot be had or do not fit, or
-        the exported graph does not agree with torch.
+    The target is torchxrayvision's name of the weights, such as ``densenet121-res224-all``, and a checkpoint a file of
+    them as torchxrayvision keeps them. Otherwise as `msde.backbones.registry.Load`.
     """
     require(name, "xrv", "torch", "torchxrayvision", "onnxscript")
     from torchxrayvision.models import model_urls

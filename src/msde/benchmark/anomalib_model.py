@@ -22,21 +22,9 @@ BATCH = 16
 
 
 def fit_anomalib(lesson: Lesson, model: str, **settings: Any) -> Score:
-    """Train a model with anomalib's own settings; an image scores as the model says.
+    """Train a class of ``anomalib.models`` on files with anomalib's own settings; an image scores as the model says.
 
-    Parameters
-    ----------
-    lesson : Lesson
-        Whose rows are paths of files.
-    model : str
-        Class in ``anomalib.models``, such as ``Patchcore``.
-    **settings
-        For the class.
-
-    Raises
-    ------
-    DataError
-        If anomalib or the model is missing.
+    Raises DataError if anomalib or the model is missing.
     """
     try:
         from anomalib import models

@@ -24,37 +24,23 @@ _FOR_SHARES = ("prevalence", "contamination")
 
 @dataclass(frozen=True)
 class SetPlan:
-    """A data set: its folder below the data folder, and what is known of it.
-
-    Parameters
-    ----------
-    name, folder : str
-    modality : str
-        Sets of one modality are put to each other in the protocol ``cross-site``.
-    patient : str or None
-        Regular expression that finds in a file's name what tells the patient; without one each image (or volume) is a
-        patient of its own.
-    starts : tuple of int
-        Ascending numbers at which another patient begins, for names that only count the images: `patient` then finds
-        the number. Empty where what it finds is the patient.
-    published : dict of str to float
-        Published figures to stand beside, ``auroc`` and ``ap``.
-    """
+    """A data set: its folder below the data folder, and what is known of it."""
 
     name: str
     folder: str
-    modality: str
+    modality: str  # sets of one modality are put to each other in the protocol cross-site
+    # regular expression that finds in a file's name what tells the patient; without one each image (or volume) is a
+    # patient of its own
     patient: str | None
+    # ascending numbers at which another patient begins, for names that only count the images: `patient` then finds the
+    # number; empty where what it finds is the patient
     starts: tuple[int, ...]
-    published: Mapping[str, float]
+    published: Mapping[str, float]  # figures to stand beside, "auroc" and "ap"
 
     def patient_of(self, file_name: str) -> str | None:
         """Return what of a file's name tells the patient, or None where nothing does.
 
-        Raises
-        ------
-        DataError
-            If there are `starts` and what was found is no number.
+        Raises DataError if there are `starts` and what was found is no number.
         """
         found = re.search(self.patient, file_name) if self.patient else None
         if found is None or not self.starts:
@@ -84,42 +70,24 @@ class ProtocolPlan:
 
 @dataclass(frozen=True)
 class Config:
-    """All of a benchmark.
-
-    Parameters
-    ----------
-    title : str
-    sets, backbones, protocols : tuples
-    detectors : tuple of str
-        The first is the one that the others are compared with.
-    draws : int
-        Seeds of whatever is random, at least five.
-    alpha : float
-        Target false-alarm rate of the protocol ``cross-site``.
-    select : bool
-        Whether to report as well what a choice by AUCp, without labels, would have given.
-    remark : str
-        What is to be known of the sets or the settings.
-    """
+    """All of a benchmark."""
 
     title: str
     sets: tuple[SetPlan, ...]
     backbones: tuple[BackbonePlan, ...]
-    detectors: tuple[str, ...]
+    detectors: tuple[str, ...]  # the first is the one that the others are compared with
     protocols: tuple[ProtocolPlan, ...]
-    draws: int
-    alpha: float
-    select: bool
-    remark: str
+    draws: int  # seeds of whatever is random, at least five
+    alpha: float  # target false-alarm rate of the protocol cross-site
+    select: bool  # whether to report as well what a choice by AUCp, without labels, would have given
+    remark: str  # what is to be known of the sets or the settings
 
 
 def read_config(path: str | os.PathLike[str]) -> Config:
     """Read a benchmark's TOML file; docs/benchmark.md describes it.
 
-    Raises
-    ------
-    DataError
-        If the file is missing, is no TOML, or something in it is unknown, missing or out of range; the line names it.
+    Raises DataError if the file is missing, is no TOML, or something in it is unknown, missing or out of range; the
+    line names it.
     """
     path = Path(path)
     try:

@@ -39,59 +39,31 @@ Extract = Callable[[list[Any]], Iterator[tuple[Row, str | None]]]
 
 @dataclass(frozen=True)
 class Order:
-    """What to prepare: a set, as a space of detectors sees it through a backbone.
-
-    Parameters
-    ----------
-    plan : SetPlan
-    backbone : BackbonePlan
-    space : str
-        One of `SPACES`.
-    data, store : Path
-        Folders of the sets, and of what is prepared.
-    device : str
-        Where the networks run.
-    """
+    """What to prepare: a set, as a space of detectors sees it through a backbone."""
 
     plan: SetPlan
     backbone: BackbonePlan
-    space: str
-    data: Path
-    store: Path
-    device: str = "cpu"
+    space: str  # one of SPACES
+    data: Path  # folder of the sets
+    store: Path  # folder of what is prepared
+    device: str = "cpu"  # where the networks run
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A set made ready.
+    """A set made ready."""
 
-    Parameters
-    ----------
-    path : Path
-        The .npz file.
-    digest : str
-        SHA-256 of the rows and patients, in hexadecimal.
-    sizes : tuple of int
-        Training normals, test normals and test abnormals.
-    unreadable : tuple of str
-        One line for each image that could not be used.
-    """
-
-    path: Path
-    digest: str
-    sizes: tuple[int, int, int]
-    unreadable: tuple[str, ...]
+    path: Path  # the .npz file
+    digest: str  # SHA-256 of the rows and patients, in hexadecimal
+    sizes: tuple[int, int, int]  # training normals, test normals and test abnormals
+    unreadable: tuple[str, ...]  # one line for each image that could not be used
 
 
 def prepare(order: Order) -> Prepared:
     """Compute the rows of a set, or find those kept from before.
 
-    Raises
-    ------
-    DataError
-        If the set is missing or lacks a class, or the space cannot be had.
-    OutputError
-        If the rows cannot be kept.
+    Raises DataError if the set is missing or lacks a class, or the space cannot be had; OutputError if the rows cannot
+    be kept.
     """
     dataset = read_dataset(order.data / order.plan.folder, order.plan.name)
     sources = {part: list(expanded(getattr(dataset, part))) for part in SUBSETS}

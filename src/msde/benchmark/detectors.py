@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from importlib import import_module
 from typing import Any
 
@@ -27,70 +27,37 @@ from msde.method.standardizer import Standardizer
 
 Rows = NDArray[Any]
 Score = Callable[[Rows], NDArray[np.float64]]
+Oddness = Callable[[Rows], Rows]  # of rows in standard units; numbers of any type
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a detector learns from.
+    """What a detector learns from."""
 
-    Parameters
-    ----------
-    normals : ndarray of shape (n, ...)
-        In the detector's space.
-    seed : int, default=0
-        Of whatever is random in it.
-    pool : ndarray of shape (m, ...), optional
-        Unlabelled images, for a detector that learns from them too.
-    spans : ndarray of shape (k, 2), int, optional
-        First column and end of each feature map's part of an embedding.
-    """
-
-    normals: Rows
-    seed: int = 0
-    pool: Rows | None = None
-    spans: NDArray[np.int64] | None = None
+    normals: Rows  # (n, ...), in the detector's space
+    seed: int = 0  # of whatever is random in it
+    pool: Rows | None = None  # (m, ...): unlabelled images, for a detector that learns from them too
+    spans: NDArray[np.int64] | None = None  # (k, 2): first column and end of each feature map's part of an embedding
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A way to learn from normals.
+    """A way to learn from normals."""
 
-    Parameters
-    ----------
-    fit : callable
-        Turns a Lesson into a function that scores rows; the higher, the more abnormal.
-    about : str
-        What it is.
-    space : {"embedding", "patches", "pixels", "files"}, default="embedding"
-        What its rows are: embeddings (d,), patches of feature maps (p, c), small grey images (s, s), or paths.
-    batchwise : bool, default=False
-        Whether a score depends on the rows scored with it.
-    pooled : bool, default=False
-        Whether it learns from unlabelled images as well.
-    random : bool, default=False
-        Whether a seed, or the order of the rows, changes its scores.
-    """
-
-    fit: Callable[[Lesson], Score]
+    fit: Callable[[Lesson], Score]  # turns a Lesson into a function that scores rows; the higher, the more abnormal
     about: str
+    # "embedding", "patches", "pixels" or "files": its rows are embeddings (d,), patches of feature maps (p, c), small
+    # grey images (s, s), or paths
     space: str = "embedding"
-    batchwise: bool = False
-    pooled: bool = False
-    random: bool = False
+    batchwise: bool = False  # whether a score depends on the rows scored with it
+    pooled: bool = False  # whether it learns from unlabelled images as well
+    random: bool = False  # whether a seed, or the order of the rows, changes its scores
 
 
 def find_detector(name: str) -> Detector:
-    """Return a detector by its name.
+    """Return a detector: one of `DETECTORS`, ``pyod:MODULE.CLASS`` such as ``pyod:hbos.HBOS``, or ``anomalib:CLASS``.
 
-    Parameters
-    ----------
-    name : str
-        One of `DETECTORS`, ``pyod:MODULE.CLASS`` such as ``pyod:hbos.HBOS``, or ``anomalib:CLASS``.
-
-    Raises
-    ------
-    DataError
-        If there is none of this name, or its library is missing.
+    Raises DataError if there is none of this name, or its library is missing.
     """
     kind, _, rest = name.partition(":")
     if kind == "pyod" and rest.count(".") == 1:
@@ -114,50 +81,50 @@ def _as_published(lesson: Lesson) -> Score:
     return _msde("transductive", lesson, MeanShiftEnhancer(weighting="published"))
 
 
-def _gde(lesson: Lesson) -> Score:
-    standardizer = Standardizer.fit(lesson.normals)
-    gaussian = fit_empirical(standardizer.apply(lesson.normals))
-    return lambda rows: gaussian.mahalanobis(standardizer.apply(rows))
+def _standardised(learn: Callable[[Rows, Lesson], Oddness]) -> Callable[[Lesson], Score]:
+    """Learn from normals in their own standard units, and score rows in these."""
+
+    @wraps(learn)
+    def fit(lesson: Lesson) -> Score:
+        standardizer = Standardizer.fit(lesson.normals)
+        score = learn(standardizer.apply(lesson.normals), lesson)
+        return lambda rows: np.asarray(score(standardizer.apply(rows)), dtype=np.float64)
+
+    return fit
 
 
-def _ledoit_wolf(lesson: Lesson) -> Score:
-    standardizer = Standardizer.fit(lesson.normals)
-    gaussian = fit_ledoit_wolf(standardizer.apply(lesson.normals))
-    return lambda rows: gaussian.mahalanobis(standardizer.apply(rows))
+@_standardised
+def _gde(normals: Rows, lesson: Lesson) -> Oddness:
+    return fit_empirical(normals).mahalanobis
 
 
-def _per_level(lesson: Lesson) -> Score:
-    standardizer = Standardizer.fit(lesson.normals)
-    normals = standardizer.apply(lesson.normals)
+@_standardised
+def _ledoit_wolf(normals: Rows, lesson: Lesson) -> Oddness:
+    return fit_ledoit_wolf(normals).mahalanobis
+
+
+@_standardised
+def _per_level(normals: Rows, lesson: Lesson) -> Oddness:
     spans = [slice(*span) for span in ([(0, normals.shape[1])] if lesson.spans is None else lesson.spans.tolist())]
     gaussians = [fit_ledoit_wolf(normals[:, span]) for span in spans]
-
-    def score(rows: Rows) -> NDArray[np.float64]:
-        standard = standardizer.apply(rows)
-        return sum(
-            (gaussian.mahalanobis(standard[:, span]) for gaussian, span in zip(gaussians, spans, strict=True)),
-            np.zeros(len(rows)),
-        )
-
-    return score
+    levels = list(zip(gaussians, spans, strict=True))
+    return lambda rows: sum((gaussian.mahalanobis(rows[:, span]) for gaussian, span in levels), np.zeros(len(rows)))
 
 
-def _displacement(lesson: Lesson) -> Score:
-    standardizer = Standardizer.fit(lesson.normals)
-    normals = standardizer.apply(lesson.normals)
-
-    def score(rows: Rows) -> NDArray[np.float64]:
-        union = np.vstack([normals, standardizer.apply(rows)])
+@_standardised
+def _displacement(normals: Rows, lesson: Lesson) -> Oddness:
+    def score(rows: Rows) -> Rows:
+        union = np.vstack([normals, rows])
         _, _, displacement = shift(union, density_weights(union, "published"))
-        return np.asarray(displacement[len(normals) :], dtype=np.float64)
+        return displacement[len(normals) :]
 
     return score
 
 
-def _frozen_displacement(lesson: Lesson) -> Score:
-    standardizer = Standardizer.fit(lesson.normals)
-    trajectory = MeanShiftEnhancer().fit(standardizer.apply(lesson.normals)).trajectory_
-    return lambda rows: np.asarray(trajectory.follow(standardizer.apply(rows))[1], dtype=np.float64)
+@_standardised
+def _frozen_displacement(normals: Rows, lesson: Lesson) -> Oddness:
+    trajectory = MeanShiftEnhancer().fit(normals).trajectory_
+    return lambda rows: trajectory.follow(rows)[1]
 
 
 def _isolation_forest(lesson: Lesson) -> Score:
@@ -167,21 +134,20 @@ def _isolation_forest(lesson: Lesson) -> Score:
     return lambda rows: -forest.score_samples(rows)
 
 
-def _lof(lesson: Lesson) -> Score:
+@_standardised
+def _lof(normals: Rows, lesson: Lesson) -> Oddness:
     from sklearn.neighbors import LocalOutlierFactor
 
-    standardizer = Standardizer.fit(lesson.normals)
-    n_neighbors = min(20, len(lesson.normals) - 1)
-    lof = LocalOutlierFactor(n_neighbors, novelty=True).fit(standardizer.apply(lesson.normals))
-    return lambda rows: -lof.score_samples(standardizer.apply(rows))
+    lof = LocalOutlierFactor(min(20, len(normals) - 1), novelty=True).fit(normals)
+    return lambda rows: -lof.score_samples(rows)
 
 
-def _ocsvm(lesson: Lesson) -> Score:
+@_standardised
+def _ocsvm(normals: Rows, lesson: Lesson) -> Oddness:
     from sklearn.svm import OneClassSVM
 
-    standardizer = Standardizer.fit(lesson.normals)
-    machine = OneClassSVM().fit(standardizer.apply(lesson.normals))
-    return lambda rows: -machine.score_samples(standardizer.apply(rows))
+    machine = OneClassSVM().fit(normals)
+    return lambda rows: -machine.score_samples(rows)
 
 
 def _from_pyod(module: str, name: str, about: str = "", batchwise: bool = False) -> Detector:
@@ -191,11 +157,9 @@ def _from_pyod(module: str, name: str, about: str = "", batchwise: bool = False)
 
 
 def _fit_pyod(kind: Callable[[], Any], lesson: Lesson) -> Score:
-    standardizer = Standardizer.fit(lesson.normals)
     model = kind()
     settings = {"random_state": lesson.seed} if "random_state" in inspect.signature(model).parameters else {}
-    fitted = model(**settings).fit(standardizer.apply(lesson.normals))
-    return lambda rows: np.asarray(fitted.decision_function(standardizer.apply(rows)), dtype=np.float64)
+    return _standardised(lambda normals, _: model(**settings).fit(normals).decision_function)(lesson)
 
 
 def _pyod_class(module: str, name: str) -> Any:

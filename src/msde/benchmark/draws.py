@@ -47,10 +47,7 @@ class Split:
 def halves(rng: np.random.Generator, normal: Subset, abnormal: Subset) -> Iterator[list[Subset]]:
     """Split normals and abnormals by patient; yield both of either half.
 
-    Raises
-    ------
-    DataError
-        If a half has no image of one class.
+    Raises DataError if a half has no image of one class.
     """
     patients = rng.permutation(np.union1d(normal.patients, abnormal.patients))
     first = patients[: len(patients) // 2]
@@ -64,19 +61,7 @@ def halves(rng: np.random.Generator, normal: Subset, abnormal: Subset) -> Iterat
 def at_share(rng: np.random.Generator, tested: list[Subset], share: float, every_normal: bool = False) -> list[Subset]:
     """Draw normals and abnormals so that a share in (0, 1) is abnormal: as many as there are, at least one abnormal.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    tested : list of Subset
-        Normals and abnormals.
-    share : float
-    every_normal : bool, default=False
-        Whether all normals are kept where there are too few abnormals for the share.
-
-    Returns
-    -------
-    list of Subset
-        Normals and abnormals, in random order.
+    Returns both, each in random order. With `every_normal` all normals are kept where there are too few abnormals.
     """
     normal, abnormal = (subset.where(rng.permutation(len(subset))) for subset in tested)
     n_abnormal = max(1, min(len(abnormal), round(share * len(normal) / (1 - share))))
@@ -89,16 +74,8 @@ def at_share(rng: np.random.Generator, tested: list[Subset], share: float, every
 def hide(rng: np.random.Generator, split: Split, share: float) -> tuple[Subset, list[Subset]]:
     """Draw abnormals to hide among the training normals until they are a share in [0, 1) of them.
 
-    Returns
-    -------
-    hidden : Subset
-    tested : list of Subset
-        Test normals and test abnormals without any image of a hidden patient.
-
-    Raises
-    ------
-    DataError
-        If fewer than ten images of a class are left to score.
+    Returns them, and the test normals and test abnormals without any image of a hidden patient. Raises DataError if
+    fewer than ten images of a class are left to score.
     """
     n_hidden = round(share * len(split.train) / (1 - share))
     hidden = split.abnormal.where(rng.permutation(len(split.abnormal))[:n_hidden])

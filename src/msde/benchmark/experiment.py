@@ -29,34 +29,18 @@ Ready = Mapping[tuple[str, str, str], Prepared]
 
 @dataclass(frozen=True)
 class Experiment:
-    """What determines a result.
-
-    Parameters
-    ----------
-    set, backbone, detector, protocol : str
-    condition : float, int, str or None
-    seed : int
-        Of the draw, and of the detector where it is random.
-    digest : str
-        Of the set's rows, and of another's where that is scored.
-    alpha : float
-        Target false-alarm rate.
-    select : bool
-        Whether the label-free quality is wanted.
-    version : str
-        Of this package.
-    """
+    """What determines a result."""
 
     set: str
     backbone: str
     detector: str
     protocol: str
     condition: Condition
-    seed: int
-    digest: str
-    alpha: float
-    select: bool
-    version: str
+    seed: int  # of the draw, and of the detector where it is random
+    digest: str  # of the set's rows, and of another's where that is scored
+    alpha: float  # target false-alarm rate
+    select: bool  # whether the label-free quality is wanted
+    version: str  # of this package
 
     @property
     def key(self) -> str:
@@ -75,13 +59,7 @@ class Task:
 def plan(config: Config, ready: Ready, version: str) -> list[list[Task]]:
     """List all cells, those that share a fit together, detector by detector in the order of the file.
 
-    Parameters
-    ----------
-    config : Config
-    ready : mapping
-        Cells of sets that are not in it are left out.
-    version : str
-        Of this package.
+    Cells of sets that are not in `ready` are left out.
     """
     groups: dict[tuple[Any, ...], list[Task]] = {}
     for detector, protocol, backbone, name in (
@@ -133,13 +111,10 @@ def _conditions(
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """Compute a cell.
+    """Compute a cell: its key, what came of it (figures, or ``error``), and what it took.
 
-    Returns
-    -------
-    dict
-        The cell, its key, what came of it (figures, or ``error``), seconds of the fit, of scoring and of the whole
-        cell, peak memory in MB, and the scores where every test image was scored once.
+    That is seconds of the fit, of scoring and of the whole cell, and peak memory in MB. The scores are kept where every
+    test image was scored once.
     """
     cell = task.cell
     line: dict[str, Any] = {"key": cell.key, **asdict(cell)}

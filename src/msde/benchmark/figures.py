@@ -20,12 +20,7 @@ _Key = tuple[str, str, str, str, Condition]
 class Figures:
     """Figures by set, backbone, detector, protocol and condition; those of all seeds together.
 
-    Parameters
-    ----------
-    config : Config
-        Gives everything its order.
-    lines : sequence of dict
-        Cells; those with an error have no figures.
+    The config gives everything its order; cells with an error have no figures.
     """
 
     def __init__(self, config: Config, lines: Sequence[Line]) -> None:

@@ -18,10 +18,7 @@ Line = dict[str, Any]
 def read_journal(path: Path) -> list[Line]:
     """Read the lines of a file; none where it is not there. A last line without an end is left out.
 
-    Raises
-    ------
-    DataError
-        If the file cannot be read, or a line is no cell.
+    Raises DataError if the file cannot be read, or a line is no cell.
     """
     try:
         content = path.read_bytes()
@@ -49,10 +46,7 @@ def current(lines: Iterable[Line], keys: Iterable[str]) -> list[Line]:
 class Journal:
     """Appends lines; to be used in a ``with`` block.
 
-    Raises
-    ------
-    OutputError
-        If the file cannot be written, at the start or later.
+    Raises OutputError if the file cannot be written, at the start or later.
     """
 
     def __init__(self, path: Path) -> None:

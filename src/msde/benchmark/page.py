@@ -20,13 +20,7 @@ _MARKS = ("within", "above", "below")
 
 
 def check_plots() -> None:
-    """Check before long work that the page can be drawn.
-
-    Raises
-    ------
-    MSDEError
-        If matplotlib is missing.
-    """
+    """Check before long work that the page can be drawn; raise MSDEError if matplotlib is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -34,18 +28,9 @@ def check_plots() -> None:
 
 
 def write_page(results: Results, path: Path) -> None:
-    """Write tables and drawings as an HTML file.
+    """Write tables and drawings as an HTML file; raise OutputError if it cannot be written.
 
-    Parameters
-    ----------
-    results : Results
-    path : Path
-        Where to; a page that is there stays whole until the new one is complete.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
+    A page that is there stays whole until the new one is complete.
     """
     tables, plots = list(all_tables(results)), all_plots(results)
     parts: list[Plot | Table] = [*plots, *tables]

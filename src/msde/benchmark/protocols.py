@@ -24,28 +24,14 @@ ALONE = 3  # images scored alone, to see that they get the score that they get a
 
 @dataclass(frozen=True)
 class Subject:
-    """A detector and the set that it is put to.
-
-    Parameters
-    ----------
-    split : Split
-    detector : Detector
-    fit : callable
-        Fits the detector to normals, and to a pool where one is given.
-    clean : callable
-        Gives the fit to all training normals, which is made once.
-    other : callable
-        Gives another set by name.
-    alpha : float, default=0.05
-        Target false-alarm rate.
-    """
+    """A detector and the set that it is put to."""
 
     split: Split
     detector: Detector
-    fit: Callable[..., Score]
-    clean: Callable[[], Score]
-    other: Callable[[str], Split]
-    alpha: float = 0.05
+    fit: Callable[..., Score]  # fits the detector to normals, and to a pool where one is given
+    clean: Callable[[], Score]  # gives the fit to all training normals, which is made once
+    other: Callable[[str], Split]  # gives another set by name
+    alpha: float = 0.05  # target false-alarm rate
 
 
 @dataclass(frozen=True)
@@ -61,28 +47,14 @@ Run = Callable[[Subject, Condition, np.random.Generator], Measurement]
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to measure.
+    """A way to measure."""
 
-    Parameters
-    ----------
-    run : callable
-        Takes a Subject, a condition and the source of the draw; gives a Measurement.
-    about : str
-        What it does.
-    conditions : tuple
-        The default conditions, such as shares.
-    drawn : bool
-        Whether images are drawn, so that it has to be repeated.
-    batchwise, pooled : bool
-        Whether detectors that score batches, or learn from a pool, take part.
-    """
-
-    run: Run
-    about: str
-    conditions: tuple[Condition, ...] = (None,)
-    drawn: bool = False
-    batchwise: bool = True
-    pooled: bool = False
+    run: Run  # gives what is measured of a subject at a condition, by this source of the draw
+    about: str  # what it does
+    conditions: tuple[Condition, ...] = (None,)  # the default ones, such as shares
+    drawn: bool = False  # whether images are drawn, so that it has to be repeated
+    batchwise: bool = True  # whether detectors that score batches take part
+    pooled: bool = False  # whether those that learn from a pool do
 
     def takes(self, detector: Detector) -> bool:
         """Return whether a detector can be measured so."""

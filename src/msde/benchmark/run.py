@@ -24,53 +24,24 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[], object]]]
 
 @dataclass(frozen=True)
 class Results:
-    """What a run has found.
-
-    Parameters
-    ----------
-    config : Config
-    lines : list of dict
-        One a cell; see docs/benchmark.md.
-    notices : list of str
-        What could not be run and which images could not be read, a line each.
-    n_measured : int
-        Cells that this run measured; the others were there from before.
-    sizes : dict of str to tuple of int
-        Training normals, test normals and test abnormals of the sets that are there.
-    """
+    """What a run has found."""
 
     config: Config
-    lines: list[Line]
-    notices: list[str]
-    n_measured: int
+    lines: list[Line]  # one a cell; see docs/benchmark.md
+    notices: list[str]  # what could not be run and which images could not be read, a line each
+    n_measured: int  # cells that this run measured; the others were there from before
+    # training normals, test normals and test abnormals of the sets that are there
     sizes: dict[str, tuple[int, int, int]]
 
 
 def run(
     config: Config, data: Path, folder: Path, progress: Progress, jobs: int | None = None, device: str = "cpu"
 ) -> Results:
-    """Measure all cells that the folder does not hold yet.
+    """Measure all cells that the folder, which keeps the journal and what is computed of the images, does not hold yet.
 
-    Parameters
-    ----------
-    config : Config
-    data : Path
-        Folder of the sets.
-    folder : Path
-        Where the journal, and what is computed of the images, are kept; made if missing.
-    progress : callable
-        Takes a label and a number of steps; gives a context whose value is called after each step.
-    jobs : int, optional
-        Processes; by default the number of usable processors.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where the networks run.
-
-    Raises
-    ------
-    DataError
-        If none of the sets is there.
-    OutputError
-        If the folder cannot be written.
+    `data` is the folder of the sets, `jobs` the number of processes, by default of usable processors, and `device`
+    where the networks run. `progress` takes a label and a number of steps; it gives a context whose value is called
+    after each. Raises DataError if none of the sets is there, OutputError if the folder cannot be written.
     """
     jobs = jobs or available_cores()
     ready, notices = _make_ready(config, data, folder, progress, jobs, device)

@@ -26,19 +26,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Labelled:
-    """Anomaly scores of labelled images, and the patient of each.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n,), float64
-    abnormal : ndarray of shape (n,), bool
-    patients : ndarray of shape (n,), int
-        The same number for the same patient; a patient may have normal and abnormal images.
-    """
+    """Anomaly scores of n labelled images, and the patient of each."""
 
     scores: Floats
     abnormal: NDArray[np.bool_]
-    patients: NDArray[np.int64]
+    patients: NDArray[np.int64]  # the same number for the same patient; a patient may have normal and abnormal images
 
     def weights(self, n_resamples: int, seed: int = 0) -> Floats:
         """Resample patients; return how often each image is drawn (r, n). Draws without either class are left out."""
@@ -61,33 +53,18 @@ class Band:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two AUROCs on the same images.
+    """Two AUROCs on the same images."""
 
-    Parameters
-    ----------
-    value : float
-        The first minus the second.
-    low, high : float
-        95 % interval.
-    p_value : float
-        Two-sided, of no difference.
-    """
-
-    value: float
-    low: float
-    high: float
-    p_value: float
+    value: float  # the first minus the second
+    low: float  # of the 95 % interval
+    high: float  # of the same
+    p_value: float  # two-sided, of no difference
 
 
 def discrimination(labelled: Labelled, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Discrimination:
     """Measure AUROC and average precision with 95 % intervals over patients.
 
-    Parameters
-    ----------
-    labelled : Labelled
-        With at least one image of either class.
-    n_resamples : int, default=1000
-    seed : int, default=0
+    There must be at least one image of either class.
     """
     weights = np.vstack([np.ones((1, len(labelled.scores))), labelled.weights(n_resamples, seed)])
     figures = [_areas(labelled, weights[start : start + _CHUNK]) for start in range(0, len(weights), _CHUNK)]
@@ -113,17 +90,9 @@ def precision_band(labelled: Labelled, n_resamples: int = 300, seed: int = 0) ->
 
 
 def compare(one: Labelled, other: Labelled) -> Difference:
-    """Test the AUROCs of two detectors on the same images.
+    """Test the AUROCs of two detectors on the same images in the same order.
 
-    Parameters
-    ----------
-    one, other : Labelled
-        Of the same images in the same order.
-
-    Returns
-    -------
-    Difference
-        Images of a patient may depend on each other. Where each image is a patient of its own this is DeLong's test.
+    Images of a patient may depend on each other. Where each image is a patient of its own this is DeLong's test.
     """
     areas, parts = zip(*(_components(labelled) for labelled in (one, other)), strict=True)
     value = float(areas[0] - areas[1])

@@ -39,13 +39,7 @@ class Table:
 
 
 def write_tables(results: Results, path: Path) -> None:
-    """Write all tables as Markdown.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
+    """Write all tables as Markdown; raise OutputError if the file cannot be written."""
     lines = [f"## {results.config.title}", "", *results.config.remark.strip().splitlines(), ""]
     write_lines([*lines, *(line for table in all_tables(results) for line in table.markdown())], path)
 

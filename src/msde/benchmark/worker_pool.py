@@ -19,17 +19,9 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 class WorkerPool(Generic[Task, Result]):
     """Processes that work on groups of tasks; results come as soon as they are there, in any order.
 
-    Parameters
-    ----------
-    work : callable
-        Of the top level of a module, so that another process finds it.
-    n : int
-        Processes.
-
-    Notes
-    -----
-    The tasks of a group run one after the other in one process, which may keep what they share. An exception of `work`
-    is the task's result; a process that dies, such as for lack of memory, costs its task alone.
+    `work` is of the top level of a module, so that another process finds it. The tasks of a group run one after the
+    other in one process, which may keep what they share. An exception of `work` is the task's result; a process that
+    dies, such as for lack of memory, costs its task alone.
     """
 
     def __init__(self, work: Callable[[Task], Result], n: int) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     "--look",
     "looks",
     multiple=True,
-    metavar="VIEW:POOLING",
+    metavar="VIEW:POOLING[:LEVEL]",
     help="How the networks look at an image, such as plain:mean+std or stretched:mean; may be repeated.",
 )
 @click.option(
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     "--shift/--no-shift",
     default=True,
     show_default=True,
-    help="With --mode inductive: score how an image is shifted towards the normals, or where it is.",
+    help="With --mode inductive: score an image by its displacement in the shift, or by its position.",
 )
 @click.option(
     "--weighting",
@@ -124,14 +124,15 @@ if TYPE_CHECKING:
     default=True,
     show_default=True,
     help="Learn to tell where an image differs too, for `msde score --heatmaps` and reports; adds some 13 MB to the"
-    " model.",
+    " model. Not with --ray.",
 )
 @click.option(
     "--landmarks",
     type=click.IntRange(min=100),
     default=50_000,
     show_default=True,
-    help="With --ray: of more normals than that, so many decide scale, shift and calibration, and all the Gaussian.",
+    help="With --ray, of more normals than this, this many decide scale, shift and calibration; in inductive mode the"
+    " Gaussian is that of all.",
 )
 @with_device
 @with_cache

@@ -18,17 +18,7 @@ if TYPE_CHECKING:
 def progress(label: str, length: int) -> Iterator[Callable[[], None]]:
     """Show a bar with the remaining time on standard error while the block runs.
 
-    Parameters
-    ----------
-    label : str
-        What is going on.
-    length : int
-        Steps in all.
-
-    Yields
-    ------
-    callable
-        To be called after each step.
+    Yields what is to be called after each step, of `length` in all.
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()
     with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True, hidden=not terminal) as bar:

@@ -66,13 +66,7 @@ def with_ray(command: Command) -> Command:
 
 
 def refuse_with_ray(**given: object) -> None:
-    """Refuse options that do not go with --ray.
-
-    Raises
-    ------
-    click.UsageError
-        Names the first of them that was given.
-    """
+    """Refuse options that do not go with --ray: raise click.UsageError for the first of them that was given."""
     for name, value in given.items():
         if value:
             raise click.UsageError(f"--{name.replace('_', '-')} does not go with --ray")

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Write what each distance is made of as CSV: the share of the squared distance by network, view, pooling and"
-    " level.",
+    " level. Models of inductive mode only, and not with --heatmaps.",
 )
 @click.option(
     "--sigmoid",
@@ -78,12 +78,21 @@ def score(
     """Score images with a model file: high scores and low p-values are abnormal.
 
     IMAGES are files, folders (searched recursively) or globs. Columns: path, anomaly_score, p_value (how often a normal
-    image scores at least as high), flagged (p-value at most the target false-alarm rate), error. A volume, stack or
-    slide has a row for each slice, page or tile, PATH#PART, and then one for itself, PATH: the mean of the highest
-    tenth of its scores. That one has a p-value where the model is calibrated on normal volumes.
+    image scores at least as high), flagged (p-value at most the target false-alarm rate), error; p_value and flagged
+    are empty in transductive mode. A volume, stack or slide has a row for each slice, page or tile, PATH#PART, and then
+    one for itself, PATH: the mean of the highest tenth of its scores. That one has a p-value where the model is
+    calibrated on normal volumes.
     """
     if cluster is not None:
-        refuse_with_ray(output=output, dicom=dicom, heatmaps=heatmaps, identifiers=identifiers, cache=cache)
+        refuse_with_ray(
+            output=output,
+            dicom=dicom,
+            heatmaps=heatmaps,
+            why=why,
+            sigmoid=sigmoid,
+            identifiers=identifiers,
+            cache=cache,
+        )
         from msde.cluster.api import score_on
 
         return report(score_on(cluster, model, images, tell), cluster.parts)

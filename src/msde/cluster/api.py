@@ -22,21 +22,8 @@ from msde.storage.records import take_apart
 def score_on(cluster: Cluster, model: str | os.PathLike[str], images: Sequence[str], tell: Tell) -> Summary:
     """Score images as :meth:`msde.AnomalyModel.score` does, into the cluster's folder of parts.
 
-    Parameters
-    ----------
-    cluster : Cluster
-        Where, and the folder.
-    model : path-like
-        A model file.
-    images : sequence of str
-        See :func:`msde.cluster.listing.sources`.
-    tell : callable
-        Takes a line on the progress now and then.
-
-    Raises
-    ------
-    MSDEError
-        If the model is transductive, the folder holds another job, or the cluster fails.
+    `images` are as :func:`msde.cluster.listing.sources` takes them; `tell` takes a line on the progress now and then.
+    Raises MSDEError if the model is transductive, the folder holds another job, or the cluster fails.
     """
     if AnomalyModel.load(model).scorer_.batchwise:
         raise MSDEError(f"{model}: transductive scores depend on the batch, which parts would cut; fit without --mode")
@@ -48,29 +35,9 @@ def score_on(cluster: Cluster, model: str | os.PathLike[str], images: Sequence[s
 def embed_on(
     cluster: Cluster, encoder: Encoder, rule: ImageRule, images: Sequence[str], tell: Tell
 ) -> tuple[JobFolder, Summary]:
-    """Embed images as :meth:`msde.AnomalyModel.embed` does, into the cluster's folder of parts.
+    """Embed images as :meth:`msde.AnomalyModel.embed` does; return the job, whose parts hold them, and its figures.
 
-    Parameters
-    ----------
-    cluster : Cluster
-        Where, and the folder.
-    encoder : Encoder
-        Networks and looks.
-    rule : ImageRule
-        How files become pixels.
-    images, tell
-        As in `score_on`.
-
-    Returns
-    -------
-    JobFolder
-        Whose parts hold the embeddings.
-    Summary
-
-    Raises
-    ------
-    MSDEError
-        As in `score_on`.
+    Takes `images` and `tell`, and raises, as `score_on`.
     """
     told_by = f"{encoder.sha256} {json.dumps(take_apart(rule)[1], sort_keys=True)}"
     model = told_by, encoder_file(encoder, rule)

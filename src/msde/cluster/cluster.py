@@ -21,27 +21,13 @@ _NEEDED = ("ray", "pyarrow", "fsspec")
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where the workers run, how many, and where they put the parts.
+    """Where the workers run, how many, and where they put the parts."""
 
-    Parameters
-    ----------
-    parts : str
-        Folder for the parts, on a disk that all nodes share or in object storage such as ``s3://bucket/folder``.
-    address : str, default="local"
-        Of the head node, such as ``10.0.0.1:6379`` or ``auto``; "local" starts a cluster on this machine.
-    workers : int, optional
-        Worker processes; by default one for each processor, or for each share of a GPU.
-    gpus : float, default=0
-        GPUs that a worker has to itself, such as 1 or 0.25; the networks run there.
-    part_rows : int, default=1000
-        Images a part.
-    """
-
-    parts: str
-    address: str = LOCAL
-    workers: int | None = None
-    gpus: float = 0
-    part_rows: int = 1000
+    parts: str  # folder for the parts, on a disk that all nodes share or in object storage such as s3://bucket/folder
+    address: str = LOCAL  # of the head node, such as 10.0.0.1:6379, or auto; "local" starts a cluster on this machine
+    workers: int | None = None  # processes; by default one for each processor, or for each share of a GPU
+    gpus: float = 0  # that a worker has to itself, such as 1 or 0.25; the networks run there
+    part_rows: int = 1000  # images a part
 
     @property
     def device(self) -> str:
@@ -52,10 +38,7 @@ class Cluster:
     def running(self) -> Iterator[int]:
         """Join the cluster or start it, and yield the number of workers; one that was joined goes on afterwards.
 
-        Raises
-        ------
-        MSDEError
-            If Ray is missing, nothing answers at the address, or the cluster has too little for a worker.
+        Raises MSDEError if Ray is missing, nothing answers at the address, or the cluster has too little for a worker.
         """
         check_libraries()
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -107,13 +90,7 @@ class Cluster:
 
 
 def check_libraries() -> None:
-    """Check that the libraries that a cluster needs are there.
-
-    Raises
-    ------
-    MSDEError
-        If one is missing.
-    """
+    """Check that the libraries that a cluster needs are there; raise MSDEError if one is missing."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise MSDEError(f"--ray needs {missing[0]}; run `pip install 'msde[ray]'`")

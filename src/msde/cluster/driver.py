@@ -24,31 +24,15 @@ Tell = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures of a finished job.
+    """Figures of a finished job."""
 
-    Parameters
-    ----------
-    images, rows : int
-        Listed images, and rows written: a file of several pictures has more than one.
-    errors : dict of str to int
-        Rows that have an error, by its kind: image, storage, killer or memory.
-    read : int
-        Size of the images in bytes.
-    core_seconds : float
-        Processor time of all parts; of parts that were begun again, that of the last time.
-    seconds : float
-        Wall time of this run, of which `images_now` images were done.
-    images_now : int
-        Images done in this run; the others were done when it began.
-    """
-
-    images: int
-    rows: int
-    errors: dict[str, int]
-    read: int
-    core_seconds: float
-    seconds: float
-    images_now: int
+    images: int  # listed ones
+    rows: int  # written: a file of several pictures has more than one
+    errors: dict[str, int]  # rows that have an error, by its kind: image, storage, killer or memory
+    read: int  # size of the images in bytes
+    core_seconds: float  # processor time of all parts; of parts that were begun again, that of the last time
+    seconds: float  # wall time of this run
+    images_now: int  # done in this run; the others were done when it began
 
     def lines(self) -> list[str]:
         """Return it in words, a line each."""
@@ -62,55 +46,18 @@ class Summary:
         ]
 
 
-class Total:
-    """What parts took together."""
-
-    def __init__(self) -> None:
-        self.parts: set[int] = set()
-        self.errors: Counter[str] = Counter()
-        self.images = self.rows = self.read = 0
-        self.core_seconds = 0.0
-
-    def add(self, done: Done) -> None:
-        """Add a part."""
-        self.parts.add(done.part)
-        self.errors.update(done.errors)
-        self.images += done.images
-        self.rows += done.rows
-        self.read += done.read
-        self.core_seconds += done.core_seconds
-
-    @property
-    def bad(self) -> int:
-        """Rows that have an error."""
-        return self.errors.total()
-
-
 def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
-    """Work on all parts that are not done, each once.
+    """Work on all parts that are not done, each once; `tell` takes a line on the progress now and then.
 
     A worker that dies is started again, and its part with it, image by image in a child process; a driver that dies is
-    started again by the user and goes on where it was.
-
-    Parameters
-    ----------
-    job : JobFolder
-        The folder.
-    cluster : Cluster
-        Where.
-    tell : callable
-        Takes a line on the progress now and then.
-
-    Raises
-    ------
-    MSDEError
-        If a worker cannot start, or one part kills worker after worker.
+    started again by the user and goes on where it was. Raises MSDEError if a worker cannot start, or one part kills
+    worker after worker.
     """
     finished = set(job.finished())
     to_do = [part for part in range(job.n_parts) if part not in finished]
     start = time.monotonic()
-    total = Total()
-    images_now = 0
+    all_done: dict[int, Done] = {}
+    images_now = n_errors = 0
     if to_do:
         if finished:
             tell(f"{len(finished)} of {job.n_parts} parts are done already")
@@ -118,18 +65,28 @@ def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
             told = start = time.monotonic()
             share = len(to_do) / job.n_parts
             for done in _done(job, cluster, workers, to_do):
-                total.add(done)
+                all_done[done.part] = done
                 images_now += done.images
+                n_errors += sum(done.errors.values())
                 if time.monotonic() - told >= TOLD_EVERY:
                     told = time.monotonic()
-                    tell(_progress(images_now, round(share * job.about["images"]), total.bad, told - start))
+                    tell(_progress(images_now, round(share * job.about["images"]), n_errors, told - start))
     seconds = time.monotonic() - start
     finished = set(job.finished())
-    for part in finished - total.parts:  # of an earlier run, or whose worker died before it could tell
-        total.add(_read_notes(job, part))
-    if len(finished) != job.n_parts or total.images != job.about["images"]:
+    # Of an earlier run, or whose worker died before it could tell.
+    parts = [*all_done.values(), *(_read_notes(job, part) for part in finished - all_done.keys())]
+    images = sum(done.images for done in parts)
+    if len(finished) != job.n_parts or images != job.about["images"]:
         raise MSDEError(f"{job.storage.url}: {job.n_parts - len(finished)} parts are missing; start the same job again")
-    summary = Summary(total.images, total.rows, dict(total.errors), total.read, total.core_seconds, seconds, images_now)
+    summary = Summary(
+        images=images,
+        rows=sum(done.rows for done in parts),
+        errors=dict(sum((Counter(done.errors) for done in parts), Counter())),
+        read=sum(done.read for done in parts),
+        core_seconds=sum(done.core_seconds for done in parts),
+        seconds=seconds,
+        images_now=images_now,
+    )
     job.storage.write(SUMMARY, json.dumps(asdict(summary), indent=2).encode())
     return summary
 

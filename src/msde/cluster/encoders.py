@@ -23,12 +23,7 @@ def encoder_file(encoder: Encoder, rule: ImageRule) -> bytes:
 def load_encoder(path: Path, device: str) -> tuple[EncoderSession, ImageRule]:
     """Read the encoder of a model file or of what `encoder_file` wrote, on one thread.
 
-    Raises
-    ------
-    ModelFileError
-        If the file is no model.
-    BackboneError
-        If the device cannot be used.
+    Raises ModelFileError if the file is no model, BackboneError if the device cannot be used.
     """
     config, parts = read_bundle(path)
     try:

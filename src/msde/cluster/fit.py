@@ -29,7 +29,6 @@ from msde.model.fitted import FittedModel
 from msde.model.learning import learn
 from msde.model.training_set import TrainingSet
 
-LANDMARKS = 50_000
 GROUPS_PER_WORKER = 4
 NAMED = 10_000
 """Distrusted normals that are named at most when there are more normals than landmarks."""
@@ -43,36 +42,15 @@ def fit_on(
     landmarks: int,
     tell: Tell,
 ) -> tuple[AnomalyModel, list[Summary]]:
-    """Fit a model as :meth:`msde.AnomalyModel.fit` does, on a cluster.
+    """Fit a model as :meth:`msde.AnomalyModel.fit` does, on a cluster, whose folder takes the embeddings.
 
-    Parameters
-    ----------
-    cluster : Cluster
-        Where; its folder of parts takes the embeddings, in ``normals`` and ``unlabelled``.
-    model : AnomalyModel
-        Unfitted: its encoder, image rule and detector are used.
-    normals, unlabelled : sequence of str
-        See :func:`msde.cluster.listing.sources`.
-    landmarks : int
-        Normals up to which the fit is the ordinary one. Beyond, evenly spaced landmarks stand for all: they decide the
-        scale of the features, how rows are shifted, and calibrate; the Gaussian is that of all normals in inductive
-        mode, in the others of the landmarks.
-    tell : callable
-        Takes a line on the progress now and then.
+    Takes an unfitted model, of which the encoder, the image rule and the detector are used, and images as
+    :func:`msde.cluster.listing.sources` does. Up to `landmarks` normals the fit is the ordinary one. Beyond, evenly
+    spaced landmarks stand for all: they decide the scale of the features, how rows are shifted, and calibrate; the
+    Gaussian is that of all normals in inductive mode, in the others of the landmarks.
 
-    Returns
-    -------
-    AnomalyModel
-        Fitted, without heat maps.
-    list of Summary
-        Of the embedding of normals and unlabelled images.
-
-    Raises
-    ------
-    DataError
-        If too few images can be used.
-    MSDEError
-        If the cluster fails.
+    Returns the fitted model, without heat maps, and the figures of embedding normals and unlabelled images. Raises
+    DataError if too few images can be used, MSDEError if the cluster fails.
     """
     detector = model.detector or MSDEDetector("adaptive" if unlabelled else "inductive")
     jobs, summaries = [], []
@@ -103,33 +81,15 @@ def fit_on(
 
 @dataclass(frozen=True)
 class Parts:
-    """Embeddings in the parts of a job, and which of them are used.
+    """Embeddings in the parts of a job, and which of them are used."""
 
-    Parameters
-    ----------
-    job : JobFolder
-        All of whose parts are done.
-    kept : ndarray of shape (n,), int
-        Place of each usable, distinct image among all rows of all parts, ascending.
-    starts : ndarray of shape (n_parts + 1,), int
-        Place of the first row of each part.
-    digests : list of bytes
-        Of the images that are kept.
-    errors : list of str
-        Why the others could not be used.
-    n_copies : int
-        Exact copies of others, which are left out.
-    peak : float
-        The brightest pixel.
-    """
-
-    job: JobFolder
-    kept: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    digests: list[bytes]
-    errors: list[str]
-    n_copies: int
-    peak: float
+    job: JobFolder  # all of whose parts are done
+    kept: NDArray[np.int64]  # (n,): place of each usable, distinct image among all rows of all parts, ascending
+    starts: NDArray[np.int64]  # (n_parts + 1,): place of the first row of each part
+    digests: list[bytes]  # of the images that are kept
+    errors: list[str]  # why the others could not be used
+    n_copies: int  # exact copies of others, which are left out
+    peak: float  # the brightest pixel
 
     @classmethod
     def of(cls, job: JobFolder) -> Parts:
@@ -185,21 +145,11 @@ class Parts:
 
 @dataclass(frozen=True)
 class Pass:
-    """What one look at the embeddings of some parts gives.
+    """What one look at the embeddings of some parts gives."""
 
-    Parameters
-    ----------
-    folds : list of Moments
-        Of the normals of each fold.
-    distrusted : int
-        Number of those that stand out.
-    worst : list of (float, str)
-        Distance and name of the most doubtful.
-    """
-
-    folds: list[Moments]
-    distrusted: int
-    worst: list[tuple[float, str]]
+    folds: list[Moments]  # of the normals of each fold
+    distrusted: int  # number of those that stand out
+    worst: list[tuple[float, str]]  # distance and name of the most doubtful
 
     def __add__(self, other: Pass) -> Pass:
         """Put the looks at different parts together."""
@@ -217,24 +167,10 @@ def pass_over(
     farthest: float,
     n_folds: int,
 ) -> Pass | None:
-    """Add up the normals of some parts by fold.
+    """Add up the normals of some parts by fold; return None where no row is asked for.
 
-    Parameters
-    ----------
-    url : str
-        Folder of the job.
-    rows : sequence of (part, rows, folds)
-        Which rows of a part, and the fold of each.
-    scorer : InductiveScorer
-        Of the landmarks.
-    farthest : float
-        Distance up to which a normal is trusted.
-    n_folds : int
-
-    Returns
-    -------
-    Pass or None
-        None where no row is asked for.
+    `rows` are of (part, rows of it, fold of each), the scorer is that of the landmarks, and a normal beyond the
+    distance `farthest` stands out.
     """
     job, total = JobFolder.open(url), None
     for part, wanted, fold in rows:

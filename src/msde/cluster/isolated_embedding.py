@@ -23,19 +23,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Child:
-    """A process that embeds an image at a time.
-
-    Parameters
-    ----------
-    model : Path
-        Model or encoder file.
-    device : {"cpu", "cuda"}
-
-    Raises
-    ------
-    MSDEError
-        If the process cannot start.
-    """
+    """A process that embeds an image at a time; raises MSDEError if it cannot start."""
 
     def __init__(self, model: Path, device: str) -> None:
         command = [sys.executable, "-m", "msde.cluster.isolated_embedding", str(model), device]
@@ -69,21 +57,7 @@ class Child:
 
 
 def embed_guarded(model: Path, device: str, sources: Iterable[Source]) -> Iterator[Embedded]:
-    """Embed images in order; one that kills two processes gets an error instead.
-
-    Parameters
-    ----------
-    model : Path
-        Model or encoder file.
-    device : {"cpu", "cuda"}
-    sources : iterable of str or Part
-        Local files.
-
-    Yields
-    ------
-    Embedded
-        One an image.
-    """
+    """Embed local files in order; one that kills two processes gets an error instead."""
     child: Child | None = None
     try:
         for source in sources:

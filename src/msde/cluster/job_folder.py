@@ -35,43 +35,19 @@ _SAME = ("format", "kind", "model", "inputs", "part_rows")
 
 @dataclass(frozen=True)
 class JobFolder:
-    """A folder of parts to be done.
-
-    Parameters
-    ----------
-    storage : PartsFolder
-        The folder.
-    about : dict
-        Content of ``_job.json``: kind ("score" or "embed"), what tells the model from others, inputs, part_rows, the
-        number of parts and of images, the SHA-256 of their list, and the folder that relative paths start from.
-    """
+    """A folder of parts to be done."""
 
     storage: PartsFolder
+    # content of _job.json: kind ("score" or "embed"), what tells the model from others, inputs, part_rows, the number
+    # of parts and of images, the SHA-256 of their list, and the folder that relative paths start from
     about: dict[str, Any]
 
     @classmethod
     def start(cls, url: str, kind: str, model: tuple[str, bytes], inputs: Sequence[str], part_rows: int) -> Self:
         """List the images of a new job, or take up one that was interrupted, with the list it was started with.
 
-        Parameters
-        ----------
-        url : str
-            The folder, on a disk that all nodes share or in object storage.
-        kind : {"score", "embed"}
-            What is to be done.
-        model : (str, bytes)
-            What tells the model from others, and the content of its file.
-        inputs : sequence of str
-            As in :func:`msde.cluster.listing.sources`.
-        part_rows : int
-            Images a part.
-
-        Raises
-        ------
-        DataError
-            If the folder holds another job, or an input cannot be read.
-        OutputError
-            If the folder cannot be written to.
+        `kind` is "score" or "embed", `model` what tells the model from others and the content of its file. Raises
+        DataError if the folder holds another job or an input cannot be read, OutputError if it cannot be written to.
         """
         storage = PartsFolder(url)
         wanted = {

@@ -29,22 +29,10 @@ _BLOCK = 1 << 20
 def sources(inputs: Sequence[str]) -> Iterator[Source]:
     """List images in a fixed order without holding the rows of a manifest in memory.
 
-    Parameters
-    ----------
-    inputs : sequence of str
-        Each a manifest (.csv or .parquet with a column ``path`` or ``uri``; local paths in it are relative to its
-        folder), an object or folder of object storage such as ``s3://bucket/folder/``, or what
-        :func:`msde.images.find_images` takes. Manifests may lie in object storage too.
-
-    Yields
-    ------
-    str or Part
-        The path or address of an image, or a part of a volume.
-
-    Raises
-    ------
-    DataError
-        If an input cannot be read or lists nothing.
+    An input is a manifest (.csv or .parquet with a column ``path`` or ``uri``; local paths in it are relative to its
+    folder), an object or folder of object storage such as ``s3://bucket/folder/``, or what
+    :func:`msde.images.find_images` takes. Manifests may lie in object storage too. Raises DataError if an input cannot
+    be read or lists nothing.
     """
     for entries in _listed_together(inputs):
         empty = True
@@ -56,14 +44,7 @@ def sources(inputs: Sequence[str]) -> Iterator[Source]:
 
 
 def cut(listed: Iterable[Source], rows: int) -> Iterator[list[Source]]:
-    """Cut a list into parts of at least so many images, only the last may be smaller; no volume is cut in two.
-
-    Parameters
-    ----------
-    listed : iterable of str or Part
-    rows : int
-        Images a part, at least 1.
-    """
+    """Cut a list into parts of at least so many images, only the last may be smaller; no volume is cut in two."""
     part: list[Source] = []
     for source in listed:
         if len(part) >= rows and not _same_volume(part[-1], source):

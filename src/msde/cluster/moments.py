@@ -14,29 +14,16 @@ from msde.method.gaussian import Gaussian, shrunk
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over standardised rows x of shape (n, d), about the origin.
+    """Sums over n standardised rows x of d features, about the origin.
 
     Standardised rows lie around the origin, so nothing is lost to cancellation that matters at float64.
-
-    Parameters
-    ----------
-    n : int
-        Number of rows.
-    first : ndarray of shape (d,)
-        Sum of x.
-    second : ndarray of shape (d, d)
-        Sum of x x'.
-    third : ndarray of shape (d,)
-        Sum of |x|^2 x.
-    fourth : float
-        Sum of |x|^4.
     """
 
     n: int
-    first: NDArray[np.float64]
-    second: NDArray[np.float64]
-    third: NDArray[np.float64]
-    fourth: float
+    first: NDArray[np.float64]  # (d,): of x
+    second: NDArray[np.float64]  # (d, d): of x x'
+    third: NDArray[np.float64]  # (d,): of |x|^2 x
+    fourth: float  # of |x|^4
 
     @classmethod
     def of(cls, rows: FloatArray) -> Self:
@@ -47,21 +34,12 @@ class Moments:
 
     def __add__(self, other: Moments) -> Moments:
         """Put two sets of rows together."""
-        return Moments(
-            self.n + other.n,
-            self.first + other.first,
-            self.second + other.second,
-            self.third + other.third,
-            self.fourth + other.fourth,
-        )
+        return Moments(*(one + two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def gaussian(self) -> Gaussian:
-        """Fit the Gaussian that :func:`msde.method.gaussian.fit_ledoit_wolf` fits to the rows.
+        """Fit the Gaussian that :func:`msde.method.gaussian.fit_ledoit_wolf` fits to the rows, up to rounding.
 
-        Returns
-        -------
-        Gaussian
-            The same up to rounding; the fourth moment about the mean is expanded into those about the origin.
+        The fourth moment about the mean is expanded into those about the origin.
         """
         mean = self.first / self.n
         covariance = self.second / self.n - np.outer(mean, mean)

@@ -20,19 +20,9 @@ NOT_FETCHED = "cannot be read from storage"
 
 
 class Prefetch:
-    """Hands out images as local files, and gives what becomes of them its name back.
+    """Hands out images as local files in an empty folder, and gives what becomes of them its name back.
 
-    Parameters
-    ----------
-    sources : sequence of str or Part
-        Paths and addresses.
-    folder : Path
-        An empty folder for what is fetched.
-
-    Attributes
-    ----------
-    bytes : int
-        Size of the files handed out so far, each once.
+    `bytes` is the size of the files handed out so far, each once.
     """
 
     def __init__(self, sources: Sequence[Source], folder: Path) -> None:

@@ -34,18 +34,7 @@ def local_path(path: str) -> str:
 
 
 def retry(call: Callable[[], T]) -> T:
-    """Call until it works, five times at most; what is missing or forbidden is not asked for again.
-
-    Parameters
-    ----------
-    call : callable
-        Reads or writes something.
-
-    Raises
-    ------
-    Exception
-        What the last call raised: storage libraries have errors of many kinds.
-    """
+    """Call until it works, five times at most; what is missing or forbidden is not asked for again."""
     for wait in WAITS:
         try:
             return call()
@@ -63,46 +52,21 @@ def reason(error: Exception) -> str:
 
 
 def fetch(uri: str, target: Path) -> None:
-    """Copy an object to a file.
-
-    Parameters
-    ----------
-    uri : str
-        Such as ``s3://bucket/image.png``.
-    target : Path
-        A file in a new folder, which is made.
-
-    Raises
-    ------
-    Exception
-        As `retry`.
-    """
+    """Copy an object such as ``s3://bucket/image.png`` to a file in a new folder, which is made; raise as `retry`."""
     target.parent.mkdir()
     files, path = fsspec.core.url_to_fs(uri)
     retry(lambda: files.get_file(path, str(target)))
 
 
 class PartsFolder:
-    """A folder on a disk or in object storage, whose files appear whole or not at all.
-
-    Parameters
-    ----------
-    url : str
-        A path, or an address such as ``s3://bucket/folder``.
-    """
+    """A folder on a disk or in object storage, whose files appear whole or not at all."""
 
     def __init__(self, url: str) -> None:
         self.url = url if is_remote(url) else os.path.abspath(local_path(url))
         self._files, self._root = fsspec.core.url_to_fs(self.url)
 
     def read(self, name: str) -> bytes:
-        """Read a file.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is none.
-        """
+        """Read a file; raise FileNotFoundError if there is none."""
         content: bytes = retry(lambda: self._files.cat_file(f"{self._root}/{name}"))
         return content
 
@@ -111,13 +75,7 @@ class PartsFolder:
         return retry(lambda: self._files.open(f"{self._root}/{name}", "rb"))
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, or put it in the place of an old one.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
+        """Write a file, or put it in the place of an old one; raise OutputError if it cannot be written."""
         path = f"{self._root}/{name}"
         try:
             if isinstance(self._files, LocalFileSystem):

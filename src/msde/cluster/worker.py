@@ -31,31 +31,15 @@ _KINDS = {NOT_FETCHED: "storage", KILLED: "killer", "out of memory": "memory", "
 
 @dataclass(frozen=True)
 class Done:
-    """What a part took; kept in its file.
-
-    Parameters
-    ----------
-    part : int
-        Its number.
-    images : int
-        Listed images.
-    rows : int
-        Rows in the file; a file of several pictures has more than one.
-    errors : dict of str to int
-        Rows that have an error, by its kind: image, storage, killer or memory.
-    read : int
-        Size of the images in bytes.
-    seconds, core_seconds : float
-        Wall time and processor time, of children too.
-    """
+    """What a part took; kept in its file."""
 
     part: int
-    images: int
-    rows: int
-    errors: dict[str, int]
-    read: int
-    seconds: float
-    core_seconds: float
+    images: int  # listed ones
+    rows: int  # in the file; a file of several pictures has more than one
+    errors: dict[str, int]  # rows that have an error, by its kind: image, storage, killer or memory
+    read: int  # size of the images in bytes
+    seconds: float  # wall time
+    core_seconds: float  # processor time, of children too
 
     def note(self) -> dict[str, str]:
         """Return what a Parquet file keeps."""
@@ -68,15 +52,7 @@ class Done:
 
 
 class PartWorker:
-    """Does parts of a job; `ray.data.Dataset.map_batches` calls it with their numbers.
-
-    Parameters
-    ----------
-    url : str
-        Folder of the job.
-    device : {"cpu", "cuda"}
-        Where the networks run.
-    """
+    """Does parts of a job; `ray.data.Dataset.map_batches` calls it with their numbers."""
 
     def __init__(self, url: str, device: str) -> None:
         self._job, self._device = JobFolder.open(url), device
@@ -93,13 +69,7 @@ class PartWorker:
         return {"done": [json.dumps(part and asdict(part)) for part in done]}
 
     def do(self, part: int) -> Done | None:
-        """Work on one part; do nothing where it is done.
-
-        Raises
-        ------
-        MSDEError
-            If `MOST_BEGUN` workers have died at it.
-        """
+        """Work on one part, unless it is done; raise MSDEError if `MOST_BEGUN` workers have died at it."""
         if self._job.is_finished(part):
             return None
         before = self._job.begin(part)

@@ -32,21 +32,10 @@ _BROKEN = (
 
 
 def unpack(archives: Iterable[Path], folder: Path, into: str) -> None:
-    """Unpack archives into ``FOLDER/INTO``, which is there when all are unpacked and not before.
+    """Unpack zip or tar archives into ``FOLDER/INTO``, which is there when all are unpacked and not before.
 
-    Parameters
-    ----------
-    archives : iterable of Path
-        ``.zip`` or tar files, packed by whatever tar knows.
-    folder : Path
-        Where to.
-    into : str
-        The folder that they hold, or that takes what they hold.
-
-    Raises
-    ------
-    DataError
-        A file is damaged, holds links, devices or paths that lead elsewhere, or too much; or nothing can be written.
+    `into` is the folder that they hold, or that takes what they hold. Raises DataError where a file is damaged, holds
+    links, devices or paths that lead elsewhere, or too much; or nothing can be written.
     """
     staging = folder / f".{into}.unpacking"
     shutil.rmtree(staging, ignore_errors=True)

@@ -42,27 +42,12 @@ def silent(_label: str, _steps: int) -> AbstractContextManager[Callable[[], None
 
 
 def download(url: str, path: Path, md5: str | None, progress: Progress = silent) -> None:
-    """Download a file, or check the one that is there.
+    """Download a file by HTTPS, or by HTTP from this machine, or check the one that is there.
 
     What has arrived is kept in ``PATH.part``. Where the connection breaks, the rest is asked for as long as some of it
-    arrives each time; a later call goes on likewise.
-
-    Parameters
-    ----------
-    url : str
-        HTTPS, or HTTP from this machine.
-    path : Path
-        Where the file goes.
-    md5 : str or None
-        Its checksum, None where the publisher states none.
-    progress : callable, optional
-        Such as `msde.cli.progress.progress`.
-
-    Raises
-    ------
-    DataError
-        The server cannot be reached or has no such file, the file is too large or another than the publisher's, or
-        there is no room for it.
+    arrives each time; a later call goes on likewise. `md5` is None where the publisher states none. Raises DataError
+    where the server cannot be reached or has no such file, the file is too large or another than the publisher's, or
+    there is no room for it.
     """
     if not path.exists():
         part = path.with_name(f"{path.name}.part")

@@ -12,13 +12,7 @@ from msde.errors import DataError
 
 
 def find_known(name: str) -> CatalogEntry:
-    """Find a public set by its name, in upper or lower case.
-
-    Raises
-    ------
-    DataError
-        There is none of that name.
-    """
+    """Find a public set by its name, in upper or lower case; raise DataError if there is none."""
     sets = known_sets()
     entry = next((entry for key, entry in sets.items() if key.lower() == name.lower()), None)
     if entry is None:
@@ -28,28 +22,11 @@ def find_known(name: str) -> CatalogEntry:
 
 
 def fetch_set(entry: CatalogEntry, folder: Path, mirror: str | None = None, progress: Progress = silent) -> str:
-    """Download and unpack a set; archives that are there already are checked and used.
+    """Download and unpack a set into a folder; archives that are there already are checked and used.
 
-    Parameters
-    ----------
-    entry : CatalogEntry
-        From `find_known`.
-    folder : Path
-        Where archives and the set go; is made if it is not there.
-    mirror : str, optional
-        Address of a folder with the same archives.
-    progress : callable, optional
-        Such as `msde.cli.progress.progress`; a step is a megabyte.
-
-    Returns
-    -------
-    str
-        Where the set is and what it holds.
-
-    Raises
-    ------
-    DataError
-        The set cannot be had, is not what its publisher states, cannot be unpacked safely or cannot be read.
+    `mirror` is the address of a folder with the same archives; a step of the progress is a megabyte. Returns in words
+    where the set is and what it holds. Raises DataError where it cannot be had, is not what its publisher states,
+    cannot be unpacked safely or cannot be read.
     """
     target = folder / entry.into
     packed = [folder / archive.name for archive in entry.archives]

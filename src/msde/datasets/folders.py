@@ -73,10 +73,7 @@ def matches(root: Path) -> Layout | None:
 def read(root: Path, name: str) -> Dataset | None:
     """Read a set that is in one of `LAYOUTS`, or give None.
 
-    Raises
-    ------
-    DataError
-        A folder cannot be listed, or holds files and none is an image.
+    Raises DataError where a folder cannot be listed, or holds files and none is an image.
     """
     layout = matches(root)
     if layout is None:
@@ -181,13 +178,7 @@ def _notes(root: Path, layout: Layout, unclaimed: set[Path]) -> Iterator[str]:
 
 
 def check_folder(path: Path) -> Path:
-    """Pass the path of a folder.
-
-    Raises
-    ------
-    DataError
-        There is none.
-    """
+    """Pass the path of a folder; raise DataError if there is none."""
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; unpack the set's archive again, its folders named as it has them")
     return path

@@ -31,26 +31,13 @@ _CHANNELS = {1: "gray", 2: "gray with alpha", 3: "colour", 4: "colour with alpha
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an image is, without what it shows.
+    """What an image is, without what it shows."""
 
-    Parameters
-    ----------
-    width, height : int
-        In pixels.
-    kind : str
-        Type of file and samples, such as ``.jpg, 8-bit gray``.
-    n_bytes : int or None
-        Size of the file; None for a part of a file.
-    statistics : tuple of float
-        In the order of `STATISTICS`.
-    likeness : Likeness
-    """
-
-    width: int
-    height: int
-    kind: str
-    n_bytes: int | None
-    statistics: tuple[float, ...]
+    width: int  # in pixels
+    height: int  # in pixels
+    kind: str  # type of file and samples, such as ".jpg, 8-bit gray"
+    n_bytes: int | None  # size of the file; None for a part of a file
+    statistics: tuple[float, ...]  # in the order of STATISTICS
     likeness: Likeness
 
 

@@ -46,72 +46,40 @@ FORM: dict[str, Callable[[ImageFacts], float]] = {
 
 @dataclass(frozen=True)
 class Telling:
-    """What one number tells of an image's class.
+    """What one number tells of an image's class."""
 
-    Parameters
-    ----------
-    auroc : Metric or None
-        Of test abnormal against test normal images, over one half where it is higher in abnormal ones; None where a
-        class is empty.
-    normals : Metric or None
-        Of test normals against training normals: over or under one half where their sources differ.
-    """
-
+    # of test abnormal against test normal images, over one half where it is higher in abnormal ones; None where a class
+    # is empty
     auroc: Metric | None
+    # of test normals against training normals: over or under one half where their sources differ
     normals: Metric | None
 
 
 @dataclass(frozen=True)
 class Twins:
-    """Pictures of two parts of a set that are the same or alike.
+    """Pictures of two parts of a set that are the same or alike."""
 
-    Parameters
-    ----------
-    between : str
-        Such as ``train and test``.
-    identical, alike : int
-        Test images with equal samples, and further ones that look the same, such as after recompression.
-    examples : list of tuple of str
-        The names of some pairs.
-    """
-
-    between: str
-    identical: int
-    alike: int
-    examples: list[tuple[str, str]]
+    between: str  # such as "train and test"
+    identical: int  # test images with equal samples
+    alike: int  # further ones that look the same, such as after recompression
+    examples: list[tuple[str, str]]  # the names of some pairs
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in a data set.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    unreadable : list of str
-        One line for each image that cannot be read.
-    kinds : dict of str to dict of str to int
-        Split or class, kind of file, number.
-    sizes : dict of str to tuple of int
-        Split or class, the least and largest width and height.
-    twins : list of Twins
-    mask_faults : dict of str to int
-        Fault, number of masks that have it.
-    fingerprints : dict of str to str
-        Split or ``masks``, SHA-256 of the sorted digests of its decoded pictures: the same for the same pictures,
-        whatever their files are called, in which order they come and how they are compressed without loss.
-    telling : dict of str to Telling
-        Trivial statistics, file size and form, and ``all five together``: the length of the five as z-scores by the
-        training normals, which is what a detector of normals gets without looking.
-    """
+    """What was found in a data set."""
 
     dataset: Dataset
-    unreadable: list[str]
-    kinds: dict[str, dict[str, int]]
-    sizes: dict[str, tuple[int, int, int, int]]
+    unreadable: list[str]  # one line for each image that cannot be read
+    kinds: dict[str, dict[str, int]]  # split or class -> kind of file -> number
+    sizes: dict[str, tuple[int, int, int, int]]  # split or class -> the least and largest width and height
     twins: list[Twins]
-    mask_faults: dict[str, int]
+    mask_faults: dict[str, int]  # fault -> number of masks that have it
+    # split or "masks" -> SHA-256 of the sorted digests of its decoded pictures: the same for the same pictures,
+    # whatever their files are called, in which order they come and how they are compressed without loss
     fingerprints: dict[str, str]
+    # of trivial statistics, file size and form, and "all five together": the length of the five as z-scores by the
+    # training normals, which is what a detector of normals gets without looking
     telling: dict[str, Telling]
 
     def figures(self) -> dict[str, Any]:
@@ -193,14 +161,7 @@ class Inspection:
 
 
 def inspect_dataset(dataset: Dataset, tick: Callable[[], None] | None = None) -> Inspection:
-    """Look over a data set: read each image and mask once.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    tick : callable, optional
-        Called after each image.
-    """
+    """Look over a data set: read each image and mask once; `tick` is called after each image."""
     splits: dict[str, tuple[Item, ...]] = {name: getattr(dataset, name) for name in SPLITS}
     items = [item for images in splits.values() for item in images]
     results: list[ImageFacts | ImageError] = []

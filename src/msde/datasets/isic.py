@@ -25,10 +25,7 @@ def matches(root: Path) -> bool:
 def read(root: Path, name: str) -> Dataset | None:
     """Read a set that is in this layout, or give None.
 
-    Raises
-    ------
-    DataError
-        A folder is missing, a table has no column NV or other values than 0 and 1, or a picture is not there.
+    Raises DataError where a folder or a picture is missing, or a table has no column NV or other values than 0 and 1.
     """
     if not matches(root):
         return None

@@ -23,10 +23,7 @@ def matches(root: Path) -> bool:
 def read(root: Path, name: str) -> Dataset | None:
     """Read a set that is in this layout, or give None.
 
-    Raises
-    ------
-    DataError
-        The list cannot be read, lacks a class or names an image that is not in ``images/``.
+    Raises DataError where the list cannot be read, lacks a class or names an image that is not in ``images/``.
     """
     if not matches(root):
         return None

@@ -22,13 +22,9 @@ def read_mask(path: Path) -> NDArray[np.generic] | None:
 
 
 def fault(mask: NDArray[np.generic] | None, width: int, height: int) -> str | None:
-    """Return the fault of a mask for an image of width x height pixels.
+    """Return the fault of a mask for an image of width x height pixels, one of a few phrases that can be counted.
 
-    Returns
-    -------
-    str or None
-        One of a few phrases, so that faults can be counted; None for a mask of values 0 and 255 of the image's size
-        that shows something.
+    None for a mask of values 0 and 255 of the image's size that shows something.
     """
     if mask is None:
         return "cannot be read"

@@ -30,10 +30,7 @@ _MAX_CLASSES = 20
 def file_in(path: Path) -> Path | None:
     """Find the file that a path names: itself, or the only one in a folder; None where there is none.
 
-    Raises
-    ------
-    DataError
-        There are several.
+    Raises DataError where there are several.
     """
     if path.is_file():
         return path if path.suffix == _SUFFIX else None
@@ -46,20 +43,10 @@ def file_in(path: Path) -> Path | None:
 def read(file: Path, name: str, normal: Sequence[str] = ()) -> Dataset:
     """Read a file; its pictures stay on disk until they are used, unpacked into a temporary file where they are packed.
 
-    Parameters
-    ----------
-    file : Path
-        With arrays ``train_images`` (n, H, W) or (n, H, W, 3), ``train_labels`` (n,), (n, 1) or (n, classes), the same
-        for ``test``.
-    name : str
-        What to call the set.
-    normal : sequence of str, optional
-        Labels of the normal classes; by default those of the set's entry in ``sets.toml``.
-
-    Raises
-    ------
-    DataError
-        The file is damaged, lacks an array, holds volumes, objects or too much, or does not say what is normal.
+    It has arrays ``train_images`` (n, H, W) or (n, H, W, 3), ``train_labels`` (n,), (n, 1) or (n, classes), the same
+    for ``test``. `normal` are the labels of the normal classes, by default those of the set's entry in ``sets.toml``.
+    Raises DataError where the file is damaged, lacks an array, holds volumes, objects or too much, or does not say what
+    is normal.
     """
     normal = tuple(normal) or normal_labels(file.stem)
     splits: dict[str, list[list[Picture]]] = {}

@@ -22,16 +22,12 @@ _TINY = 1e-6
 class Likeness(NamedTuple):
     """What is kept of a picture to find its like.
 
-    Parameters
-    ----------
-    digest : bytes
-        The same for the same samples.
-    gradient : ndarray of shape (1058,), float16
-        Differences between the neighbours of 24 x 24 fields, across and down, as signed square roots, of length 1:
-        a difference hash in which strong edges, such as the border of a fundus, do not drown the rest.
+    The gradient is a difference hash in which strong edges, such as the border of a fundus, do not drown the rest.
     """
 
-    digest: bytes
+    digest: bytes  # the same for the same samples
+    # (1058,), float16, of length 1: differences between the neighbours of 24 x 24 fields, across and down, as signed
+    # square roots
     gradient: NDArray[np.float16]
 
 
@@ -54,14 +50,9 @@ def likeness(gray: NDArray[np.float32], digest: bytes) -> Likeness:
 
 
 def alike(first: Sequence[Likeness], second: Sequence[Likeness]) -> list[Pair]:
-    """Find for each picture of the first row the most similar one of the second, if one is alike.
+    """Find for each picture of the first row, in order, the most similar one of the second, if one is alike.
 
     Equal samples are alike whatever they show. Takes one matrix product of n x 1058 by 1058 x m.
-
-    Returns
-    -------
-    list of Pair
-        In the order of the first row.
     """
     if not first or not second:
         return []

@@ -16,22 +16,13 @@ MAX_LIST_BYTES = 64_000_000
 def images_in(folder: Path) -> tuple[Path | Part, ...]:
     """List the images below a folder in order of their names, as `msde.images.find_images` does; none if it is empty.
 
-    Raises
-    ------
-    DataError
-        The folder cannot be listed, or holds files and none is an image.
+    Raises DataError where the folder cannot be listed, or holds files and none is an image.
     """
     return tuple(find_images([folder])) if names_in(folder) else ()
 
 
 def names_in(folder: Path) -> list[str]:
-    """List what is in a folder and not hidden, sorted.
-
-    Raises
-    ------
-    DataError
-        It cannot be listed.
-    """
+    """List what is in a folder and not hidden, sorted; raise DataError if it cannot be listed."""
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError as error:
@@ -51,10 +42,7 @@ def composed(name: str) -> str:
 def read_text(path: Path) -> str:
     """Read a list, UTF-8 with or without a byte order mark.
 
-    Raises
-    ------
-    DataError
-        It cannot be opened, is larger than `MAX_LIST_BYTES` or no UTF-8.
+    Raises DataError where it cannot be opened, is larger than `MAX_LIST_BYTES` or no UTF-8.
     """
     try:
         if path.stat().st_size > MAX_LIST_BYTES:

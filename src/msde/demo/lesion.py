@@ -17,32 +17,16 @@ _MASK_LEVEL = 0.5
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion in a slice.
+    """One lesion in a slice."""
 
-    Parameters
-    ----------
-    row, column, radius : float
-        Centre and mean radius of the mass, in pixels.
-    distance : ndarray of shape (SIDE, SIDE), float64
-        Irregular distance of each pixel from the centre, 1 at the edge of the mass.
-    kind : tuple of float
-        Brightness at centre and wall.
-    strength : float
-        From 0 (not to be seen) to 1 (plain).
-    reach : float
-        How far the oedema goes, in radii.
-    push : float
-        How far tissue is pushed aside, in radii.
-    """
-
-    row: float
-    column: float
-    radius: float
-    distance: FloatArray
-    kind: tuple[float, float]
-    strength: float
-    reach: float
-    push: float
+    row: float  # centre of the mass, in pixels
+    column: float  # likewise
+    radius: float  # mean, in pixels
+    distance: FloatArray  # (SIDE, SIDE): irregular distance of each pixel from the centre, 1 at the edge of the mass
+    kind: tuple[float, float]  # brightness at centre and wall
+    strength: float  # from 0 (not to be seen) to 1 (plain)
+    reach: float  # how far the oedema goes, in radii
+    push: float  # how far tissue is pushed aside, in radii
 
     @classmethod
     def draw(cls, rng: np.random.Generator, brain: NDArray[np.bool_]) -> Lesion:

@@ -39,27 +39,17 @@ def _splines(cells: int) -> FloatArray:
 
 @dataclass(frozen=True)
 class Patient:
-    """A head's shape and a scanner's look, drawn once; the same for the healthy and the ill.
+    """A head's shape and a scanner's look, drawn once; the same for the healthy and the ill."""
 
-    Parameters
-    ----------
-    coordinates : ndarray of shape (3, SIDE, SIDE), float64
-        Voxel of the template that each pixel shows; rows run from front to back, columns from right to left.
-    gamma, brightness, blur, noise : float
-        Contrast exponent, white matter's brightness, width of the blur in pixels, deviation of the noise.
-    bias : ndarray of shape (SIDE, SIDE), float64
-        Factor by which the coil brightens each pixel.
-    grain : ndarray of shape (2, SIDE, SIDE), float64
-        Unit noise of the two receiver channels.
-    """
-
+    # (3, SIDE, SIDE): voxel of the template that each pixel shows; rows run from front to back, columns from right to
+    # left
     coordinates: FloatArray
-    gamma: float
-    brightness: float
-    blur: float
-    noise: float
-    bias: FloatArray
-    grain: FloatArray
+    gamma: float  # contrast exponent
+    brightness: float  # of white matter
+    blur: float  # its width in pixels
+    noise: float  # its deviation
+    bias: FloatArray  # (SIDE, SIDE): factor by which the coil brightens each pixel
+    grain: FloatArray  # (2, SIDE, SIDE): unit noise of the two receiver channels
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Patient:

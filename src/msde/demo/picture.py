@@ -22,24 +22,12 @@ _WORDS = {False: "normal", True: "abnormal"}
 
 @dataclass(frozen=True)
 class DemoCase:
-    """One scored image of known truth.
-
-    Parameters
-    ----------
-    path : Path
-        The image.
-    score : float
-        Anomaly score, high for abnormal.
-    p_value : float
-        Share of held-out normals with a score as high, in (0, 1].
-    truth : bool
-        Whether the image is abnormal.
-    """
+    """One scored image of known truth."""
 
     path: Path
-    score: float
-    p_value: float
-    truth: bool
+    score: float  # high for abnormal
+    p_value: float  # share of held-out normals with a score as high, in (0, 1]
+    truth: bool  # whether the image is abnormal
 
 
 def draw_cases(rows: Sequence[DemoCase], path: Path, title: str = "Simulated lesions; research use only") -> None:

@@ -15,19 +15,11 @@ REMEDY = "pip install 'msde[demo]'"
 
 
 def load_template() -> NDArray[np.float32]:
-    """Read the T1-weighted template ICBM 152 2009a (skull removed) that nilearn carries.
+    """Read the T1-weighted template ICBM 152 2009a (skull removed) that nilearn carries, brightness in [0, 1].
 
-    Nilearn itself is not imported (it takes seconds), and nothing is downloaded.
-
-    Returns
-    -------
-    ndarray of shape (197, 233, 189), float32
-        Brightness in [0, 1], 0 outside the brain; voxels of 1 mm, axes to the right, to the front and up.
-
-    Raises
-    ------
-    DataError
-        Nilearn, its template or nibabel is missing.
+    Returns (197, 233, 189), 0 outside the brain; voxels of 1 mm, axes to the right, to the front and up. Nilearn itself
+    is not imported (it takes seconds), and nothing is downloaded. Raises DataError where nilearn, its template or
+    nibabel is missing.
     """
     if (nilearn := find_spec("nilearn")) is None or nilearn.origin is None or find_spec("nibabel") is None:
         raise DataError(f"the demo needs the packages nilearn and nibabel; {REMEDY}")

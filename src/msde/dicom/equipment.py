@@ -20,13 +20,7 @@ SERIES_NUMBERS = {"secondary capture": 9901, "parametric map": 9902, "structured
 
 
 def highdicom() -> Any:
-    """Import highdicom.
-
-    Raises
-    ------
-    OutputError
-        If it is not installed.
-    """
+    """Import highdicom; raise OutputError if it is not installed."""
     try:
         import highdicom
     except ImportError as error:
@@ -43,20 +37,9 @@ def derived_uid(result: Result, *parts: str) -> str:
 
 
 def identity(sources: Sequence[Source], result: Result, kind: str) -> dict[str, Any]:
-    """Return what highdicom asks for in every kind of object.
+    """Return what highdicom asks for in every kind of object, a key of `SERIES_NUMBERS`, as keyword arguments.
 
-    Parameters
-    ----------
-    sources : sequence of Source
-        Of one series.
-    result : Result
-    kind : str
-        One of `SERIES_NUMBERS`.
-
-    Returns
-    -------
-    dict
-        Keyword arguments. Results of one model, series and kind share a series.
+    The sources are of one series. Results of one model, series and kind share a series.
     """
     return {
         "series_instance_uid": derived_uid(result, sources[0].series, kind, "series"),
@@ -100,14 +83,7 @@ def reference(source: Source) -> Dataset:
 def complete(dataset: Dataset, source: Source, result: Result, further: Mapping[str, str]) -> None:
     """Add patient, study, times and the mark of research use to an object that is otherwise finished.
 
-    Parameters
-    ----------
-    dataset : pydicom.Dataset
-        Changed in place.
-    source : Source
-    result : Result
-    further : mapping of str to str
-        Attributes of the source that this kind of object takes over, by keyword.
+    `further` are the attributes of the source that this kind of object takes over, by keyword.
     """
     for keyword, value in {**source.patient_and_study, **further}.items():
         setattr(dataset, keyword, value.split("\\") if "\\" in value else value)

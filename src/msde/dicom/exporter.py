@@ -52,13 +52,7 @@ class Exporter:
         self.errors: list[str] = []
 
     def following(self, scores: Iterable[ImageScore]) -> Iterator[ImageScore]:
-        """Write the objects of each score before it is passed on.
-
-        Raises
-        ------
-        OutputError
-            If an object cannot be written.
-        """
+        """Write the objects of each score before it is passed on; raise OutputError if one cannot be written."""
         for score in scores:
             if score.error is None and score.volume is None:
                 self._export(score)

@@ -52,24 +52,10 @@ class ResultObjects:
     sha256: str
 
     def objects(self, score: ImageScore, scored_at: datetime) -> Iterator[Dataset] | None:
-        """Make the objects of a score.
+        """Make the objects of the score of an image or a volume, not of a part of one; None where it is no DICOM.
 
-        Parameters
-        ----------
-        score : ImageScore
-            Of an image or a volume, not of a part of a volume.
-        scored_at : datetime
-            In the local time of the place; the same objects come out where it is the same.
-
-        Returns
-        -------
-        iterator of pydicom.Dataset or None
-            None where the image is no DICOM.
-
-        Raises
-        ------
-        DataError, ImageError
-            If the image has no objects, here or on the way; says nothing of its values.
+        The same objects come out where `scored_at`, in the local time of the place, is the same. Raises DataError or
+        ImageError, here or on the way, if the image has no objects; neither says anything of its values.
         """
         images = [read_header(path) for path in _files(score)]
         if not images or None in images:

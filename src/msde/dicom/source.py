@@ -47,82 +47,42 @@ _UID = re.compile(r"(?=.{3,64}\Z)(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 
 @dataclass(frozen=True)
 class Plane:
-    """Where an image lies in the patient.
+    """Where an image lies in the patient."""
 
-    Parameters
-    ----------
-    frame_of_reference : str
-        UID of the coordinate system.
-    orientation : tuple of six floats
-        Direction cosines of rows and columns.
-    position : tuple of three floats
-        Centre of the first pixel in mm.
-    """
-
-    frame_of_reference: str
-    orientation: tuple[float, ...]
-    position: tuple[float, ...]
+    frame_of_reference: str  # UID of the coordinate system
+    orientation: tuple[float, ...]  # direction cosines of rows and columns
+    position: tuple[float, ...]  # centre of the first pixel in mm
 
 
 @dataclass(frozen=True)
 class Source:
-    """The well-formed part of an image's header.
-
-    Parameters
-    ----------
-    study, series, instance, sop_class : str
-        UIDs.
-    number : int
-        Instance number; 1 where there is none.
-    rows, columns, frames : int
-        Size of the pixel grid.
-    patient_and_study, of_pixels : mapping of str to str
-        Values by keyword as they stand in a file: attributes in `PATIENT_AND_STUDY` and `PIXELS`. Those in `BLANK` may
-        be empty; others that are empty are left out.
-    laterality : str
-        R, L, or empty where it is not stated.
-    patient_orientation : str
-        Directions of rows and columns in letters, parted by a backslash; empty where they are not stated.
-    spacing : tuple of two floats or None
-        Distance of rows and of columns in the patient, in mm.
-    aspect : tuple of two ints or None
-        Height and width of a pixel, as a ratio; None where it is square, or not stated.
-    thickness : float or None
-        Of the slice, in mm.
-    plane : Plane or None
-        None where the source is no slice, or one whose place is not stated in full.
-    """
+    """The well-formed part of an image's header; study, series, instance and SOP class are UIDs."""
 
     study: str
     series: str
     instance: str
     sop_class: str
-    number: int
+    number: int  # of the instance; 1 where there is none
     rows: int
     columns: int
     frames: int
+    # values by keyword as they stand in a file: attributes in PATIENT_AND_STUDY; those in BLANK may be empty, others
+    # that are empty are left out
     patient_and_study: Mapping[str, str]
-    of_pixels: Mapping[str, str]
-    laterality: str
+    of_pixels: Mapping[str, str]  # likewise, those in PIXELS
+    laterality: str  # R, L, or empty where it is not stated
+    # directions of rows and columns in letters, parted by a backslash; empty where they are not stated
     patient_orientation: str
-    spacing: tuple[float, ...] | None
-    aspect: tuple[int, int] | None
-    thickness: float | None
-    plane: Plane | None
+    spacing: tuple[float, ...] | None  # distance of rows and of columns in the patient, in mm
+    aspect: tuple[int, int] | None  # height and width of a pixel, as a ratio; None where it is square, or not stated
+    thickness: float | None  # of the slice, in mm
+    plane: Plane | None  # None where the source is no slice, or one whose place is not stated in full
 
 
 def read_source(dataset: Dataset) -> Source:
-    """Read what results take over from an image.
+    """Read what results take over from an image, without its pixels.
 
-    Parameters
-    ----------
-    dataset : pydicom.Dataset
-        An image; pixels are not looked at.
-
-    Raises
-    ------
-    ImageError
-        If it is no image, lacks one of the UIDs that tie a result to it, or its patient ID is malformed.
+    Raises ImageError if it is no image, lacks one of the UIDs that tie a result to it, or its patient ID is malformed.
     """
     uids = {keyword: read_text(dataset, keyword) for keyword in _UIDS}
     for keyword, uid in uids.items():
@@ -162,12 +122,7 @@ def read_source(dataset: Dataset) -> Source:
 def read_series(datasets: Sequence[Dataset]) -> list[Source]:
     """Read several images of one series.
 
-    Raises
-    ------
-    DataError
-        If there is none, or they are of several series.
-    ImageError
-        As `read_source`.
+    Raises DataError if there is none or they are of several series, and ImageError as `read_source`.
     """
     sources = [read_source(dataset) for dataset in datasets]
     if len({(source.study, source.series, source.patient_and_study["PatientID"]) for source in sources}) != 1:
@@ -178,12 +133,7 @@ def read_series(datasets: Sequence[Dataset]) -> list[Source]:
 def check_grid(source: Source, shape: tuple[int, ...]) -> None:
     """Check that a picture lies on the source's pixel grid.
 
-    Raises
-    ------
-    DataError
-        If its rows and columns are not those of the source.
-    ImageError
-        If the source has several frames.
+    Raises DataError if its rows and columns are not those of the source, ImageError if the source has several frames.
     """
     if source.frames > 1:
         raise ImageError(

@@ -24,30 +24,14 @@ from msde.model.score import ImageScore
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model makes of images whose labels are known.
+    """What a model makes of images whose labels are known."""
 
-    Parameters
-    ----------
-    scores : list of ImageScore
-        Of all images, unreadable ones included.
-    abnormal : ndarray of shape (n,), bool
-        Their labels.
-    discrimination : Discrimination
-        AUROC and average precision.
-    alpha : float
-        Target false-alarm rate of the model.
-    n_seen_in_training : int
-        Images that the model was trained on.
-    pixels : PixelFigures or None
-        Of the heat maps, where masks were given.
-    """
-
-    scores: list[ImageScore]
-    abnormal: NDArray[np.bool_]
-    discrimination: Discrimination
-    alpha: float
-    n_seen_in_training: int
-    pixels: PixelFigures | None = None
+    scores: list[ImageScore]  # of all images, unreadable ones included
+    abnormal: NDArray[np.bool_]  # (n,): their labels
+    discrimination: Discrimination  # AUROC and average precision
+    alpha: float  # target false-alarm rate of the model
+    n_seen_in_training: int  # images that the model was trained on
+    pixels: PixelFigures | None = None  # of the heat maps, where masks were given
 
     @property
     def errors(self) -> list[str]:

@@ -16,17 +16,8 @@ from msde.images import Part, find_images, read_pixels
 class Masks:
     """Masks by the stem of the image's name: ``masks/case7.png`` belongs to ``abnormal/case7.jpg``.
 
-    Parameters
-    ----------
-    paths : iterable of path-like
-        Files, folders (searched recursively) or globs. In each file 0 is normal, and 1 or 255 abnormal.
-    images : sequence of Path
-        Abnormal images.
-
-    Raises
-    ------
-    DataError
-        If two masks, or two of the images that are files, share a stem, or no image has a mask.
+    The paths are files, folders (searched recursively) or globs; in each file 0 is normal, and 1 or 255 abnormal.
+    Raises DataError if two masks, or two of the images that are files, share a stem, or no image has a mask.
     """
 
     def __init__(self, paths: Iterable[str | os.PathLike[str]], images: Sequence[Path | Part]) -> None:
@@ -38,12 +29,7 @@ class Masks:
     def of(self, path: str, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
         """Read the mask of an image of this height and width, or give None where there is none.
 
-        Raises
-        ------
-        ImageError
-            If it cannot be read.
-        DataError
-            If it is no mask, or of another size.
+        Raises ImageError if it cannot be read, DataError if it is no mask, or of another size.
         """
         file = self._files.get(Path(path).stem)
         if file is None:

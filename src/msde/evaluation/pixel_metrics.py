@@ -15,25 +15,18 @@ FPR_LIMIT = 0.3
 
 @dataclass(frozen=True)
 class PixelFigures:
-    """Figures of heat maps over all pixels of all images.
+    """Figures of heat maps over all pixels of all images, each in [0, 1].
 
-    Parameters
-    ----------
-    auroc, ap : float
-        Of single pixels, in [0, 1].
-    aupro : float
-        Area under the curve of the per-region overlap, the mean over the marked regions of the share of each that is
-        found, up to a false-positive rate of 0.3 and divided by that; in [0, 1]. Bergmann et al., "The MVTec Anomaly
-        Detection Dataset", International Journal of Computer Vision 129:1038, 2021. Regions are 8-connected.
-    n_images, n_regions : int
-        Images with a mask that marks something, and its regions in all.
+    `aupro` is the area under the curve of the per-region overlap, the mean over the marked regions of the share of each
+    that is found, up to a false-positive rate of 0.3 and divided by that. Bergmann et al., "The MVTec Anomaly Detection
+    Dataset", International Journal of Computer Vision 129:1038, 2021. Regions are 8-connected.
     """
 
-    auroc: float
-    ap: float
+    auroc: float  # of single pixels
+    ap: float  # likewise
     aupro: float
-    n_images: int
-    n_regions: int
+    n_images: int  # with a mask that marks something
+    n_regions: int  # of these, in all
 
 
 class PixelCounter:
@@ -49,15 +42,7 @@ class PixelCounter:
         self._n_images = self._n_regions = 0
 
     def add(self, heat: NDArray[np.floating], mask: NDArray[np.bool_] | None = None) -> None:
-        """Count an image.
-
-        Parameters
-        ----------
-        heat : ndarray of shape (h, w)
-            In [0, 1].
-        mask : ndarray of shape (h, w), bool, optional
-            What is abnormal; nothing by default.
-        """
+        """Count an image by its heat (h, w) in [0, 1] and the mask of what is abnormal, nothing by default."""
         from scipy.ndimage import label
 
         bins = np.rint(heat * (BINS - 1)).astype(np.intp)

@@ -30,36 +30,16 @@ _MARK_SHARE = 40  # of a picture's height is the mark's
 
 
 def overlaid(pixels: Floats, heat: Floats) -> NDArray[np.uint8]:
-    """Lay heat over a picture.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (h, w) or (h, w, 3), float32
-        In [0, 1].
-    heat : ndarray of shape (h, w), float32
-        In [0, 1].
-
-    Returns
-    -------
-    ndarray of shape (h, w, 3), uint8
-    """
+    """Lay heat (h, w) in [0, 1] over a picture (h, w) or (h, w, 3) in [0, 1]; return RGB (h, w, 3)."""
     picture = 255 * (np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels)
     picture += _opacity(heat)[..., None] * (_colours(heat) - picture)
     return np.rint(picture).astype(np.uint8)
 
 
 def layer(heat: Floats) -> NDArray[np.uint8]:
-    """Draw heat alone, to be laid over any picture.
+    """Draw heat (h, w) in [0, 1] alone, to be laid over any picture; return RGBA (h, w, 4).
 
-    Parameters
-    ----------
-    heat : ndarray of shape (h, w), float32
-        In [0, 1].
-
-    Returns
-    -------
-    ndarray of shape (h, w, 4), uint8
-        RGBA, opaque where the picture would be hidden; at 60 % it gives what `overlaid` gives.
+    It is opaque where the picture would be hidden; at 60 % it gives what `overlaid` gives.
     """
     opacity = 255 / np.float32(_OPACITY) * _opacity(heat)
     return np.rint(np.dstack([_colours(heat), opacity])).astype(np.uint8)
@@ -68,14 +48,7 @@ def layer(heat: Floats) -> NDArray[np.uint8]:
 def marked(overlay: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Write the mark of research use into the lower left corner, for pictures that leave the program's own pages.
 
-    Parameters
-    ----------
-    overlay : ndarray of shape (h, w, 3), uint8
-
-    Returns
-    -------
-    ndarray of shape (h, w, 3), uint8
-        As large; in a picture too small for the mark its end is cut off.
+    In a picture too small for the mark its end is cut off.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -90,13 +63,7 @@ def marked(overlay: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def with_bar(overlay: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Put the colour bar, the same for all images, to the right of an overlay; the overlay's pixels stay as they are.
 
-    Parameters
-    ----------
-    overlay : ndarray of shape (h, w, 3), uint8
-
-    Returns
-    -------
-    ndarray of shape (max(h, 144), w + 100 or so, 3), uint8
+    Takes (h, w, 3), returns (max(h, 144), w + 100 or so, 3).
     """
     from PIL import Image, ImageDraw, ImageFont
 

@@ -20,19 +20,11 @@ MOST_CHANNELS = 320
 
 
 class PackedMaps(NamedTuple):
-    """Feature maps and brightness of n images.
+    """Feature maps and brightness of n images, each (n, h, w, c) with a grid and channels of its own."""
 
-    Parameters
-    ----------
-    fine, coarse : ndarray of shape (n, h, w, c)
-        The last but one and the last feature map of the network, each with a grid and channels of its own.
-    brightness : ndarray of shape (n, h, w, 1)
-        Mean of the colours.
-    """
-
-    fine: Floats
-    coarse: Floats
-    brightness: Floats
+    fine: Floats  # the last but one feature map of the network
+    coarse: Floats  # the last
+    brightness: Floats  # mean of the colours; c = 1
 
     @classmethod
     def of(cls, viewed: RawMaps) -> PackedMaps:

@@ -28,32 +28,17 @@ _PART = "localizer"
 
 @dataclass(frozen=True)
 class Localizer:
-    """Tells where an image differs from the normals.
+    """Tells where an image differs from the normals."""
 
-    Parameters
-    ----------
-    views : dict of str to View
-        What is normal, by the name of the view.
-    scale : HeatScale
-        From evidence to heat.
-    """
-
-    views: dict[str, View]
-    scale: HeatScale
+    views: dict[str, View]  # what is normal, by the name of the view
+    scale: HeatScale  # from evidence to heat
 
     @classmethod
     @single_threaded_products()
     def fit(cls, normals: Mapping[str, PackedMaps]) -> Localizer:
         """Learn what is normal, and from normals held out of that how odd normals look.
 
-        Parameters
-        ----------
-        normals : mapping of str to PackedMaps
-            The same n >= 10 images through each view, those of one patient side by side.
-
-        Returns
-        -------
-        Localizer
+        Takes the same n >= 10 images through each view, those of one patient side by side.
         """
         views, held_out = {}, []
         for name, seen in normals.items():
@@ -100,30 +85,14 @@ class Localizer:
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], arrays: Mapping[str, Arrays]) -> Localizer:
-        """Rebuild a localizer from what `describe` and `arrays` returned.
-
-        Raises
-        ------
-        KeyError
-            If an array is missing.
-        """
+        """Rebuild a localizer from what `describe` and `arrays` returned; raise KeyError if an array is missing."""
         views = {name: put_together(View, arrays[f"{_PART}.{name}"], {}) for name in description["views"]}
         return cls(views, put_together(HeatScale, arrays[_PART], {}))
 
     def check(self, views: Collection[str], channels: Sequence[int]) -> None:
         """Check that arrays from a file fit together, and with the network, by the heat of an image of zeros.
 
-        Parameters
-        ----------
-        views : collection of str
-            Through which the network gives feature maps.
-        channels : sequence of int
-            Of its fine and of its coarse feature map.
-
-        Raises
-        ------
-        ValueError
-            If they do not.
+        `channels` are those of its fine and of its coarse feature map. Raises ValueError if they do not.
         """
         if not self.views or not set(self.views) <= set(views):
             raise ValueError("the heat maps' views are not those of the encoder")

@@ -22,18 +22,10 @@ _LEAST = 1e-6
 
 @dataclass(frozen=True)
 class LocationGaussian:
-    """The normal patches of each of h x w places.
+    """The normal patches of each of h x w places."""
 
-    Parameters
-    ----------
-    mean : ndarray of shape (h, w, q), float16
-        Centres.
-    whitening : ndarray of shape (h, w, q, q), float16
-        Maps an offset from the centre to uncorrelated axes of unit variance.
-    """
-
-    mean: Halves
-    whitening: Halves
+    mean: Halves  # (h, w, q): centres
+    whitening: Halves  # (h, w, q, q): maps an offset from the centre to uncorrelated axes of unit variance
 
     @classmethod
     def fit(cls, maps: Floats) -> LocationGaussian:

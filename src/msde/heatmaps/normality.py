@@ -18,12 +18,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Axes:
-    """Projections of the two feature maps.
-
-    Parameters
-    ----------
-    fine, coarse : Projection
-    """
+    """Projections of the two feature maps."""
 
     fine: Projection
     coarse: Projection
@@ -40,20 +35,12 @@ class Axes:
 
 @dataclass(frozen=True)
 class Normality:
-    """The normals on these axes.
-
-    Parameters
-    ----------
-    fine, coarse, brightness : LocationGaussian
-        Of either feature map and of the pixels.
-    modes : PatchPrototypes
-        Of the coarse map.
-    """
+    """The normals on these axes."""
 
     fine: LocationGaussian
     coarse: LocationGaussian
-    brightness: LocationGaussian
-    modes: PatchPrototypes
+    brightness: LocationGaussian  # of the pixels
+    modes: PatchPrototypes  # of the coarse map
 
     @classmethod
     def fit(cls, projected: PackedMaps) -> Normality:
@@ -73,13 +60,7 @@ class Normality:
 
 @dataclass(frozen=True)
 class View:
-    """The axes of one view, and what is normal on them.
-
-    Parameters
-    ----------
-    axes : Axes
-    normality : Normality
-    """
+    """The axes of one view, and what is normal on them."""
 
     axes: Axes
     normality: Normality

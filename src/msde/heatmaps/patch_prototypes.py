@@ -24,15 +24,9 @@ _STEPS = 2
 
 @dataclass(frozen=True)
 class PatchPrototypes:
-    """What normal patches look like.
+    """What normal patches look like."""
 
-    Parameters
-    ----------
-    rows : ndarray of shape (m, q), float16
-        Modes.
-    """
-
-    rows: NDArray[np.float16]
+    rows: NDArray[np.float16]  # (m, q): modes
 
     @classmethod
     def fit(cls, maps: Floats) -> PatchPrototypes:

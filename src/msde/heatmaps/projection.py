@@ -18,18 +18,10 @@ _MEASURED = 20_000
 
 @dataclass(frozen=True)
 class Projection:
-    """From the c channels of a feature map to q axes.
+    """From the c channels of a feature map to q axes."""
 
-    Parameters
-    ----------
-    standardizer : CompressingStandardizer
-        Of the channels, over all places.
-    axes : ndarray of shape (c, q), float32
-        Orthonormal columns, that of the largest variance first.
-    """
-
-    standardizer: CompressingStandardizer
-    axes: Floats
+    standardizer: CompressingStandardizer  # of the channels, over all places
+    axes: Floats  # (c, q): orthonormal columns, that of the largest variance first
 
     @classmethod
     def fit(cls, maps: Floats) -> Projection:

@@ -24,19 +24,11 @@ _LEAST = 1e-6
 
 @dataclass(frozen=True)
 class HeatScale:
-    """Scales of the single kinds of evidence, and that of their sum.
+    """Scales of the k single kinds of evidence, and that of their sum."""
 
-    Parameters
-    ----------
-    middle, width : ndarray of shape (k,), float32
-        Of each kind of evidence in held-out normals the median, and how far above it the highest tenth begins.
-    ladder : ndarray of shape (97,), float32
-        Sums that a share of 10 ** (-step / 32) of the area of held-out normals exceeds, ascending.
-    """
-
-    middle: Floats
-    width: Floats
-    ladder: Floats
+    middle: Floats  # (k,): median of each kind of evidence in held-out normals
+    width: Floats  # (k,): how far above it the highest tenth begins
+    ladder: Floats  # (97,): sums that a share of 10 ** (-step / 32) of the area of held-out normals exceeds, ascending
 
     def __post_init__(self) -> None:
         """Refuse what is no scale, such as values of a damaged model file."""
@@ -54,14 +46,11 @@ class HeatScale:
         return cls(middle, width, np.quantile(_sum(evidence, middle, width), 1 - exceeding).astype(np.float32))
 
     def heat(self, evidence: Sequence[Floats]) -> Floats:
-        """Turn evidence, k maps of shape (n, h, w), into heat.
+        """Turn evidence, k maps of shape (n, h, w), into heat (n, 56, 56) in [0, 1].
 
-        Returns
-        -------
-        ndarray of shape (n, 56, 56), float32
-            -log10(p) / 4 in [0, 1], p being the share of the area of held-out normals that is at least as odd: 0.25
-            stands for one place in ten, 0.5 for one in a hundred. Beyond 0.75, one in a thousand, it goes on along the
-            line of the last decade, for rarer places cannot be counted.
+        That is -log10(p) / 4, p being the share of the area of held-out normals that is at least as odd: 0.25 stands
+        for one place in ten, 0.5 for one in a hundred. Beyond 0.75, one in a thousand, it goes on along the line of the
+        last decade, for rarer places cannot be counted.
         """
         sums = _sum(evidence, self.middle, self.width)
         rarity = np.interp(sums, self.ladder, np.arange(len(self.ladder)) / _STEPS)

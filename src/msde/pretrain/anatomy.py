@@ -26,23 +26,10 @@ Mask = NDArray[np.bool_]
 
 
 def anatomy_masks(images: Sequence[NDArray[Any]], each: Callable[..., Iterable[Any]] = map) -> NDArray[np.bool_]:
-    """Find the anatomy in images of one kind.
+    """Find the anatomy in images of one kind, (3, H, W), in [0, 1] or uint8; return (n, H, W), True inside.
 
-    Parameters
-    ----------
-    images : sequence of ndarray of shape (3, H, W), float or uint8
-        RGB pixels, in [0, 1] if floats.
-    each : callable
-        Applies a function to each image; for example the `map` of a pool of threads.
-
-    Returns
-    -------
-    ndarray of shape (n, H, W), bool
-        True inside. All False where nothing is found in an image.
-
-    Notes
-    -----
-    After the AnatPaste pretext task (Sato et al., arXiv 2210.12227): CLAHE, Otsu's threshold, opening, clear
+    A mask is all False where nothing is found. `each` applies a function to each image, such as the `map` of a pool of
+    threads. After the AnatPaste pretext task (Sato et al., arXiv 2210.12227): CLAHE, Otsu's threshold, opening, clear
     border, dilation, parts under 400 of 256 x 256 px dropped.
     """
     found = np.array(list(each(phases, images)))
@@ -84,18 +71,7 @@ def otsu(gray: NDArray[np.floating]) -> float:
 
 
 def equalise(gray: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Equalise a gray image tile by tile, with limited contrast (CLAHE, Zuiderveld 1994).
-
-    Parameters
-    ----------
-    gray : ndarray of shape (H, W)
-        In [0, 1].
-
-    Returns
-    -------
-    ndarray of shape (H, W)
-        In [0, 1].
-    """
+    """Equalise a gray image in [0, 1] tile by tile, with limited contrast (CLAHE, Zuiderveld 1994)."""
     level = np.clip(gray * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.intp)
     rows, columns = (np.arange(n) * GRID // n for n in gray.shape)
     tile = rows[:, None] * GRID + columns

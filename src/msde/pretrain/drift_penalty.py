@@ -18,18 +18,10 @@ SMALLEST_SPREAD = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class DriftPenalty:
-    """Where a network puts normals before it is trained, in standard deviations of normals.
+    """Where a network puts normals before it is trained, in standard deviations of normals."""
 
-    Parameters
-    ----------
-    places : Tensor of shape (n, d)
-        White embeddings of the normals.
-    units : Tensor of shape (d, d)
-        Maps embeddings to white ones.
-    """
-
-    places: torch.Tensor
-    units: torch.Tensor
+    places: torch.Tensor  # (n, d): white embeddings of the normals
+    units: torch.Tensor  # (d, d): maps embeddings to white ones
 
     @classmethod
     def fit(cls, rows: NDArray[np.float32], learning: NDArray[np.intp], device: torch.device) -> DriftPenalty:

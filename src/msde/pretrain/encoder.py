@@ -11,20 +11,9 @@ from msde.pretrain.tensorfile import write_tensors
 
 
 def write_encoder(path: Path, learner: Learner, story: Mapping[str, Any]) -> None:
-    """Write an encoder's tensors and what has to be known to use them.
+    """Write an encoder's tensors and what has to be known to use them; raise OutputError if that fails.
 
-    Parameters
-    ----------
-    path : Path
-        A new file, or an old one, which stays whole until the new one is complete.
-    learner : Learner
-    story : mapping
-        How it came about, for those who read the file; anything that JSON can hold.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
+    An old file stays whole until the new one is complete. The story tells those who read the file how it came about.
     """
     state = learner.network.state_dict()
     tensors = {theirs: state[own] for own, theirs in learner.names.items()}

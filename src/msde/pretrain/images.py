@@ -27,23 +27,13 @@ MOST_HELD_OUT = 100
 
 @dataclass(frozen=True, eq=False)
 class PretrainImages:
-    """Normal images for training.
+    """Normal images for training."""
 
-    Parameters
-    ----------
-    pixels : ndarray of shape (n, 3, size, size), uint8
-    anatomy : ndarray of shape (n, size, size), bool
-    learning, held_out : ndarray of int
-        Rows to learn from, and rows which the choice of the weights rests on.
-    errors : list of str
-        One line for each image that could not be used.
-    """
-
-    pixels: NDArray[np.uint8]
-    anatomy: NDArray[np.bool_]
-    learning: NDArray[np.intp]
-    held_out: NDArray[np.intp]
-    errors: list[str]
+    pixels: NDArray[np.uint8]  # (n, 3, size, size)
+    anatomy: NDArray[np.bool_]  # (n, size, size)
+    learning: NDArray[np.intp]  # rows to learn from
+    held_out: NDArray[np.intp]  # rows which the choice of the weights rests on
+    errors: list[str]  # one line for each image that could not be used
 
     @property
     def sha256(self) -> str:
@@ -58,23 +48,10 @@ class PretrainImages:
 def read_normals(
     sources: Iterable[ImageSource], size: int, seed: int, tick: Callable[[], object] = lambda: None
 ) -> PretrainImages:
-    """Read images, find their anatomy and hold a fifth of them out, at most a hundred.
+    """Read images, find their anatomy and hold a fifth of them out, drawn by the seed, at most a hundred.
 
-    Parameters
-    ----------
-    sources : iterable of paths or other sources
-        See :func:`msde.images.read_pixels`.
-    size : int
-        Side length that the images are squeezed to.
-    seed : int
-        Draws which are held out.
-    tick : callable
-        Called after each image.
-
-    Raises
-    ------
-    DataError
-        If fewer than ten images can be used.
+    They are squeezed to squares of side `size`; `tick` is called after each. Raises DataError if fewer than ten images
+    can be used.
     """
 
     def read(source: ImageSource) -> NDArray[np.uint8] | str:

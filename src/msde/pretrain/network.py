@@ -26,31 +26,17 @@ SHORTEST = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """A network to be trained.
+    """A network to be trained."""
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        timm's model without its classifier.
-    pooling : str or None
-        ``levels``: an embedding is the means of the last four maps, each of unit length, as that of the built-in
-        backbones; ``cls``, ``mean`` or ``cls+mean`` of a transformer's tokens; or None, timm's pooled features.
-    random : bool
-        Whether it starts from random weights: then all of it learns, batch norm included.
-    names : dict of str to str
-        For each tensor to be written, timm's name -> the name in the file.
-    description : dict
-        What the file says of the architecture: `builtin` or `timm`, `input_size`, `mean`, `std`, and of the licence.
-    start : str
-        What the weights came from, in words.
-    """
-
-    network: Any
+    network: Any  # timm's model without its classifier
+    # "levels": the means of the last four maps, each of unit length, as of the built-in backbones; "cls", "mean" or
+    # "cls+mean" of a transformer's tokens; or None, timm's pooled features
     pooling: str | None
-    random: bool
-    names: dict[str, str]
+    random: bool  # whether it starts from random weights: then all of it learns, batch norm included
+    names: dict[str, str]  # of each tensor to be written, timm's name -> the name in the file
+    # what the file says of the architecture: builtin or timm, input_size, mean, std, and of the licence
     description: dict[str, Any]
-    start: str
+    start: str  # what the weights came from, in words
 
     @property
     def training_size(self) -> int:
@@ -96,24 +82,11 @@ class Learner:
 
 
 def load_start(name: str, checkpoint: Path | None, *, random: bool = False, seed: int = 0) -> Learner:
-    """Load the network that training starts from.
+    """Load the network that training starts from, or with random weights, drawn by the seed.
 
-    Parameters
-    ----------
-    name : str
-        A built-in backbone, such as ``efficientnet_lite0``; a name of the registry that is an architecture of timm
-        without options; or ``timm:NAME``.
-    checkpoint : Path or None
-        A local file of weights; without it ``timm:NAME`` downloads them.
-    random : bool
-        Start from random weights instead.
-    seed : int
-        Draws the random weights.
-
-    Raises
-    ------
-    BackboneError
-        If the name is not known, torch is not installed, or the weights cannot be had or do not fit.
+    It is a built-in backbone, a name of the registry that is an architecture of timm without options, or ``timm:NAME``,
+    whose weights are downloaded where there is no checkpoint. Raises BackboneError if the name is not known, torch is
+    not installed, or the weights cannot be had or do not fit.
     """
     from msde.backbones.export import quiet, require
 

@@ -18,18 +18,10 @@ Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class SelfValidation:
-    """How well the default detector tells held-out normals from their synthetic anomalies.
+    """How well the default detector tells held-out normals from their synthetic anomalies, drawn once by the seed.
 
     The anomalies are of the kinds that the task does not train on, because a network may learn to see the seams of its
     own pastes and nothing else.
-
-    Parameters
-    ----------
-    normals : PretrainImages
-    task : str
-        The pretext task, one of `msde.pretrain.tasks.TASKS`.
-    seed : int
-        Draws the anomalies, the same at each measurement.
     """
 
     def __init__(self, normals: PretrainImages, task: str, seed: int) -> None:
@@ -46,10 +38,7 @@ class SelfValidation:
     def of(self, embed: Embed) -> float:
         """Return the AUROC in [0, 1], the mean over the kinds of anomalies, of an encoder.
 
-        Parameters
-        ----------
-        embed : callable
-            Images (n, 3, size, size) -> embeddings (n, d).
+        It takes images (n, 3, size, size) to embeddings (n, d).
         """
         from msde.estimators.detector import MSDEDetector
 

@@ -18,19 +18,9 @@ Tensors = dict[str, "torch.Tensor"]
 
 
 def write_tensors(path: Path, tensors: Tensors, facts: Mapping[str, Any]) -> None:
-    """Write tensors; an older file at the path stays whole until the new one is complete.
+    """Write tensors, and facts that JSON can hold as the file's metadata; raise OutputError if that fails.
 
-    Parameters
-    ----------
-    path : Path
-    tensors : dict of str to Tensor
-    facts : mapping of str
-        What the file's metadata say, each anything that JSON can hold.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
+    An older file at the path stays whole until the new one is complete.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -47,13 +37,7 @@ def write_tensors(path: Path, tensors: Tensors, facts: Mapping[str, Any]) -> Non
 
 
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """Read what :func:`write_tensors` wrote.
-
-    Raises
-    ------
-    WeightsFileError
-        If the file is damaged or holds no such facts.
-    """
+    """Read what :func:`write_tensors` wrote; raise WeightsFileError if it is damaged or holds no such facts."""
     from safetensors import SafetensorError, safe_open
 
     try:

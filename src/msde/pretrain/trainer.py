@@ -31,32 +31,11 @@ def train(
     checkpoint: Path,
     report: Callable[[Progress], object] = lambda _: None,
 ) -> Best:
-    """Train a network, going on from the checkpoint if there is one.
+    """Train a network, going on from the checkpoint if there is one; return the best weights, which it then holds.
 
-    Parameters
-    ----------
-    learner : Learner
-        The start; holds the best weights afterwards.
-    normals : PretrainImages
-    plan : TrainingPlan
-    checkpoint : Path
-        Where the state is kept every few steps; stays when training is done.
-    report : callable
-        Called after each step, and once before the first, with step 0 or the checkpoint's.
-
-    Returns
-    -------
-    Best
-        The weights with the highest quality, those of the start among them.
-
-    Raises
-    ------
-    BackboneError
-        If the loss is no longer finite.
-    DataError
-        If the checkpoint is of another run.
-    OutputError
-        If the checkpoint cannot be written.
+    Those of the start are among the candidates. The checkpoint is written every few steps and stays. `report` is called
+    after each step, and once before the first, with step 0 or the checkpoint's. Raises BackboneError if the loss is no
+    longer finite, DataError if the checkpoint is of another run, OutputError if it cannot be written.
     """
     training = Training(learner, normals, plan)
     if checkpoint.exists():

@@ -36,45 +36,21 @@ EMBEDDED_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What the result of a training depends on, beside its start and the images.
+    """What the result of a training depends on, beside its start and the images."""
 
-    Parameters
-    ----------
-    task : str
-        One of `msde.pretrain.tasks.TASKS`.
-    steps : int
-        At least 1.
-    batch : int
-        Normals a step; each comes with one synthetic anomaly of each kind of the task.
-    rate : float
-        Largest learning rate of the network.
-    head_rate, line_rate : float
-        Largest learning rates of the head on top of it, and of the line from distance to odds.
-    decay : float
-        Weight decay (AdamW).
-    frozen : float
-        Share of the layers that stay as they are, the first ones.
-    memory : float
-        Share of the averaged weights that stays at each step.
-    fidelity : float
-        Weight of the squared distance of the normals' embeddings from where the start puts them, in its own
-        standard deviations of normals, the mean over the axes. A random start has nothing to be kept.
-    measurements : int
-        How often the averaged weights are measured; the best are kept.
-    seed : int
-    """
-
-    task: str = "anatpaste"
-    steps: int = 200
-    batch: int = 16
-    rate: float = 1e-4
-    head_rate: float = 1e-3
-    line_rate: float = 1e-2
-    decay: float = 1e-4
-    frozen: float = 0.5
-    memory: float = 0.98
+    task: str = "anatpaste"  # one of msde.pretrain.tasks.TASKS
+    steps: int = 200  # at least 1
+    batch: int = 16  # normals a step; each comes with one synthetic anomaly of each kind of the task
+    rate: float = 1e-4  # largest learning rate of the network
+    head_rate: float = 1e-3  # largest learning rate of the head on top of it
+    line_rate: float = 1e-2  # largest learning rate of the line from distance to odds
+    decay: float = 1e-4  # weight decay (AdamW)
+    frozen: float = 0.5  # share of the layers that stay as they are, the first ones
+    memory: float = 0.98  # share of the averaged weights that stays at each step
+    # weight of the squared distance of the normals' embeddings from where the start puts them, in its own standard
+    # deviations of normals, the mean over the axes; a random start has nothing to be kept
     fidelity: float = 1.0
-    measurements: int = 5
+    measurements: int = 5  # how often the averaged weights are measured; the best are kept
     seed: int = 0
 
 
@@ -88,20 +64,11 @@ class Best:
 
 
 class Batch(NamedTuple):
-    """The images of a step: normals, then their synthetic anomalies, kind by kind.
+    """The images of a step: normals, then their synthetic anomalies, kind by kind."""
 
-    Parameters
-    ----------
-    pixels : ndarray of shape (n, 3, size, size), float32
-    kinds : ndarray of shape (n,), int64
-        0 for a normal, then the number of the anomaly's kind.
-    rows : ndarray of int
-        Which normals they are.
-    """
-
-    pixels: NDArray[np.float32]
-    kinds: NDArray[np.int64]
-    rows: NDArray[np.intp]
+    pixels: NDArray[np.float32]  # (n, 3, size, size), float32
+    kinds: NDArray[np.int64]  # (n,): 0 for a normal, then the number of the anomaly's kind
+    rows: NDArray[np.intp]  # which normals they are
 
 
 def batch(normals: PretrainImages, plan: TrainingPlan, step: int) -> Batch:
@@ -136,16 +103,7 @@ def head(dim: int, classes: int) -> Any:
 
 
 class Training:
-    """A training between two steps.
-
-    Attributes
-    ----------
-    step : int
-        Steps done.
-    average : dict of str to Tensor
-        Averaged weights, of the tensors that learn.
-    best : Best
-    """
+    """A training after `step` steps: the averaged weights of the tensors that learn, and the best so far."""
 
     def __init__(self, learner: Learner, normals: PretrainImages, plan: TrainingPlan) -> None:
         import torch

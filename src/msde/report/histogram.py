@@ -18,14 +18,9 @@ _FLOOR = HEIGHT - 1
 
 @dataclass(frozen=True)
 class Histogram:
-    """The scores of held-out normals with the threshold, and a place for a score among them.
+    """The scores of held-out normals, at least one, with the threshold, and a place for a score among them.
 
-    Parameters
-    ----------
-    calibration : Calibration
-        With at least one score.
-    name : str
-        Identifier of the drawing in the page.
+    `name` is the identifier of the drawing in the page.
     """
 
     calibration: Calibration

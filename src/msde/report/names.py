@@ -11,13 +11,7 @@ from msde.output.words import printable
 
 @dataclass(frozen=True)
 class Names:
-    """Paths below one folder.
-
-    Parameters
-    ----------
-    folder : str
-        Absolute.
-    """
+    """Paths below one absolute folder."""
 
     folder: str
 

@@ -28,20 +28,10 @@ ERRORS_SHOWN = 5
 
 @dataclass(frozen=True)
 class HeldOutScores:
-    """What scores of one kind are compared with.
+    """What scores of one kind are compared with."""
 
-    Parameters
-    ----------
-    kind : str
-        "image" or "volume".
-    calibration : Calibration
-        With at least one score.
-    histogram : Histogram
-        Of it.
-    """
-
-    kind: str
-    calibration: Calibration
+    kind: str  # "image" or "volume"
+    calibration: Calibration  # with at least one score
     histogram: Histogram
 
     @classmethod
@@ -58,24 +48,13 @@ class HeldOutScores:
 
 @dataclass(frozen=True)
 class Rows:
-    """Draws cases as rows.
-
-    Parameters
-    ----------
-    model : AnomalyModel
-    names : Names
-        Of the images.
-    images, volumes : HeldOutScores or None
-        None where there is nothing to compare with.
-    identifiers : bool, default=False
-        Whether to state patient ID, study date and UIDs of DICOM images.
-    """
+    """Draws cases as rows."""
 
     model: AnomalyModel
-    names: Names
-    images: HeldOutScores | None
-    volumes: HeldOutScores | None
-    identifiers: bool = False
+    names: Names  # of the images
+    images: HeldOutScores | None  # None where there is nothing to compare with
+    volumes: HeldOutScores | None  # likewise
+    identifiers: bool = False  # whether to state patient ID, study date and UIDs of DICOM images
 
     def draw(self, rank: int, case: Case) -> str:
         """Draw a case; its pictures are read again, and those that have gone are left out."""

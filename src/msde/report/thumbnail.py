@@ -15,17 +15,9 @@ QUALITY = 70
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A reduced picture.
+    """A reduced picture, its size in pixels."""
 
-    Parameters
-    ----------
-    uri : str
-        ``data:image/webp;base64,...``; it holds pixels and nothing else.
-    width, height : int
-        In pixels.
-    """
-
-    uri: str
+    uri: str  # data:image/webp;base64,...; it holds pixels and nothing else
     width: int
     height: int
 
@@ -33,12 +25,7 @@ class Thumbnail:
     def of(cls, pixels: NDArray[Any], side: int) -> Thumbnail:
         """Reduce pixels so that the longer side is at most `side`; smaller pictures keep their size.
 
-        Parameters
-        ----------
-        pixels : ndarray of shape (H, W) or (H, W, 3), float in [0, 1] or uint8
-            Gray or RGB.
-        side : int
-            In pixels.
+        They are gray (H, W) or RGB (H, W, 3), floats in [0, 1] or uint8.
         """
         from PIL import Image
 

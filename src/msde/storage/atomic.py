@@ -14,21 +14,10 @@ from msde.errors import MSDEError, OutputError
 
 @contextmanager
 def writing(path: Path, error: type[MSDEError] = OutputError, *, keep: bool = False) -> Iterator[Path]:
-    """Hand out a new file beside the path, which takes its name when all is written.
+    """Hand out a new file beside the path, which takes its name when all is written; an old file stays until then.
 
-    Parameters
-    ----------
-    path : Path
-        An old file there stays whole until then.
-    error : type, optional
-        What is raised, of `msde.errors`.
-    keep : bool, default=False
-        Leave what there is so far, ``PATH.*.part``, where the writing is interrupted, and do not wait for the disk.
-
-    Raises
-    ------
-    MSDEError
-        Of that type, if it cannot be written.
+    With `keep`, what there is so far, ``PATH.*.part``, is left where the writing is interrupted, and the disk is not
+    waited for. Raises the error given if the file cannot be written.
     """
     with explained(path, error):
         _check_kind(path)
@@ -53,13 +42,7 @@ def writing(path: Path, error: type[MSDEError] = OutputError, *, keep: bool = Fa
 
 
 def check_writable(path: str | os.PathLike[str], error: type[MSDEError] = OutputError) -> None:
-    """Check before long work that a file can be written at the path.
-
-    Raises
-    ------
-    MSDEError
-        Of the type given, if it cannot.
-    """
+    """Check before long work that a file can be written at the path; raise the error given if it cannot."""
     path = Path(path)
     with explained(path, error):
         _check_kind(path)
@@ -70,10 +53,7 @@ def check_writable(path: str | os.PathLike[str], error: type[MSDEError] = Output
 def make_folder(folder: str | os.PathLike[str]) -> Path:
     """Make a folder if it is missing, and check before long work that files can be written to it.
 
-    Raises
-    ------
-    OutputError
-        If they cannot.
+    Raises OutputError if they cannot.
     """
     folder = Path(folder)
     with explained(folder):

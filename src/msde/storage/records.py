@@ -15,19 +15,9 @@ T = TypeVar("T")
 
 
 def take_apart(record: Any, prefix: str = "") -> tuple[Arrays, Plain]:
-    """Split a dataclass of arrays, plain values and dataclasses into dotted names.
+    """Split a dataclass of arrays, plain values and dataclasses into dotted names, which begin with the prefix.
 
-    Parameters
-    ----------
-    record : dataclass instance
-        What to split.
-    prefix : str, default=""
-        Put before each name.
-
-    Returns
-    -------
-    arrays : dict of str to ndarray
-    settings : dict of str to a value that JSON can hold
+    Returns the arrays by name, and the other values, which JSON can hold, by name.
     """
     arrays: Arrays = {}
     settings: Plain = {}
@@ -45,25 +35,9 @@ def take_apart(record: Any, prefix: str = "") -> tuple[Arrays, Plain]:
 
 
 def put_together(kind: type[T], arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], prefix: str = "") -> T:
-    """Rebuild what :func:`take_apart` split.
+    """Rebuild a dataclass that :func:`take_apart` split; further names are ignored.
 
-    Parameters
-    ----------
-    kind : type
-        The dataclass.
-    arrays, settings : mappings
-        As returned by :func:`take_apart`; further names are ignored.
-    prefix : str, default=""
-        As given there.
-
-    Returns
-    -------
-    An instance of `kind`.
-
-    Raises
-    ------
-    KeyError
-        If a name is missing. A dataclass that may be None is None where nothing of it is there.
+    A dataclass that may be None is None where nothing of it is there. Raises KeyError if a name is missing.
     """
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
