@@ -20,6 +20,7 @@ from msde.images.files import guarded
 from msde.images.intensity import shown, to_pixels
 from msde.images.samples import Samples
 from msde.model.anomaly_model import AnomalyModel
+from msde.model.file import read_model, write_model
 
 from .medical import dicom_bytes
 from .pictures import gray_ramp
@@ -108,9 +109,8 @@ def test_a_run_goes_on_past_a_broken_header(folder: Path, command: str) -> None:
 
 
 def test_scoring_tells_of_a_model_of_older_rules(folder: Path) -> None:
-    older = AnomalyModel.load(folder / "m.msde")
-    older.rule = replace(older.rule, version=1)
-    older.save(folder / "older.msde")
+    fitted, _ = read_model(folder / "m.msde")
+    write_model(replace(fitted, rule=replace(fitted.rule, version=1)), folder / "older.msde")
     for name, said in (("m", False), ("older", True)):
         done = CliRunner().invoke(msde, f"score {folder}/{name}.msde {folder}/abnormal.png".split())
         assert done.exit_code == 0
