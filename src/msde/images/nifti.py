@@ -8,8 +8,6 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from threading import Lock
@@ -19,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
-from msde.images.files import Contents, damaged, missing, number_of, numbered, whole
+from msde.images.files import Contents, damaged, guarded, number_of, numbered, whole
 from msde.images.formats import Format
 from msde.images.intensity import percentiles, stated_range
 from msde.images.samples import Display, Ends, Samples, check_size
@@ -68,7 +66,7 @@ class _Volume:
         import nibabel
 
         try:
-            with _said_plainly(self.name):
+            with guarded(self.name, "NIfTI"):
                 if self.packed:
                     values = _unpacked(self.path, self.offset, self.dtype, self.stored_shape)
                 else:
@@ -167,7 +165,7 @@ def _volume(path: str, name: str) -> _Volume:
 
 @lru_cache(maxsize=2 * available_cores() + 2)  # slices come one after the other; each worker may be at another volume
 def _opened(path: str, name: str, *_: int) -> _Volume:
-    with _said_plainly(name):
+    with guarded(name, "NIfTI"):
         import nibabel
 
         with open(path, "rb") as file:
@@ -181,21 +179,6 @@ def _opened(path: str, name: str, *_: int) -> _Volume:
     if _PAIR.match(head):
         raise ImageError(f"{name}: is the header of a NIfTI pair (.hdr, .img), which is not read; save one file, .nii")
     raise ImageError(f"{name}: is packed, but holds no NIfTI volume in one piece; give .nii or .nii.gz")
-
-
-@contextmanager
-def _said_plainly(name: str) -> Iterator[None]:
-    """Turn what goes wrong into one line about the file."""
-    try:
-        yield
-    except (ImageError, MemoryError):
-        raise
-    except ImportError:
-        raise missing(name, "NIfTI", "nifti") from None
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise damaged(name, "NIfTI", type(error).__name__) from None
 
 
 def _mended(header: Any, name: str) -> Any:
