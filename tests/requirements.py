@@ -55,7 +55,8 @@ REQUIREMENTS = {
     "transformers": Requirement("transformers", _packages("torch", "transformers"), "make test-all"),
     "open_clip": Requirement("OpenCLIP", _packages("torch", "open_clip"), "make test-all"),
     "xrv": Requirement("TorchXRayVision", _packages("torch", "torchxrayvision"), "make test-all"),
-    "ray": Requirement("Ray", _packages("ray", "faiss", "s3fs", "moto"), "make test-all"),
+    "ray": Requirement("Ray", _packages("ray", "s3fs", "moto"), "make test-all"),
+    "polars": Requirement("Polars", _packages("polars"), "make test-all"),
     "chromium": Requirement(
         "Chromium",
         lambda: _packages("playwright")() and _program(*CHROMIUM)(),

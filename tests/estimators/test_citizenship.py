@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tests.requirements import need
 from threadpoolctl import threadpool_limits
 
 from msde import GaussianDensity, MeanShiftEnhancer, MSDEDetector
@@ -17,6 +18,8 @@ from msde import GaussianDensity, MeanShiftEnhancer, MSDEDetector
 
 @pytest.mark.parametrize("frames", ["pandas", "polars"])
 def test_frames_go_in_and_wrong_columns_are_refused(rng, frames):
+    if frames == "polars":
+        need("polars")
     library = import_module(frames)
     columns = ["a", "b", "c"]
     rows = rng.normal(size=(60, 3))
