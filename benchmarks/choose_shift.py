@@ -22,8 +22,9 @@ from typing import get_args
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from embeddings import Embeddings, load_sets
+from embeddings import load_sets
 
+from msde.benchmark.draws import Subset
 from msde.method.density_weights import Weighting, density_weights
 from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
 from msde.method.mean_shift import Trajectory, shift
@@ -47,7 +48,7 @@ Scores = list[np.ndarray]  # of the normal and the abnormal test images
 Fit = Callable[[Rows], Gaussian]
 
 
-def scores_by_form(parts: list[Embeddings]) -> Iterator[tuple[str, Scores]]:
+def scores_by_form(parts: list[Subset]) -> Iterator[tuple[str, Scores]]:
     """Score the test images of a set in every form."""
     rows = [part.rows for part in parts]
     compressed = standardised(CompressingStandardizer, rows)
@@ -98,7 +99,7 @@ def distances(rows: list[Rows], fit: Fit = fit_ledoit_wolf) -> Scores:
     return [gaussian.mahalanobis(part) for part in rows[1:]]
 
 
-def by_patient(scores: Scores, parts: list[Embeddings]) -> Scores:
+def by_patient(scores: Scores, parts: list[Subset]) -> Scores:
     """Average the scores of each patient's images."""
     averaged = []
     for values, part in zip(scores, parts, strict=True):

@@ -20,7 +20,7 @@ from PIL import Image
 
 from msde import MSDEDetector
 from msde.images import find_images
-from msde.method.neighbors.index import ExactIndex, evenly_spaced
+from msde.method.neighbors.exact import ExactIndex, evenly_spaced
 
 SHOWN = 3
 MOST_IMAGES = 100

@@ -18,9 +18,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from embeddings import Embeddings, load_sets
+from embeddings import load_sets
 
 from msde import MSDEDetector
+from msde.benchmark.draws import Subset
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import fit_ledoit_wolf
 from msde.method.metrics import auroc
@@ -35,7 +36,7 @@ IMAGES = 300
 FITS = 5
 
 
-def with_landmarks(parts: list[Embeddings], share: float) -> float:
+def with_landmarks(parts: list[Subset], share: float) -> float:
     train, *test = (part.rows for part in parts)
     standardizer = CompressingStandardizer.fit(train)
     most = max(2, round(share * len(train)))

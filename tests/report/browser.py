@@ -80,11 +80,12 @@ class Browser:
         return json.loads(message)
 
     def open(self, path: Path) -> None:
-        """Open a local file and wait until it is loaded."""
-        before = len(self.events)
-        self.send("Page.navigate", url=path.as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events[before:]):
-            self.events.append(self._next())
+        """Open a local file anew and wait until it is loaded."""
+        for url in ("about:blank", path.as_uri()):  # the same page again would keep its place
+            before = len(self.events)
+            self.send("Page.navigate", url=url)
+            while not any(event["method"] == "Page.loadEventFired" for event in self.events[before:]):
+                self.events.append(self._next())
 
     def run(self, script: str) -> Any:
         """Evaluate an expression in the page."""

@@ -5,6 +5,7 @@ import subprocess
 import numpy as np
 import pytest
 from PIL import Image
+from tests.patience import wait_until
 
 from msde.images import find_images
 from msde.model.nearest_normals import NearestNormals
@@ -135,8 +136,13 @@ def test_light_and_dark_have_contrast(browser, report):
 
 def test_assistive_technology_sees_a_table(browser, report, explained):
     browser.open(report)
-    nodes = browser.send("Accessibility.getFullAXTree")["nodes"]
-    roles = [node["role"]["value"] for node in nodes if not node["ignored"]]
+
+    def seen() -> list[str] | None:
+        nodes = browser.send("Accessibility.getFullAXTree")["nodes"]
+        roles = [node["role"]["value"] for node in nodes if not node["ignored"]]
+        return roles if roles.count("row") > len(explained.cases) else None
+
+    roles = wait_until(seen, "the rows of the table, which the browser makes after the page")
     assert roles.count("table") == 1
     assert roles.count("row") == 1 + len(explained.cases)
     assert roles.count("rowheader") == len(explained.cases)

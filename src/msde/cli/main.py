@@ -69,7 +69,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     _show_notes()
     try:
-        msde()
+        msde(prog_name="msde")
     except MSDEError as error:
         _leave(str(error))
     except MemoryError:
