@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest -q -n auto --dist loadfile
+COVERAGE ?= --cov --cov-report=term
 
 # The matrices of tests are small: more threads would only wait for each other.
 test test-all test-lowest quick: export OMP_NUM_THREADS = 1
@@ -20,7 +21,7 @@ quick: lint
 
 # Every extra, every test; what is missing is a failure.
 test-all: .venv/all.stamp lint
-	MSDE_TEST_ALL=1 $(PYTEST) --cov --cov-report=term
+	MSDE_TEST_ALL=1 $(PYTEST) $(COVERAGE)
 
 # The oldest libraries that pyproject.toml allows, in an environment of their own.
 test-lowest:
