@@ -19,7 +19,7 @@ def test_the_lesion_is_hot_and_the_rest_is_less_so(model, discs):
         assert explanation.heat.shape == (64, 64)
         assert explanation.heat.dtype == np.float32
         assert explanation.heat[LESION].min() > 0.75
-        assert explanation.heat.mean() < explanation.heat[LESION].mean()
+        assert np.median(explanation.heat) < explanation.heat[LESION].min()
         assert explanation.overlay.shape == (64, 64, 3)
         assert (explanation.overlay[LESION].std(axis=2) > 10).all()  # in colour
 
