@@ -103,6 +103,7 @@ def score(
     from msde.model.distance_shares import check_shares
     from msde.model.score import batch_probabilities
     from msde.output.score_table import check_table, write_csv, write_table
+    from msde.output.words import drift_in_words
     from msde.storage.atomic import check_writable
 
     if why is not None and heatmaps is not None:
@@ -147,13 +148,7 @@ def score(
         click.echo("msde: transductive scores depend on the batch, so they have no p-values and no flags", err=True)
     drift = loaded.drift(written)
     if drift.found:
-        click.echo(
-            "msde: these images do not look like the normals that the model is calibrated on: their scores lie"
-            f" {drift.distance:.2f} apart (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain"
-            f" {drift.explained:.2f}; either over a tenth are abnormal, or their source is another and p-values are"
-            " wrong until `msde calibrate` has seen normals of it",
-            err=True,
-        )
+        click.echo(f"msde: {drift_in_words(drift, loaded.calibration_.alpha)}", err=True)
     errors = [result.error for result in written if result.error is not None]
     if exporter is not None:
         errors += exporter.errors

@@ -160,9 +160,13 @@ class FittedModel:
             )
 
     def drift(self, scores: Iterable[ImageScore]) -> Drift:
-        """Measure whether scored images look like the normals that the model is calibrated on."""
-        alone = [score.anomaly_score for score in scores if not score.is_volume]
-        return measure_drift(self.images.scores, np.array(alone))
+        """Measure whether scored images look like the calibrating normals; a volume counts as one."""
+        alone = [score for score in scores if not score.is_volume]
+        return measure_drift(
+            self.images.scores,
+            [score.anomaly_score for score in alone],
+            incoming_groups=[_unit_of(score, number) for number, score in enumerate(alone)],
+        )
 
     def describe(self) -> dict[str, Any]:
         """Describe the model, ready for JSON: networks, mode, training set, calibration, settings, versions."""
@@ -227,3 +231,8 @@ class FittedModel:
         value = np.array([score.anomaly_score])
         p_value, flagged = calibration.p_values(value), calibration.flagged(value)
         return replace(score, p_value=float(p_value[0]), flagged=bool(flagged[0]))
+
+
+def _unit_of(score: ImageScore, number: int) -> str:
+    """Name what an image varies together with: its volume, or itself alone."""
+    return f"image {number}" if score.volume is None else f"volume {score.volume}"

@@ -82,7 +82,7 @@ def _page(
         style=style,
         script=script,
         title=escape(summary.title(worklist)),
-        summary=_paragraphs("", summary.lines(worklist, held_out))
+        summary=_paragraphs("", summary.lines(worklist, model, held_out))
         + _paragraphs(' class="notice"', summary.notices(worklist, model)),
         symbols="".join(compared.histogram.symbol() for compared in held_out if compared),
         legend=escape(summary.legend(*held_out)),

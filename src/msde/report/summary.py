@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from msde.method.drift import Drift
 from msde.model.anomaly_model import AnomalyModel
-from msde.output.words import counted
+from msde.output.words import counted, drift_in_words, unseen_in_words
 from msde.report.row import VIEWER_SIDE, HeldOutScores
 from msde.report.worklist import Worklist
 
@@ -22,7 +21,9 @@ def title(worklist: Worklist) -> str:
     return f"Worklist of {' and '.join(counted(n, kind) for kind, n in kinds.items() if n) or 'no images'}"
 
 
-def lines(worklist: Worklist, held_out: tuple[HeldOutScores | None, HeldOutScores | None]) -> Iterator[str]:
+def lines(
+    worklist: Worklist, model: AnomalyModel, held_out: tuple[HeldOutScores | None, HeldOutScores | None]
+) -> Iterator[str]:
     """Yield how many cases are flagged, of how many to expect, and whether there is drift where none is found."""
     for compared, is_volume in zip(held_out, (False, True), strict=True):
         flags = [case.score.flagged for case in worklist.cases if case.score.is_volume == is_volume]
@@ -34,7 +35,8 @@ def lines(worklist: Worklist, held_out: tuple[HeldOutScores | None, HeldOutScore
                 f" {alpha:g}. If all were normal, about {alpha * len(flags):.0f} would be."
             )
     if not worklist.drift.found and worklist.drift.explained < 1:
-        yield "Drift: none found beyond what chance and a tenth of abnormal images explain."
+        unseen = unseen_in_words(worklist.drift, model.calibration_.alpha)
+        yield f"Drift: none found beyond what chance and a tenth of abnormal images explain. {unseen}"
 
 
 def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
@@ -48,7 +50,7 @@ def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
             f" {calibration.alpha:g}."
         )
     if worklist.drift.found:
-        yield _of_drift(worklist.drift)
+        yield f"Drift: {drift_in_words(worklist.drift, calibration.alpha)}"
     elif worklist.drift.explained >= 1 and not model.scorer_.batchwise:
         yield "Too few images or held-out normals to tell whether these images look like the normals."
     volumes = sum(case.score.is_volume and case.score.error is None for case in worklist.cases)
@@ -63,15 +65,6 @@ def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
     unusable = sum(case.score.error is not None for case in worklist.cases)
     if unusable:
         yield f"No score for {counted(unusable, 'case')}, at the end of the list: what is there could not be used."
-
-
-def _of_drift(drift: Drift) -> str:
-    return (
-        "Drift: these images do not look like the normals that the model is calibrated on. Their scores lie"
-        f" {drift.distance:.2f} apart (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain"
-        f" {drift.explained:.2f}. Either over a tenth are abnormal, or their source is another and p-values are wrong"
-        " until the model has been calibrated on normals of it."
-    )
 
 
 def legend(images: HeldOutScores | None, volumes: HeldOutScores | None) -> str:
