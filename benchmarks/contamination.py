@@ -92,9 +92,7 @@ def holds(split: Split, draws: int) -> bool:
 def print_choice(table: np.ndarray) -> None:
     """Say which of fitting all and leaving the listed out has the higher mean AUROC on the sets not left out."""
     gain = table[:, :, 1, 0] - table[:, :, 0, 0]
-    print(
-        "\n| hidden | gain of leaving the listed out, ± error | worst, best set | chosen for the set left out |"
-    )
+    print("\n| hidden | gain of leaving the listed out, ± error | worst, best set | chosen for the set left out |")
     print("|---|---|---|---|")
     for share, of_sets in zip(SHARES, gain, strict=True):
         error = of_sets.std(ddof=1) / np.sqrt(len(of_sets))

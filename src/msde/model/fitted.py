@@ -165,6 +165,7 @@ class FittedModel:
         return measure_drift(
             self.images.scores,
             [score.anomaly_score for score in alone],
+            calibration_groups=self.images.groups,
             incoming_groups=[_unit_of(score, number) for number, score in enumerate(alone)],
         )
 
