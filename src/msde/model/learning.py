@@ -36,12 +36,15 @@ class FitReport:
         Exact copies of other images, which are left out.
     peak : float
         The brightest pixel of all normals, in [0, 1]; NaN where that is not known.
+    notes : list of str
+        What is to be told of the patients of the normals.
     """
 
     unreadable: list[str] = field(default_factory=list)
     distrusted: list[str] = field(default_factory=list)
     n_copies: int = 0
     peak: float = float("nan")
+    notes: list[str] = field(default_factory=list)
 
 
 def learn(

@@ -86,7 +86,7 @@ def _page(
         + _paragraphs(' class="notice"', summary.notices(worklist, model)),
         symbols="".join(compared.histogram.symbol() for compared in held_out if compared),
         legend=escape(summary.legend(*held_out)),
-        colours=colour_bar() if model.explains else "",
+        colours=colour_bar(model.colours) if model.explains else "",
         alike="Most like these normals, except where marked" if model.explains else "Most like these normals",
         card=_facts(summary.card(model)),
         settings=_facts({**settings, **summary.settings(worklist, model, identifiers)}),

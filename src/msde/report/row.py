@@ -126,7 +126,7 @@ class Rows:
         overlay = None
         if picture.heat is not None:
             heat = picture.heat.astype(np.float32) / np.float32(MOST_HEAT)
-            overlay = Explanation.of(picture.score, heat, pixels, self.model.rule).overlay
+            overlay = Explanation.of(picture.score, heat, pixels, self.model.rule, self.model.colours).overlay
         name = escape(self.names.short(picture.score.path))
         data: dict[str, Any] = {"large": Thumbnail.of(pixels, VIEWER_SIDE).uri}
         if picture.alike:
