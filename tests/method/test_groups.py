@@ -17,7 +17,7 @@ def test_rows_that_share_a_key_are_one_group_and_groups_share_none(rows):
     numbers = joined(rows)
     assert ((numbers == UNKNOWN) == [not row for row in rows]).all()
     assert set(numbers[numbers >= 0]) == set(range(numbers.max(initial=UNKNOWN) + 1))
-    owners = {}
+    owners: dict[int, int] = {}
     for row, number in zip(rows, numbers, strict=True):
         for key in row:
             assert owners.setdefault(key, number) == number

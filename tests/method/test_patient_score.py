@@ -21,10 +21,10 @@ images = arrays(float, st.integers(1, 15), elements=st.integers(0, 30).map(float
 
 @given(patients(), images, st.floats(0, 9))
 def test_higher_scores_never_mean_a_higher_p_value(held_out, new, more):
-    calibration = PatientCalibration(*held_out, 0.05, "test")
+    calibration = PatientCalibration(held_out[0], held_out[1], 0.05, "test")
     low, high = calibration.p_value(new + more), calibration.p_value(new)
     assert calibration.resolution <= low <= high <= 1
-    assert calibration.p_value(new + 100) == calibration.resolution
+    assert calibration.p_value(new[:1] + 100) == calibration.resolution
     assert calibration.p_value(new - 100) == 1
 
 
@@ -64,10 +64,9 @@ def test_new_patients_are_flagged_as_often_as_asked_whatever_their_number_of_ima
         calibration = PatientCalibration(np.concatenate(of_patients), groups, 0.1, "test")
         flagged += [calibration.flagged(calibration.p_value(drawn(size))) for _ in range(20)]
     rate = np.mean(flagged)
-    # Where a patient has more images than those of the calibration, the mean of draws varies less: fewer are flagged.
+    # Where a patient has more images than most of the calibration, the mean of draws varies less: fewer are flagged.
     assert rate <= 0.13
-    if max(sizes) >= size:
-        assert rate >= 0.06
+    assert rate >= 0.07 or np.median(sizes) < size
 
 
 @pytest.mark.parametrize(

@@ -60,14 +60,14 @@ class ColourScale:
         )
 
 
-def overlaid(pixels: Floats, heat: Floats, scale: ColourScale = ColourScale()) -> NDArray[np.uint8]:  # noqa: B008
+def overlaid(pixels: Floats, heat: Floats, scale: ColourScale = ColourScale()) -> NDArray[np.uint8]:
     """Lay heat (h, w) in [0, 1] over a picture (h, w) or (h, w, 3) in [0, 1]; return RGB (h, w, 3)."""
     picture = 255 * (np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels)
     picture += _opacity(heat, scale)[..., None] * (_colours(heat) - picture)
     return np.rint(picture).astype(np.uint8)
 
 
-def layer(heat: Floats, scale: ColourScale = ColourScale()) -> NDArray[np.uint8]:  # noqa: B008
+def layer(heat: Floats, scale: ColourScale = ColourScale()) -> NDArray[np.uint8]:
     """Draw heat (h, w) in [0, 1] alone, to be laid over any picture; return RGBA (h, w, 4).
 
     It is opaque where the picture would be hidden; at 60 % it gives what `overlaid` gives.
@@ -91,7 +91,7 @@ def marked(overlay: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-def with_bar(overlay: NDArray[np.uint8], scale: ColourScale = ColourScale()) -> NDArray[np.uint8]:  # noqa: B008
+def with_bar(overlay: NDArray[np.uint8], scale: ColourScale = ColourScale()) -> NDArray[np.uint8]:
     """Put the colour bar, the same for all images, to the right of an overlay; the overlay's pixels stay as they are.
 
     Takes (h, w, 3), returns (max(h, 200), w + 110 or so, 3).

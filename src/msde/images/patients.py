@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Self
 
 from msde.errors import DataError, ImageError
@@ -38,7 +38,7 @@ class GroupTable:
     path : str
         The file.
     groups : mapping of str to str
-        Group by real path. That of a folder holds for all below it that has none of its own.
+        Group by real path, or by address. That of a folder holds for all below it that has none of its own.
     """
 
     path: str
@@ -66,10 +66,10 @@ class GroupTable:
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
                 for line, (entry, group) in _rows(csv.DictReader(file), name):
-                    real = os.path.realpath(folder / entry)
+                    real = _real(entry if "://" in entry else os.path.join(folder, entry))
                     if groups.setdefault(real, group) != group:
                         raise DataError(f"{name}, line {line}: {entry} is in another group before; give it one group")
-                    if not os.path.lexists(real):
+                    if "://" not in entry and not os.path.lexists(real):
                         gone.append(entry)
                     if len(groups) > MOST_ROWS:
                         raise DataError(f"{name}: has more than {MOST_ROWS:,} rows; split the job")
@@ -82,10 +82,14 @@ class GroupTable:
             tell(f"{name}: {len(gone)} of its {len(groups)} paths do not exist, such as {gone[0]}")
         return cls(name, groups)
 
-    def group(self, path: str | PurePath) -> str | None:
-        """Return the group of a file, that of the nearest folder above it, or None."""
-        real = PurePath(os.path.realpath(path))
-        return next((self.groups[str(place)] for place in (real, *real.parents) if str(place) in self.groups), None)
+    def group(self, path: str) -> str | None:
+        """Return the group of a file or address, that of the nearest folder above it, or None."""
+        place, below = _real(path), ""
+        while place != below:
+            if place in self.groups:
+                return self.groups[place]
+            place, below = os.path.dirname(place), place
+        return None
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,10 @@ class Patients:
     def _digest(self, kind: str, name: str | bytes) -> bytes:
         name = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
         return hashlib.sha256(bytes.fromhex(self.salt) + kind.encode() + b"\0" + name).digest()[:_KEY_BYTES]
+
+
+def _real(path: str) -> str:
+    return path if "://" in path else os.path.realpath(path)
 
 
 def _file(source: str | os.PathLike[str]) -> str:

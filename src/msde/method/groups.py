@@ -15,7 +15,7 @@ _STRIDE = 3
 
 
 def joined(keys: Sequence[Iterable[Hashable]]) -> IndexArray:
-    """Number the groups of rows that share a key, directly or by way of others.
+    """Join rows that share a key, directly or by way of others, to groups, and number these.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def joined(keys: Sequence[Iterable[Hashable]]) -> IndexArray:
             above[max(one, other)] = min(one, other)
             found[row] = 0
     numbers: dict[int, int] = {}
-    for row in np.flatnonzero(found == 0):
-        found[row] = numbers.setdefault(root(int(row)), len(numbers))
+    for member in np.flatnonzero(found == 0).tolist():
+        found[member] = numbers.setdefault(root(member), len(numbers))
     return found
 
 
@@ -69,8 +69,24 @@ def completed(groups: IndexArray) -> IndexArray:
     return whole
 
 
+def apart(groups: IndexArray) -> IndexArray | None:
+    """Give rows of unknown groups numbers of their own; return None where no group is known.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n,), int
+        As `joined` numbers them.
+    """
+    unknown = np.flatnonzero(groups == UNKNOWN)
+    if len(unknown) == len(groups):
+        return None
+    numbers = groups.copy()
+    numbers[unknown] = groups.max() + 1 + np.arange(len(unknown))
+    return numbers
+
+
 def dealt_folds(groups: IndexArray, n_folds: int) -> list[IndexArray]:
-    """Deal groups to folds, rows of unknown groups in runs of neighbours.
+    """Deal groups to folds, rows of unknown groups in runs of neighbours; so all rows where there is but one group.
 
     Parameters
     ----------
@@ -85,6 +101,8 @@ def dealt_folds(groups: IndexArray, n_folds: int) -> list[IndexArray]:
         The rows of each fold; neighbouring runs are far apart in the list, so that its first folds are of all places.
     """
     _, numbers = np.unique(completed(groups), return_inverse=True)
+    if not numbers.any():
+        numbers = completed(np.full(len(groups), UNKNOWN))
     n_folds = min(n_folds, int(numbers.max(initial=0)) + 1)
     spread = sorted(range(n_folds), key=lambda number: (number % _STRIDE, number))
     return [np.flatnonzero(numbers % n_folds == number) for number in spread]

@@ -13,7 +13,7 @@ from msde.method.arrays import IndexArray
 from msde.method.volume_score import volume_score, volume_scores
 
 N_DRAWS = 32
-SMALL_SHARE = 0.2
+LEAST_SHARE = 0.5
 _SEED = 17
 _ROUNDING = 1e-9
 
@@ -23,8 +23,9 @@ class PatientCalibration:
     """Held-out scores of normal patients' images, and what follows from them for new patients.
 
     A patient's score is :func:`msde.method.volume_score.volume_score` of all images, which grows with their number. So
-    patients are compared by equally many images: for a new patient with m of them the patients of the calibration are
-    scored by random draws of m of theirs, and a patient with more than four in five of them have is scored by draws too.
+    patients are compared by equally many images: a new patient with m of them is compared with the patients of the
+    calibration that have at least as many, scored by random draws of m of theirs. Where these are too few, m is lowered
+    until they are half of the patients and enough to flag any, and the new patient is scored by draws too.
 
     Parameters
     ----------
@@ -39,9 +40,9 @@ class PatientCalibration:
 
     Notes
     -----
-    With one draw a patient the p-value would be conformal, whatever relates the images of a patient (the draws of
-    exchangeable patients are exchangeable); averaging draws takes the noise away and keeps that but for a little.
-    Patients with fewer than m images are scored by all they have, which is a little too low.
+    With one draw a patient the p-value would be conformal, whatever relates the images of a patient: patients are taken
+    to be exchangeable given how many images they have, and so are draws of as many of theirs. The mean over draws takes
+    the noise away. A new patient's own draws vary less than one draw does, so fewer than alpha are flagged there.
     """
 
     scores: NDArray[np.float64]
@@ -65,7 +66,7 @@ class PatientCalibration:
 
     @property
     def resolution(self) -> float:
-        """Smallest p-value that can occur."""
+        """Smallest p-value that can occur, for a patient of one image."""
         return 1 / (self.n_patients + 1)
 
     def p_value(self, scores: NDArray[np.float64]) -> float:
@@ -79,18 +80,18 @@ class PatientCalibration:
         Returns
         -------
         float
-            In [1 / (k + 1), 1] for k patients; NaN where a score is.
+            In [1 / (k + 1), 1] for k patients that have enough images; NaN where a score is.
         """
         if np.isnan(scores).any():
             return math.nan
         size = min(len(scores), self._most_compared)
         if size not in self._by_size:
-            rng = np.random.default_rng((_SEED, size))
-            self._by_size[size] = np.sort(np.concatenate([_drawn(one, size, rng) for one in self._patients]))
+            rng, compared = np.random.default_rng((_SEED, size)), (one for one in self._patients if len(one) >= size)
+            self._by_size[size] = np.sort(np.concatenate([_drawn(one, size, rng) for one in compared]))
         found = self._by_size[size]
         value = float(_drawn(np.sort(scores), size, np.random.default_rng(_SEED)).mean())
         as_high = len(found) - np.searchsorted(found, value - _ROUNDING * abs(value), side="left")
-        return float((1 + as_high / N_DRAWS) / (self.n_patients + 1))
+        return float((N_DRAWS + as_high) / (N_DRAWS + len(found)))
 
     def flagged(self, p_value: float) -> bool:
         """Tell whether a patient with this p-value is flagged."""
@@ -105,9 +106,10 @@ class PatientCalibration:
 
     @cached_property
     def _most_compared(self) -> int:
-        """How many images of a patient are compared at most, so that few patients have fewer."""
-        sizes = np.sort([len(one) for one in self._patients])
-        return int(sizes[int(SMALL_SHARE * len(sizes))])
+        """How many images of a patient are compared at most."""
+        largest_first = -np.sort([-len(one) for one in self._patients])
+        needed = max(math.ceil(LEAST_SHARE * self.n_patients), math.ceil(1 / self.alpha - _ROUNDING) - 1)
+        return int(largest_first[min(needed, self.n_patients) - 1])
 
     @cached_property
     def _by_size(self) -> dict[int, NDArray[np.float64]]:

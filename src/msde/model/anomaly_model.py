@@ -66,7 +66,7 @@ class AnomalyModel:
     session : msde.embedding.encoder.EncoderSession
         The encoder at work.
     cache : EmbeddingCache or None
-    scorer_, calibration_, volumes_, localizer_, fingerprint_, libraries_
+    scorer_, calibration_, volumes_, patients_, localizer_, fingerprint_, libraries_
         After a fit, of `fitted`: see :class:`msde.model.fitted.FittedModel`; ``calibration_`` is that of single images.
     unreadable_, distrusted_, n_copies_, peak_, notes_
         What became of the training images: see :class:`msde.model.learning.FitReport`. Empty after `load`.
@@ -117,7 +117,8 @@ class AnomalyModel:
 
     def _hold(self, fitted: FittedModel, report: FitReport) -> Self:
         self._fitted, self._report = fitted, report
-        self.scorer_, self.calibration_, self.volumes_ = fitted.scorer, fitted.images, fitted.volumes
+        self.scorer_, self.calibration_ = fitted.scorer, fitted.images
+        self.volumes_, self.patients_ = fitted.volumes, fitted.patients
         self.localizer_, self.fingerprint_, self.libraries_ = fitted.localizer, fitted.fingerprint, fitted.libraries
         self.unreadable_, self.distrusted_ = report.unreadable, report.distrusted
         self.n_copies_, self.peak_, self.notes_ = report.n_copies, report.peak, report.notes
@@ -131,6 +132,7 @@ class AnomalyModel:
         groups: Groups | None = None,
         heatmaps: bool = True,
         calm: float = CALM,
+        confidence: float | None = None,
         tick: Tick | None = None,
     ) -> Self:
         """Learn what normal images look like.
@@ -150,6 +152,9 @@ class AnomalyModel:
             normals, or a network without feature maps, give no heat maps.
         calm : float, default=0.05
             Share of normal images that may show any colour in their heat maps, in (0, 1).
+        confidence : float, optional
+            Probability, such as 0.9, with which the false-alarm rate is at most the detector's alpha; by default it is
+            alpha on average over fits.
 
         Raises DataError if fewer than two different normals, or none of the unlabelled images, can be used, or what is
         said of patients does not hold for the images.
@@ -163,7 +168,7 @@ class AnomalyModel:
             pool = TrainingSet.collect(ticking(self.embed(unlabelled), tick), "unlabelled", at_least=1)
         detector = self.detector or MSDEDetector("inductive" if pool is None else "adaptive")
         localizer = maps.localizer(normals, calm) if maps else None
-        return self._hold(*learn(normals, pool, detector, self.encoder, self.rule, localizer))
+        return self._hold(*learn(normals, pool, detector, self.encoder, self.rule, localizer, confidence))
 
     def embed(self, images: Images, reader: MapReader | None = None) -> Iterator[Embedded]:
         """Embed images in order; `reader` reads the feature maps in the same pass."""
@@ -223,7 +228,13 @@ class AnomalyModel:
         return explain(self.score_embedded(embedded), self.rule, self.colours)
 
     def calibrate(
-        self, images: Images, alpha: float | None = None, *, groups: Groups | None = None, tick: Tick | None = None
+        self,
+        images: Images,
+        alpha: float | None = None,
+        *,
+        groups: Groups | None = None,
+        confidence: float | None = None,
+        tick: Tick | None = None,
     ) -> Self:
         """Replace the calibration by one on normals of the place where the model is used; nothing is fitted again.
 
@@ -235,6 +246,8 @@ class AnomalyModel:
             Target false-alarm rate, in (0, 1); by default the present one.
         groups : Patients or sequence of labels, optional
             As in `fit`.
+        confidence : float, optional
+            As in `fit`.
 
         Raises DataError if no image can be used, one took part in the fit, or what is said of patients does not hold,
         and MSDEError in transductive mode, whose scores depend on the batch.
@@ -242,7 +255,7 @@ class AnomalyModel:
         self.fitted.check_scores_alone()
         normals = self._collected(images, groups, "calibration", 1, tick)
         report = replace(self._report, unreadable=normals.errors, n_copies=normals.n_copies, notes=normals.notes)
-        return self._hold(self.fitted.recalibrated(normals, alpha), report)
+        return self._hold(self.fitted.recalibrated(normals, alpha, confidence), report)
 
     def drift(self, scores: Iterable[ImageScore]) -> Drift:
         """Measure whether images look like the calibrating normals; more than a tenth of abnormal ones is drift too."""

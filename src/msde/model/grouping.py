@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from msde.embedding.embed import Embedded
 from msde.errors import DataError
-from msde.images import expanded
-from msde.images.patients import PATTERN, TABLE, Patients
+from msde.images import Part, expanded
+from msde.images.patients import PATTERN, TABLE, Key, Patients
 from msde.method.arrays import IndexArray
-from msde.method.groups import UNKNOWN
+from msde.method.groups import UNKNOWN, joined
 
 if TYPE_CHECKING:
     from msde.embedding.embed import ImageSource
@@ -59,6 +59,13 @@ def with_keys(images: Iterable[ImageSource], groups: Groups | None) -> tuple[Ite
     return labelled(), keys_of
 
 
+def number_groups(sources: Sequence[Any], patients: Patients) -> tuple[list[frozenset[Any]], IndexArray]:
+    """Tell which images are of one patient, or one volume; return the keys of each, and its number or -1."""
+    keys = [patients.keys(source) for source in sources]
+    volumes = [{("volume", source.volume)} if isinstance(source, Part) else set() for source in sources]
+    return keys, joined([of_image | volume for of_image, volume in zip(keys, volumes, strict=True)])
+
+
 def check_groups(
     groups: Groups | None, names: Sequence[str], keys: Sequence[Collection[Any]], numbers: IndexArray
 ) -> list[str]:
@@ -79,19 +86,37 @@ def check_groups(
     DataError
         If a pattern or a table tells the patient of no image, or the user's word puts all images into one group.
     """
-    lines = []
     stated = groups is not None and not (isinstance(groups, Patients) and not groups.stated)
-    if isinstance(groups, Patients):
-        ways = {PATTERN: groups.pattern and f"the pattern {groups.pattern!r}", TABLE: groups.table and groups.table.path}
-        for kind, way in ways.items():
-            others = [name for name, of_image in zip(names, keys, strict=True) if kind not in {key[0] for key in of_image}]
-            if way and len(others) == len(names):
-                raise DataError(f"{way} tells the patient of none of the {len(names)} images, such as {names[0]}")
-            if way and others:
-                lines.append(f"{way} does not tell the patient of {len(others)} of {len(names)} images, such as {others[0]}")
+    lines = check_ways(groups, names, keys) if isinstance(groups, Patients) else []
     if len(numbers) > 1 and not numbers.any() and UNKNOWN not in numbers:
         alone = f"all {len(names)} images are of one patient or volume"
         if stated:
             raise DataError(f"{alone} by what was given; at least two are needed, so correct it")
         lines.append(f"{alone}: what is said of false alarms holds for no other; add normals of others")
+    return lines
+
+
+def check_ways(patients: Patients, names: Sequence[str], keys: Sequence[Collection[Key]]) -> list[str]:
+    """Check that a pattern and a table tell the patient of images; return a line for each that does not of some.
+
+    Raises
+    ------
+    DataError
+        If one tells the patient of none.
+    """
+    lines = []
+    ways = {
+        PATTERN: patients.pattern and f"the pattern {patients.pattern!r}",
+        TABLE: patients.table and patients.table.path,
+    }
+    for kind, way in ways.items():
+        others = [name for name, of_image in zip(names, keys, strict=True) if kind not in {key[0] for key in of_image}]
+        if way and len(others) == len(names):
+            raise DataError(
+                f"{way} tells the patient of none of the {len(names)} images{f', such as {names[0]}' if names else ''}"
+            )
+        if way and others:
+            lines.append(
+                f"{way} does not tell the patient of {len(others)} of {len(names)} images, such as {others[0]}"
+            )
     return lines

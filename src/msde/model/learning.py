@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -54,6 +55,7 @@ def learn(
     encoder: Encoder,
     rule: ImageRule,
     localizer: Localizer | None = None,
+    confidence: float | None = None,
 ) -> tuple[FittedModel, FitReport]:
     """Fit a model to embedded images.
 
@@ -69,27 +71,31 @@ def learn(
         How the images were embedded.
     localizer : Localizer, optional
         Fitted to the feature maps of the normals.
+    confidence : float, optional
+        Probability with which the false-alarm rate is to be at most the target, see
+        :class:`msde.method.calibration.Calibration`.
 
     Returns
     -------
     FittedModel
     FitReport
     """
-    groups = normals.groups(detector.alpha)
-    detector.fit(normals.rows, unlabelled=None if pool is None else pool.rows, groups=groups)
+    detector.fit(normals.rows, unlabelled=None if pool is None else pool.rows, groups=normals.held_out)
     batchwise = detector.scorer_.batchwise
-    images, volumes = Calibration(np.empty(0), detector.alpha, "none: scores depend on the batch"), None
+    images, volumes, patients = Calibration(np.empty(0), detector.alpha, "none: scores depend on the batch"), None, None
     if not batchwise:
-        images = detector.calibration_
-    if groups is not None and not batchwise:
-        scores = normals.volume_scores(detector.cross_fitted_scores())
-        volumes = Calibration(scores, detector.alpha, "cross-fitted training volumes")
+        images, volumes, patients = normals.calibrations(
+            detector.cross_fitted_scores(), detector.alpha, "cross-fitted training", confidence
+        )
+    if volumes is not None and math.isinf(volumes.threshold):
+        volumes = None
     fitted = FittedModel(
         encoder,
         rule,
         detector.scorer_,
         images,
         volumes,
+        patients,
         localizer,
         Fingerprint.of(normals.digests, pool.digests if pool else []),
         {library: version(library) for library in _LIBRARIES},
@@ -100,5 +106,6 @@ def learn(
         [normals.names[row] for row in worst_first if not detector.trusted_[row]],
         normals.n_copies + (pool.n_copies if pool else 0),
         normals.peak,
+        normals.notes,
     )
     return fitted, report

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from msde.embedding.embed import Embedded
 from msde.errors import DataError
 from msde.method.arrays import IndexArray
-from msde.method.groups import UNKNOWN, joined
+from msde.method.calibration import Calibration
+from msde.method.groups import UNKNOWN, apart, completed, joined
+from msde.method.patient_score import PatientCalibration
 from msde.method.volume_score import volume_score
 
 Keys = Callable[[Embedded], Iterable[Hashable]]
@@ -84,9 +86,7 @@ class TrainingSet:
             raise DataError(
                 f"{len(rows)} of {n} {kind} images can be used{copies}{reason}; give at least {at_least} of them"
             )
-        found = cls(
-            np.stack(rows), names, list(digests), errors, n_copies, volumes, peak, list(map(frozenset, known))
-        )
+        found = cls(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak, list(map(frozenset, known)))
         return found if (found.groups == UNKNOWN).any() else found._in_order_of_digests()
 
     @cached_property
@@ -110,9 +110,32 @@ class TrainingSet:
         """The volumes of which all parts can be used; of copies the first."""
         return list({tuple(sorted(rows)): rows for rows in self.volumes.values() if _UNUSABLE not in rows}.values())
 
-    def volume_scores(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Score the whole volumes by the scores of the rows; ascending."""
-        return np.sort([volume_score(scores[rows]) for rows in self.whole])
+    @property
+    def held_out(self) -> IndexArray | None:
+        """The number of what each row is held out with: its group, or a run of neighbours; None where none is known."""
+        if (self.groups == UNKNOWN).all():
+            return None
+        numbers = completed(self.groups)
+        return numbers if len(np.unique(numbers)) > 1 else None
+
+    def calibrations(
+        self, scores: NDArray[np.float64], alpha: float, source: str, confidence: float | None = None
+    ) -> tuple[Calibration, Calibration | None, PatientCalibration | None]:
+        """Calibrate on the held-out scores of the rows (n,): single images, whole volumes, and all of a patient.
+
+        None stands for kinds of which there is nothing. `source` says where the scores come from, up to their kind.
+        """
+        units, known = apart(self.groups), self.patients != UNKNOWN
+        by = "" if units is None else ", by patient" if known.any() else ", by volume"
+        images = Calibration.of(scores, alpha, f"{source} normals{by}", units, confidence)
+        volumes = patients = None
+        if self.whole and len(scores):
+            of_volumes = np.array([volume_score(scores[rows]) for rows in self.whole])
+            groups = self.groups[[rows[0] for rows in self.whole]]
+            volumes = Calibration.of(of_volumes, alpha, f"{source} volumes{by}", groups, confidence)
+        if known.any() and len(scores):
+            patients = PatientCalibration(scores[known], self.patients[known], alpha, f"{source} patients")
+        return images, volumes, patients
 
     def _in_order_of_digests(self) -> Self:
         order = sorted(range(len(self.rows)), key=self.digests.__getitem__)
