@@ -133,8 +133,8 @@ def score(
 
     if why is not None and heatmaps is not None:
         raise click.UsageError("--why and --heatmaps are two runs")
-    if groups.stated and by != "patient":
-        raise click.UsageError("--patient and --groups go with --by patient")
+    if groups.stated and by != "patient" and dicom is None:
+        raise click.UsageError("--patient and --groups go with --by patient or --dicom")
     if output is not None:
         check_table(output)
     if why is not None:
@@ -144,7 +144,7 @@ def score(
         check_shares(loaded.scorer_)
     if sigmoid and not loaded.scorer_.batchwise:
         raise click.UsageError("--sigmoid needs a model of transductive mode; the other modes have p-values")
-    exporter = None if dicom is None else Exporter(loaded, model, dicom)
+    exporter = None if dicom is None else Exporter(loaded, model, dicom, groups)
     paths = find_images(images, tell)
     if heatmaps is not None:
         from msde.output.heat_files import HeatFiles

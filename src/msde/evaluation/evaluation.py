@@ -23,12 +23,10 @@ from msde.method.arrays import IndexArray
 from msde.method.groups import apart
 from msde.method.labelled import Labelled, discrimination
 from msde.method.metrics import Discrimination
-from msde.method.predictive_value import PredictiveValue
+from msde.method.predictive_value import PREVALENCE, PredictiveValue
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.grouping import check_ways, number_groups
 from msde.model.score import ImageScore
-
-PREVALENCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -118,10 +116,8 @@ class Evaluation:
         lines = []
         for name in ("auroc", "ap"):
             low, high = figures[f"{name}_ci"]
-            chance = 0.5 if name == "auroc" else figures["ap_chance"]
-            lines.append(
-                f"{name.upper():6} {figures[name]:.3f}  (95 % interval {low:.3f} to {high:.3f}; by chance {chance:.3f})"
-            )
+            chance = f"; by chance {figures['ap_chance']:.3f}" if name == "ap" else ""
+            lines.append(f"{name.upper():6} {figures[name]:.3f}  (95 % interval {low:.3f} to {high:.3f}{chance})")
         counts = f"normal {figures['n_normal']}, abnormal {figures['n_abnormal']}, unreadable {figures['n_unreadable']}"
         if figures["n_patients"] < figures["n_normal"] + figures["n_abnormal"]:
             counts += f"; intervals by {figures['n_patients']} patients"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+PREVALENCE = 0.01
+"""Share of abnormal images that is taken where none is stated."""
+
 
 @dataclass(frozen=True)
 class PredictiveValue:

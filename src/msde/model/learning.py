@@ -13,6 +13,9 @@ from msde.embedding.encoder import Encoder
 from msde.heatmaps.localizer import Localizer
 from msde.images import ImageRule
 from msde.method.calibration import Calibration
+from msde.method.groups import UNKNOWN, completed
+from msde.method.siblings import FEWEST_ROWS, nearness
+from msde.method.standardizer import CompressingStandardizer
 from msde.model.fingerprint import Fingerprint
 from msde.model.fitted import FittedModel
 from msde.model.training_set import TrainingSet
@@ -106,6 +109,22 @@ def learn(
         [normals.names[row] for row in worst_first if not detector.trusted_[row]],
         normals.n_copies + (pool.n_copies if pool else 0),
         normals.peak,
-        normals.notes,
+        normals.notes + _of_siblings(normals, detector),
     )
     return fitted, report
+
+
+def _of_siblings(normals: TrainingSet, detector: MSDEDetector) -> list[str]:
+    """Tell where rows of unknown patients look like several images of each."""
+    unknown = (normals.groups == UNKNOWN).all()
+    if not unknown or len(normals.rows) < FEWEST_ROWS or detector.scorer_.batchwise:
+        return []
+    rows = CompressingStandardizer.fit(normals.rows).apply(normals.rows)
+    found = nearness(rows, completed(normals.groups))
+    if not found.tells:
+        return []
+    return [
+        f"the normals lie nearer to each other (median cosine {found.all_rows:.2f}) than to those held out apart"
+        f" ({found.other_groups:.2f}), as several images of a patient do; they were held out in runs of neighbours, which"
+        " is not enough where names do not sort by patient: say which are of one with --patient or --groups"
+    ]

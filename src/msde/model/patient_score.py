@@ -47,6 +47,8 @@ class PatientScore:
         Path of the image that scores highest.
     scores : tuple of ImageScore
         Those of the images.
+    known : bool
+        Whether more than its place in one volume tells the patient.
     discovery : bool or None
         As of an :class:`msde.model.score.ImageScore`.
     """
@@ -59,6 +61,7 @@ class PatientScore:
     images: int
     highest: str | None
     scores: tuple[ImageScore, ...] = field(repr=False)
+    known: bool = True
     discovery: bool | None = field(default=None, repr=False)
 
     @classmethod
@@ -117,10 +120,15 @@ def score_patients(
     images = [score for score in scores if not score.is_volume]
     keys, numbers = number_groups([score.source for score in images], patients)
     notes = check_ways(patients, [score.path for score in images], keys)
-    members: dict[tuple[str, int], list[ImageScore]] = {}
-    for place, (score, number) in enumerate(zip(images, numbers.tolist(), strict=True)):
-        members.setdefault(("alone", place) if number == UNKNOWN else ("group", number), []).append(score)
-    return [PatientScore.of(_name(group, patients), group, calibration) for group in members.values()], notes
+    members: dict[tuple[str, int], list[int]] = {}
+    for place, number in enumerate(numbers.tolist()):
+        members.setdefault(("alone", place) if number == UNKNOWN else ("group", number), []).append(place)
+    found = []
+    for places in members.values():
+        of_patient = [images[place] for place in places]
+        score = PatientScore.of(_name(of_patient, patients), of_patient, calibration)
+        found.append(replace(score, known=any(keys[place] for place in places)))
+    return found, notes
 
 
 def patients_with_discoveries(scores: Sequence[PatientScore], rate: float) -> list[PatientScore]:

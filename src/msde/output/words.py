@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from msde.method.calibration import Calibration
+from msde.method.predictive_value import PredictiveValue
 
 MANY_IN_TEN = 0.15
 NEARLY_ALL = 0.95
@@ -71,6 +72,25 @@ def how_sure(calibration: Calibration, kind: str = "image") -> str:
     return (
         f"False alarms: {target}; of this one, from {units}, between {percent(low)} and {percent(high)} (90 % range)."
         f" The next useful number is {calibration.next_useful:,}{more}."
+    )
+
+
+def at_most_told(alpha: float, prevalence: float, kind: str = "image") -> str:
+    """Return what a flag tells at most, were every abnormal image flagged.
+
+    Parameters
+    ----------
+    alpha : float
+        False-alarm rate.
+    prevalence : float
+        Share of abnormal images.
+    kind : str, default="image"
+        What is flagged.
+    """
+    best = PredictiveValue(prevalence, alpha)
+    return (
+        f"Of 1,000 normal {kind}s about {1000 * alpha:.0f} are flagged. Where {percent(prevalence)} are abnormal, at"
+        f" most {percent(best.positive)} of the flagged {kind}s are so, even if none is missed."
     )
 
 
