@@ -276,6 +276,11 @@ def folds(n: int, groups: IndexArray | None = None) -> Iterator[IndexArray]:
         yield np.flatnonzero(groups % n_folds == number)
 
 
+def runs(n: int) -> IndexArray:
+    """Return the number of the run of neighbours that each of n rows is in, where nothing is known of groups."""
+    return np.arange(n) // max(1, min(SHORTEST_RUN, n // 2))
+
+
 def grouped(n: int, volumes: Sequence[Sequence[int]]) -> IndexArray:
     """Give rows the numbers of the volumes that they belong to; the others are runs of neighbours.
 
