@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from msde.method.predictive_value import PREVALENCE
 from msde.model.anomaly_model import AnomalyModel
-from msde.output.words import counted, drift_in_words, unseen_in_words
+from msde.output.words import at_most_told, counted, drift_in_words, how_sure, percent, unseen_in_words
 from msde.report.row import VIEWER_SIDE, HeldOutScores
 from msde.report.worklist import Worklist
 
@@ -22,9 +23,12 @@ def title(worklist: Worklist) -> str:
 
 
 def lines(
-    worklist: Worklist, model: AnomalyModel, held_out: tuple[HeldOutScores | None, HeldOutScores | None]
+    worklist: Worklist,
+    held_out: tuple[HeldOutScores | None, HeldOutScores | None],
+    model: AnomalyModel,
+    prevalence: float = PREVALENCE,
 ) -> Iterator[str]:
-    """Yield how many cases are flagged, of how many to expect, and whether there is drift where none is found."""
+    """Yield how many cases are flagged, of how many to expect, what a flag tells, and that there is no drift."""
     for compared, is_volume in zip(held_out, (False, True), strict=True):
         flags = [case.score.flagged for case in worklist.cases if case.score.is_volume == is_volume]
         flags = [flag for flag in flags if flag is not None]
@@ -34,6 +38,14 @@ def lines(
                 f"{sum(map(bool, flags)):,} of {counted(len(flags), compared.kind)} flagged, with p-values of at most"
                 f" {alpha:g}. If all were normal, about {alpha * len(flags):.0f} would be."
             )
+            yield how_sure(compared.calibration, compared.kind)
+            yield at_most_told(alpha, prevalence, compared.kind)
+    known = [patient for patient in worklist.patients if patient.flagged is not None]
+    if known and model.patients_:
+        yield (
+            f"{sum(bool(patient.flagged) for patient in known):,} of {counted(len(known), 'patient')} flagged by all of"
+            f" their images together, compared with {counted(model.patients_.n_patients, 'normal patient')}."
+        )
     if not worklist.drift.found and worklist.drift.explained < 1:
         unseen = unseen_in_words(worklist.drift, model.calibration_.alpha)
         yield f"Drift: none found beyond what chance and a tenth of abnormal images explain. {unseen}"
@@ -92,7 +104,13 @@ def card(model: AnomalyModel) -> dict[str, str]:
         "Fingerprint of these images": training["fingerprint"],
         "Calibrated on": f"{counted(calibration['normals'], 'normal image')} ({calibration['source']})",
         "Calibrated on volumes": f"{calibration['volumes']:,}",
+        "Calibrated on patients": f"{calibration['patients']:,}",
         "Target false-alarm rate": f"{calibration['alpha']:g}",
+        "False-alarm rate of this model": "–"
+        if threshold is None
+        else f"{percent(calibration['false_alarm_range'][0])} to {percent(calibration['false_alarm_range'][1])}"
+        f" (90 % range, from {counted(calibration['units'], 'unit')})",
+        "Next useful number of normals": f"{calibration['next_useful']:,}",
         "Threshold of the score": "none" if threshold is None else f"{threshold:.4g}",
         "Lowest p-value possible": f"{calibration['resolution']:.2g}",
         "Networks": "; ".join(
