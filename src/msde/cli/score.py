@@ -180,7 +180,12 @@ def score(
     digests = [score.digest for score in written if score.digest]
     if seen := loaded.fingerprint_.count_known(digests):
         tell(f"{seen} of these images took part in the fit, where scores are too low; leave them out")
-    drift = loaded.drift(written)
+    if pooled := loaded.fingerprint_.count_pooled(digests):
+        tell(
+            f"{pooled} of them were in the unlabelled pool, which the model has learned from: what it says of the pool"
+            " is no measure of what it says of other images"
+        )
+    drift = loaded.drift(written, groups)
     if drift.found:
         click.echo(f"msde: {drift_in_words(drift, loaded.calibration_.alpha)}", err=True)
     errors = [result.error for result in written if result.error is not None]

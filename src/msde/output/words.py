@@ -142,7 +142,7 @@ def drift_in_words(drift: Drift, alpha: float) -> str:
     return (
         "these images do not look like the normals that the model is calibrated on. Their scores are"
         f" {side}{allowed} by {drift.distance:.2f} (Kolmogorov-Smirnov), of which chance explains"
-        f" {drift.explained:.2f}. {meaning} until the model has been calibrated on normals of it. "
+        f" {drift.explained:.2f}. {meaning} until `msde calibrate` has seen normals of it. "
         + unseen_in_words(drift, alpha)
     )
 

@@ -74,6 +74,12 @@ def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
     seen = sum(case.seen_in_training for case in worklist.cases)
     if seen:
         yield f"The model was fitted on {counted(seen, 'case')} of this list, whose scores are too low."
+    pooled = sum(case.in_pool for case in worklist.cases)
+    if pooled:
+        yield (
+            f"{counted(pooled, 'case')} of this list were in the unlabelled pool, which the model has learned from:"
+            " what it says of them is no measure of what it says of others."
+        )
     unusable = sum(case.score.error is not None for case in worklist.cases)
     if unusable:
         yield f"No score for {counted(unusable, 'case')}, at the end of the list: what is there could not be used."
