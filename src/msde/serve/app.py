@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from msde import __version__
 from msde.errors import ModelFileError, MSDEError
 from msde.serve.errors import Busy, Denied, ServiceError
+from msde.serve.intake.connection import Connections
 from msde.serve.intake.middleware import Middleware
 from msde.serve.lifecycle import running
 from msde.serve.logs import log_failure, set_up_logs
@@ -47,13 +48,13 @@ def create_app(settings: Settings) -> FastAPI:
     service = Service.of(settings, pacs.destinations)
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(app: FastAPI) -> AsyncIterator[dict[str, Connections]]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(contextmanager_in_threadpool(running(service)))
             if settings.pacs:
                 stack.enter_context(link.plug(app, service, pacs))
             _mount_page(app)
-            yield
+            yield {"connections": Connections.of(settings)}
             service.ready.clear()
 
     app = FastAPI(
