@@ -42,6 +42,14 @@ def _prefix(_: click.Context, __: click.Parameter, text: str) -> str:
 )
 @click.option("--files", default=5000, show_default=True, type=click.IntRange(1), help="Most files in one upload.")
 @click.option(
+    "--reserve-mb",
+    "reserve",
+    default=1000,
+    show_default=True,
+    type=Megabytes(0),
+    help="MB of the disk that uploads leave free, at most a twentieth of it.",
+)
+@click.option(
     "--connections", default=500, show_default=True, type=click.IntRange(1), help="Most connections of a process."
 )
 @click.option(

@@ -33,6 +33,8 @@ class Settings:
         Images that may wait; beyond them uploads are answered with 429.
     upload_bytes, unpacked_bytes, files : int
         What one upload may hold, before and after unpacking.
+    reserve : int
+        Bytes of the disk that uploads leave free, or a twentieth of it if that is less.
     connections, connections_of_one : int
         Connections that a process has at once, of all addresses and of one that is no proxy's.
     hosts : tuple of str
@@ -64,6 +66,7 @@ class Settings:
     upload_bytes: int = 500_000_000
     unpacked_bytes: int = 2_000_000_000
     files: int = 5_000
+    reserve: int = 1_000_000_000
     connections: int = 500
     connections_of_one: int = 100
     hosts: tuple[str, ...] = ()
