@@ -99,7 +99,8 @@ def prepare(settings: Settings) -> IO[str]:
     except OSError:
         lock.close()
         raise MSDEError(f"{folder}: another service uses this folder; stop it, or give another --data") from None
-    Room(folder, settings.reserve).drop_ballast()
+    room = Room(folder, settings.reserve)
+    room.drop_ballast()
     database = Database(settings.url)
     try:
         _wait_for_workers(folder)
@@ -114,6 +115,7 @@ def prepare(settings: Settings) -> IO[str]:
         # Once before all processes, so that a model that cannot be served is one line of an error.
         Models(database, folder, settings.models, settings.device, Metrics()).start()
         lost = store.sweep(known)
+        room.keep_ballast()
         if lost:
             log("info", "files of interrupted uploads were removed", files=lost)
     except BaseException:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query, Request, Security
+from fastapi import Depends, Path, Query, Request, Response, Security
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from msde.serve.errors import Forbidden
@@ -28,8 +31,32 @@ async def a_reader(
     _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
 ) -> Caller:
     """Return who asks, a reader at least."""
-    peer = request.client.host if request.client else ""
-    return service.gate.caller(request.method, request.headers, request.cookies, peer)
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is None:
+        peer = request.client.host if request.client else ""
+        caller = service.gate.caller(request.method, request.headers, request.cookies, peer)
+        request.state.caller = caller
+    return caller
+
+
+class TokenFirst(APIRoute):
+    """A route whose body is not read before it is known who asks: FastAPI reads JSON before all else."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        answer = super().get_route_handler()
+        if not _depends_on(self.dependant, a_reader):
+            return answer
+
+        async def checked(request: Request) -> Response:
+            await a_reader(request, await the_service(request))
+            return await answer(request)
+
+        return checked
+
+
+def _depends_on(dependant: Dependant, what: Callable[..., Any]) -> bool:
+    return any(below.call is what or _depends_on(below, what) for below in dependant.dependencies)
 
 
 async def an_admin(caller: Annotated[Caller, Depends(a_reader)]) -> Caller:

@@ -19,12 +19,23 @@ from msde.method.parallel import available_cores
 from msde.serve import audit, pictures, schemas, worklist
 from msde.serve.errors import Conflict, NotFound, ServiceError
 from msde.serve.models import Current
-from msde.serve.routes.access import REFUSALS, Admin, ImageId, OfModel, PartNumber, Reader, Served, Side, refusals
+from msde.serve.routes.access import (
+    REFUSALS,
+    Admin,
+    ImageId,
+    OfModel,
+    PartNumber,
+    Reader,
+    Served,
+    Side,
+    TokenFirst,
+    refusals,
+)
 from msde.serve.schemas import Case, Normal, Normals, Past, Range, State, VerdictWord, Worklist
 from msde.serve.service import Service
 from msde.serve.storage.tables import Image, Model, Score, Verdict, Version
 
-router = APIRouter(prefix="/api", tags=["images"], responses=REFUSALS)
+router = APIRouter(route_class=TokenFirst, prefix="/api", tags=["images"], responses=REFUSALS)
 Sort = Literal["p_value", "anomaly_score", "arrived", "name", "verdict", "state"]
 Value = Annotated[float | None, Query(allow_inf_nan=False)]
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Response
 
 from msde import __version__
 from msde.serve.intake.auth import COOKIE, LASTS, Caller
-from msde.serve.routes.access import REFUSALS, Reader, Served
+from msde.serve.routes.access import REFUSALS, Reader, Served, TokenFirst
 from msde.serve.schemas import Session, Token
 from msde.serve.service import Service
 
 NOTICE = "For research use only. Not a medical device."
-router = APIRouter(prefix="/api/session", tags=["session"], responses=REFUSALS)
+router = APIRouter(route_class=TokenFirst, prefix="/api/session", tags=["session"], responses=REFUSALS)
 
 
 @router.post("")
