@@ -51,6 +51,7 @@ def running(service: Service) -> Iterator[None]:
         stack.callback(service.leadership.give_up)
         stack.callback(service.database.close)
         stack.callback(service.at_once.stop)
+        stack.callback(service.drawing.stop)
         fcntl.flock(shared, fcntl.LOCK_SH)
         service.models.start()
         service.leadership.seek()

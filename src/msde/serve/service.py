@@ -10,6 +10,7 @@ from threading import Event
 from msde.method.parallel import available_cores
 from msde.serve.at_once import AtOnce
 from msde.serve.audit import Views
+from msde.serve.drawing import Drawing
 from msde.serve.gauges import gauges
 from msde.serve.health import Health
 from msde.serve.intake.auth import Gate
@@ -49,6 +50,7 @@ class Service:
     normals: ReferenceNormals
     scorers: Scorers
     at_once: AtOnce
+    drawing: Drawing
     reception: Reception
     leadership: Leadership
     health: Health
@@ -91,6 +93,7 @@ class Service:
             normals=ReferenceNormals(models, settings.normals),
             scorers=scorers,
             at_once=AtOnce(models, threads, stopping.is_set),
+            drawing=Drawing(max(2, threads)),
             reception=Reception(settings, store, room, rows, models, metrics, scorers.wake),
             leadership=Leadership(folder / "leader.lock"),
             health=Health(
