@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
@@ -18,16 +18,18 @@ from starlette.responses import JSONResponse, Response
 
 from msde import __version__
 from msde.errors import ModelFileError, MSDEError
-from msde.serve.errors import Busy, Denied, ServiceError
+from msde.serve.errors import Busy, Denied, Forbidden, ServiceError
 from msde.serve.intake.middleware import Middleware
 from msde.serve.lifecycle import running
 from msde.serve.logs import log_failure, set_up_logs
 from msde.serve.pacs import link
 from msde.serve.pacs.settings import PacsFile
 from msde.serve.routes import arrivals, audit, images, models, operation, session, verdicts
+from msde.serve.routes.access import address_of
 from msde.serve.service import Service
 from msde.serve.settings import Settings
 
+_LONGEST_PATH = 200  # of one that is on record
 ROUTERS = (operation, session, arrivals, images, verdicts, models, audit)
 
 
@@ -91,8 +93,15 @@ def _mount_page(app: FastAPI) -> None:
         app.mount("/", StaticFiles(directory=page, html=True), name="page")
 
 
-def _refused(_: Request, error: Exception) -> JSONResponse:
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    """Answer with a refusal; who was refused for want of a right to it is on record."""
     headers = {}
+    refusals, address = request.app.state.service.refusals, address_of(request)
+    if isinstance(error, Denied) and error.tried:
+        refusals.note("", "denied", tried=error.tried, address=address)
+    if isinstance(error, Forbidden):
+        path = request.url.path[:_LONGEST_PATH]
+        refusals.note(error.user, "refused", method=request.method, path=path, address=address)
     if isinstance(error, Busy):
         headers["retry-after"] = str(error.retry_after)
     if isinstance(error, Denied):
@@ -105,7 +114,7 @@ async def _failed(request: Request, error: Exception) -> Response:
     """Answer with the refusal that was met while FastAPI read JSON, which calls every such fault a malformed body."""
     assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
     if isinstance(error.__cause__, ServiceError):
-        return _refused(request, error.__cause__)
+        return await run_in_threadpool(_refused, request, error.__cause__)
     return await http_exception_handler(request, error)
 
 

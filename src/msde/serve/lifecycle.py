@@ -21,7 +21,7 @@ from msde.serve.metrics import Metrics
 from msde.serve.models import Models
 from msde.serve.service import Service
 from msde.serve.settings import Settings
-from msde.serve.storage import queue
+from msde.serve.storage import audit_chain, queue
 from msde.serve.storage.database import Database
 from msde.serve.storage.store import Store, sync
 from msde.serve.storage.tables import Identity, Image
@@ -54,6 +54,7 @@ def running(service: Service) -> Iterator[None]:
         service.leadership.seek()
         service.scorers.start()
         stack.callback(service.scorers.stop)
+        stack.callback(service.refusals.flush, 0)
         for name, job in (("refresh", partial(_refresh, service)), ("embed", service.normals.embed)):
             Thread(target=job, name=f"msde-{name}", daemon=True).start()
         stack.callback(service.normals.stop)
@@ -101,6 +102,7 @@ def prepare(settings: Settings) -> IO[str]:
         with database.write() as session:
             queue.give_back(session)
             known = set(session.scalars(select(Image.digest)))
+            log("info", "audit log", digest=audit_chain.head(session))  # to be noted where nobody of here can alter it
         for left in (folder / "models").glob("*.part"):
             left.unlink()
         # Once before all processes, so that a model that cannot be served is one line of an error.
@@ -124,6 +126,7 @@ def _refresh(service: Service) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         try:
             service.leadership.seek()
+            service.refusals.flush()
             service.models.refresh()
         except Exception as error:  # nothing that may pass must end the thread
             log_failure("models could not be looked up", error)

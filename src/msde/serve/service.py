@@ -9,7 +9,7 @@ from threading import Event
 
 from msde.method.parallel import available_cores
 from msde.serve.at_once import AtOnce
-from msde.serve.audit import Views
+from msde.serve.audit import Refusals, Views
 from msde.serve.gauges import gauges
 from msde.serve.intake.auth import Gate
 from msde.serve.intake.image_rows import ImageRows
@@ -42,6 +42,7 @@ class Service:
     store: Store
     gate: Gate
     views: Views
+    refusals: Refusals
     models: Models
     normals: ReferenceNormals
     scorers: Scorers
@@ -79,8 +80,9 @@ class Service:
             metrics=metrics,
             database=database,
             store=store,
-            gate=Gate(settings),
+            gate=Gate(settings, database),
             views=Views(database),
+            refusals=Refusals(database),
             models=models,
             normals=ReferenceNormals(models, settings.normals),
             scorers=scorers,

@@ -22,24 +22,29 @@ async def the_service(request: Request) -> Service:
     return service
 
 
-async def a_reader(
+def a_reader(
     request: Request,
     service: Annotated[Service, Depends(the_service)],
     _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
 ) -> Caller:
     """Return who asks, a reader at least."""
-    peer = request.client.host if request.client else ""
-    return service.gate.caller(request.method, request.headers, request.cookies, peer)
+    return service.gate.caller(request.method, request.headers, request.cookies, address_of(request))
+
+
+def address_of(request: Request) -> str:
+    """Return the address that a request comes from; behind a proxy, that of the proxy."""
+    return request.client.host if request.client else ""
 
 
 async def an_admin(caller: Annotated[Caller, Depends(a_reader)]) -> Caller:
     """Return who asks, an admin."""
     if caller.role != "admin":
-        raise Forbidden("this needs the role admin; ask the administrator of the service")
+        raise Forbidden("this needs the role admin; ask the administrator of the service", caller.user)
     return caller
 
 
 Served = Annotated[Service, Depends(the_service)]
+Address = Annotated[str, Depends(address_of)]
 Reader = Annotated[Caller, Depends(a_reader)]
 Admin = Annotated[Caller, Depends(an_admin)]
 ModelName = Annotated[str | None, Query(alias="model", max_length=200, description="By default the first one.")]

@@ -29,8 +29,6 @@ Sort = Literal["p_value", "anomaly_score", "arrived", "name", "verdict", "state"
 Value = Annotated[float | None, Query(allow_inf_nan=False)]
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 _BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
-# What does not change is kept by the browser, but asked for again by everybody who has to sign in.
-_KEEP = {"cache-control": "private, max-age=3600"}
 _drawing = threading.BoundedSemaphore(2 * available_cores())  # large images need memory
 
 
@@ -130,7 +128,7 @@ def picture(
     window = None if low is None or high is None else (low, high)
     with _reading(service, current, id, part) as source:
         drawn = pictures.picture(source, service.models.version(current.version_id).rule, side, window)
-    return Response(drawn, media_type="image/png", headers=_KEEP)
+    return Response(drawn, media_type="image/png")
 
 
 @router.get("/images/{id}/samples", responses={**refusals(413), **_BYTES}, response_class=Response)
@@ -142,7 +140,7 @@ def samples(service: Served, caller: Reader, current: OfModel, id: ImageId, part
     height, width = found.values.shape
     facts = {"X-Width": width, "X-Height": height, "X-Low": found.low, "X-High": found.high}
     facts |= {"X-Inverted": "1" if found.inverted else "0"}
-    headers = {**_KEEP, **{name: str(value) for name, value in facts.items()}}
+    headers = {name: str(value) for name, value in facts.items()}
     return Response(numbers, media_type="application/octet-stream", headers=headers)
 
 
@@ -164,7 +162,7 @@ def overlay(
     with _reading(service, current, id, part) as source:
         explanation = model.explain(source)
         drawn = pictures.png(explanation.layer if alone else explanation.overlay, side)
-    return Response(drawn, media_type="image/png", headers=_KEEP)
+    return Response(drawn, media_type="image/png")
 
 
 @router.get("/images/{id}/normals")
@@ -187,9 +185,10 @@ def normal(
 ) -> Response:
     """Draw a normal."""
     source = service.normals.source(current, number)
+    service.views.note(caller.user, "normal", model=current.name, number=number)
     with _drawing:
         drawn = pictures.picture(source, service.models.version(current.version_id).rule, side, None)
-    return Response(drawn, media_type="image/png", headers=_KEEP)
+    return Response(drawn, media_type="image/png")
 
 
 @router.delete("/images/{id}", status_code=204, responses=refusals(409))
