@@ -28,6 +28,7 @@ from msde.serve.routes import arrivals, audit, images, models, operation, sessio
 from msde.serve.routes.access import address_of
 from msde.serve.service import Service
 from msde.serve.settings import Settings
+from msde.serve.storage.privacy import keep_private
 
 _LONGEST_PATH = 200  # of one that is on record
 ROUTERS = (operation, session, arrivals, images, verdicts, models, audit)
@@ -83,6 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
 def from_environment() -> FastAPI:
     """Return the application of a worker process."""
     set_up_logs()
+    keep_private()
     return create_app(Settings.from_environment())
 
 

@@ -17,6 +17,7 @@ from msde.serve.metrics import SHARED
 from msde.serve.pacs import link
 from msde.serve.pacs.settings import PacsFile
 from msde.serve.settings import Settings
+from msde.serve.storage.privacy import keep_private
 
 ARENAS = 2
 _M_ARENA_MAX = -8  # of malloc.h
@@ -36,6 +37,7 @@ def run(settings: Settings) -> None:
         If the service cannot start.
     """
     set_up_logs()
+    keep_private()
     share_arenas()
     if settings.pacs:
         link.check(PacsFile.read(settings.pacs))

@@ -23,6 +23,7 @@ from msde.serve.service import Service
 from msde.serve.settings import Settings
 from msde.serve.storage import audit_chain, queue
 from msde.serve.storage.database import Database
+from msde.serve.storage.privacy import make_private
 from msde.serve.storage.store import Store, sync
 from msde.serve.storage.tables import Identity, Image
 
@@ -85,6 +86,7 @@ def prepare(settings: Settings) -> IO[str]:
     folder = settings.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         lock = (folder / "lock").open("w")
     except OSError as error:
         raise MSDEError(f"{folder}: cannot be written ({error.strerror}); give another folder for --data") from None
