@@ -1,6 +1,6 @@
 """How far adaptive mode uses a pool's direction: chosen on all sets, and for each set on the others; Markdown tables.
 
-Run: python benchmarks/choose_gate.py CACHE_FOLDER [--draws 4]     (5 minutes of processor time)
+Run: python benchmarks/choose_gate.py CACHE_FOLDER [--draws 4]     (3 minutes of processor time)
 
 A score is the inductive distance plus weight x e^s / (e^s + h^s) x place along an axis, e being the evidence. Compared
 are axes (the shift of the pool's mean; the contrast of its outer to its inner rows), how rows are dealt to the halves
@@ -23,12 +23,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from embeddings import load_sets
-from pools import NO_HARM, SHARES, Case, cases
+from ideas_pools import evidence_by_rows
+from pools import NO_HARM, SHARES, Case, cases, whitening
 
 from msde import MSDEDetector
 from msde.method.metrics import auroc
-from msde.method.scorers import InductiveScorer
-from msde.method.unlabelled_pool import _agreement, _opening, _unit, _unit_contrast, pool_evidence
+from msde.method.unlabelled_pool import _opening, _unit, _unit_contrast, pool_evidence
 
 MOST_LOST = -0.005
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.0)
@@ -37,30 +37,17 @@ HALF_OPEN = (0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3, 0.4)
 STEEPNESS = (4, 8, 12)
 
 
-def evidence_by_rows(white: np.ndarray) -> float:
-    """Deal single rows to the halves, as adaptive mode did at first."""
-    rng, found = np.random.default_rng(0), []
-    for _ in range(8):
-        shuffled = rng.permutation(white)
-        one, other = shuffled[: len(white) // 2], shuffled[len(white) // 2 :]
-        found += [_agreement(one, other), _agreement(other, one)]
-    return max(float(np.mean(found)), 0.0)
-
-
 DEALINGS = {"rows": evidence_by_rows, "nearest neighbours together": pool_evidence}
 
 
-def measure(case: Case, scorer: InductiveScorer, draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return evidences (share, draw, dealing) and AUROCs (share, draw, axis, weight)."""
-    whitening = scorer.gaussian.whitening_of_all
-    white = lambda rows: (scorer.measured(rows) - scorer.gaussian.mean) @ whitening  # noqa: E731
+def measure(case: Case, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return evidences (share, draw, dealing) and AUROCs (share, draw, axis, weight) of white rows."""
     evidences, areas = [], []
     for share in SHARES:
         for pool, scored in case.draws(share, draws):
-            of_pool, of_scored = white(pool), [white(part.rows) for part in scored]
-            evidences.append([dealing(of_pool) for dealing in DEALINGS.values()])
-            for axis in (find(of_pool) for find in AXES.values()):
-                parts = [(np.linalg.norm(part, axis=1), part @ axis) for part in of_scored]
+            evidences.append([dealing(pool) for dealing in DEALINGS.values()])
+            for axis in (find(pool) for find in AXES.values()):
+                parts = [(np.linalg.norm(part, axis=1), part @ axis) for part in scored]
                 areas.append([auroc(*(distance + w * along for distance, along in parts)) for w in WEIGHTS])
     shape = (len(SHARES), draws)
     return np.reshape(evidences, (*shape, -1)), np.reshape(areas, (*shape, len(AXES), len(WEIGHTS)))
@@ -87,7 +74,7 @@ def main() -> None:
     for case in cases(sets):
         if fitted is not case.train:
             fitted, scorer = case.train, MSDEDetector().fit(case.train.rows).scorer_
-        evidence, area = measure(case, scorer, arguments.draws)
+        evidence, area = measure(case.seen_by(whitening(scorer)), arguments.draws)
         found.append(case)
         evidences.append(evidence)
         areas.append(area)

@@ -7,14 +7,15 @@ the pool's normals are of a kind that it has not seen. "Other set": the pool is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from embeddings import Sets
 from protocol import mixture
 
 from msde.benchmark.draws import Subset, halves
+from msde.method.scorers import InductiveScorer
 
 SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 NO_HARM = SHARES[:4]
@@ -39,13 +40,26 @@ class Case:
     tested: list[Subset]
     source: list[Subset]
 
-    def draws(self, share: float, n: int) -> Iterator[tuple[np.ndarray, list[Subset]]]:
-        """Give pools (m, d) at the share, and the test normals and abnormals of other patients."""
+    def seen_by(self, measure: Callable[[np.ndarray], np.ndarray]) -> Case:
+        """Return the case with rows (n, d) of pool and scored images as a fitted model sees them, (n, ...)."""
+        tested, source = (
+            [Subset(measure(part.rows), part.patients) for part in parts] for parts in (self.tested, self.source)
+        )
+        return replace(self, tested=tested, source=source)
+
+    def draws(self, share: float, n: int) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+        """Give pools (m, ...) at the share, and the rows of test normals and abnormals of other patients."""
         for draw in range(n):
             rng = np.random.default_rng(draw)
             first, second = halves(rng, *self.tested)
             source = first if self.set == self.other else next(halves(rng, *self.source))
-            yield np.vstack(mixture(rng, source, share)), second
+            yield np.concatenate(mixture(rng, source, share)), [part.rows for part in second]
+
+
+def whitening(scorer: InductiveScorer) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what gives embeddings (n, d) as white rows (n, d), whose lengths are their scores."""
+    whole = scorer.gaussian.whitening_of_all
+    return lambda rows: (scorer.measured(rows) - scorer.gaussian.mean) @ whole
 
 
 def cases(sets: Sets) -> Iterator[Case]:

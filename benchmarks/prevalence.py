@@ -21,13 +21,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from embeddings import Sets, load_sets
-from pools import NO_HARM, SHARES, Case, cases
-from protocol import mixture, plain
+from pools import NO_HARM, SHARES, Case, cases, whitening
+from protocol import Score, mixture, plain
 
 from msde import MeanShiftEnhancer, MSDEDetector
 from msde.benchmark.draws import Subset, halves
+from msde.method.gaussian import Gaussian
 from msde.method.metrics import auroc
-from msde.method.scorers import AdaptiveScorer, InductiveScorer
+from msde.method.scorers import InductiveScorer
 from msde.method.unlabelled_pool import fit_direction
 
 BATCHES = (8, 4, 3, 2, 1)  # transductive batches a draw: fewer abnormals a batch, more batches
@@ -36,10 +37,15 @@ OFFICIAL = "official transductive"
 MOVED = "us_lung_pocus"
 
 
-def adapted(alone: InductiveScorer, pool: np.ndarray) -> AdaptiveScorer:
-    """Take the pool's direction; what the detector does after an inductive fit."""
-    direction = fit_direction(alone.gaussian, alone.measured(pool))
-    return AdaptiveScorer(alone.standardizer, alone.gaussian, direction, alone.shift)
+def adapted(pool: np.ndarray) -> Score:
+    """Return the score of white rows that adaptive mode has with a pool of such rows."""
+    dim = pool.shape[1]
+    direction = fit_direction(Gaussian(np.zeros(dim), np.eye(dim)), pool)
+    return lambda white: length(white) + (direction.weight or 0) * direction.along(white)
+
+
+def length(white: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(white, axis=1)
 
 
 def transductive(detector: MSDEDetector, rng: np.random.Generator, scored: list[Subset], share: float, n: int) -> float:
@@ -68,12 +74,14 @@ def measure_official(parts: list[Subset], draws: int) -> np.ndarray:
 
 def measure(case: Case, alone: InductiveScorer, draws: int) -> np.ndarray:
     """Return AUROCs of shape (method, share), means over draws."""
-    simple = plain(case.train.rows)
+    simple, white = case.seen_by(plain(case.train.rows)), case.seen_by(whitening(alone))
     figures = np.empty((len(ALONE), len(SHARES), draws))
     for column, share in enumerate(SHARES):
-        for draw, (pool, scored) in enumerate(case.draws(share, draws)):
-            for row, score in enumerate((simple, alone.score, adapted(alone, pool).score)):
-                figures[row, column, draw] = auroc(*(score(part.rows) for part in scored))
+        for draw, (_, scored) in enumerate(simple.draws(share, draws)):
+            figures[0, column, draw] = auroc(*scored)
+        for draw, (pool, scored) in enumerate(white.draws(share, draws)):
+            for method, score in enumerate((length, adapted(pool)), start=1):
+                figures[method, column, draw] = auroc(*map(score, scored))
     return figures.mean(axis=2)
 
 
@@ -86,7 +94,7 @@ def measure_rates(case: Case, draws: int) -> np.ndarray:
         for draw, (pool, scored) in enumerate(case.draws(share, draws)):
             adaptive = MSDEDetector("adaptive").fit(case.train.rows, unlabelled=pool, groups=patients)
             for row, detector in enumerate((inductive, adaptive)):
-                found[row, :, column, draw] = [np.mean(detector.predict(part.rows) < 0) for part in scored]
+                found[row, :, column, draw] = [np.mean(detector.predict(part) < 0) for part in scored]
     return found.mean(axis=3)
 
 
