@@ -38,23 +38,26 @@ FIGURES = ("AUROC", "sensitivity", "false-alarm rate")
 Score = Callable[[np.ndarray], np.ndarray]
 
 
-def fitted(train: Subset, kept: np.ndarray, calibrating: np.ndarray) -> tuple[Score, float]:
-    """Fit the default to some rows; return its score, and its threshold by those and more."""
-    fit_to = train.where(kept)
-    _, patients = np.unique(fit_to.patients, return_inverse=True)
-    detector = MSDEDetector().fit(fit_to.rows, groups=patients)
-    beside = detector.anomaly_score(train.rows[calibrating & ~kept]) if (calibrating & ~kept).any() else []
-    held_out = np.sort(np.concatenate([detector.cross_fitted_scores(), beside]))
+def fitted(train: Subset) -> MSDEDetector:
+    return MSDEDetector().fit(train.rows, groups=np.unique(train.patients, return_inverse=True)[1])
+
+
+def calibrated(detector: MSDEDetector, beside: np.ndarray) -> tuple[Score, float]:
+    """Return the score of a detector, and its threshold by its own normals and other rows."""
+    others = detector.anomaly_score(beside) if len(beside) else []
+    held_out = np.sort(np.concatenate([detector.cross_fitted_scores(), others]))
     return detector.anomaly_score, Calibration(held_out, ALPHA, "").threshold
 
 
 def treat(train: Subset, hidden: np.ndarray) -> tuple[list[tuple[Score, float]], np.ndarray]:
     """Fit in every way; return scores and thresholds, and which rows are listed."""
-    everything = np.ones(len(train), bool)
-    trusted = MSDEDetector().fit(train.rows).trusted_
-    left = trusted | ~hidden
-    ways = [(everything, everything), (trusted, everything), (left, left)]
-    return [fitted(train, *way) for way in ways], ~trusted
+    whole = fitted(train)
+    listed, none = ~whole.trusted_, train.rows[:0]
+    fewer = fitted(train.where(~listed)) if listed.any() else whole
+    taken_out = listed & hidden
+    clean = fitted(train.where(~taken_out)) if taken_out.any() else whole
+    ways = [calibrated(whole, none), calibrated(fewer, train.rows[listed]), calibrated(clean, none)]
+    return ways, listed
 
 
 def figures(score: Score, threshold: float, tested: list[Subset]) -> list[float]:
