@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
-from msde.images import expanded
+from msde.images import expanded, forget
+from msde.model.anomaly_model import AnomalyModel
 from msde.serve.errors import Busy
 from msde.serve.intake.uploads import clean
 from msde.serve.models import Current, Models
@@ -58,5 +59,9 @@ class AtOnce:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _judge(self, path: Path, name: str, current: Current) -> Outcome:
-        model = self._models.version(current.version_id)
-        return judge(model, [(name, list(expanded([path])))], self._stopping)[0]
+        loaded = self._models.version(current.version_id)
+        model = AnomalyModel.of(loaded.fitted, loaded.session)  # which keeps no embedding
+        try:
+            return judge(model, [(name, list(expanded([path])))], self._stopping)[0]
+        finally:
+            forget(path)

@@ -10,6 +10,7 @@ from threading import Event
 from msde.method.parallel import available_cores
 from msde.serve.at_once import AtOnce
 from msde.serve.audit import Refusals, Views
+from msde.serve.erasure import Forgetting
 from msde.serve.gauges import gauges
 from msde.serve.intake.auth import Gate
 from msde.serve.intake.image_rows import ImageRows
@@ -48,6 +49,7 @@ class Service:
     scorers: Scorers
     at_once: AtOnce
     reception: Reception
+    forgetting: Forgetting
     leadership: Leadership
     ready: Event
     stopping: Event
@@ -84,10 +86,11 @@ class Service:
             views=Views(database),
             refusals=Refusals(database),
             models=models,
-            normals=ReferenceNormals(models, settings.normals),
+            normals=ReferenceNormals(models, settings.normals, folder / "normals"),
             scorers=scorers,
             at_once=AtOnce(models, threads, stopping.is_set),
             reception=Reception(settings, store, rows, models, metrics, scorers.wake),
+            forgetting=Forgetting(database, store, models.recent),
             leadership=Leadership(folder / "leader.lock"),
             ready=Event(),
             stopping=stopping,

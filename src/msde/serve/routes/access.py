@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Security
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from msde.serve.errors import Forbidden
@@ -22,13 +23,14 @@ async def the_service(request: Request) -> Service:
     return service
 
 
-def a_reader(
+async def a_reader(
     request: Request,
     service: Annotated[Service, Depends(the_service)],
     _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
 ) -> Caller:
     """Return who asks, a reader at least."""
-    return service.gate.caller(request.method, request.headers, request.cookies, address_of(request))
+    asked = (request.method, request.headers, request.cookies, address_of(request))
+    return await run_in_threadpool(service.gate.caller, *asked)
 
 
 def address_of(request: Request) -> str:
