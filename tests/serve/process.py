@@ -42,10 +42,11 @@ class Process:
         if self._process.poll() is None:
             self.kill()
 
-    def start(self) -> None:
+    def start(self, status: int = 200) -> None:
+        """Start it, and wait until it answers so whether it is ready."""
         with self.log.open("a") as log:
             self._process = subprocess.Popen(self._command, stderr=log, start_new_session=True, umask=self._umask)
-        wait_until(self._ready, "a service that is ready")
+        wait_until(lambda: self._is_ready(status), "a service that answers")
 
     def ask(self, method: str, path: str, **further: Any) -> httpx.Response:
         return httpx.request(method, f"{self.url}{path}", headers=self.headers, timeout=PATIENCE, **further)
@@ -75,9 +76,9 @@ class Process:
         self._process.terminate()
         return self._process.wait(PATIENCE)
 
-    def _ready(self) -> bool:
+    def _is_ready(self, status: int) -> bool:
         assert self._process.poll() is None, self.log.read_text()
         try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
+            return httpx.get(f"{self.url}/readyz").status_code == status
         except httpx.TransportError:
             return False

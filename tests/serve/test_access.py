@@ -7,6 +7,7 @@ import stat
 from datetime import timedelta
 from threading import Timer
 
+import anyio
 import pytest
 from sqlalchemy import select
 from starlette.datastructures import Headers
@@ -310,3 +311,33 @@ def test_an_unforeseen_error_is_one_line_without_its_words(serve, monkeypatch):
         assert answer.status_code == 500
         assert "Doe" not in answer.text
         assert "content-security-policy" in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/images"),
+        ("POST", "/api/score"),
+        ("POST", "/api/images/1/verdicts"),
+        ("PUT", "/api/models/discs/threshold"),
+        ("POST", "/api/models/discs/recalibrate"),
+        ("PUT", "/api/models/discs/version"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
+def test_no_body_is_read_before_it_is_known_who_asks(serve, method, path, kind):
+    answered = []
+
+    async def receive():
+        raise AssertionError("the body was asked for")
+
+    async def send(message):
+        answered.append(message.get("status"))
+
+    headers = [(b"host", b"localhost"), (b"content-type", kind.encode()), (b"content-length", b"1000")]
+    headers.append((b"authorization", b"Bearer wrong"))
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "client": ("127.0.0.1", 1)}
+    with serve() as served:
+        anyio.run(served.client.app, scope, receive, send)
+    assert answered[0] == 401

@@ -18,6 +18,7 @@ from typing import IO
 from sqlalchemy import select
 
 from msde.errors import MSDEError
+from msde.serve import health
 from msde.serve.audit import SERVICE
 from msde.serve.erasure import purge
 from msde.serve.logs import log, log_failure
@@ -28,6 +29,7 @@ from msde.serve.settings import Settings
 from msde.serve.storage import audit_chain, queue
 from msde.serve.storage.database import Database
 from msde.serve.storage.privacy import make_private
+from msde.serve.storage.room import Room
 from msde.serve.storage.store import Store, sync
 from msde.serve.storage.tables import Identity, Image
 
@@ -55,15 +57,18 @@ def running(service: Service) -> Iterator[None]:
         stack.callback(service.leadership.give_up)
         stack.callback(service.database.close)
         stack.callback(service.at_once.stop)
+        stack.callback(service.drawing.stop)
         fcntl.flock(shared, fcntl.LOCK_SH)
         service.models.start()
         service.leadership.seek()
         service.scorers.start()
         stack.callback(service.scorers.stop)
         stack.callback(service.refusals.flush, 0)
+        service.health.look()
         service.forgetting.look()
         jobs: dict[str, Callable[[], object]] = {
             "refresh": partial(_refresh, service),
+            "health": partial(_look, service),
             "embed": service.normals.embed,
             "keep": partial(_keep_house, service),
         }
@@ -106,6 +111,8 @@ def prepare(settings: Settings) -> IO[str]:
     except OSError:
         lock.close()
         raise MSDEError(f"{folder}: another service uses this folder; stop it, or give another --data") from None
+    room = Room(folder, settings.reserve)
+    room.drop_ballast()
     database = Database(settings.url)
     try:
         _wait_for_workers(folder)
@@ -121,6 +128,7 @@ def prepare(settings: Settings) -> IO[str]:
         # Once before all processes, so that a model that cannot be served is one line of an error.
         Models(database, folder, settings.models, settings.device, Metrics()).start()
         lost = store.sweep(known)
+        room.keep_ballast()
         if lost:
             log("info", "files of interrupted uploads were removed", files=lost)
     except BaseException:
@@ -144,6 +152,16 @@ def _refresh(service: Service) -> None:
             service.models.refresh()
         except Exception as error:  # nothing that may pass must end the thread
             log_failure("models could not be looked up", error)
+
+
+def _look(service: Service) -> None:
+    """Find out every few seconds whether the service can do its work."""
+    while not service.stopping.wait(health.LOOK):
+        try:
+            service.health.look()
+            service.room.keep_ballast()
+        except Exception as error:  # nothing that may pass must end the thread
+            log_failure("the service could not look after itself", error)
 
 
 def _keep_house(service: Service) -> None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from prometheus_client import CollectorRegistry, Counter
 
 from msde.errors import ImageError
-from msde.serve.errors import Busy, ServiceError, TooLarge
+from msde.serve.errors import Postponed, ServiceError, TooLarge
 from msde.serve.intake.image_rows import Sender
 from msde.serve.intake.reception import Reception
 from msde.serve.pacs.instance import Instance
@@ -60,7 +60,7 @@ class Intake:
         ------
         ImageError
             If it is no DICOM file or lacks its UIDs.
-        Busy, TooLarge
+        Postponed, TooLarge
             As the service raises them; the object may be sent again.
         """
         instance = Instance.of(content)
@@ -83,7 +83,7 @@ class Intake:
             return Fate.REFUSED
         try:
             received = self._reception.ingest(content, f"{instance.uid}.dcm", sender)
-        except (Busy, TooLarge):
+        except (Postponed, TooLarge):
             raise
         except (ImageError, ServiceError):
             return Fate.REFUSED

@@ -22,7 +22,7 @@ from msde.serve.pacs.multipart import Parts
 from msde.serve.pacs.periodic import Periodic
 from msde.serve.pacs.settings import StowSettings
 from msde.serve.pacs.stow import ORIGIN, Answer
-from msde.serve.routes.access import REFUSALS, Address, Admin, Reader, Served, refusals
+from msde.serve.routes.access import REFUSALS, Address, Admin, Reader, Served, TokenFirst, refusals
 from msde.serve.storage.tables import Outgoing, now
 
 _MOST = 500
@@ -78,7 +78,7 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
     jobs : callable
         Those that run in this process.
     """
-    router = APIRouter(tags=["pacs"])
+    router = APIRouter(route_class=TokenFirst, tags=["pacs"])
 
     @router.get("/api/pacs", responses=REFUSALS)
     def links(service: Served, caller: Admin) -> Links:
@@ -125,7 +125,7 @@ def stow_router(intake: Intake, settings: StowSettings) -> APIRouter:
     intake : Intake
     settings : StowSettings
     """
-    router = APIRouter(tags=["pacs"])
+    router = APIRouter(route_class=TokenFirst, tags=["pacs"])
     body = {"requestBody": {"required": True, "content": {'multipart/related; type="application/dicom"': {}}}}
     documented: Any = {
         "responses": {status: {"content": {"application/dicom+json": {}}} for status in (200, 202, 409, 503)}

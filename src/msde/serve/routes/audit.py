@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
 from msde.serve.intake.uploads import clean
-from msde.serve.routes.access import REFUSALS, Admin, Served
+from msde.serve.routes.access import REFUSALS, Admin, Served, TokenFirst
 from msde.serve.schemas import AuditPage, Entry
 from msde.serve.storage.tables import Audit
 
-router = APIRouter(prefix="/api/audit", tags=["audit"], responses=REFUSALS)
+router = APIRouter(route_class=TokenFirst, prefix="/api/audit", tags=["audit"], responses=REFUSALS)
 
 
 @router.get("")

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request, Response
 
 from msde import __version__
 from msde.serve.intake.auth import COOKIE, Caller
-from msde.serve.routes.access import REFUSALS, Address, Reader, Served
+from msde.serve.routes.access import REFUSALS, Address, Reader, Served, TokenFirst
 from msde.serve.schemas import Session, Token
 from msde.serve.service import Service
 from msde.serve.storage.sessions import LASTS
 
 NOTICE = "For research use only. Not a medical device."
-router = APIRouter(prefix="/api/session", tags=["session"], responses=REFUSALS)
+router = APIRouter(route_class=TokenFirst, prefix="/api/session", tags=["session"], responses=REFUSALS)
 
 
 @router.post("")
