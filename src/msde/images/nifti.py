@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -20,6 +20,7 @@ from msde.errors import ImageError
 from msde.images.files import Contents, damaged, guarded, number_of, numbered, whole
 from msde.images.formats import Format
 from msde.images.intensity import percentiles, stated_range
+from msde.images.remembered import remembering
 from msde.images.samples import Display, Ends, Samples, check_size
 from msde.method.parallel import available_cores
 
@@ -163,7 +164,7 @@ def _volume(path: str, name: str) -> _Volume:
     return _opened(path, name, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=2 * available_cores() + 2)  # slices come one after the other; each worker may be at another volume
+@remembering(2 * available_cores() + 2)  # slices come one after the other; each worker may be at another volume
 def _opened(path: str, name: str, *_: int) -> _Volume:
     with guarded(name, "NIfTI"):
         import nibabel

@@ -87,6 +87,7 @@ def _confirmed(service: Service, current: Current) -> list[Image]:
         .join(Score, Score.image_id == Image.id)
         .where(
             Image.verdict == "normal",
+            Image.purged.is_(None),
             Image.suffix != SERIES,
             Score.version_id == current.version_id,
             Score.state == "scored",

@@ -115,6 +115,7 @@ class Row(BaseModel):
     seen_in_training: bool
     verdict: VerdictWord | None
     threshold: float | None
+    purged: datetime | None
 
 
 class Worklist(BaseModel):

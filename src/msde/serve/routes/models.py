@@ -89,7 +89,8 @@ def rescore(service: Served, caller: Admin, current: ThisModel) -> schemas.Queue
     has = select(Score.image_id).where(Score.version_id == current.version_id)
     of_model = select(Score.image_id).where(Score.model_id == current.model_id)
     with service.database.write() as session:
-        missing = session.scalars(select(Image.id).where(Image.id.in_(of_model), Image.id.not_in(has))).all()
+        there = select(Image.id).where(Image.purged.is_(None))
+        missing = session.scalars(there.where(Image.id.in_(of_model), Image.id.not_in(has))).all()
         queued = len(missing) + queue.retry(session, current.version_id)
         queue.put(service.database, session, [(i, current.model_id, current.version_id) for i in missing])
         audit.record(session, caller.user, "rescore", model=current.name, images=queued)
@@ -109,7 +110,9 @@ def _described(service: Service, current: Current) -> schemas.Model:
         ).all()
         normals = select(func.count()).select_from(Score).join(Image, Image.id == Score.image_id)
         confirmed = session.scalar(
-            normals.where(Score.model_id == current.model_id, Score.shown, Image.verdict == "normal")
+            normals.where(
+                Score.model_id == current.model_id, Score.shown, Image.verdict == "normal", Image.purged.is_(None)
+            )
         )
         waiting = session.scalar(
             select(func.count())
