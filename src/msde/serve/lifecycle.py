@@ -22,8 +22,9 @@ from msde.serve.metrics import Metrics
 from msde.serve.models import Models
 from msde.serve.service import Service
 from msde.serve.settings import Settings
-from msde.serve.storage import queue
+from msde.serve.storage import audit_chain, queue
 from msde.serve.storage.database import Database
+from msde.serve.storage.privacy import make_private
 from msde.serve.storage.room import Room
 from msde.serve.storage.store import Store, sync
 from msde.serve.storage.tables import Identity, Image
@@ -57,6 +58,7 @@ def running(service: Service) -> Iterator[None]:
         service.leadership.seek()
         service.scorers.start()
         stack.callback(service.scorers.stop)
+        stack.callback(service.refusals.flush, 0)
         service.health.look()
         for name, job in (
             ("refresh", partial(_refresh, service)),
@@ -92,6 +94,7 @@ def prepare(settings: Settings) -> IO[str]:
     folder = settings.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         lock = (folder / "lock").open("w")
     except OSError as error:
         raise MSDEError(f"{folder}: cannot be written ({error.strerror}); give another folder for --data") from None
@@ -111,6 +114,7 @@ def prepare(settings: Settings) -> IO[str]:
         with database.write() as session:
             queue.give_back(session)
             known = set(session.scalars(select(Image.digest)))
+            log("info", "audit log", digest=audit_chain.head(session))  # to be noted where nobody of here can alter it
         for left in (folder / "models").glob("*.part"):
             left.unlink()
         # Once before all processes, so that a model that cannot be served is one line of an error.
@@ -135,6 +139,7 @@ def _refresh(service: Service) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         try:
             service.leadership.seek()
+            service.refusals.flush()
             service.models.refresh()
         except Exception as error:  # nothing that may pass must end the thread
             log_failure("models could not be looked up", error)

@@ -9,7 +9,7 @@ from threading import Event
 
 from msde.method.parallel import available_cores
 from msde.serve.at_once import AtOnce
-from msde.serve.audit import Views
+from msde.serve.audit import Refusals, Views
 from msde.serve.drawing import Drawing
 from msde.serve.gauges import gauges
 from msde.serve.health import Health
@@ -46,6 +46,7 @@ class Service:
     room: Room
     gate: Gate
     views: Views
+    refusals: Refusals
     models: Models
     normals: ReferenceNormals
     scorers: Scorers
@@ -87,8 +88,9 @@ class Service:
             database=database,
             store=store,
             room=room,
-            gate=Gate(settings),
+            gate=Gate(settings, database),
             views=Views(database),
+            refusals=Refusals(database),
             models=models,
             normals=ReferenceNormals(models, settings.normals),
             scorers=scorers,

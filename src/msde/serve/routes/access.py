@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Response, Security
+from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -25,7 +26,7 @@ async def the_service(request: Request) -> Service:
     return service
 
 
-async def a_reader(
+def a_reader(
     request: Request,
     service: Annotated[Service, Depends(the_service)],
     _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
@@ -33,10 +34,14 @@ async def a_reader(
     """Return who asks, a reader at least."""
     caller: Caller | None = getattr(request.state, "caller", None)
     if caller is None:
-        peer = request.client.host if request.client else ""
-        caller = service.gate.caller(request.method, request.headers, request.cookies, peer)
+        caller = service.gate.caller(request.method, request.headers, request.cookies, address_of(request))
         request.state.caller = caller
     return caller
+
+
+def address_of(request: Request) -> str:
+    """Return the address that a request comes from; behind a proxy, that of the proxy."""
+    return request.client.host if request.client else ""
 
 
 class TokenFirst(APIRoute):
@@ -49,7 +54,8 @@ class TokenFirst(APIRoute):
             return answer
 
         async def checked(request: Request) -> Response:
-            await a_reader(request, await the_service(request))
+            # In a thread, since it looks a session up in the database.
+            await run_in_threadpool(a_reader, request, await the_service(request))
             return await answer(request)
 
         return checked
@@ -62,11 +68,12 @@ def _depends_on(dependant: Dependant, what: Callable[..., Any]) -> bool:
 async def an_admin(caller: Annotated[Caller, Depends(a_reader)]) -> Caller:
     """Return who asks, an admin."""
     if caller.role != "admin":
-        raise Forbidden("this needs the role admin; ask the administrator of the service")
+        raise Forbidden("this needs the role admin; ask the administrator of the service", caller.user)
     return caller
 
 
 Served = Annotated[Service, Depends(the_service)]
+Address = Annotated[str, Depends(address_of)]
 Reader = Annotated[Caller, Depends(a_reader)]
 Admin = Annotated[Caller, Depends(an_admin)]
 ModelName = Annotated[str | None, Query(alias="model", max_length=200, description="By default the first one.")]

@@ -14,10 +14,11 @@ from msde.output.words import how_often
 from msde.serve import audit
 from msde.serve.errors import ServiceError, TooLarge
 from msde.serve.intake.form import Form
+from msde.serve.intake.image_rows import Sender
 from msde.serve.intake.reception import Received as Kept
 from msde.serve.intake.uploads import check_no_archive, clean
 from msde.serve.models import Current
-from msde.serve.routes.access import REFUSALS, ModelName, OfModel, Reader, Served, TokenFirst, refusals
+from msde.serve.routes.access import REFUSALS, Address, ModelName, OfModel, Reader, Served, TokenFirst, refusals
 from msde.serve.schemas import Received, Result
 from msde.serve.service import Service
 from msde.serve.storage.store import Arrival
@@ -45,22 +46,28 @@ _FORM = {
     openapi_extra={"requestBody": {"content": {**_FILE, **_FORM}, "required": True}},
 )
 async def upload(
-    request: Request, service: Served, caller: Reader, model: ModelName = None, name: Name = "upload"
+    request: Request,
+    service: Served,
+    caller: Reader,
+    address: Address,
+    model: ModelName = None,
+    name: Name = "upload",
 ) -> Received:
     """Keep an image, a volume, a zip of such or several files, and queue them; answered when all is on disk."""
     models = None if model is None else [service.models.named(model).name]
+    sender = Sender("rest", caller.user, address)
     await run_in_threadpool(service.reception.check_room, _announced(request))
     with service.store.arriving() as arrival:
         if _media_type(request) == "multipart/form-data":
             files = await _form(request, arrival, service.settings.files)
 
             def keep() -> Kept:
-                return service.reception.keep_files(files, name, arrival, "rest", models)
+                return service.reception.keep_files(files, name, arrival, sender, models)
         else:
             await _body(request, arrival, service.settings.upload_bytes)
 
             def keep() -> Kept:
-                return service.reception.keep_file(arrival, name, "rest", models)
+                return service.reception.keep_file(arrival, name, sender, models)
 
         return Received.model_validate(await _counted(service, keep))
 
@@ -70,19 +77,23 @@ async def upload(
     responses=refusals(413, 415, 429, 507),
     openapi_extra={"requestBody": {"content": _FILE, "required": True}},
 )
-async def score(request: Request, service: Served, caller: Reader, current: OfModel, name: Name = "image") -> Result:
+async def score(
+    request: Request, service: Served, caller: Reader, address: Address, current: OfModel, name: Name = "image"
+) -> Result:
     """Score an image or volume and keep nothing of it."""
     service.room.check(_announced(request))
     with service.store.arriving() as arrival:
         await _body(request, arrival, service.settings.upload_bytes)
-        return await _counted(service, lambda: _score(service, caller.user, current, arrival.file, name))
+        sender = Sender("rest", caller.user, address)
+        return await _counted(service, lambda: _score(service, sender, current, arrival.file, name))
 
 
-def _score(service: Service, user: str, current: Current, file: Path, name: str) -> Result:
+def _score(service: Service, sender: Sender, current: Current, file: Path, name: str) -> Result:
     check_no_archive(file, clean(name))
     outcome = service.at_once.score(file, name, current)
     with service.database.write() as session:
-        audit.record(session, user, "score", model=current.name, version=current.number)
+        facts = {"model": current.name, "version": current.number, "address": sender.address}
+        audit.record(session, sender.user, "score", None, **facts)
     p_value = finite(outcome.p_value)
     n = len(service.models.version(current.version_id).calibration_.scores)
     return Result(

@@ -1,4 +1,4 @@
-"""The record of who saw and decided what."""
+"""The record of who sent, saw and decided what."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def page(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> AuditPage:
-    """List what was seen and decided, the newest first."""
+    """List what was sent, seen and decided, the newest first."""
+    service.views.note(caller.user, "audit")
     rows = select(Audit)
     if user is not None:
         rows = rows.where(Audit.user == clean(user))

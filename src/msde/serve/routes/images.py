@@ -39,8 +39,6 @@ Sort = Literal["p_value", "anomaly_score", "arrived", "name", "verdict", "state"
 Value = Annotated[float | None, Query(allow_inf_nan=False)]
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 _BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
-# What does not change is kept by the browser, but asked for again by everybody who has to sign in.
-_KEEP = {"cache-control": "private, max-age=3600"}
 _BUSY = refusals(429)
 T = TypeVar("T")
 
@@ -143,8 +141,7 @@ async def picture(
     def draw(source: Path | Part) -> bytes:
         return pictures.picture(source, service.models.version(current.version_id).rule, side, window)
 
-    drawn = await _of_image(service, current, id, part, draw)
-    return Response(drawn, media_type="image/png", headers=_KEEP)
+    return Response(await _of_image(service, current, id, part, draw), media_type="image/png")
 
 
 @router.get("/images/{id}/samples", responses={**refusals(413, 429), **_BYTES}, response_class=Response)
@@ -159,7 +156,7 @@ async def samples(service: Served, caller: Reader, current: OfModel, id: ImageId
     height, width = found.values.shape
     facts = {"X-Width": width, "X-Height": height, "X-Low": found.low, "X-High": found.high}
     facts |= {"X-Inverted": "1" if found.inverted else "0"}
-    headers = {**_KEEP, **{name: str(value) for name, value in facts.items()}}
+    headers = {name: str(value) for name, value in facts.items()}
     return Response(numbers, media_type="application/octet-stream", headers=headers)
 
 
@@ -179,8 +176,7 @@ async def overlay(
     def draw(source: Path | Part) -> bytes:
         return pictures.overlay(source, service.models.version(current.version_id), side, alone=alone)
 
-    drawn = await _of_image(service, current, id, part, draw)
-    return Response(drawn, media_type="image/png", headers=_KEEP)
+    return Response(await _of_image(service, current, id, part, draw), media_type="image/png")
 
 
 @router.get("/images/{id}/normals", responses=_BUSY)
@@ -202,11 +198,12 @@ async def normal(
 ) -> Response:
     """Draw a normal."""
     source = service.normals.source(current, number)
+    service.views.note(caller.user, "normal", model=current.name, number=number)
 
     def draw() -> bytes:
         return pictures.picture(source, service.models.version(current.version_id).rule, side, None)
 
-    return Response(await service.drawing.run(draw), media_type="image/png", headers=_KEEP)
+    return Response(await service.drawing.run(draw), media_type="image/png")
 
 
 @router.delete("/images/{id}", status_code=204, responses=refusals(409))
