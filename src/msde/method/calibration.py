@@ -7,6 +7,7 @@ p-values are approximate (Vovk's cross-conformal predictors, 2015, would score e
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,38 @@ Fit = Callable[[FloatArray], Scorer]
 
 N_FOLDS = 10
 SHORTEST_RUN = 5
+LOWEST_RATE, HIGHEST_RATE = 1e-6, 1 - 1e-6
+"""Beyond them a false-alarm rate is taken for a slip: no number of normals at hand tells it from 0 or 1."""
+_ROUNDING = 1e-9  # keeps alpha * (n + 1) = 15.000000000000002 and 14.999999999999998 alike
+_MOST_NORMALS = 10**15
+
+
+def is_rate(alpha: float) -> bool:
+    """Whether a number can be asked for as a false-alarm rate."""
+    return LOWEST_RATE <= alpha <= HIGHEST_RATE
+
+
+def check_rate(alpha: float) -> None:
+    """Check that a false-alarm rate asked for has a rank.
+
+    Raises
+    ------
+    ValueError
+        If it is so near 0 or 1 that it has none, or NaN.
+    """
+    if not is_rate(alpha):
+        raise ValueError(f"alpha must lie in (0, 1), {LOWEST_RATE:g} away from either end; got {alpha!r}")
+
+
+def normals_needed(alpha: float) -> int:
+    """Return how many held-out normals it takes to flag anything at a false-alarm rate.
+
+    Examples
+    --------
+    >>> normals_needed(0.05)
+    19
+    """
+    return math.ceil(min((1 - _ROUNDING) / alpha, _MOST_NORMALS)) - 1
 
 
 @dataclass(frozen=True)
@@ -56,11 +89,15 @@ class Calibration:
         return 1 / (len(self.scores) + 1)
 
     @property
+    def rank(self) -> int:
+        """Which of the normals, counted from the highest score, is the threshold; 0 where there are too few."""
+        n = len(self.scores)
+        return min(int(self.alpha * (n + 1) + _ROUNDING), n)
+
+    @property
     def threshold(self) -> float:
         """Score above which an image is flagged; infinite where too few normals allow no flag at this alpha."""
-        # The tiny allowance keeps alpha * (n + 1) = 15.000000000000002 and 14.999999999999998 alike.
-        rank = int(self.alpha * (len(self.scores) + 1) + 1e-9)
-        return float(self.scores[-rank]) if rank else float("inf")
+        return float(self.scores[-self.rank]) if self.rank else float("inf")
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Tell how often a normal scores at least as high.

@@ -47,6 +47,12 @@ class Forbidden(ServiceError):  # noqa: N818
     status = 403
 
 
+class OutOfRange(ServiceError):  # noqa: N818
+    """A value of the right form that this model cannot have."""
+
+    status = 422
+
+
 class Busy(ServiceError):  # noqa: N818
     """The queue is full.
 
