@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
-from msde.images.dicom_frame import decode_frame
+from msde.images.dicom_frame import check_frames, decode_frame
 from msde.images.files import MAX_PARTS, Contents, FaultError, damaged, guarded, number_of, numbered, whole
 from msde.images.formats import Format
 from msde.images.header import integer, number, numbers, words
@@ -57,15 +57,31 @@ def look_into(path: str, _: Format, name: str) -> Contents | None:
     Contents or None
         None where the object has no picture, such as a report, a plan, a document or a directory.
     """
-    header, _at = _header(path, name)
+    header, at = _header(path, name)
     if "Rows" not in header:
         _other_kind(header, name)
         return None
-    frames = numbered(_frames(header, name))
-    if frames:
-        return Contents(frames)
+    n = _frames(header, name)
+    if n > 1:
+        check_frames(path, header, at, n, name)
+        return Contents(numbered(n))
     place, turn = (_module(header, 0, f"Plane{what}Sequence") for what in ("Position", "Orientation"))
     return Contents((), slice_of(header, place, turn))
+
+
+def check_whole(path: str, name: str) -> None:
+    """Check that a picture goes on to its end, without decoding it.
+
+    Raises
+    ------
+    ImageError
+        It is stored in a way that is not read.
+    FaultError
+        It ends early.
+    """
+    header, at = _header(path, name)
+    check_size(integer(header, "Columns", 0), integer(header, "Rows", 0), name)
+    check_frames(path, header, at, _frames(header, name), name)
 
 
 def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
@@ -96,6 +112,8 @@ def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
         raise ImageError(f"{name}: is a DICOM object without a picture ({kind}); leave it out")
     check_size(integer(header, "Columns", 0), integer(header, "Rows", 0), name)
     n = _frames(header, name)
+    if part is None and n > 1:
+        check_frames(path, header, at, n, name)  # which is more to the point than that a frame is to be named
     frame = number_of(part, n, name, "frames")
     values, bits, background = decode_frame(path, header, at, frame, n, name)
     kind = words(header, "PhotometricInterpretation")
