@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,8 +140,9 @@ def _read_header(path: str, name: str, *_: int) -> tuple[Dataset, int]:
     """Read the header, and where the pixel data begins."""
     from pydicom import dcmread
 
-    _check_inflation(path, name)
     with open(path, "rb") as file:
+        check_inflation(file, name)
+        file.seek(0)
         header = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
         return header, file.tell()
 
@@ -243,21 +244,28 @@ def _module(header: Dataset, frame: int, sequence: str) -> Dataset:
     return header
 
 
-def _check_inflation(path: str, name: str) -> None:
-    """Refuse a deflated file that would fill the memory."""
+def check_inflation(file: BinaryIO, name: str) -> None:
+    """Refuse a deflated file that would fill the memory.
+
+    Raises
+    ------
+    ImageError
+        It would.
+    FaultError
+        It ends early.
+    """
     from pydicom.filereader import read_dataset, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    with open(path, "rb") as file:
-        read_preamble(file, force=True)
-        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
-        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-            return
-        inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while size <= MAX_INFLATED and (block := file.read(2**16)):
-            size += len(inflater.decompress(block, MAX_INFLATED + 1))
-        if not inflater.eof and size <= MAX_INFLATED:
-            raise FaultError("the file ends early")
+    read_preamble(file, force=True)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while size <= MAX_INFLATED and (block := file.read(2**16)):
+        size += len(inflater.decompress(block, MAX_INFLATED + 1))
+    if not inflater.eof and size <= MAX_INFLATED:
+        raise FaultError("the file ends early")
     if size > MAX_INFLATED:
         raise ImageError(f"{name}: holds over {MAX_INFLATED:,} bytes deflated; export it uncompressed")
 

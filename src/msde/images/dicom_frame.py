@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import struct
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from msde.errors import ImageError
 from msde.images.compressed import decoded, unpacked
 from msde.images.files import FaultError, missing
-from msde.images.fragments import Piece, frames_of, read
+from msde.images.fragments import Piece, frames_of, items, read
 from msde.images.header import integer, number, words
 from msde.images.ycbcr import to_rgb
 
@@ -143,6 +144,44 @@ def check_frames(path: str, header: Dataset, at: int, n: int, name: str) -> None
             raise FaultError(_TOO_FEW)
 
 
+def stored_digest(file: BinaryIO, header: Dataset, at: int) -> str:
+    """Digest the pixels as they are stored, with their layout and without all else that the file says.
+
+    Parameters
+    ----------
+    file : binary file
+        The DICOM file.
+    header : pydicom.Dataset
+        With what states the layout.
+    at : int
+        Where its pixel data begins.
+
+    Returns
+    -------
+    str
+        SHA-256. The same pixels have another digest in another transfer syntax, if that stores other bytes.
+
+    Raises
+    ------
+    FaultError
+        The file ends early.
+    """
+    if str(header.file_meta.get("TransferSyntaxUID") or "") == _DEFLATED:
+        file.seek(0)
+        element = _deflated(file)
+    else:
+        element = _found(file, at)
+    size = [integer(header, keyword, 0) for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
+    digest = hashlib.sha256(repr((*size, integer(header, "NumberOfFrames", 1) or 1)).encode())
+    element.file.seek(element.start)
+    if element.length == _UNDEFINED:
+        for piece in items(element.file)[1:]:
+            digest.update(read(element.file, [piece]))
+    else:
+        digest.update(read(element.file, [(element.start, element.length)]))
+    return digest.hexdigest()
+
+
 def _compressed(path: str, element: _Element, header: Dataset, n: int) -> list[list[Piece]]:
     if element.length != _UNDEFINED:
         raise FaultError("its pixel data are not compressed as its transfer syntax states")
@@ -194,11 +233,11 @@ def _found(file: BinaryIO, at: int) -> _Element:
     return _Element(file, at + (12 if explicit else 8), length, order, head[4:6] != b"OB", _FLOATS.get(kind, 0))
 
 
-def _deflated(path: str) -> _Element:
+def _deflated(file: str | BinaryIO) -> _Element:
     """Inflate a file's pixel data into memory."""
     from pydicom import dcmread
 
-    everything = dcmread(path, force=True)
+    everything = dcmread(file, force=True)
     for kind, keyword in _KEYWORDS.items():
         if keyword in everything:
             value = everything.get_item(keyword).value

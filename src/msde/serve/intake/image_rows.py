@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Lock
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from msde.serve.errors import Busy
@@ -17,7 +17,7 @@ from msde.serve.models import Current
 from msde.serve.storage import queue
 from msde.serve.storage.database import Database
 from msde.serve.storage.store import Store
-from msde.serve.storage.tables import Image, now
+from msde.serve.storage.tables import Image, Score, now
 
 _MOMENT = 0.2  # seconds
 
@@ -105,6 +105,18 @@ class ImageRows:
                     batches, self._waiting = self._waiting, []
                 self._enter(batches)
         return batch.done.result()
+
+    def forget_failed(self, digest: str) -> None:
+        """Remove an image that no model could score, because another has come in its place; not one with a verdict."""
+        with self._database.write() as session:
+            chosen = select(Image).where(Image.digest == digest, Image.verdict.is_(None)).with_for_update()
+            image = session.scalars(chosen).one_or_none()
+            if image is None:
+                return
+            states = session.scalars(select(Score.state).where(Score.image_id == image.id))
+            if set(states) <= {"failed"}:
+                session.execute(delete(Image).where(Image.id == image.id))
+                self._store.remove(image.digest, image.suffix)
 
     def _enter(self, batches: Sequence[Batch]) -> None:
         try:
