@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
-from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless, generate_uid
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless, generate_uid
 from sqlalchemy import select
 from tests.dicom.conftest import result  # noqa: F401 - a fixture
 from tests.dicom.kinds import KINDS
@@ -145,7 +145,7 @@ def packed(content: bytes, syntax: str) -> bytes:
     if syntax == RLELossless:
         dataset.compress(RLELossless, generate_instance_uid=False)
         return as_file(dataset)
-    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     return as_file(dataset)
 
 
