@@ -99,6 +99,7 @@ def score(
     from msde.dicom import Exporter
     from msde.embedding.embed import ticking
     from msde.images import find_images
+    from msde.images.rule import OUTDATED
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.distance_shares import check_shares
     from msde.model.score import batch_probabilities
@@ -138,11 +139,7 @@ def score(
         else:
             written = write_table(scores, output, identifiers=identifiers)
     if loaded.rule.outdated:
-        click.echo(
-            "msde: the model was fitted when some kinds of files were read in another way (CHANGELOG.md lists them);"
-            " if its normals are of such files, fit it again",
-            err=True,
-        )
+        tell(OUTDATED)
     if loaded.scorer_.batchwise:
         click.echo("msde: transductive scores depend on the batch, so they have no p-values and no flags", err=True)
     drift = loaded.drift(written)

@@ -41,6 +41,24 @@ def _prefix(_: click.Context, __: click.Parameter, text: str) -> str:
     "--unpacked-mb", "unpacked_bytes", default=2000, show_default=True, type=Megabytes(1), help="MB of a zip, unpacked."
 )
 @click.option("--files", default=5000, show_default=True, type=click.IntRange(1), help="Most files in one upload.")
+@click.option(
+    "--reserve-mb",
+    "reserve",
+    default=1000,
+    show_default=True,
+    type=Megabytes(0),
+    help="MB of the disk that uploads leave free, at most a twentieth of it.",
+)
+@click.option(
+    "--connections", default=500, show_default=True, type=click.IntRange(1), help="Most connections of a process."
+)
+@click.option(
+    "--connections-of-one",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Most connections of an address that is no proxy's.",
+)
 @click.option("--server-name", "hosts", multiple=True, help="Host name that readers use; may be repeated.")
 @click.option(
     "--root-path",

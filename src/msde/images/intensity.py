@@ -177,7 +177,9 @@ def _linear(ends: Ends, *, inverted: bool) -> NDArray[np.float32]:
         else:
             pixels = values
         pixels = np.divide(pixels, high - low, **kind)
-    return np.clip(pixels, 0, 1, out=pixels).astype(np.float32, copy=False)
+    if not (values.dtype == np.uint8 and low <= 0 and high >= 255):  # nothing of the usual picture lies beyond
+        np.clip(pixels, 0, 1, out=pixels)
+    return pixels.astype(np.float32, copy=False)
 
 
 def _check_range(values: NDArray[Any], black: float, white: float, name: str) -> None:

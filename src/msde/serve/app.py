@@ -17,9 +17,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from msde import __version__
-from msde.errors import ModelFileError, MSDEError
-from msde.serve.errors import Busy, Denied, ServiceError
+from msde.errors import MSDEError
+from msde.serve.errors import Full, ServiceError, postponed
+from msde.serve.intake.connection import Connections
 from msde.serve.intake.middleware import Middleware
+from msde.serve.intake.refusal import refusal
 from msde.serve.lifecycle import running
 from msde.serve.logs import log_failure, set_up_logs
 from msde.serve.pacs import link
@@ -47,13 +49,13 @@ def create_app(settings: Settings) -> FastAPI:
     service = Service.of(settings, pacs.destinations)
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(app: FastAPI) -> AsyncIterator[dict[str, Connections]]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(contextmanager_in_threadpool(running(service)))
             if settings.pacs:
                 stack.enter_context(link.plug(app, service, pacs))
             _mount_page(app)
-            yield
+            yield {"connections": Connections.of(settings)}
             service.ready.clear()
 
     app = FastAPI(
@@ -92,13 +94,8 @@ def _mount_page(app: FastAPI) -> None:
 
 
 def _refused(_: Request, error: Exception) -> JSONResponse:
-    headers = {}
-    if isinstance(error, Busy):
-        headers["retry-after"] = str(error.retry_after)
-    if isinstance(error, Denied):
-        headers["www-authenticate"] = "Bearer"
-    status = error.status if isinstance(error, ServiceError) else 503 if isinstance(error, ModelFileError) else 422
-    return JSONResponse({"detail": str(error)}, status, headers)
+    assert isinstance(error, MSDEError)  # noqa: S101 - for the type checker
+    return refusal(error)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -118,4 +115,7 @@ def _malformed(_: Request, error: Exception) -> JSONResponse:
 
 def _no_database(_: Request, error: Exception) -> JSONResponse:
     log_failure("the database failed", error)
+    later = postponed(error)
+    if isinstance(later, Full):
+        return refusal(later)
     return JSONResponse({"detail": "the database does not answer; try again"}, 503, {"retry-after": "5"})

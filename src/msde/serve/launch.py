@@ -11,6 +11,7 @@ import click
 import uvicorn
 
 from msde.errors import MSDEError
+from msde.serve.intake.connection import IDLE, Connection, raise_file_limit
 from msde.serve.lifecycle import prepare
 from msde.serve.logs import set_up_logs
 from msde.serve.metrics import SHARED
@@ -37,6 +38,7 @@ def run(settings: Settings) -> None:
     """
     set_up_logs()
     share_arenas()
+    raise_file_limit()
     if settings.pacs:
         link.check(PacsFile.read(settings.pacs))
     lock = prepare(settings)
@@ -63,7 +65,9 @@ def run(settings: Settings) -> None:
             date_header=True,
             proxy_headers=False,
             timeout_graceful_shutdown=GRACE,
-            timeout_keep_alive=30,
+            http=Connection,
+            ws="none",
+            timeout_keep_alive=int(IDLE.seconds),
             h11_max_incomplete_event_size=65_536,
         )
     except SystemExit as error:

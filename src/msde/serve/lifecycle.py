@@ -16,6 +16,7 @@ from typing import IO
 from sqlalchemy import select
 
 from msde.errors import MSDEError
+from msde.serve import health
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
@@ -23,6 +24,7 @@ from msde.serve.service import Service
 from msde.serve.settings import Settings
 from msde.serve.storage import queue
 from msde.serve.storage.database import Database
+from msde.serve.storage.room import Room
 from msde.serve.storage.store import Store, sync
 from msde.serve.storage.tables import Identity, Image
 
@@ -54,7 +56,12 @@ def running(service: Service) -> Iterator[None]:
         service.leadership.seek()
         service.scorers.start()
         stack.callback(service.scorers.stop)
-        for name, job in (("refresh", partial(_refresh, service)), ("embed", service.normals.embed)):
+        service.health.look()
+        for name, job in (
+            ("refresh", partial(_refresh, service)),
+            ("health", partial(_look, service)),
+            ("embed", service.normals.embed),
+        ):
             Thread(target=job, name=f"msde-{name}", daemon=True).start()
         stack.callback(service.normals.stop)
         stack.callback(service.stopping.set)
@@ -92,6 +99,7 @@ def prepare(settings: Settings) -> IO[str]:
     except OSError:
         lock.close()
         raise MSDEError(f"{folder}: another service uses this folder; stop it, or give another --data") from None
+    Room(folder, settings.reserve).drop_ballast()
     database = Database(settings.url)
     try:
         _wait_for_workers(folder)
@@ -127,6 +135,16 @@ def _refresh(service: Service) -> None:
             service.models.refresh()
         except Exception as error:  # nothing that may pass must end the thread
             log_failure("models could not be looked up", error)
+
+
+def _look(service: Service) -> None:
+    """Find out every few seconds whether the service can do its work."""
+    while not service.stopping.wait(health.LOOK):
+        try:
+            service.health.look()
+            service.room.keep_ballast()
+        except Exception as error:  # nothing that may pass must end the thread
+            log_failure("the service could not look after itself", error)
 
 
 def _wait_for_workers(folder: Path) -> None:

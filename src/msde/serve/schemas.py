@@ -314,6 +314,7 @@ class AuditPage(BaseModel):
 
 
 class Status(BaseModel):
-    """Whether the service lives."""
+    """Whether the service lives, or can do its work; `problems` say why not."""
 
     status: str
+    problems: list[str] | None = None

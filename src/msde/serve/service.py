@@ -11,6 +11,7 @@ from msde.method.parallel import available_cores
 from msde.serve.at_once import AtOnce
 from msde.serve.audit import Views
 from msde.serve.gauges import gauges
+from msde.serve.health import Health
 from msde.serve.intake.auth import Gate
 from msde.serve.intake.image_rows import ImageRows
 from msde.serve.intake.reception import Reception
@@ -21,6 +22,7 @@ from msde.serve.reference_normals import ReferenceNormals
 from msde.serve.scoring import Scorers
 from msde.serve.settings import Settings
 from msde.serve.storage.database import Database
+from msde.serve.storage.room import Room
 from msde.serve.storage.store import Store
 
 
@@ -40,6 +42,7 @@ class Service:
     metrics: Metrics
     database: Database
     store: Store
+    room: Room
     gate: Gate
     views: Views
     models: Models
@@ -48,6 +51,7 @@ class Service:
     at_once: AtOnce
     reception: Reception
     leadership: Leadership
+    health: Health
     ready: Event
     stopping: Event
 
@@ -72,6 +76,7 @@ class Service:
         models = Models(database, folder, settings.models, settings.device, metrics)
         threads = max(1, available_cores() // settings.workers)
         scorers = Scorers(database, store, models, metrics, destinations, threads + 1)
+        room = Room(folder, settings.reserve)
         rows = ImageRows(database, store, settings.queue)
         metrics.ask(partial(gauges, database, models))
         return cls(
@@ -79,14 +84,23 @@ class Service:
             metrics=metrics,
             database=database,
             store=store,
+            room=room,
             gate=Gate(settings),
             views=Views(database),
             models=models,
             normals=ReferenceNormals(models, settings.normals),
             scorers=scorers,
             at_once=AtOnce(models, threads, stopping.is_set),
-            reception=Reception(settings, store, rows, models, metrics, scorers.wake),
+            reception=Reception(settings, store, room, rows, models, metrics, scorers.wake),
             leadership=Leadership(folder / "leader.lock"),
+            health=Health(
+                (
+                    ("no model can be served", lambda: len(models) > 0),
+                    ("the database cannot be written", database.can_write),
+                    ("the disk has less room than its reserve", room.has),
+                    ("a thread that scores has ended and cannot be replaced", scorers.replace_dead),
+                )
+            ),
             ready=Event(),
             stopping=stopping,
         )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from msde.serve.errors import TooLarge
+from msde.images.passing import times_met
+from msde.serve.errors import OutOfResources, TooLarge
 from msde.serve.intake import uploads
 from msde.serve.intake.image_rows import Batch, ImageRows, ReceivedImage
 from msde.serve.intake.uploads import Refused, Upload
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
 from msde.serve.settings import Settings
+from msde.serve.storage.room import Room
 from msde.serve.storage.store import Arrival, Store
 
 
@@ -33,7 +36,7 @@ class Reception:
     ----------
     settings : Settings
         With the limits of an upload.
-    store, rows, models, metrics
+    store, room, rows, models, metrics
         Of the service.
     wake : callable
         Called when something was queued.
@@ -41,6 +44,7 @@ class Reception:
 
     settings: Settings
     store: Store
+    room: Room
     rows: ImageRows
     models: Models
     metrics: Metrics
@@ -67,8 +71,8 @@ class Reception:
 
         Raises
         ------
-        Busy
-            The queue is full.
+        Postponed
+            The queue or the disk is full, or the machine has no files or memory left.
         Unsupported, TooLarge, ServiceError
             It cannot be used as it is.
         """
@@ -91,7 +95,9 @@ class Reception:
 
     def keep_file(self, arrival: Arrival, name: str, origin: str, models: Sequence[str] | None = None) -> Received:
         """Keep a file that has arrived; see `ingest`."""
-        return self._queue(uploads.take(arrival, name, self.store, self.settings), origin, models)
+        with _not_refused_for_want_of_resources():
+            upload = uploads.take(arrival, name, self.store, self.settings)
+        return self._queue(upload, origin, models)
 
     def keep_files(
         self,
@@ -106,17 +112,21 @@ class Reception:
             raise TooLarge(f"{len(files):,} files are over the limit of {self.settings.files:,}; send fewer at once")
         unpacked = arrival.folder("files")
         names = uploads.lay_out(files, unpacked)
-        upload = uploads.take_files(unpacked, names, uploads.clean(name), self.store, arrival)
+        with _not_refused_for_want_of_resources():
+            upload = uploads.take_files(unpacked, names, uploads.clean(name), self.store, arrival)
         return self._queue(upload, origin, models)
 
-    def check_room(self) -> None:
-        """Refuse early, before a body is read.
+    def check_room(self, size: int = 0) -> None:
+        """Refuse early, before a body of so many bytes, as far as is known, is read.
 
         Raises
         ------
         Busy
             The queue is full.
+        Full
+            The disk is.
         """
+        self.room.check(size)
         self.rows.check_room()
 
     def _queue(self, upload: Upload, origin: str, models: Sequence[str] | None) -> Received:
@@ -127,6 +137,17 @@ class Reception:
                 self.metrics.received(origin)
         self.wake()
         return Received(images, upload.refused)
+
+
+@contextmanager
+def _not_refused_for_want_of_resources() -> Iterator[None]:
+    """See that nothing is called no image because the machine's state kept it from being read."""
+    met = times_met()
+    try:
+        yield
+    finally:
+        if times_met() != met:
+            raise OutOfResources
 
 
 def _copied(source: Path, target: Path) -> Path:

@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from msde.errors import ImageError
 from msde.images.formats import DICOM
-from msde.serve.errors import Busy, ServiceError, TooLarge
+from msde.images.passing import times_met
+from msde.serve.errors import OutOfResources, Postponed, ServiceError, TooLarge
 from msde.serve.intake.reception import Reception
 from msde.serve.logs import log
 from msde.serve.pacs.instance import Instance
@@ -74,7 +75,7 @@ class Intake:
         ------
         ImageError
             If it is no DICOM file or lacks its UIDs.
-        Busy, TooLarge
+        Postponed, TooLarge
             As the service raises them; the object may be sent again.
         """
         instance = Instance.of(content)
@@ -108,7 +109,7 @@ class Intake:
     def _kept(self, instance: Instance, content: bytes, origin: str) -> tuple[Fate, str | None]:
         try:
             received = self._reception.ingest(content, f"{instance.uid}.dcm", origin)
-        except (Busy, TooLarge):
+        except (Postponed, TooLarge):
             raise
         except (ImageError, ServiceError):
             return Fate.REFUSED, None
@@ -126,7 +127,12 @@ class Intake:
         with self._reception.store.arriving() as arrival:
             path = arrival.file.with_suffix(DICOM.suffixes[0])
             path.write_bytes(content)
-            return earlier if self._is_kept_picture(path, known.digest) else Fate.OTHER_PIXELS
+            met = times_met()
+            if self._is_kept_picture(path, known.digest):
+                return earlier
+            if times_met() != met:  # it could not be read for want of files, memory or room
+                raise OutOfResources
+            return Fate.OTHER_PIXELS
 
     def _in_place_of(self, digest: str, instance: Instance, content: bytes, origin: str) -> Fate:
         """Replace an image that could not be scored, unless the same bytes come again."""

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from msde.errors import ImageError
-from msde.serve.errors import Busy, TooLarge
+from msde.serve.errors import Postponed, TooLarge
 from msde.serve.logs import log
 from msde.serve.pacs.dicomweb import Listed, Pacs, PacsDownError, PacsError, Series
 from msde.serve.pacs.instance import picture_classes
@@ -43,7 +43,7 @@ def poll(pacs: Pacs, intake: Intake, stopped: Callable[[], bool] = lambda: False
         If it does not answer; nothing is lost, the next round finds the same.
     PacsError
         If it cannot be searched.
-    Busy
+    Postponed
         If the service has no room.
     """
     settings, ledger, fates = pacs.settings, intake.ledger, Counter[str]()
@@ -92,7 +92,7 @@ def _fetch(one: Listed, pacs: Pacs, intake: Intake) -> str:
     name = pacs.settings.name
     try:
         _, fate = intake.take(pacs.fetch(one), f"poll:{name}")
-    except (Busy, OSError, SQLAlchemyError):
+    except (Postponed, OSError, SQLAlchemyError):
         raise
     except Exception as error:  # one that cannot be used must not hold up the others
         _note_failure(error, one.uid, one.series, pacs, intake)

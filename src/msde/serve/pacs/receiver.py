@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from msde.errors import ImageError, MSDEError
-from msde.serve.errors import Busy, TooLarge
+from msde.serve.errors import Postponed, TooLarge
 from msde.serve.logs import log, log_failure
 from msde.serve.pacs.instance import picture_classes
 from msde.serve.pacs.intake import Fate, Intake
@@ -98,7 +98,7 @@ def _store(event: Any, intake: Intake) -> int:
         if instance.uid != event.request.AffectedSOPInstanceUID:
             log("warning", "an object came by DIMSE under another UID than its own")
         return _STATES[fate]
-    except (Busy, TooLarge):
+    except (Postponed, TooLarge):
         return OUT_OF_RESOURCES
     except ImageError:
         return CANNOT_UNDERSTAND

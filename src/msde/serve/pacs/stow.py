@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from msde.errors import ImageError
-from msde.serve.errors import Busy, TooLarge
+from msde.serve.errors import Postponed, TooLarge
 from msde.serve.pacs.instance import Instance
 from msde.serve.pacs.intake import Fate, Intake
 
@@ -62,7 +62,7 @@ class Answer:
             instance, fate = intake.take(content, ORIGIN)
         except ImageError:
             self.failed.append((instance, CANNOT_UNDERSTAND))
-        except (Busy, TooLarge) as error:
+        except (Postponed, TooLarge) as error:
             self.retry_after = getattr(error, "retry_after", _BUSY_SECONDS)
             self.failed.append((instance, OUT_OF_RESOURCES))
         else:

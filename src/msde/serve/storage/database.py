@@ -9,12 +9,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import Connection, create_engine, event, make_url, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from msde.errors import MSDEError
+from msde.serve.storage.tables import Identity
 
 _WAIT = 30  # seconds for a lock of another process
 _CONNECTIONS = 48  # as many as there are threads that answer requests, and some
@@ -116,11 +117,11 @@ class Database:
                 f"the database cannot be used ({type(error).__name__}); check the URL, the server and its permissions"
             ) from error
 
-    def answers(self) -> bool:
-        """Whether the database can be reached."""
+    def can_write(self) -> bool:
+        """Whether the database can be written."""
         try:
-            with self.read() as session:
-                session.execute(text("SELECT 1"))
+            with self.write() as session:
+                session.execute(update(Identity).values(id=Identity.id))
         except SQLAlchemyError:
             return False
         return True
