@@ -6,6 +6,7 @@ It may be lost: images are kept by their bytes, so what is fetched again is know
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, select, tuple_
@@ -88,7 +89,8 @@ class DicomLedger:
             row = session.get(DicomFailure, (pacs, uid))
         if row and row.attempts >= ATTEMPTS:
             return None
-        return row is None or row.next_try <= now()
+        # A pause that is longer than any was begun before the clock was put back.
+        return row is None or not timedelta(0) < row.next_try - now() <= LONGEST_PAUSE
 
     def dead(self, limit: int) -> Sequence[DicomFailure]:
         """List what is given up."""
