@@ -127,7 +127,7 @@ def claim(session: Session, worker: str, limit: int) -> list[Claim]:
         At most `limit`, all of one version.
     """
     give_back(session, worker)
-    # A lease ends; so does the time for which `hold_back` has put off what is queued. None is longer than a lease, so one
+    # A lease ends; so does the time for which `hold_back` has put off what is queued. Neither is longer than a lease: one
     # that is was given before the clock was put back.
     ended = or_(Score.leased.is_(None), Score.leased < now(), Score.leased > now() + LEASE)
     free = and_(Score.state.in_(WAITING), ended)
