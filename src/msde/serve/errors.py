@@ -43,15 +43,37 @@ class NotFound(ServiceError):  # noqa: N818
 
 
 class Denied(ServiceError):  # noqa: N818
-    """No token or a wrong one."""
+    """No token or a wrong one.
+
+    Parameters
+    ----------
+    message : str
+    tried : {"", "token", "header"}
+        What was wrong; empty where nothing was given, or a session is over.
+    """
 
     status = 401
 
+    def __init__(self, message: str, tried: str = "") -> None:
+        super().__init__(message)
+        self.tried = tried
+
 
 class Forbidden(ServiceError):  # noqa: N818
-    """A role that may not do this, or no CSRF token."""
+    """A role that may not do this, or no CSRF token.
+
+    Parameters
+    ----------
+    message : str
+    user : str
+        Who asked for it.
+    """
 
     status = 403
+
+    def __init__(self, message: str, user: str) -> None:
+        super().__init__(message)
+        self.user = user
 
 
 class OutOfRange(ServiceError):  # noqa: N818

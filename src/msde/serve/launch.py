@@ -18,6 +18,7 @@ from msde.serve.metrics import SHARED
 from msde.serve.pacs import link
 from msde.serve.pacs.settings import PacsFile
 from msde.serve.settings import Settings
+from msde.serve.storage.privacy import keep_private
 
 ARENAS = 2
 _M_ARENA_MAX = -8  # of malloc.h
@@ -37,6 +38,7 @@ def run(settings: Settings) -> None:
         If the service cannot start.
     """
     set_up_logs()
+    keep_private()
     share_arenas()
     raise_file_limit()
     if settings.pacs:

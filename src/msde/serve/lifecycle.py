@@ -22,8 +22,9 @@ from msde.serve.metrics import Metrics
 from msde.serve.models import Models
 from msde.serve.service import Service
 from msde.serve.settings import Settings
-from msde.serve.storage import queue
+from msde.serve.storage import audit_chain, queue
 from msde.serve.storage.database import Database
+from msde.serve.storage.privacy import make_private
 from msde.serve.storage.room import Room
 from msde.serve.storage.store import Store, sync
 from msde.serve.storage.tables import Identity, Image
@@ -51,11 +52,13 @@ def running(service: Service) -> Iterator[None]:
         stack.callback(service.leadership.give_up)
         stack.callback(service.database.close)
         stack.callback(service.at_once.stop)
+        stack.callback(service.drawing.stop)
         fcntl.flock(shared, fcntl.LOCK_SH)
         service.models.start()
         service.leadership.seek()
         service.scorers.start()
         stack.callback(service.scorers.stop)
+        stack.callback(service.refusals.flush, 0)
         service.health.look()
         for name, job in (
             ("refresh", partial(_refresh, service)),
@@ -91,6 +94,7 @@ def prepare(settings: Settings) -> IO[str]:
     folder = settings.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         lock = (folder / "lock").open("w")
     except OSError as error:
         raise MSDEError(f"{folder}: cannot be written ({error.strerror}); give another folder for --data") from None
@@ -99,7 +103,8 @@ def prepare(settings: Settings) -> IO[str]:
     except OSError:
         lock.close()
         raise MSDEError(f"{folder}: another service uses this folder; stop it, or give another --data") from None
-    Room(folder, settings.reserve).drop_ballast()
+    room = Room(folder, settings.reserve)
+    room.drop_ballast()
     database = Database(settings.url)
     try:
         _wait_for_workers(folder)
@@ -109,11 +114,13 @@ def prepare(settings: Settings) -> IO[str]:
         with database.write() as session:
             queue.give_back(session)
             known = set(session.scalars(select(Image.digest)))
+            log("info", "audit log", digest=audit_chain.head(session))  # to be noted where nobody of here can alter it
         for left in (folder / "models").glob("*.part"):
             left.unlink()
         # Once before all processes, so that a model that cannot be served is one line of an error.
         Models(database, folder, settings.models, settings.device, Metrics()).start()
         lost = store.sweep(known)
+        room.keep_ballast()
         if lost:
             log("info", "files of interrupted uploads were removed", files=lost)
     except BaseException:
@@ -132,6 +139,7 @@ def _refresh(service: Service) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         try:
             service.leadership.seek()
+            service.refusals.flush()
             service.models.refresh()
         except Exception as error:  # nothing that may pass must end the thread
             log_failure("models could not be looked up", error)

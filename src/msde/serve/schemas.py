@@ -304,6 +304,7 @@ class Entry(BaseModel):
     action: str
     image: int | None = Field(validation_alias="image_id")
     detail: dict[str, Any]
+    digest: str
 
 
 class AuditPage(BaseModel):

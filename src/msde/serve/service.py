@@ -9,7 +9,8 @@ from threading import Event
 
 from msde.method.parallel import available_cores
 from msde.serve.at_once import AtOnce
-from msde.serve.audit import Views
+from msde.serve.audit import Refusals, Views
+from msde.serve.drawing import Drawing
 from msde.serve.gauges import gauges
 from msde.serve.health import Health
 from msde.serve.intake.auth import Gate
@@ -45,10 +46,12 @@ class Service:
     room: Room
     gate: Gate
     views: Views
+    refusals: Refusals
     models: Models
     normals: ReferenceNormals
     scorers: Scorers
     at_once: AtOnce
+    drawing: Drawing
     reception: Reception
     leadership: Leadership
     health: Health
@@ -85,12 +88,14 @@ class Service:
             database=database,
             store=store,
             room=room,
-            gate=Gate(settings),
+            gate=Gate(settings, database),
             views=Views(database),
+            refusals=Refusals(database),
             models=models,
             normals=ReferenceNormals(models, settings.normals),
             scorers=scorers,
             at_once=AtOnce(models, threads, stopping.is_set),
+            drawing=Drawing(max(2, threads)),
             reception=Reception(settings, store, room, rows, models, metrics, scorers.wake),
             leadership=Leadership(folder / "leader.lock"),
             health=Health(

@@ -27,6 +27,7 @@ from tests.serve.pacs.test_receiver import association, status
 from tests.serve.pacs.test_stow import post, reasons, uids
 
 from msde.dicom import Result
+from msde.serve.intake.image_rows import Sender
 from msde.serve.pacs.dicomweb import Pacs
 from msde.serve.pacs.intake import Fate, Intake
 from msde.serve.pacs.poller import MISSED, poll
@@ -78,7 +79,10 @@ def test_what_arrives_damaged_is_refused_and_the_whole_one_is_taken(serving: Ser
                 assert post(served, encoded([broken]))[0] == 409
             assert post(served, encoded([whole]))[0] == 200
         elif way == "intake":
-            assert [intake_of(served).take(one, "poll:a")[1] for one in (broken, whole)] == [Fate.REFUSED, Fate.TAKEN]
+            assert [intake_of(served).take(one, Sender("poll:a"))[1] for one in (broken, whole)] == [
+                Fate.REFUSED,
+                Fate.TAKEN,
+            ]
         elif kind != "cut":  # which a sender of our library could not send
             with association(port, radiograph()) as opened:
                 sent = [dcmread(io.BytesIO(one)) for one in (broken, whole)]
@@ -93,27 +97,28 @@ def test_other_bytes_replace_what_could_not_be_scored_and_the_same_are_refused(s
     broken = unreadable(whole)
     with serving("[stow]") as served:
         intake = intake_of(served)
-        assert intake.take(broken, "poll:a")[1] is Fate.TAKEN
-        assert intake.take(broken, "poll:a")[1] is Fate.KNOWN, "it waits"
+        assert intake.take(broken, Sender("poll:a"))[1] is Fate.TAKEN
+        assert intake.take(broken, Sender("poll:a"))[1] is Fate.KNOWN, "it waits"
         wait_for_states(served, "failed")
-        assert intake.take(broken, "poll:a")[1] is Fate.REFUSED
+        assert intake.take(broken, Sender("poll:a"))[1] is Fate.REFUSED
         status, answer = post(served, encoded([broken]))
         assert (status, reasons(answer)) == (409, [0xC000])
         assert post(served, encoded([whole]))[0] == 200
         wait_for_states(served, "scored")
         assert [row["state"] for row in served.get("/api/images")["rows"]] == ["scored"]
+        assert [row["image"] for row in served.get("/api/audit?action=replace")["rows"]] == [1]
         assert len([path for path in served.service.store.images.rglob("*") if path.is_file()]) == 1
-        assert intake.take(whole, "poll:a")[1] is Fate.KNOWN
+        assert intake.take(whole, Sender("poll:a"))[1] is Fate.KNOWN
 
 
 def test_a_verdict_keeps_what_could_not_be_scored(serving: Serving) -> None:
     whole = Path(shipped("JPEG2000.dcm").filename).read_bytes()
     with serving() as served:
         intake = intake_of(served)
-        intake.take(unreadable(whole), "poll:a")
+        intake.take(unreadable(whole), Sender("poll:a"))
         wait_for_states(served, "failed")
         assert served.post("/api/images/1/verdicts", json={"verdict": "unsure"}).status_code == 201
-        assert intake.take(whole, "poll:a")[1] is Fate.TAKEN
+        assert intake.take(whole, Sender("poll:a"))[1] is Fate.TAKEN
         wait_for_states(served, "failed", "scored")
 
 
@@ -156,9 +161,9 @@ def test_the_same_pixels_are_known_however_they_are_packed_and_named(serving: Se
     dataset.PatientName = "Corrected^Name"
     with serving() as served:
         intake = intake_of(served)
-        assert intake.take(content, "poll:a")[1] is Fate.TAKEN
-        assert intake.take(as_file(dataset), "poll:a")[1] is Fate.KNOWN
-        assert intake.take(packed(content, syntax), "poll:a")[1] is Fate.KNOWN
+        assert intake.take(content, Sender("poll:a"))[1] is Fate.TAKEN
+        assert intake.take(as_file(dataset), Sender("poll:a"))[1] is Fate.KNOWN
+        assert intake.take(packed(content, syntax), Sender("poll:a"))[1] is Fate.KNOWN
         assert n_rows(served, Image) == 1
 
 
@@ -166,7 +171,7 @@ def test_an_instance_of_an_earlier_version_is_known_by_its_uid(serving: Serving)
     with serving() as served:
         intake = intake_of(served)
         intake.ledger.note(radiograph().SOPInstanceUID, Fate.TAKEN)
-        assert intake.take(as_file(radiograph()), "poll:a")[1] is Fate.KNOWN
+        assert intake.take(as_file(radiograph()), Sender("poll:a"))[1] is Fate.KNOWN
 
 
 def test_a_spoofed_maker_hides_no_image(serving: Serving) -> None:
@@ -184,7 +189,7 @@ def test_a_spoofed_maker_hides_no_image(serving: Serving) -> None:
 def test_a_result_of_another_service_is_none_to_score(serving: Serving, kind: str, result: Result) -> None:  # noqa: F811
     with serving() as served:
         content = as_file(KINDS[kind](radiograph(), result))
-        assert intake_of(served).take(content, "poll:a")[1] is Fate.OWN
+        assert intake_of(served).take(content, Sender("poll:a"))[1] is Fate.OWN
 
 
 def stripped(dataset: Dataset, *, renamed: bool = False) -> bytes:
@@ -211,7 +216,7 @@ def test_what_was_sent_is_known_though_the_archive_strips_who_made_it(serving: S
         assert pictures
         intake = intake_of(served)
         for one in pictures:
-            assert intake.take(stripped(one, renamed=renamed), "dimse:PACS")[1] is Fate.OWN
+            assert intake.take(stripped(one, renamed=renamed), Sender("dimse:PACS"))[1] is Fate.OWN
         assert n_rows(served, Image) == 1
 
 
@@ -219,10 +224,10 @@ def test_another_picture_under_the_uid_of_a_result_is_refused(serving: Serving, 
     own = KINDS["secondary capture"](radiograph(), result)
     with serving() as served:
         intake = intake_of(served)
-        assert intake.take(as_file(own), "poll:a")[1] is Fate.OWN
+        assert intake.take(as_file(own), Sender("poll:a"))[1] is Fate.OWN
         image = radiograph()
         image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = own.SOPInstanceUID
-        assert intake.take(as_file(image), "poll:a")[1] is Fate.OTHER_PIXELS
+        assert intake.take(as_file(image), Sender("poll:a"))[1] is Fate.OTHER_PIXELS
 
 
 CUTS: dict[str, Callable[[bytes], bytes]] = {

@@ -13,6 +13,7 @@ from msde.errors import ImageError
 from msde.images.formats import DICOM
 from msde.images.passing import times_met
 from msde.serve.errors import OutOfResources, Postponed, ServiceError, TooLarge
+from msde.serve.intake.image_rows import Sender
 from msde.serve.intake.reception import Reception
 from msde.serve.logs import log
 from msde.serve.pacs.instance import Instance
@@ -61,15 +62,14 @@ class Intake:
             registry=registry,
         )
 
-    def take(self, content: bytes, origin: str) -> tuple[Instance, Fate]:
+    def take(self, content: bytes, sender: Sender) -> tuple[Instance, Fate]:
         """Take an object in; it is on disk and queued when this returns `Fate.TAKEN`.
 
         Parameters
         ----------
         content : bytes
             A DICOM file.
-        origin : str
-            How it came.
+        sender : Sender
 
         Raises
         ------
@@ -82,20 +82,20 @@ class Intake:
         with self._turn:
             known = self.ledger.find(instance.uid)
             if known is not None and known.fate in (Fate.TAKEN, Fate.OWN):
-                fate = self._again(known, instance, content, origin)
+                fate = self._again(known, instance, content, sender)
             else:
-                fate = self._anew(instance, content, origin)
-        way = origin.partition(":")[0]
+                fate = self._anew(instance, content, sender)
+        way = sender.origin.partition(":")[0]
         if fate is Fate.OTHER_PIXELS:
             log("warning", "an object came under the UID of another with other pixels, and was refused", way=way)
         self._objects.labels(way, fate).inc()
         return instance, fate
 
-    def _anew(self, instance: Instance, content: bytes, origin: str) -> Fate:
+    def _anew(self, instance: Instance, content: bytes, sender: Sender) -> Fate:
         """Take in what has not come before, or was refused and may have been mended."""
         fate, digest = self._first_fate(instance), None
         if fate is Fate.TAKEN:
-            fate, digest = self._kept(instance, content, origin)
+            fate, digest = self._kept(instance, content, sender)
         self.ledger.note(instance.uid, fate, instance.pixels, digest, for_good=fate in SETTLED)
         return fate
 
@@ -106,20 +106,20 @@ class Intake:
             return Fate.NO_PICTURE
         return Fate.TAKEN if instance.pixels else Fate.REFUSED
 
-    def _kept(self, instance: Instance, content: bytes, origin: str) -> tuple[Fate, str | None]:
+    def _kept(self, instance: Instance, content: bytes, sender: Sender) -> tuple[Fate, str | None]:
         try:
-            received = self._reception.ingest(content, f"{instance.uid}.dcm", origin)
+            received = self._reception.ingest(content, f"{instance.uid}.dcm", sender)
         except (Postponed, TooLarge):
             raise
         except (ImageError, ServiceError):
             return Fate.REFUSED, None
         return (Fate.REFUSED, None) if received.refused else (Fate.TAKEN, hashlib.sha256(content).hexdigest())
 
-    def _again(self, known: DicomInstance, instance: Instance, content: bytes, origin: str) -> Fate:
+    def _again(self, known: DicomInstance, instance: Instance, content: bytes, sender: Sender) -> Fate:
         """Decide on an object whose UID has come before, or is that of a result which was sent."""
         earlier = Fate.KNOWN if known.fate == Fate.TAKEN else Fate.OWN
         if earlier is Fate.KNOWN and known.digest and self.ledger.could_not_be_scored(known.digest):
-            return self._in_place_of(known.digest, instance, content, origin)
+            return self._in_place_of(known.digest, instance, content, sender)
         if known.pixels in (None, instance.pixels):  # none: taken by an earlier version
             return earlier
         if not instance.pixels:
@@ -134,13 +134,13 @@ class Intake:
                 raise OutOfResources
             return Fate.OTHER_PIXELS
 
-    def _in_place_of(self, digest: str, instance: Instance, content: bytes, origin: str) -> Fate:
+    def _in_place_of(self, digest: str, instance: Instance, content: bytes, sender: Sender) -> Fate:
         """Replace an image that could not be scored, unless the same bytes come again."""
         if hashlib.sha256(content).hexdigest() == digest:
             return Fate.REFUSED
-        fate = self._anew(instance, content, origin)
+        fate = self._anew(instance, content, sender)
         if fate is Fate.TAKEN:
-            self._reception.rows.forget_failed(digest)
+            self._reception.rows.forget_failed(digest, sender)
         return fate
 
     def _is_kept_picture(self, path: Path, digest: str | None) -> bool:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from msde.errors import ImageError
 from msde.serve.errors import Postponed, TooLarge
+from msde.serve.intake.image_rows import Sender
 from msde.serve.logs import log
 from msde.serve.pacs.dicomweb import Listed, Pacs, PacsDownError, PacsError, Series
 from msde.serve.pacs.instance import picture_classes
@@ -91,7 +92,7 @@ def _read(series: Series, pacs: Pacs, intake: Intake, stopped: Callable[[], bool
 def _fetch(one: Listed, pacs: Pacs, intake: Intake) -> str:
     name = pacs.settings.name
     try:
-        _, fate = intake.take(pacs.fetch(one), f"poll:{name}")
+        _, fate = intake.take(pacs.fetch(one), Sender(f"poll:{name}"))
     except (Postponed, OSError, SQLAlchemyError):
         raise
     except Exception as error:  # one that cannot be used must not hold up the others

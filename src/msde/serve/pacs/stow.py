@@ -7,6 +7,7 @@ from typing import Any
 
 from msde.errors import ImageError
 from msde.serve.errors import Postponed, TooLarge
+from msde.serve.intake.image_rows import Sender
 from msde.serve.pacs.instance import Instance
 from msde.serve.pacs.intake import Fate, Intake
 
@@ -42,7 +43,7 @@ class Answer:
     failed: list[tuple[Instance | None, int]] = field(default_factory=list)
     retry_after: int | None = None
 
-    def add(self, content: bytes, study: str | None, intake: Intake) -> None:
+    def add(self, content: bytes, study: str | None, sender: Sender, intake: Intake) -> None:
         """Take an object in and note what became of it.
 
         Parameters
@@ -51,6 +52,7 @@ class Answer:
             A DICOM file.
         study : str or None
             UID of the study that it has to be of.
+        sender : Sender
         intake : Intake
         """
         instance = None
@@ -59,7 +61,7 @@ class Answer:
             if study is not None and instance.study != study:
                 self.failed.append((instance, WRONG_STUDY))
                 return
-            instance, fate = intake.take(content, ORIGIN)
+            instance, fate = intake.take(content, sender)
         except ImageError:
             self.failed.append((instance, CANNOT_UNDERSTAND))
         except (Postponed, TooLarge) as error:

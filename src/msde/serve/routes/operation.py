@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from msde.serve.routes.access import REFUSALS, Reader, Served
+from msde.serve.routes.access import REFUSALS, Reader, Served, TokenFirst
 from msde.serve.schemas import Status
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(route_class=TokenFirst, tags=["operation"])
 
 
 @router.get("/livez", response_model_exclude_none=True)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from msde.errors import MSDEError
+from msde.serve.storage import audit_chain
 from msde.serve.storage.tables import Identity
 
 _WAIT = 30  # seconds for a lock of another process
@@ -24,6 +25,7 @@ _PRAGMAS = (
     "synchronous=FULL",
     "foreign_keys=ON",
     f"busy_timeout={1000 * _WAIT}",
+    "secure_delete=ON",  # what is deleted is overwritten
     "cache_size=-500",  # kB a connection; the system keeps the file's pages once for all of them
 )
 
@@ -77,11 +79,13 @@ class Database:
         if not self.is_sqlite:
             with Session(self.engine, expire_on_commit=False) as session, session.begin():
                 yield session
+                audit_chain.close(session)
             return
         # SQLite has one writer at a time; waiting here is quicker and fairer than in its own loop of naps.
         engine = self.engine.execution_options(writes=True)
         with self._writing, Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+            audit_chain.close(session)
 
     def insert(self, table: Any) -> Any:
         """Return an INSERT that knows ON CONFLICT."""

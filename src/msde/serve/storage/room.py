@@ -11,7 +11,7 @@ from pathlib import Path
 from msde.serve.errors import Full
 
 _PART = 20  # of a disk that is the reserve at most
-_BALLAST = 4_000_000  # bytes
+_BALLAST = 2_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,20 @@ class Room:
         if not self.has(size):
             raise Full
 
-    def keep_ballast(self) -> None:
-        """Keep a file that is only there to be given up, while there is room."""
-        file = self.folder / "ballast"
-        if not file.exists() and self.has(_BALLAST):
-            with suppress(OSError):
-                file.write_bytes(os.urandom(_BALLAST))  # which no disk can pack
-
     def drop_ballast(self) -> None:
-        """Give it up where the disk is full: a database needs a little room even to be opened."""
+        """Give up the file that is only there for that, where the disk is full.
+
+        A database needs a little room even to be opened.
+        """
         if not self.has():
-            (self.folder / "ballast").unlink(missing_ok=True)
+            self._ballast.unlink(missing_ok=True)
+
+    def keep_ballast(self) -> None:
+        """Make that file, where there is room for it."""
+        if not self._ballast.exists() and self.has(_BALLAST):
+            with suppress(OSError):
+                self._ballast.write_bytes(os.urandom(_BALLAST))  # which no disk packs
+
+    @property
+    def _ballast(self) -> Path:
+        return self.folder / "ballast"
