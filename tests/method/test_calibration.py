@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import ndtr
 
-from msde.method.calibration import Calibration, CrossFit, folds, group_scores, grouped, patient_calibration
+from msde import MSDEDetector
+from msde.method.calibration import (
+    Calibration,
+    CrossFit,
+    check_rate,
+    folds,
+    group_scores,
+    grouped,
+    normals_needed,
+    patient_calibration,
+)
 from msde.method.gaussian import fit_ledoit_wolf
 from msde.method.volume_score import volume_score
 
@@ -75,6 +85,22 @@ def test_volumes_are_held_out_whole(sizes, n_alone):
 
 def test_a_row_of_several_volumes_is_the_first_ones():
     assert grouped(5, [[0, 1], [1, 2]]).tolist() == [0, 0, 1, 2, 2]
+
+
+@given(scores, st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_any_rate_that_a_file_holds_has_a_threshold(held_out, alpha):
+    calibration = Calibration(np.sort(held_out), alpha, "test")
+    assert calibration.threshold in {*held_out, np.inf}
+    assert calibration.rank <= len(held_out)
+    assert (calibration.rank > 0) == (len(held_out) >= normals_needed(alpha))
+
+
+@pytest.mark.parametrize("alpha", [0, 5e-324, 1e-9, 1 - 1e-9, 1 - 2**-53, 1, np.nan])
+def test_a_rate_so_near_an_end_that_it_has_no_rank_is_refused(alpha, rng):
+    with pytest.raises(ValueError, match="alpha"):
+        check_rate(alpha)
+    with pytest.raises(ValueError, match="alpha"):
+        MSDEDetector(alpha=alpha).fit(rng.normal(size=(30, 4)))
 
 
 @pytest.mark.parametrize(("alpha", "held_out"), [(0, [1]), (1, [1]), (np.nan, [1]), (0.1, [2, 1]), (0.1, [np.nan])])
