@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.parallel import in_order, single_threaded_products
 from msde.method.scorers import Scorer
-from msde.method.volume_score import volume_score
 
 Fit = Callable[[FloatArray], Scorer]
 
@@ -169,44 +168,6 @@ class Calibration:
         shares = np.minimum(flagged / (n + n / self.n_units), 1) if n else np.ones(1)
         shares[n] = 1
         return shares
-
-
-def group_scores(scores: NDArray[np.float64], groups: IndexArray) -> NDArray[np.float64]:
-    """Score groups, such as patients, as volumes are scored by their parts.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n,)
-        Of images.
-    groups : ndarray of shape (n,)
-        Number of each image's group.
-
-    Returns
-    -------
-    ndarray, float64
-        One a group, by ascending number.
-    """
-    return np.array([volume_score(scores[groups == group]) for group in np.unique(groups)])
-
-
-def patient_calibration(
-    scores: NDArray[np.float64], groups: IndexArray, alpha: float, source: str, confidence: float | None = None
-) -> Calibration:
-    """Calibrate on the groups' scores, for one p-value of all images of a patient.
-
-    It is valid for patients who have as many images as those of the calibration do, by and large, whatever relates a
-    patient's images.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n,)
-        Held-out scores of images.
-    groups : ndarray of shape (n,)
-        Number of each image's patient.
-    alpha, source, confidence
-        As in :class:`Calibration`.
-    """
-    return Calibration.of(group_scores(scores, groups), alpha, source, confidence=confidence)
 
 
 def _above_in_other_groups(scores: NDArray[np.float64], groups: IndexArray) -> IndexArray:
