@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import ndtr
@@ -11,13 +11,10 @@ from msde.method.calibration import (
     CrossFit,
     check_rate,
     folds,
-    group_scores,
     grouped,
     normals_needed,
-    patient_calibration,
 )
 from msde.method.gaussian import fit_ledoit_wolf
-from msde.method.volume_score import volume_score
 
 scores = arrays(float, st.integers(1, 60), elements=st.integers(0, 20).map(float))
 alphas = st.floats(0.001, 0.999)
@@ -213,17 +210,6 @@ def test_a_threshold_with_confidence_holds_with_that_probability(rng, n):
     rates = [ndtr(-Calibration.of(rng.normal(size=n), 0.1, "test", confidence=0.9).threshold) for _ in range(2000)]
     assert np.mean(np.array(rates) <= 0.1) >= 0.9 - 0.03
     assert np.mean(rates) > 0.03
-
-
-@given(grouped_scores())
-@settings(max_examples=30)
-def test_patients_are_scored_as_volumes_are(held_out):
-    values, groups = held_out
-    expected = [volume_score(values[groups == group]) for group in range(groups.max() + 1)]
-    np.testing.assert_array_equal(group_scores(values, groups), expected)
-    calibration = patient_calibration(values, groups, 0.1, "test")
-    np.testing.assert_array_equal(calibration.scores, np.sort(expected))
-    assert calibration.n_units == len(expected)
 
 
 @pytest.mark.parametrize("groups", [np.array([0]), np.array([0.0, 1.0]), np.array([0, -1])])

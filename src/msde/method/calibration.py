@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.parallel import in_order, single_threaded_products
 from msde.method.scorers import Scorer
-from msde.method.volume_score import volume_score
 
 Fit = Callable[[FloatArray], Scorer]
 
@@ -203,44 +202,6 @@ class Calibration:
         return shares
 
 
-def group_scores(scores: NDArray[np.float64], groups: IndexArray) -> NDArray[np.float64]:
-    """Score groups, such as patients, as volumes are scored by their parts.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n,)
-        Of images.
-    groups : ndarray of shape (n,)
-        Number of each image's group.
-
-    Returns
-    -------
-    ndarray, float64
-        One a group, by ascending number.
-    """
-    return np.array([volume_score(scores[groups == group]) for group in np.unique(groups)])
-
-
-def patient_calibration(
-    scores: NDArray[np.float64], groups: IndexArray, alpha: float, source: str, confidence: float | None = None
-) -> Calibration:
-    """Calibrate on the groups' scores, for one p-value of all images of a patient.
-
-    It is valid for patients who have as many images as those of the calibration do, by and large, whatever relates a
-    patient's images.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n,)
-        Held-out scores of images.
-    groups : ndarray of shape (n,)
-        Number of each image's patient.
-    alpha, source, confidence
-        As in :class:`Calibration`.
-    """
-    return Calibration.of(group_scores(scores, groups), alpha, source, confidence=confidence)
-
-
 def _above_in_other_groups(scores: NDArray[np.float64], groups: IndexArray) -> IndexArray:
     """Count the scores of other groups that are at least as high as each of the ascending scores; sort the counts."""
     above = len(scores) - np.searchsorted(scores, scores, side="left")
@@ -309,8 +270,12 @@ def folds(n: int, groups: IndexArray | None = None) -> Iterator[IndexArray]:
 
 
 def runs(n: int) -> IndexArray:
-    """Return the number of the run of neighbours that each of n rows is in, where nothing is known of groups."""
-    return np.arange(n) // max(1, min(SHORTEST_RUN, n // 2))
+    """Return the number of the run of neighbours that each of n rows is in, where nothing is known of groups.
+
+    A tenth of the rows is the shortest run that keeps patients together well enough on all of sixteen sets
+    (benchmarks/unknown_groups.py, docs/guarantees.md).
+    """
+    return np.arange(n) * min(N_FOLDS, n) // max(n, 1)
 
 
 def grouped(n: int, volumes: Sequence[Sequence[int]]) -> IndexArray:
