@@ -125,6 +125,6 @@ def _of_siblings(normals: TrainingSet, detector: MSDEDetector) -> list[str]:
         return []
     return [
         f"the normals lie nearer to each other (median cosine {found.all_rows:.2f}) than to those held out apart"
-        f" ({found.other_groups:.2f}), as several images of a patient do; they were held out in runs of neighbours, which"
-        " is not enough where names do not sort by patient: say which are of one with --patient or --groups"
+        f" ({found.other_groups:.2f}), as several images of a patient do; they were held out in runs of neighbours,"
+        " which is not enough where names do not sort by patient: say which are of one with --patient or --groups"
     ]
