@@ -5,9 +5,10 @@ Run: python benchmarks/accuracy.py [SHARED] [--cache FOLDER]     (by default $MS
 Intervals are bootstraps over patients, as far as file names tell them (benchmarks/shared.toml); "patients" counts those
 of the test images. "Five statistics" is the AUROC of how far mean, standard deviation, red minus blue, share of black
 and gradient lie from the training normals, on the mean and in standard deviations: what a detector gets without
-looking. "Plain Gaussian" is the Ledoit-Wolf Gaussian on the same embeddings. Flagged are normals at a target of .01, .05 and
-.10, calibrated on training normals held out by patient, and abnormals at .05. The default was chosen while labels of the
-sets in `SEEN` were seen, so the others have a mean of their own. Embeddings are kept in the folder of --cache.
+looking. "Plain Gaussian" is the Ledoit-Wolf Gaussian on the same embeddings. Flagged are normals at a target of .01,
+.05 and .10, calibrated on training normals held out by patient, and abnormals at .05. The default was chosen while
+labels of the sets in `SEEN` were seen, so the others have a mean of their own. Embeddings are kept in the folder of
+--cache.
 """
 
 from __future__ import annotations
