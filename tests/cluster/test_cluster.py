@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -22,7 +23,9 @@ from tests.requirements import need
 from msde import AnomalyModel
 from msde.cluster.api import embed_on, score_on
 from msde.cluster.cluster import Cluster
-from msde.errors import DataError
+from msde.errors import DataError, MSDEError
+from msde.images.rule import OUTDATED
+from msde.model.file import read_model, write_model
 
 need("ray")
 pytestmark = [
@@ -104,6 +107,15 @@ def test_rows_equal_those_of_one_process(address, listed, expected, model_file, 
     assert again.images_now == 0
     with pytest.raises(DataError, match="part_rows differs"):
         score_on(Cluster(str(tmp_path / "out"), address), model_file, [str(tmp_path / "m.csv")], quiet)
+
+
+def test_it_is_told_that_a_model_is_of_older_reading_rules(model_file, tmp_path):
+    fitted, _ = read_model(model_file)
+    write_model(replace(fitted, rule=replace(fitted.rule, version=1)), tmp_path / "older.msde")
+    told: list[str] = []
+    with pytest.raises(MSDEError):  # before the cluster is looked for
+        score_on(Cluster(str(tmp_path / "out")), tmp_path / "older.msde", [str(tmp_path / "gone.csv")], told.append)
+    assert told == [OUTDATED]
 
 
 def test_object_storage_that_fails_reads_gives_every_row_once(address, server, listed, expected, model_file, tmp_path):

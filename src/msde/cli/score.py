@@ -124,6 +124,7 @@ def score(
     from msde.dicom import Exporter
     from msde.embedding.embed import ticking
     from msde.images import find_images
+    from msde.images.rule import OUTDATED
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.distance_shares import check_shares
     from msde.model.patient_score import PATIENT_COLUMNS
@@ -169,11 +170,7 @@ def score(
                 scores = iter(with_discoveries([score.without_heat() for score in scores], fdr))
             written = _write(scores, output, identifiers, COLUMNS, fdr)
     if loaded.rule.outdated:
-        click.echo(
-            "msde: the model was fitted when some kinds of files were read in another way (CHANGELOG.md lists them);"
-            " if its normals are of such files, fit it again",
-            err=True,
-        )
+        tell(OUTDATED)
     if loaded.scorer_.batchwise:
         click.echo("msde: transductive scores depend on the batch, so they have no p-values and no flags", err=True)
     digests = [score.digest for score in written if score.digest]

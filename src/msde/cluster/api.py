@@ -15,6 +15,7 @@ from msde.cluster.job_folder import JobFolder
 from msde.embedding.encoder import Encoder
 from msde.errors import MSDEError
 from msde.images import ImageRule
+from msde.images.rule import OUTDATED
 from msde.model.anomaly_model import AnomalyModel
 from msde.storage.records import take_apart
 
@@ -25,8 +26,11 @@ def score_on(cluster: Cluster, model: str | os.PathLike[str], images: Sequence[s
     `images` are as :func:`msde.cluster.listing.sources` takes them; `tell` takes a line on the progress now and then.
     Raises MSDEError if the model is transductive, the folder holds another job, or the cluster fails.
     """
-    if AnomalyModel.load(model).scorer_.batchwise:
+    loaded = AnomalyModel.load(model)
+    if loaded.scorer_.batchwise:
         raise MSDEError(f"{model}: transductive scores depend on the batch, which parts would cut; fit without --mode")
+    if loaded.rule.outdated:
+        tell(OUTDATED)
     content = Path(model).read_bytes()
     told_by = hashlib.sha256(content).hexdigest()
     return run(JobFolder.start(cluster.parts, "score", (told_by, content), images, cluster.part_rows), cluster, tell)

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 # A decoder's warning is put down to its caller, too, where the decoder asks for that.
 _MODULES = r"(PIL|pydicom|nibabel|tifffile|imagecodecs|openslide|msde\.images)\b"
-_LOGGERS = ("pydicom", "nibabel", "nibabel.global", "tifffile", "imagecodecs", "PIL")
+_NAMES = ("pydicom", "nibabel", "nibabel.global", "tifffile", "imagecodecs", "PIL")
+_LOGGERS = tuple(logging.getLogger(name) for name in _NAMES)
 _lock = threading.Lock()
 _readers = 0
 _filters = warnings.catch_warnings()
@@ -32,8 +33,8 @@ def decoders_silenced() -> Iterator[None]:
             _filters = warnings.catch_warnings()
             _filters.__enter__()
             warnings.filterwarnings("ignore", module=_MODULES)
-            for name in _LOGGERS:
-                logging.getLogger(name).addFilter(_nothing)
+            for logger in _LOGGERS:
+                logger.addFilter(_nothing)
         _readers += 1
     try:
         yield
@@ -42,8 +43,8 @@ def decoders_silenced() -> Iterator[None]:
             _readers -= 1
             if _readers == 0:
                 _filters.__exit__(None, None, None)
-                for name in _LOGGERS:
-                    logging.getLogger(name).removeFilter(_nothing)
+                for logger in _LOGGERS:
+                    logger.removeFilter(_nothing)
 
 
 def _nothing(_: logging.LogRecord) -> bool:

@@ -15,6 +15,11 @@ PLAIN_INTENSITIES = ("dicom", "full-range", "percentile")
 RULES_VERSION = 2
 """Of how files are read. It goes up where a sound file gives other pixels than before; 1 is all that came before it."""
 
+OUTDATED = (
+    "the model was fitted when some kinds of files were read in another way (CHANGELOG.md lists them); if its normals"
+    " are of such files, fit it again"
+)
+
 _KNOWN = f"{', '.join(PLAIN_INTENSITIES)} or window:LOW,HIGH"
 
 
