@@ -131,7 +131,7 @@ class Parts:
         return cls(job, np.array(kept, np.int64), np.array(starts), digests, errors, n_copies, peak)
 
     def groups(self, patients: Patients) -> IndexArray:
-        """Number the patient or volume of each image that is kept, (n,); -1 where nothing tells it."""
+        """Return the number of the patient or volume of each image that is kept, (n,); -1 where nothing tells it."""
         known: dict[object, int] = {}
         keys: list[tuple[int, ...]] = []
         for part in range(self.job.n_parts):
