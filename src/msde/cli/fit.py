@@ -315,7 +315,11 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
 
 def _words(direction: Direction) -> str:
     """Tell what the pool contributes."""
-    weight = f"evidence {direction.evidence:.2f}, weight of the pool's direction {direction.gate:.0%}"
-    if direction.gate < 0.01:
-        return f"the unlabelled images show no distinct abnormal group ({weight}); most are taken as normals"
-    return f"the unlabelled images show a distinct abnormal group ({weight})"
+    weight = direction.weight or 0
+    figures = f"evidence {direction.evidence:.2f}, weight of their direction {weight:.2f}"
+    if weight == 0:
+        return f"the unlabelled images show no distinct abnormal group ({figures}); scores are those without them"
+    return (
+        f"the unlabelled images show a distinct group ({figures}); scores use what it shares. Whether it is abnormal,"
+        " or normals of another source, cannot be seen without labels"
+    )

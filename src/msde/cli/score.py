@@ -130,6 +130,7 @@ def score(
     from msde.model.patient_score import PATIENT_COLUMNS
     from msde.model.score import COLUMNS, batch_probabilities, with_discoveries
     from msde.output.score_table import check_table
+    from msde.output.words import drift_in_words
     from msde.storage.atomic import check_writable
 
     if why is not None and heatmaps is not None:
@@ -176,15 +177,14 @@ def score(
     digests = [score.digest for score in written if score.digest]
     if seen := loaded.fingerprint_.count_known(digests):
         tell(f"{seen} of these images took part in the fit, where scores are too low; leave them out")
-    drift = loaded.drift(written)
-    if drift.found:
-        click.echo(
-            "msde: these images do not look like the normals that the model is calibrated on: their scores lie"
-            f" {drift.distance:.2f} apart (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain"
-            f" {drift.explained:.2f}; either over a tenth are abnormal, or their source is another and p-values are"
-            " wrong until `msde calibrate` has seen normals of it",
-            err=True,
+    if pooled := loaded.fingerprint_.count_pooled(digests):
+        tell(
+            f"{pooled} of them were in the unlabelled pool, which the model has learned from: what it says of the pool"
+            " is no measure of what it says of other images"
         )
+    drift = loaded.drift(written, groups)
+    if drift.found:
+        click.echo(f"msde: {drift_in_words(drift, loaded.calibration_.alpha)}", err=True)
     errors = [result.error for result in written if result.error is not None]
     if exporter is not None:
         errors += exporter.errors

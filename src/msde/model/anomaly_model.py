@@ -16,6 +16,7 @@ from msde.errors import ImageError, MSDEError
 from msde.heatmaps.colours import ColourScale
 from msde.heatmaps.localizer import CALM
 from msde.images import ImageRule, expanded, find_images
+from msde.images.patients import Patients
 from msde.method.drift import Drift
 from msde.model.explanation import Explanation, explain
 from msde.model.file import read_model, write_model
@@ -257,9 +258,12 @@ class AnomalyModel:
         report = replace(self._report, unreadable=normals.errors, n_copies=normals.n_copies, notes=normals.notes)
         return self._hold(self.fitted.recalibrated(normals, alpha, confidence), report)
 
-    def drift(self, scores: Iterable[ImageScore]) -> Drift:
-        """Measure whether images look like the calibrating normals; more than a tenth of abnormal ones is drift too."""
-        return self.fitted.drift(scores)
+    def drift(self, scores: Iterable[ImageScore], groups: Patients | None = None) -> Drift:
+        """Measure whether images look like the calibrating normals; more than a tenth of abnormal ones is drift too.
+
+        `groups` tells which images are of one patient, as in :meth:`msde.model.fitted.FittedModel.drift`.
+        """
+        return self.fitted.drift(scores, groups)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file, backbone included; docs/model-file.md is its specification.

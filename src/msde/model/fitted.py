@@ -15,12 +15,15 @@ from msde.embedding.encoder import Encoder
 from msde.errors import DataError, MSDEError
 from msde.heatmaps.localizer import Localizer
 from msde.images import ImageRule
+from msde.images.patients import Patients
 from msde.method.calibration import Calibration, check_rate
 from msde.method.drift import Drift, measure_drift
+from msde.method.groups import completed
 from msde.method.patient_score import PatientCalibration
 from msde.method.scorers import SCORERS, Scorer
 from msde.method.volume_score import volume_score
 from msde.model.fingerprint import Fingerprint
+from msde.model.grouping import number_groups
 from msde.model.score import ImageScore
 from msde.model.training_set import TrainingSet
 from msde.storage.records import take_apart
@@ -167,10 +170,25 @@ class FittedModel:
                 "transductive scores depend on the batch, so there is nothing to calibrate; fit without --mode"
             )
 
-    def drift(self, scores: Iterable[ImageScore]) -> Drift:
-        """Measure whether scored images look like the normals that the model is calibrated on."""
-        alone = [score.anomaly_score for score in scores if not score.is_volume]
-        return measure_drift(self.images.scores, np.array(alone))
+    def drift(self, scores: Iterable[ImageScore], groups: Patients | None = None) -> Drift:
+        """Measure whether scored images look like the calibrating normals.
+
+        Parameters
+        ----------
+        scores : iterable of ImageScore
+            Of images; those of volumes are passed over, because their parts are there.
+        groups : Patients, optional
+            How it is told which images are of one patient, who counts once, as a volume does; by default DICOM files
+            go by their headers.
+        """
+        alone = [score for score in scores if not score.is_volume]
+        _, numbers = number_groups([score.source for score in alone], groups or Patients())
+        return measure_drift(
+            self.images.scores,
+            [score.anomaly_score for score in alone],
+            calibration_groups=self.images.groups,
+            incoming_groups=completed(numbers),
+        )
 
     def describe(self) -> dict[str, Any]:
         """Describe the model, ready for JSON: networks, mode, training set, calibration, settings, versions."""

@@ -88,6 +88,8 @@ class Rows:
         score = case.score
         held_out = self.volumes if case.score.is_volume else self.images
         notes = ["The model was fitted on it, so its score is too low."] if case.seen_in_training else []
+        if case.in_pool:
+            notes.append("It was in the unlabelled pool that the model has learned from.")
         if case.patient is not None and not math.isnan(case.patient.p_value) and self.model.patients_:
             often = how_often(case.patient.p_value, self.model.patients_.n_patients, "patient")
             notes.append(

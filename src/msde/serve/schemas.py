@@ -295,6 +295,8 @@ class Drift(BaseModel):
     found: bool
     distance: float
     explained: float
+    higher: bool
+    unseen_rate: float
     images: int
 
 

@@ -57,7 +57,14 @@ def drift(service: Served, caller: Reader, current: ThisModel) -> schemas.Drift:
     with service.database.read() as session:
         images = len(worklist.latest_scores(session, current))
     found = worklist.drift_of(service.database, service.models, current)
-    return schemas.Drift(found=found.found, distance=found.distance, explained=found.explained, images=images)
+    return schemas.Drift(
+        found=found.found,
+        distance=found.distance,
+        explained=found.explained,
+        higher=found.higher,
+        unseen_rate=found.unseen_rate(current.alpha),
+        images=images,
+    )
 
 
 @router.put("/{model}/threshold")
