@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ from sqlalchemy import select
 from msde.errors import MSDEError
 from msde.serve import health
 from msde.serve.logs import log, log_failure
+from msde.serve.memory import Memory
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
 from msde.serve.service import Service
@@ -54,6 +56,7 @@ def running(service: Service) -> Iterator[None]:
         stack.callback(service.at_once.stop)
         stack.callback(service.drawing.stop)
         fcntl.flock(shared, fcntl.LOCK_SH)
+        stack.enter_context(_unpacking_in(service.store.incoming))
         service.models.start()
         service.leadership.seek()
         service.scorers.start()
@@ -145,12 +148,24 @@ def _refresh(service: Service) -> None:
             log_failure("models could not be looked up", error)
 
 
+@contextmanager
+def _unpacking_in(folder: Path) -> Iterator[None]:
+    """Have what is unpacked on the way to a score written there: the system's folder for it may be in memory."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
 def _look(service: Service) -> None:
-    """Find out every few seconds whether the service can do its work."""
+    """Find out every few seconds whether the service can do its work, and give back memory that it does not need."""
+    memory = Memory()
     while not service.stopping.wait(health.LOOK):
         try:
             service.health.look()
             service.room.keep_ballast()
+            memory.give_back()
         except Exception as error:  # nothing that may pass must end the thread
             log_failure("the service could not look after itself", error)
 
