@@ -160,12 +160,12 @@ def _unpacking_in(folder: Path) -> Iterator[None]:
 
 def _look(service: Service) -> None:
     """Find out every few seconds whether the service can do its work, and give back memory that it does not need."""
-    memory = Memory()
+    memory = Memory(service.models.give_back)
     while not service.stopping.wait(health.LOOK):
         try:
             service.health.look()
             service.room.keep_ballast()
-            memory.give_back()
+            memory.look()
         except Exception as error:  # nothing that may pass must end the thread
             log_failure("the service could not look after itself", error)
 

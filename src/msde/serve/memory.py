@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 ARENAS = 2
 _M_ARENA_MAX = -8  # of malloc.h
-_GROWTH = 30_000_000  # bytes after which it is worth looking
+PAUSE = 10.0
+"""Seconds from giving memory back to the next time, which a service at work would take again meanwhile."""
+_GROWTH = 30_000_000  # bytes
 
 
 def share_arenas() -> bool:
@@ -24,21 +28,33 @@ def share_arenas() -> bool:
 
 
 class Memory:
-    """Gives back what the process holds and does not use, whenever it has grown since the last time."""
+    """Gives back what the process holds and does not use, now and then while it is more than it was at best.
 
-    def __init__(self) -> None:
-        self._least = 0
+    Parameters
+    ----------
+    holder : callable
+        Gives back what is held elsewhere than by malloc.
+    """
 
-    def give_back(self) -> None:
-        """Have glibc's malloc return free pages to the system, where there are more than there were."""
-        now = resident()
-        if now > self._least + _GROWTH:
-            try:
-                ctypes.CDLL(None).malloc_trim(0)
-            except (AttributeError, OSError):  # another malloc
-                return
-            self._least = resident()
-        self._least = min(self._least, now)
+    def __init__(self, holder: Callable[[], object]) -> None:
+        self._holder, self._least, self._next = holder, 0, 0.0
+
+    def look(self) -> None:
+        """Give back what can be."""
+        held = resident()
+        self._least = min(self._least or held, held)
+        if held > self._least + _GROWTH and time.monotonic() >= self._next:
+            self._holder()
+            trim()
+            self._next = time.monotonic() + PAUSE
+
+
+def trim() -> bool:
+    """Have glibc's malloc return free pages to the system; return whether it had any."""
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError):  # another malloc
+        return False
 
 
 def resident() -> int:
