@@ -178,6 +178,11 @@ class Models:
                 self._loaded.pop(next(iter(self._loaded)))
             return model
 
+    def give_back(self) -> None:
+        """Give back the memory that networks keep for passes to come."""
+        for model in list(self._loaded.values()):
+            model.session.give_back()
+
     def calibration(self, current: Current) -> Calibration:
         """Return the calibration at the rate in use."""
         own = self.version(current.version_id).calibration_
