@@ -26,8 +26,15 @@ def pool():
     made.stop()
 
 
+def admit(pixels: int) -> None:
+    """Ask for room as a reader does."""
+    ask = admission.get()
+    assert ask is not None
+    ask(pixels)
+
+
 def drawn(pixels: int, at_work: list[int], most: list[int], go_on: threading.Event) -> None:
-    admission.get()(pixels)
+    admit(pixels)
     at_work.append(pixels)
     most.append(sum(at_work))
     go_on.wait(PATIENCE)
@@ -61,8 +68,8 @@ def test_no_more_pixels_are_drawn_at_once_than_there_is_room_for(pool, sizes, hi
 
 def test_a_job_takes_room_once_and_gives_it_back_whatever_becomes_of_it(pool):
     def fail() -> None:
-        admission.get()(drawing.ROOM)
-        admission.get()(drawing.ROOM)
+        admit(drawing.ROOM)
+        admit(drawing.ROOM)
         raise ValueError
 
     async def ask() -> None:

@@ -268,13 +268,14 @@ class _Slide:
 
     def _check(self) -> None:
         for page in self._levels:
+            if math.prod(page.chunks[:2]) > MAX_PIXELS:  # OpenSlide would end the process where memory is short
+                raise ImageError(
+                    f"{self._name}: is stored in one piece of over {MAX_PIXELS:,} pixels; save it in tiles"
+                )
+        for page in self._levels:
             if page.planarconfig != 1 or page.samplesperpixel not in (1, 3, 4) or page.dtype not in ("u1", "u2"):
                 raise _UnusualLayoutError(
                     f"{self._name}: is a slide in an unusual layout; save it with 8 or 16 bits, gray or RGB"
-                )
-            if math.prod(page.chunks[:2]) > MAX_PIXELS:
-                raise _UnusualLayoutError(
-                    f"{self._name}: is stored in one piece of over {MAX_PIXELS:,} pixels; save it in tiles"
                 )
             n = -(-page.imagelength // page.chunks[0]) * -(-page.imagewidth // page.chunks[1])
             check_extent(page, self._file.filehandle.size)

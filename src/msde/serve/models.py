@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from msde.errors import ModelFileError, MSDEError
 from msde.images.passing import is_passing
-from msde.method.calibration import Calibration
+from msde.method.calibration import Calibration, is_rate
 from msde.model.anomaly_model import AnomalyModel
-from msde.serve.errors import Conflict, NotFound
+from msde.serve.errors import Conflict, NotFound, OutOfRange
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
 from msde.serve.recent import RecentEmbeddings
@@ -183,6 +183,22 @@ class Models:
         own = self.version(current.version_id).calibration_
         return Calibration(own.scores, current.alpha, own.source)
 
+    def at_rate(self, current: Current, alpha: float) -> Current:
+        """Return a model at another false-alarm rate.
+
+        Raises
+        ------
+        OutOfRange
+            If the version has too few held-out normals to flag anything at that rate, which is not its own or in use.
+        """
+        asked = replace(current, alpha=alpha)
+        if alpha not in (current.alpha, current.own_alpha) and not self.calibration(asked).rank:
+            raise OutOfRange(
+                f"too few held-out normals to flag any image at a false-alarm rate of {alpha:g}; give"
+                f" {self.calibration(asked).resolution:.2g} or more"
+            )
+        return asked
+
     def set_alpha(self, session: Session, current: Current, alpha: float | None) -> None:
         """Set the false-alarm rate of a model; None for the version's own."""
         self._row(session, current).alpha = alpha
@@ -288,7 +304,7 @@ class Models:
                 if name in self._current:
                     found[name] = self._current[name]
                 continue
-            alpha = own if row.alpha is None else row.alpha
+            alpha = row.alpha if row.alpha is not None and is_rate(row.alpha) else own
             found[name] = Current(row.id, version.id, version.number, name, alpha, own)
         self._current = found
 

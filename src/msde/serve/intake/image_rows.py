@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Lock
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from msde.serve.audit import record
@@ -18,7 +18,7 @@ from msde.serve.models import Current
 from msde.serve.storage import queue
 from msde.serve.storage.database import Database
 from msde.serve.storage.store import Store
-from msde.serve.storage.tables import Image, now
+from msde.serve.storage.tables import Image, Score, now
 
 _MOMENT = 0.2  # seconds
 _ORIGIN = 200  # characters
@@ -126,6 +126,19 @@ class ImageRows:
                     batches, self._waiting = self._waiting, []
                 self._enter(batches)
         return batch.done.result()
+
+    def forget_failed(self, digest: str, sender: Sender) -> None:
+        """Remove an image that no model could score, because another has come in its place; not one with a verdict."""
+        with self._database.write() as session:
+            chosen = select(Image).where(Image.digest == digest, Image.verdict.is_(None)).with_for_update()
+            image = session.scalars(chosen).one_or_none()
+            if image is None:
+                return
+            states = session.scalars(select(Score.state).where(Score.image_id == image.id))
+            if set(states) <= {"failed"}:
+                record(session, sender.user or sender.origin, "replace", image.id, digest=digest)
+                session.execute(delete(Image).where(Image.id == image.id))
+                self._store.remove(image.digest, image.suffix)
 
     def _enter(self, batches: Sequence[Batch]) -> None:
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
+from msde.method.calibration import HIGHEST_RATE, LOWEST_RATE
 from msde.serve import audit, schemas, worklist
 from msde.serve.models import Current
 from msde.serve.recalibration import recalibrate
@@ -40,11 +40,11 @@ def tally(
     service: Served,
     caller: Reader,
     current: ThisModel,
-    alpha: Annotated[float | None, Query(gt=0, lt=1, allow_inf_nan=False)] = None,
+    alpha: Annotated[float | None, Query(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)] = None,
 ) -> schemas.Tally:
     """Count false alarms among confirmed normals, at the rate in use or another."""
     if alpha is not None:
-        current = replace(current, alpha=alpha)
+        current = service.models.at_rate(current, alpha)
     with service.database.read() as session:
         return worklist.tally(session, current, service.models.calibration(current))
 
@@ -61,6 +61,8 @@ def drift(service: Served, caller: Reader, current: ThisModel) -> schemas.Drift:
 @router.put("/{model}/threshold")
 def set_threshold(service: Served, caller: Admin, current: ThisModel, body: schemas.Threshold) -> schemas.Model:
     """Set the false-alarm rate at which images are flagged."""
+    if body.alpha is not None:
+        service.models.at_rate(current, body.alpha)
     with service.database.write() as session:
         service.models.set_alpha(session, current, body.alpha)
         audit.record(session, caller.user, "threshold", model=current.name, alpha=body.alpha)
