@@ -17,7 +17,7 @@ from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
 from msde.method.mean_shift import shift
 from msde.method.standardizer import CompressingStandardizer, Standardizer
-from msde.method.unlabelled_pool import Direction
+from msde.method.unlabelled_pool import Direction, held_out_along
 
 
 class Scorer(Protocol):
@@ -61,16 +61,14 @@ class InductiveScorer:
 
 @dataclass(frozen=True)
 class AdaptiveScorer:
-    """Score each row alone against normals and an unlabelled pool, both frozen.
+    """Score each row alone against the normals, and in the direction of a pool's outer rows; both are frozen.
 
     Parameters
     ----------
-    standardizer : CompressingStandardizer
-        Of the training normals.
-    gaussian : Gaussian
-        Of the normals and the inner rows of the pool.
+    standardizer, gaussian, shift
+        Of the inductive scorer. In older model files the Gaussian is of normals and inner rows of the pool.
     direction : Direction
-        What the abnormal rows of the pool share; its gate is shut where the pool gives no evidence of any.
+        What the abnormal rows of the pool share; without weight where the pool gives no evidence of any.
     """
 
     batchwise: ClassVar[bool] = False
@@ -78,14 +76,29 @@ class AdaptiveScorer:
     standardizer: CompressingStandardizer
     gaussian: Gaussian
     direction: Direction
+    shift: FrozenShift | None = None
+
+    @property
+    def inductive(self) -> InductiveScorer:
+        """The scorer of the normals alone."""
+        return InductiveScorer(self.standardizer, self.gaussian, self.shift)
 
     def score(self, rows: FloatArray) -> NDArray[np.float64]:
-        """Score embeddings of shape (m, d) by distance and direction in the proportion of the evidence."""
-        standard = self.standardizer.apply(rows)
-        gate = self.direction.gate
-        # A Mahalanobis distance has a deviation near 1/sqrt(2) under the normals, the direction one of 1.
-        distance = np.sqrt(2) * self.gaussian.mahalanobis(standard)
-        return (1 - gate) * distance + gate * self.direction.along(standard)
+        """Score embeddings of shape (m, d) as the inductive scorer does, and add the direction by its weight."""
+        measured = self.inductive.measured(rows)
+        return self._sum(measured, self.direction.along(measured))
+
+    def held_out_of_direction(self, pool: FloatArray) -> NDArray[np.float64]:
+        """Score the pool's embeddings of shape (m, d), each in the direction of the others."""
+        measured = self.inductive.measured(pool)
+        return self._sum(measured, held_out_along(self.gaussian, measured) if self.direction.weight else 0)
+
+    def _sum(self, measured: FloatArray, along: NDArray[np.float64] | int) -> NDArray[np.float64]:
+        distance = self.gaussian.mahalanobis(measured)
+        if self.direction.weight is None:
+            gate = self.direction.gate
+            return (1 - gate) * np.sqrt(2) * distance + gate * along
+        return distance + self.direction.weight * along
 
 
 @dataclass(frozen=True)
