@@ -78,9 +78,10 @@ def test_too_few_normals_tell_of_no_smaller_share_than_there_are():
     scale = HeatScale.fit([np.random.default_rng(0).normal(size=(9, 6, 6)).astype(np.float32)])
     peak, told = scale.peak(0.05)
     assert told == 0.1
+    assert scale.peaks is not None
     assert peak == scale.peaks[-1]
 
 
 def test_peaks_that_do_not_ascend_are_refused():
     with pytest.raises(ValueError, match="ascend"):
-        HeatScale(np.zeros(1), np.ones(1), np.arange(97.0), np.array([2.0, 1.0]))
+        HeatScale(*(np.array(values, np.float32) for values in ([0], [1], range(97), [2, 1])))
