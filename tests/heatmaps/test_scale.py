@@ -84,4 +84,4 @@ def test_too_few_normals_tell_of_no_smaller_share_than_there_are():
 
 def test_peaks_that_do_not_ascend_are_refused():
     with pytest.raises(ValueError, match="ascend"):
-        HeatScale(*(np.array(values, np.float32) for values in ([0.0], [1.0], np.arange(97), [2.0, 1.0])))
+        HeatScale(*(np.array(values, np.float32) for values in ([0], [1], range(97), [2, 1])))
