@@ -19,8 +19,9 @@ from msde.method.calibration import Calibration, CrossFit, Fit
 from msde.method.density_weights import WEIGHTINGS, Weighting
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
+from msde.method.labelled_fit import LabelledFit, fit_labelled
 from msde.method.outliers import FEWEST_ROWS, LIMIT, outlyingness
-from msde.method.scorers import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
+from msde.method.scorers import AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
 from msde.method.standardizer import CompressingStandardizer, Standardizer
 from msde.method.unlabelled_pool import fit_adaptive
 
@@ -111,7 +112,16 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.gaussian = gaussian
         self.enhancer = enhancer
 
-    def fit(self, X: Any, y: Any = None, *, unlabelled: Any = None, groups: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        unlabelled: Any = None,
+        groups: Any = None,
+        abnormal: Any = None,
+        abnormal_groups: Any = None,
+    ) -> Self:
         """Learn what normal embeddings look like.
 
         Parameters
@@ -124,6 +134,11 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         groups : array-like of shape (n,), int, optional
             Number of the patient or volume of each row, from 0 and none left out, at least two of them: rows of one are
             held out together. By default runs of neighbouring rows are.
+        abnormal : array-like of shape (k, d), optional
+            Embeddings of images that are known to be abnormal, in inductive mode: what is like them scores higher. See
+            :mod:`msde.method.labelled_abnormals`.
+        abnormal_groups : array-like of shape (k,), optional
+            Patient of each labelled row, by numbers or names; by default each is a patient's own.
 
         Returns
         -------
@@ -132,7 +147,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If X, the unlabelled rows or a parameter is out of range.
+            If X, the unlabelled or labelled rows or a parameter is out of range, or a labelled row is a normal too.
         """
         check_parameters(self, {"alpha": (Real, 0, 1)})
         if not 0 < self.alpha < 1:
@@ -149,7 +164,15 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.scorer_ = fit_scorer(rows)
         self.outlyingness_ = _doubt(CompressingStandardizer.fit(rows).apply(rows), sift)
         self.trusted_ = self.outlyingness_ <= LIMIT
-        self._cross_fit = CrossFit(rows, fit_scorer, None if groups is None else _checked_groups(groups, len(rows)))
+        numbers = None if groups is None else _checked_groups(groups, len(rows))
+        self._cross_fit: CrossFit | LabelledFit = CrossFit(rows, fit_scorer, numbers)
+        if abnormal is not None:
+            labelled = self._checked_labels(abnormal, rows)
+            patients = _patients(abnormal_groups, len(labelled))
+            self._cross_fit = fit_labelled(rows, labelled, fit_scorer, patients, numbers)
+            self.scorer_ = self._cross_fit.scorer
+        elif abnormal_groups is not None:
+            raise ValueError("abnormal_groups are those of labelled rows; give fit(X, abnormal=...) too")
         return self
 
     @property
@@ -207,6 +230,16 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return None if unlabelled is None else validate_data(self, unlabelled, reset=False, dtype=rows.dtype)
 
+    def _checked_labels(self, abnormal: Any, rows: FloatArray) -> FloatArray:
+        if self.mode != "inductive":
+            raise ValueError(f"labelled abnormal rows go with mode 'inductive'; got {self.mode!r}")
+        labelled: FloatArray = validate_data(self, abnormal, reset=False, dtype=rows.dtype)
+        known = {row.tobytes() for row in rows}
+        both = [number for number, row in enumerate(labelled) if row.tobytes() in known]
+        if both:
+            raise ValueError(f"{len(both)} labelled abnormal rows are among the normals: {both[:10]}; leave them out")
+        return labelled
+
     def _scorer_fit(self, pool: FloatArray | None, sift: bool) -> Fit:
         if pool is not None:
             # Decided once for the fit and its folds, which would be below the limit where all rows are just above it.
@@ -219,7 +252,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             if self.weighting is not None:
                 settings.set_params(weighting=self.weighting)
             return partial(_fit_transductive, settings, GAUSSIANS[self.gaussian or "pca"])
-        raise ValueError(f"mode must be one of {', '.join(SCORERS)}; got {self.mode!r}")
+        raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}")
 
 
 def _checked_groups(groups: Any, n: int) -> IndexArray:
@@ -230,6 +263,15 @@ def _checked_groups(groups: Any, n: int) -> IndexArray:
     if len(found) < 2 or found[0] != 0 or found[-1] != len(found) - 1:
         raise ValueError("groups must be numbered from 0, none left out, and be at least two")
     return numbers.astype(np.intp)
+
+
+def _patients(groups: Any, n: int) -> IndexArray:
+    if groups is None:
+        return np.arange(n)
+    values = np.asarray(groups)
+    if values.shape != (n,):
+        raise ValueError(f"abnormal_groups must have shape ({n},); got {values.shape}")
+    return np.unique(values, return_inverse=True)[1].astype(np.intp)
 
 
 def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:

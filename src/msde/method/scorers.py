@@ -15,6 +15,7 @@ from msde.method.arrays import FloatArray
 from msde.method.density_weights import Weighting, density_weights
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
+from msde.method.labelled_abnormals import Blend, Likeness
 from msde.method.mean_shift import shift
 from msde.method.standardizer import CompressingStandardizer, Standardizer
 from msde.method.unlabelled_pool import Direction
@@ -131,8 +132,44 @@ class TransductiveScorer:
         return self.gaussian.mahalanobis(shifted[len(self.normals) :])
 
 
+@dataclass(frozen=True)
+class LabelledScorer:
+    """Score each row alone against normals and labelled abnormal rows, both frozen.
+
+    Parameters
+    ----------
+    scorer : InductiveScorer
+        Of the normals.
+    likeness : Likeness
+        To the labelled rows.
+    blend : Blend
+        Of the two.
+    n_patients : int
+        Of the labelled rows.
+    """
+
+    batchwise: ClassVar[bool] = False
+
+    scorer: InductiveScorer
+    likeness: Likeness
+    blend: Blend
+    n_patients: int
+
+    def score(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Score embeddings of shape (m, d) by distance, and in its unit what the likeness adds; each row by itself."""
+        return self.blend.score(self.scorer.score(rows), self._likeness(rows))
+
+    def known(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Tell the probability, (m,), that an image, if it is abnormal, is of a kind that was labelled."""
+        return self.blend.share(self._likeness(rows))
+
+    def _likeness(self, rows: FloatArray) -> NDArray[np.float64]:
+        return self.likeness.of(self.scorer.standardizer.apply(rows))
+
+
 SCORERS: dict[str, type] = {
     "inductive": InductiveScorer,
+    "labelled": LabelledScorer,
     "adaptive": AdaptiveScorer,
     "transductive": TransductiveScorer,
 }
