@@ -22,10 +22,10 @@ from table import print_header
 
 from msde import AnomalyModel, MSDEDetector
 from msde.benchmark.config import SetPlan
-from msde.benchmark.statistics import Labelled, discrimination
 from msde.embedding.cache import EmbeddingCache
 from msde.evaluation.evaluation import evaluate_model
 from msde.images import Part, find_images, read_pixels
+from msde.method.labelled import Labelled, discrimination
 from msde.method.metrics import Metric, auroc
 
 SEEN = frozenset(

@@ -12,9 +12,9 @@ import numpy as np
 
 from msde.benchmark.detectors import Detector, Score
 from msde.benchmark.draws import Split, Subset, at_share, halves, hide
-from msde.benchmark.statistics import Labelled, discrimination, weighted_areas
 from msde.errors import DataError
 from msde.method.calibration import Calibration, folds
+from msde.method.labelled import Labelled, discrimination, weighted_areas
 from msde.method.metrics import auroc
 
 Condition = float | int | str | None

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import Rate, with_cache, with_device
-from msde.cli.progress import progress, report_unreadable, tell, warn_of_few_normals
+from msde.cli.options import Rate, with_cache, with_confidence, with_device, with_groups
+from msde.cli.progress import progress, report_unreadable, tell, tell_how_sure, tell_notes
 from msde.cli.ray import refuse_with_ray, with_ray
 
 LISTED = 10
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from msde.cluster.cluster import Cluster
     from msde.embedding.cache import EmbeddingCache
     from msde.images import ImageRule, Part
+    from msde.images.patients import Patients
     from msde.method.unlabelled_pool import Direction
     from msde.model.anomaly_model import AnomalyModel
 
@@ -101,6 +102,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Target false-alarm rate: the expected share of normal images that is flagged.",
 )
+@with_confidence
+@with_groups
 @click.option(
     "--distrusted",
     type=click.Path(path_type=Path),
@@ -127,6 +130,13 @@ if TYPE_CHECKING:
     " model. Not with --ray.",
 )
 @click.option(
+    "--calm",
+    type=Rate(),
+    default=0.05,
+    show_default=True,
+    help="Share of normal images that may show any colour in their heat maps.",
+)
+@click.option(
     "--landmarks",
     type=click.IntRange(min=100),
     default=50_000,
@@ -151,11 +161,14 @@ def fit(
     gaussian: str | None,
     unlabelled: tuple[str, ...],
     alpha: float,
+    confidence: float | None,
+    groups: Patients,
     distrusted: Path | None,
     input_size: int | None,
     int8: bool,
     select: bool,
     heatmaps: bool,
+    calm: float,
     landmarks: int,
     device: str,
     cache: EmbeddingCache | None,
@@ -196,15 +209,15 @@ def fit(
         refuse_with_ray(select=select, cache=cache)
         networks = _networks(backbones, checkpoint, input_size, int8)
         unfitted = AnomalyModel(networks, detector, None, looks or DEFAULT_LOOKS, rule, device)
-        model, heatmaps = _fit_on(cluster, unfitted, normals, unlabelled, landmarks), False
+        model, heatmaps = _fit_on(cluster, unfitted, normals, unlabelled, landmarks, groups, confidence), False
     else:
         paths, pool = find_images(normals, tell), find_images(unlabelled, tell) if unlabelled else None
         networks = _networks(backbones, checkpoint, input_size, int8)
         if select:
-            looks = _selected(networks, paths, pool, rule, cache, device)
+            looks = _selected(networks, paths, pool, rule, cache, device, groups)
         model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule, device)
         with progress("Embedding", len(paths) + len(pool or ())) as tick:
-            model.fit(paths, pool, heatmaps=heatmaps, tick=tick)
+            model.fit(paths, pool, groups=groups, heatmaps=heatmaps, calm=calm, confidence=confidence, tick=tick)
     model.save(output)
     _report(model, output, distrusted)
     if heatmaps and not model.explains:
@@ -234,11 +247,12 @@ def _selected(
     rule: ImageRule,
     cache: EmbeddingCache | None,
     device: str,
+    groups: Patients,
 ) -> tuple[str, ...]:
     """Return the looks chosen for the images, and name them."""
     from msde.model.feature_selection import select_looks
 
-    looks = tuple(map(str, select_looks(networks, paths, pool, rule, cache, device).chosen))
+    looks = tuple(map(str, select_looks(networks, paths, pool, rule, cache, device, groups).chosen))
     click.echo(f"chosen looks: {' '.join(looks)}")
     if pool is not None:
         click.echo("msde: a choice by a pool does harm where few of its images are abnormal", err=True)
@@ -246,12 +260,18 @@ def _selected(
 
 
 def _fit_on(
-    cluster: Cluster, unfitted: AnomalyModel, normals: Sequence[str], unlabelled: Sequence[str], landmarks: int
+    cluster: Cluster,
+    unfitted: AnomalyModel,
+    normals: Sequence[str],
+    unlabelled: Sequence[str],
+    landmarks: int,
+    groups: Patients,
+    confidence: float | None,
 ) -> AnomalyModel:
     """Fit on a cluster, which lists the images itself."""
     from msde.cluster.fit import fit_on
 
-    model, summaries = fit_on(cluster, unfitted, normals, unlabelled, landmarks, tell)
+    model, summaries = fit_on(cluster, unfitted, normals, unlabelled, landmarks, tell, groups, confidence)
     for summary in summaries:
         for line in summary.lines():
             tell(line)
@@ -263,8 +283,11 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
     from msde.method.scorers import AdaptiveScorer
     from msde.output.score_table import write_lines
 
+    tell_notes(model.notes_)
     if model.volumes_ is not None:
         click.echo(f"{len(model.volumes_.scores)} whole volumes are calibrated on too")
+    if model.patients_ is not None:
+        click.echo(f"{model.patients_.n_patients} patients are calibrated on too, for one p-value of all their images")
     click.echo(f"{output}: fitted on {model.fingerprint_.n_normals} normal images")
     if model.n_copies_:
         click.echo(f"{model.n_copies_} exact copies of other images are left out")
@@ -287,7 +310,7 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
             err=True,
         )
     if not model.scorer_.batchwise:
-        warn_of_few_normals(model.calibration_)
+        tell_how_sure(model.calibration_)
 
 
 def _words(direction: Direction) -> str:

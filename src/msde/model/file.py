@@ -14,6 +14,7 @@ from msde.errors import ModelFileError, MSDEError
 from msde.heatmaps.localizer import Localizer
 from msde.images import stored_rule
 from msde.method.calibration import Calibration
+from msde.method.patient_score import PatientCalibration
 from msde.method.scorers import SCORERS
 from msde.model.fingerprint import Fingerprint
 from msde.model.fitted import FittedModel
@@ -31,6 +32,7 @@ def write_model(fitted: FittedModel, path: str | os.PathLike[str]) -> None:
         "fingerprint": fitted.fingerprint,
         "images": fitted.rule,
         **({"volumes": fitted.volumes} if fitted.volumes else {}),
+        **({"patients": fitted.patients} if fitted.patients else {}),
     }
     taken = {part: take_apart(record) for part, record in records.items()}
     parts = {part: arrays for part, (arrays, _) in taken.items() if arrays}
@@ -75,6 +77,9 @@ def _fitted(config: Mapping[str, Any], parts: ArraysByPart) -> FittedModel:
         scorer=put_together(SCORERS[config["mode"]], parts["scorer"], config["scorer"]),
         images=calibration("calibration"),
         volumes=calibration("volumes") if "volumes" in config else None,
+        patients=put_together(PatientCalibration, parts["patients"], config["patients"])
+        if "patients" in config
+        else None,
         localizer=Localizer.from_description(config["localizer"], parts) if "localizer" in config else None,
         fingerprint=put_together(Fingerprint, parts["fingerprint"], config["fingerprint"]),
         libraries=config["libraries"],

@@ -17,6 +17,7 @@ from msde.heatmaps.localizer import Localizer
 from msde.images import ImageRule
 from msde.method.calibration import Calibration
 from msde.method.drift import Drift, measure_drift
+from msde.method.patient_score import PatientCalibration
 from msde.method.scorers import SCORERS, Scorer
 from msde.method.volume_score import volume_score
 from msde.model.fingerprint import Fingerprint
@@ -42,6 +43,8 @@ class FittedModel:
     volumes : Calibration or None
         Of whole volumes: where enough of them were among the normals to flag one, and once a recalibration was given
         some.
+    patients : PatientCalibration or None
+        Of all images of a patient; None where no patient of the normals was known.
     localizer : Localizer or None
         Draws heat maps; None where the fit left it out, or the network gives no feature maps.
     fingerprint : Fingerprint
@@ -55,6 +58,7 @@ class FittedModel:
     scorer: Scorer
     images: Calibration
     volumes: Calibration | None
+    patients: PatientCalibration | None
     localizer: Localizer | None
     fingerprint: Fingerprint
     libraries: Mapping[str, str]
@@ -107,7 +111,9 @@ class FittedModel:
         if parts:
             yield self._of_volume(parts)
 
-    def recalibrated(self, normals: TrainingSet, alpha: float | None = None) -> FittedModel:
+    def recalibrated(
+        self, normals: TrainingSet, alpha: float | None = None, confidence: float | None = None
+    ) -> FittedModel:
         """Return the model calibrated on other normals; nothing is fitted again.
 
         Parameters
@@ -116,6 +122,8 @@ class FittedModel:
             That the model was not fitted on.
         alpha : float, optional
             Target false-alarm rate, in (0, 1); by default the present one.
+        confidence : float, optional
+            Probability with which the false-alarm rate is to be at most the target; by default it is so on average.
 
         Returns
         -------
@@ -139,12 +147,9 @@ class FittedModel:
         alpha = self.images.alpha if alpha is None else alpha
         # One by one, as images are scored: in a batch, the last bits differ, and a normal may score above itself.
         held_out = np.concatenate([self.scorer.score(row[None]) for row in normals.rows])
-        volumes = normals.volume_scores(held_out)
-        return replace(
-            self,
-            images=Calibration(np.sort(held_out), alpha, "held-out normals given to calibrate"),
-            volumes=Calibration(volumes, alpha, "held-out volumes given to calibrate") if len(volumes) else None,
-        )
+        source = "held-out, given to calibrate:"
+        images, volumes, patients = normals.calibrations(held_out, alpha, source, confidence)
+        return replace(self, images=images, volumes=volumes, patients=patients)
 
     def check_scores_alone(self) -> None:
         """Check that a score does not depend on the batch, so that it can be calibrated.
@@ -180,8 +185,13 @@ class FittedModel:
                 "normals": len(self.images.scores),
                 "alpha": self.images.alpha,
                 "threshold": self.images.threshold if math.isfinite(self.images.threshold) else None,
+                "confidence": self.images.confidence,
                 "resolution": self.images.resolution,
+                "units": self.images.n_units,
+                "false_alarm_range": self.images.far_range(),
+                "next_useful": self.images.next_useful,
                 "volumes": len(self.volumes.scores) if self.volumes else 0,
+                "patients": self.patients.n_patients if self.patients else 0,
             },
             "scorer": take_apart(self.scorer)[1],
             "heatmaps": self.localizer is not None,

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
+from msde.method.calibration import Calibration
+from msde.method.predictive_value import PredictiveValue
+
 MANY_IN_TEN = 0.15
 NEARLY_ALL = 0.95
+ADVISED = 100
+"""Normals, or patients, that a calibration should rest on."""
 
 
 def how_often(p_value: float, n: int, kind: str = "image") -> str:
@@ -37,6 +44,72 @@ def how_often(p_value: float, n: int, kind: str = "image") -> str:
     if p_value > MANY_IN_TEN:
         return f"about {round(10 * p_value)} in 10 normal {kind}s score this high"
     return f"about 1 in {round(float(f'{1 / p_value:.2g}')):,} normal {kind}s scores this high"
+
+
+def how_sure(calibration: Calibration, kind: str = "image") -> str:
+    """Return how far a model's own false-alarm rate may lie from the target.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        With a finite threshold.
+    kind : str, default="image"
+        What it is of.
+
+    Returns
+    -------
+    str
+        A sentence or two.
+    """
+    low, high = calibration.far_range()
+    target = f"{percent(calibration.alpha)} on average over such models"
+    if calibration.confidence is not None:
+        target = f"at most {percent(calibration.alpha)} with a probability of {percent(calibration.confidence)}"
+    units = counted(calibration.n_units, f"normal {kind}")
+    if calibration.n_units < len(calibration.scores):
+        units = f"{calibration.n_units:,} patients or volumes ({counted(len(calibration.scores), f'normal {kind}')})"
+    more = f"; {ADVISED} and more are advised" if calibration.n_units < ADVISED else ""
+    return (
+        f"False alarms: {target}; of this one, from {units}, between {percent(low)} and {percent(high)} (90 % range)."
+        f" The next useful number is {calibration.next_useful:,}{more}."
+    )
+
+
+def at_most_told(alpha: float, prevalence: float, kind: str = "image") -> str:
+    """Return what a flag tells at most, were every abnormal image flagged.
+
+    Parameters
+    ----------
+    alpha : float
+        False-alarm rate.
+    prevalence : float
+        Share of abnormal images.
+    kind : str, default="image"
+        What is flagged.
+    """
+    best = PredictiveValue(prevalence, alpha)
+    return (
+        f"Of 1,000 normal {kind}s about {1000 * alpha:.0f} are flagged. Where {percent(prevalence)} are abnormal, at"
+        f" most {percent(best.positive)} of the flagged {kind}s are so, even if none is missed."
+    )
+
+
+def needed_normals(alpha: float, confidence: float | None = None) -> int:
+    """Return how many held-out normals, each alone, are needed to flag anything."""
+    if confidence is None:
+        return math.ceil(1 / alpha - 1e-9) - 1
+    return math.ceil(math.log(1 - confidence) / math.log(1 - alpha) - 1e-9)
+
+
+def percent(share: float) -> str:
+    """Write a share in per cent.
+
+    Examples
+    --------
+    >>> percent(0.05), percent(0.0062), percent(0.117)
+    ('5 %', '0.62 %', '11.7 %')
+    """
+    return f"{100 * share:.{2 if share < 0.01 else 1}f}".rstrip("0").rstrip(".") + " %"
 
 
 def counted(n: int, noun: str) -> str:

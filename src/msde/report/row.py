@@ -88,6 +88,12 @@ class Rows:
         score = case.score
         held_out = self.volumes if case.score.is_volume else self.images
         notes = ["The model was fitted on it, so its score is too low."] if case.seen_in_training else []
+        if case.patient is not None and not math.isnan(case.patient.p_value) and self.model.patients_:
+            often = how_often(case.patient.p_value, self.model.patients_.n_patients, "patient")
+            notes.append(
+                f"Of the patient's {case.patient.images:,} images together: {often}"
+                f" (p&nbsp;=&nbsp;{case.patient.p_value:.2g})."
+            )
         if score.error is not None:
             return self._errors(case)
         if not math.isnan(score.p_value) and held_out:
@@ -126,7 +132,7 @@ class Rows:
         overlay = None
         if picture.heat is not None:
             heat = picture.heat.astype(np.float32) / np.float32(MOST_HEAT)
-            overlay = Explanation.of(picture.score, heat, pixels, self.model.rule).overlay
+            overlay = Explanation.of(picture.score, heat, pixels, self.model.rule, self.model.colours).overlay
         name = escape(self.names.short(picture.score.path))
         data: dict[str, Any] = {"large": Thumbnail.of(pixels, VIEWER_SIDE).uri}
         if picture.alike:

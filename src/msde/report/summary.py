@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from msde.method.drift import Drift
+from msde.method.predictive_value import PREVALENCE
 from msde.model.anomaly_model import AnomalyModel
-from msde.output.words import counted
+from msde.output.words import at_most_told, counted, how_sure, percent
 from msde.report.row import VIEWER_SIDE, HeldOutScores
 from msde.report.worklist import Worklist
 
@@ -22,8 +23,13 @@ def title(worklist: Worklist) -> str:
     return f"Worklist of {' and '.join(counted(n, kind) for kind, n in kinds.items() if n) or 'no images'}"
 
 
-def lines(worklist: Worklist, held_out: tuple[HeldOutScores | None, HeldOutScores | None]) -> Iterator[str]:
-    """Yield how many cases are flagged, of how many to expect, and whether there is drift where none is found."""
+def lines(
+    worklist: Worklist,
+    held_out: tuple[HeldOutScores | None, HeldOutScores | None],
+    model: AnomalyModel,
+    prevalence: float = PREVALENCE,
+) -> Iterator[str]:
+    """Yield how many cases are flagged, of how many to expect, what a flag tells, and that there is no drift."""
     for compared, is_volume in zip(held_out, (False, True), strict=True):
         flags = [case.score.flagged for case in worklist.cases if case.score.is_volume == is_volume]
         flags = [flag for flag in flags if flag is not None]
@@ -33,6 +39,14 @@ def lines(worklist: Worklist, held_out: tuple[HeldOutScores | None, HeldOutScore
                 f"{sum(map(bool, flags)):,} of {counted(len(flags), compared.kind)} flagged, with p-values of at most"
                 f" {alpha:g}. If all were normal, about {alpha * len(flags):.0f} would be."
             )
+            yield how_sure(compared.calibration, compared.kind)
+            yield at_most_told(alpha, prevalence, compared.kind)
+    known = [patient for patient in worklist.patients if patient.flagged is not None]
+    if known and model.patients_:
+        yield (
+            f"{sum(bool(patient.flagged) for patient in known):,} of {counted(len(known), 'patient')} flagged by all of"
+            f" their images together, compared with {counted(model.patients_.n_patients, 'normal patient')}."
+        )
     if not worklist.drift.found and worklist.drift.explained < 1:
         yield "Drift: none found beyond what chance and a tenth of abnormal images explain."
 
@@ -99,7 +113,13 @@ def card(model: AnomalyModel) -> dict[str, str]:
         "Fingerprint of these images": training["fingerprint"],
         "Calibrated on": f"{counted(calibration['normals'], 'normal image')} ({calibration['source']})",
         "Calibrated on volumes": f"{calibration['volumes']:,}",
+        "Calibrated on patients": f"{calibration['patients']:,}",
         "Target false-alarm rate": f"{calibration['alpha']:g}",
+        "False-alarm rate of this model": "–"
+        if threshold is None
+        else f"{percent(calibration['false_alarm_range'][0])} to {percent(calibration['false_alarm_range'][1])}"
+        f" (90 % range, from {counted(calibration['units'], 'unit')})",
+        "Next useful number of normals": f"{calibration['next_useful']:,}",
         "Threshold of the score": "none" if threshold is None else f"{threshold:.4g}",
         "Lowest p-value possible": f"{calibration['resolution']:.2g}",
         "Networks": "; ".join(

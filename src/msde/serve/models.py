@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -176,7 +176,7 @@ class Models:
     def calibration(self, current: Current) -> Calibration:
         """Return the calibration at the rate in use."""
         own = self.version(current.version_id).calibration_
-        return Calibration(own.scores, current.alpha, own.source)
+        return replace(own, alpha=current.alpha)
 
     def set_alpha(self, session: Session, current: Current, alpha: float | None) -> None:
         """Set the false-alarm rate of a model; None for the version's own."""

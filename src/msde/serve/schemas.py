@@ -227,6 +227,7 @@ class Model(BaseModel):
     resolution: float
     mode: str
     has_overlays: bool
+    colours: str | None
     has_normals: bool
     confirmed_normals: int
     queued: int
@@ -281,6 +282,8 @@ class Tally(BaseModel):
     found: int
     images: int
     flagged: int
+    sure: str | None
+    told: str | None
 
 
 class Drift(BaseModel):

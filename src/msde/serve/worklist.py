@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from msde.method.calibration import Calibration
 from msde.method.drift import Drift, measure_drift
-from msde.output.words import how_often
+from msde.method.predictive_value import PREVALENCE
+from msde.output.words import at_most_told, how_often, how_sure
 from msde.serve.errors import NotFound
 from msde.serve.intake.uploads import clean
 from msde.serve.models import Current, Models
@@ -120,11 +121,12 @@ def row(current: Current, threshold: float, image: Image, score: Score, version:
     )
 
 
-def tally(session: Session, current: Current, calibration: Calibration) -> Tally:
+def tally(session: Session, current: Current, calibration: Calibration, prevalence: float = PREVALENCE) -> Tally:
     """Count false alarms among the images that readers call normal, by the model's latest scores.
 
-    The interval is Wilson's (1927), 95 %.
+    The interval is Wilson's (1927), 95 %. What a flag tells is said for this share of abnormal images.
     """
+    flags = math.isfinite(calibration.threshold)
     above = Score.p_value <= current.highest_p
     query = (
         select(Image.verdict, above.label("above"), func.count())
@@ -147,6 +149,8 @@ def tally(session: Session, current: Current, calibration: Calibration) -> Tally
         found=counts.get(("abnormal", True), 0),
         images=sum(counts.values()),
         flagged=sum(n for (_, flagged), n in counts.items() if flagged),
+        sure=how_sure(calibration) if flags else None,
+        told=at_most_told(current.alpha, prevalence) if flags else None,
     )
 
 

@@ -33,6 +33,7 @@ export class ModelPanel {
     slider.max = this.rates.length - 1;
     if (before?.name !== model.name || before?.alpha !== model.alpha || before?.version !== model.version) this.back();
     $("rate-own").textContent = `The model's own rate, ${percent(model.own_alpha)}`;
+    $("colours-say").textContent = model.colours ? `${model.colours}.` : "";
     $("version").textContent = `version ${model.version}`;
     $("threshold").firstElementChild.textContent = `Threshold: flags ${percent(model.alpha)} of normals`;
     this.drawVersions();
@@ -75,6 +76,7 @@ export class ModelPanel {
       const score = tally.threshold === null ? "" : `Flagged above a score of ${figure(tally.threshold)}. `;
       const here = `${tally.flagged.toLocaleString("en-GB")} of ${counted(tally.images, "image")} flagged`;
       $("rate-tally").textContent = `${score}Here: ${here}; false alarms: ${falseAlarms(tally)}.`;
+      $("rate-sure").textContent = [tally.sure, tally.told].filter(Boolean).join(" ");
       $("rate-chart").replaceChildren(chart(this.model.curve, tally.threshold, null));
     } catch (error) {
       this.failed(error);

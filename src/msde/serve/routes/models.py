@@ -9,6 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
+from msde.method.predictive_value import PREVALENCE
 from msde.serve import audit, schemas, worklist
 from msde.serve.models import Current
 from msde.serve.recalibration import recalibrate
@@ -41,12 +42,13 @@ def tally(
     caller: Reader,
     current: ThisModel,
     alpha: Annotated[float | None, Query(gt=0, lt=1, allow_inf_nan=False)] = None,
+    prevalence: Annotated[float, Query(gt=0, lt=1, allow_inf_nan=False)] = PREVALENCE,
 ) -> schemas.Tally:
-    """Count false alarms among confirmed normals, at the rate in use or another."""
+    """Count false alarms among confirmed normals, at the rate in use or another; say what a flag tells."""
     if alpha is not None:
         current = replace(current, alpha=alpha)
     with service.database.read() as session:
-        return worklist.tally(session, current, service.models.calibration(current))
+        return worklist.tally(session, current, service.models.calibration(current), prevalence)
 
 
 @router.get("/{model}/drift")
@@ -128,6 +130,7 @@ def _described(service: Service, current: Current) -> schemas.Model:
         resolution=calibration.resolution,
         mode=info["mode"],
         has_overlays=loaded.explains,
+        colours=loaded.colours.legend() if loaded.explains else None,
         has_normals=service.normals.has(current),
         confirmed_normals=confirmed or 0,
         queued=waiting or 0,
