@@ -47,9 +47,13 @@ def test_without_labels_nothing_changes(rows):
 
 def test_patients_of_labels_are_told_by_names(rows):
     normals, _, abnormal = rows
-    fitted = MSDEDetector().fit(normals, abnormal=abnormal[:4], abnormal_groups=["b", "a", "a", "b"])
-    assert isinstance(fitted.scorer_, LabelledScorer)
-    assert fitted.scorer_.n_patients == 2
+    four, two = (
+        MSDEDetector().fit(normals, abnormal=abnormal[:4], abnormal_groups=groups).scorer_
+        for groups in (None, ["b", "a", "a", "b"])
+    )
+    assert isinstance(four, LabelledScorer)
+    assert isinstance(two, LabelledScorer)
+    assert four.blend.prior > two.blend.prior
 
 
 def test_labels_go_with_position_too(rows):

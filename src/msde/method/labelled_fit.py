@@ -86,4 +86,4 @@ def fit_labelled(
         others = np.delete(distances, fold), np.delete(likeness, fold)
         scores[fold] = Blend.fit(*others, n_patients).score(distances[fold], likeness[fold])
     scorer, like = evidence(normals)
-    return LabelledFit(LabelledScorer(scorer, like, Blend.fit(distances, likeness, n_patients), n_patients), scores)
+    return LabelledFit(LabelledScorer(scorer, like, Blend.fit(distances, likeness, n_patients)), scores)

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.arrays import FloatArray
+from msde.method.arrays import FloatArray, IndexArray
 from msde.method.density_weights import Weighting, density_weights
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
@@ -144,8 +144,6 @@ class LabelledScorer:
         To the labelled rows.
     blend : Blend
         Of the two.
-    n_patients : int
-        Of the labelled rows.
     """
 
     batchwise: ClassVar[bool] = False
@@ -153,7 +151,6 @@ class LabelledScorer:
     scorer: InductiveScorer
     likeness: Likeness
     blend: Blend
-    n_patients: int
 
     def score(self, rows: FloatArray) -> NDArray[np.float64]:
         """Score embeddings of shape (m, d) by distance, and in its unit what the likeness adds; each row by itself."""
@@ -162,6 +159,10 @@ class LabelledScorer:
     def known(self, rows: FloatArray) -> NDArray[np.float64]:
         """Tell the probability, (m,), that an image, if it is abnormal, is of a kind that was labelled."""
         return self.blend.share(self._likeness(rows))
+
+    def nearest(self, rows: FloatArray) -> IndexArray:
+        """Return the number of the labelled row that each embedding (m, d) is most like, (m,)."""
+        return np.asarray(self.likeness.cosines(self.scorer.standardizer.apply(rows)).argmax(axis=1))
 
     def _likeness(self, rows: FloatArray) -> NDArray[np.float64]:
         return self.likeness.of(self.scorer.standardizer.apply(rows))
