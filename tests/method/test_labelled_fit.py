@@ -4,7 +4,7 @@ import pytest
 from msde.method.calibration import folds
 from msde.method.gaussian import fit_ledoit_wolf
 from msde.method.labelled_abnormals import Blend, Likeness
-from msde.method.labelled_fit import fit_labelled
+from msde.method.labelled_fit import familiar, fit_labelled
 from msde.method.metrics import auroc
 from msde.method.scorers import InductiveScorer
 from msde.method.standardizer import CompressingStandardizer
@@ -70,7 +70,14 @@ def test_the_order_of_labels_does_not_matter(rng, data):
 def test_more_labels_than_normals_will_do(rng):
     fitted = fit_labelled(rng.normal(size=(25, 6)), rng.normal(size=(300, 6)) + 1, fit, np.arange(300))
     assert np.isfinite(fitted.scorer.score(rng.normal(size=(4, 6)))).all()
-    assert fitted.scorer.known(np.full((1, 6), 1.0)) > fitted.scorer.known(np.full((1, 6), -1.0))
+    assert fitted.scorer.known(np.array([[1.5] * 6, [-1.5] * 6])).tolist() == [True, False]
+
+
+def test_a_row_is_familiar_as_far_as_labels_of_other_patients_are():
+    cosines = np.array([[1, 0.9, 0.2], [0.9, 1, 0.3], [0.2, 0.3, 1]])
+    assert familiar(cosines, np.arange(3)) == pytest.approx(np.quantile([0.9, 0.9, 0.3], 0.1))
+    assert familiar(cosines, np.array([0, 0, 1])) == pytest.approx(np.quantile([0.2, 0.3, 0.3], 0.1))
+    assert familiar(cosines, np.zeros(3, dtype=int)) == -1
 
 
 def test_too_few_normals_are_refused(rng):

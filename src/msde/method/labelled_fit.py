@@ -15,6 +15,7 @@ from msde.method.parallel import in_order, single_threaded_products
 from msde.method.scorers import InductiveScorer, LabelledScorer
 
 FEWEST_NORMALS = 20
+FAMILIAR = 0.1  # share of labelled rows that may be less like the others
 
 
 @dataclass(frozen=True)
@@ -86,4 +87,18 @@ def fit_labelled(
         others = np.delete(distances, fold), np.delete(likeness, fold)
         scores[fold] = Blend.fit(*others, n_patients).score(distances[fold], likeness[fold])
     scorer, like = evidence(normals)
-    return LabelledFit(LabelledScorer(scorer, like, Blend.fit(distances, likeness, n_patients)), scores)
+    cosines = like.cosines(scorer.standardizer.apply(abnormal))
+    blend = Blend.fit(distances, likeness, n_patients)
+    return LabelledFit(LabelledScorer(scorer, like, blend, familiar(cosines, patients)), scores)
+
+
+def familiar(cosines: NDArray[np.float64], patients: IndexArray) -> float:
+    """Return the cosine that nine tenths of labelled rows have to the nearest of another patient; -1 if all are of one.
+
+    Parameters
+    ----------
+    cosines : ndarray of shape (k, k)
+    patients : ndarray of shape (k,), int
+    """
+    others = patients[:, None] != patients
+    return float(np.quantile(np.where(others, cosines, -1).max(axis=1), FAMILIAR))

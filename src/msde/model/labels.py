@@ -73,7 +73,7 @@ class Labels:
     def evidence(self, scorer: LabelledScorer, rows: NDArray[np.float32]) -> list[str]:
         """Tell of embeddings (m, d) what speaks for their being abnormal, in words."""
         known, nearest = scorer.known(rows), scorer.nearest(rows)
-        return [self._words(row) if share > 0.5 else UNLIKE for share, row in zip(known, nearest, strict=True)]
+        return [self._words(row) if like else UNLIKE for like, row in zip(known, nearest, strict=True)]
 
     def _words(self, row: int) -> str:
         kind = self.of_rows[row]
