@@ -13,6 +13,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from msde.backbones import Backbone
 from msde.cli.main import msde
 from msde.errors import ImageError
 from msde.images import ImageRule, read_pixels
@@ -76,7 +77,7 @@ def test_the_guard_passes_what_is_no_fault_of_the_image() -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(network: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder of sound images with one among them whose header is broken, and a model of the sound ones."""
     folder, rng = tmp_path_factory.mktemp("guard"), np.random.default_rng(0)
     (folder / "images").mkdir()
@@ -84,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         values = gray_ramp() // 2 + rng.integers(0, 100, (24, 20), dtype=np.uint8)
         Image.fromarray(values).save(folder / f"images/{'az'[k % 2]}{k:02}.png")
     Image.fromarray(gray_ramp()[::-1]).save(folder / "abnormal.png")
-    AnomalyModel().fit(sorted((folder / "images").iterdir())).save(folder / "m.msde")
+    AnomalyModel(network).fit(sorted((folder / "images").iterdir())).save(folder / "m.msde")
     broken = dicom_bytes(gray_ramp(), **broken_tables()["VOILUTSequence, no data"])
     (folder / "images/m_bad.dcm").write_bytes(broken)
     return folder
