@@ -18,6 +18,7 @@ from tests.requirements import SHARED, need
 
 # A busy machine is no failure.
 settings.register_profile("steady", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)  # of `make quick`; the others try a hundred
 settings.load_profile("steady")
 
 
