@@ -19,13 +19,14 @@ MSDE = Path(sys.executable).with_name("msde")
 class Process:
     """`msde serve` on a free port of loopback."""
 
-    def __init__(self, model: Path, data: Path, *options: str, command: Path = MSDE) -> None:
+    def __init__(self, model: Path, data: Path, *options: str, command: Path = MSDE, umask: int = -1) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = data
         self._command = [*map(str, (command, "serve", model, "--data", data, "--port", self.port, *options))]
+        self._umask = umask
         self.log = data.with_suffix(".log")
 
     @property
@@ -40,10 +41,11 @@ class Process:
         if self._process.poll() is None:
             self.kill()
 
-    def start(self) -> None:
+    def start(self, status: int = 200) -> None:
+        """Start it, and wait until it answers so whether it is ready."""
         with self.log.open("a") as log:
-            self._process = subprocess.Popen(self._command, stderr=log, start_new_session=True)
-        wait_until(self._ready, "a service that is ready")
+            self._process = subprocess.Popen(self._command, stderr=log, start_new_session=True, umask=self._umask)
+        wait_until(lambda: self._is_ready(status), "a service that answers")
 
     def ask(self, method: str, path: str, **further: Any) -> httpx.Response:
         return httpx.request(method, f"{self.url}{path}", headers=self.headers, timeout=PATIENCE, **further)
@@ -63,9 +65,9 @@ class Process:
         self._process.terminate()
         return self._process.wait(PATIENCE)
 
-    def _ready(self) -> bool:
+    def _is_ready(self, status: int) -> bool:
         assert self._process.poll() is None, self.log.read_text()
         try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
+            return httpx.get(f"{self.url}/readyz").status_code == status
         except httpx.TransportError:
             return False

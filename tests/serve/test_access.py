@@ -4,16 +4,24 @@ import fcntl
 import hashlib
 import os
 import stat
+from datetime import timedelta
 from threading import Timer
 
+import anyio
 import pytest
+from sqlalchemy import select
+from starlette.datastructures import Headers
 from tests.serve.conftest import png
 
 from msde.errors import DataError, MSDEError
 from msde.serve import lifecycle, worklist
+from msde.serve.errors import Denied
 from msde.serve.intake.auth import Gate
 from msde.serve.lifecycle import prepare
 from msde.serve.settings import Settings
+from msde.serve.storage import sessions
+from msde.serve.storage.database import Database
+from msde.serve.storage.tables import PageSession
 
 
 def add_token(served, user: str, role: str) -> str:
@@ -77,7 +85,7 @@ def test_a_session_needs_the_csrf_token_for_changes_and_ends(serve):
         assert client.post("/api/images", content=png(1), headers=right).status_code == 202
         value = client.cookies["msde_session"]
         altered = value[:-9] + ("0" if value[-9] != "0" else "1") + value[-8:]
-        for forged in (altered, "x.y", "." + value.rpartition(".")[2], ""):
+        for forged in (altered, "x.y", value[1:], hashlib.sha256(value.encode()).hexdigest(), ""):
             client.cookies.clear()
             assert client.get("/api/images", headers={"cookie": f"msde_session={forged}"}).status_code == 401
         tokens = served.service.settings.folder / "tokens"
@@ -114,11 +122,26 @@ def test_secrets_are_for_the_owner_alone(serve):
             assert stat.S_IMODE(mode) == 0o600, name
 
 
+def gate_of(folder, **given) -> Gate:
+    settings = Settings(data=str(folder), models=(), **given)
+    return Gate(settings, Database(settings.url))  # which none of these tests asks
+
+
+def role_of(gate: Gate, token: str) -> str | None:
+    try:
+        return gate.caller("GET", Headers({"authorization": f"Bearer {token}"}), {}, "").role
+    except Denied:
+        return None
+
+
+def line(user: str, role: str = "reader") -> str:
+    return f"{user} {role} {hashlib.sha256(user.encode()).hexdigest()}\n"
+
+
 def test_the_first_token_is_one_that_somebody_has(tmp_path):
     def enters() -> bool:
-        gate = Gate(Settings(data=str(tmp_path), models=()))
-        token = (tmp_path / "admin-token").read_text().strip()
-        return gate.caller("GET", {"authorization": f"Bearer {token}"}, {}, "").role == "admin"
+        gate = gate_of(tmp_path)
+        return role_of(gate, (tmp_path / "admin-token").read_text().strip()) == "admin"
 
     (tmp_path / "admin-token").write_text("of a start that was killed\n")
     assert enters()
@@ -126,10 +149,96 @@ def test_the_first_token_is_one_that_somebody_has(tmp_path):
     assert enters()
 
 
-def test_a_malformed_file_of_tokens_is_said_at_the_start(tmp_path):
-    (tmp_path / "tokens").write_text("jane boss 123\n")
-    with pytest.raises(DataError, match="line 1 is not USER ROLE SHA256"):
-        Gate(Settings(data=str(tmp_path), models=()))
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "jane boss 123",
+        "jane reader",
+        f"jane reader {'x' * 64}",
+        f"jane reader {'é' * 64}",
+        f"{'j' * 201} reader {'0' * 64}",
+        "\x00",
+        "\udcff \udcff",
+        f"jane reader {'0' * 64} more",
+    ],
+)
+def test_a_malformed_line_is_logged_by_its_number_and_costs_only_itself(tmp_path, bad, caplog):
+    content = f"# readers\n{line('first')}{bad}\n\n{line('last', 'admin')}"
+    (tmp_path / "tokens").write_bytes(content.encode("utf-8", "surrogateescape"))
+    gate = gate_of(tmp_path)
+    for _ in range(3):
+        assert (role_of(gate, "first"), role_of(gate, "last"), role_of(gate, "jane")) == ("reader", "admin", None)
+    told = [record for record in caplog.records if "tokens" in record.getMessage()]
+    assert [vars(record)["fields"] for record in told] == [{"line": 3}]
+
+
+def test_a_changed_file_of_tokens_counts_whatever_its_times_say(tmp_path):
+    file = tmp_path / "tokens"
+
+    def write(content: str) -> None:
+        file.write_text(content)
+        os.utime(file, ns=(1, 1))
+
+    write(line("jane", "reader"))
+    gate = gate_of(tmp_path)
+    assert role_of(gate, "jane") == "reader"
+    write(line("jane", "admin"))
+    assert role_of(gate, "jane") == "admin"
+    write(line("joan", "admin"))
+    assert (role_of(gate, "jane"), role_of(gate, "joan")) == (None, "admin")
+    file.unlink()
+    assert role_of(gate, "joan") is None
+
+
+@pytest.mark.parametrize("secret", ["", "\n", "00" * 31, "no number", "é"])
+def test_an_empty_or_damaged_secret_is_refused(tmp_path, secret):
+    (tmp_path / "secret").write_text(secret)
+    with pytest.raises(DataError, match=r"secret: is no secret of 32 bytes; remove the file"):
+        gate_of(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("jane", "chief"), ("chief", "jane"), ("jane", "jane"), ("", "chief")])
+def test_two_copies_of_the_proxys_header_are_refused(tmp_path, names):
+    gate = gate_of(tmp_path, proxy_header="X-Remote-User", proxies=("10.0.0.1",), admins=("chief",))
+    headers = Headers(raw=[(b"x-remote-user", name.encode()) for name in names])
+    with pytest.raises(Denied, match="comes more than once"):
+        gate.caller("GET", headers, {}, "10.0.0.1")
+    assert gate.caller("GET", Headers({"x-remote-user": names[1]}), {}, "10.0.0.1").user == names[1]
+
+
+def test_a_session_that_is_signed_out_is_over_wherever_its_cookie_is(serve, url):
+    def status(served, cookie: str) -> int:
+        served.client.cookies.clear()
+        return served.client.get("/api/session", headers={"cookie": f"msde_session={cookie}"}).status_code
+
+    with serve(database=url) as served:
+        client = served.client
+        token = client.headers.pop("authorization").removeprefix("Bearer ")
+        client.post("/api/session", json={"token": token})
+        other = client.cookies["msde_session"]
+        csrf = client.post("/api/session", json={"token": token}).json()["csrf"]
+        copied = client.cookies["msde_session"]
+        assert client.delete("/api/session").status_code == 403
+        assert status(served, copied) == 200
+        headers = {"x-csrf-token": csrf, "cookie": f"msde_session={copied}"}
+        assert client.delete("/api/session", headers=headers).status_code == 204
+        assert (status(served, copied), status(served, other)) == (401, 200)
+    with serve(database=url) as served:  # and a restart neither brings one back nor ends one
+        served.client.headers.pop("authorization")
+        assert (status(served, copied), status(served, other)) == (401, 200)
+
+
+def test_a_session_runs_out(database, monkeypatch):
+    with monkeypatch.context() as patched, database.write() as session:
+        patched.setattr(sessions, "LASTS", timedelta(seconds=-1))
+        over = sessions.begin(session, "digest")
+    with database.write() as session:
+        assert sessions.token_of(session, over) is None
+        cookie = sessions.begin(session, "digest")
+        assert sessions.token_of(session, cookie) == "digest"
+        stored = session.scalars(select(PageSession)).all()
+    assert len(stored) == 1  # what has run out is not kept
+    assert cookie not in repr([vars(row) for row in stored])
 
 
 def test_security_headers_are_on_every_answer(serve):
@@ -182,3 +291,33 @@ def test_an_unforeseen_error_is_one_line_without_its_words(serve, monkeypatch):
         assert answer.status_code == 500
         assert "Doe" not in answer.text
         assert "content-security-policy" in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/images"),
+        ("POST", "/api/score"),
+        ("POST", "/api/images/1/verdicts"),
+        ("PUT", "/api/models/discs/threshold"),
+        ("POST", "/api/models/discs/recalibrate"),
+        ("PUT", "/api/models/discs/version"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
+def test_no_body_is_read_before_it_is_known_who_asks(serve, method, path, kind):
+    answered = []
+
+    async def receive():
+        raise AssertionError("the body was asked for")
+
+    async def send(message):
+        answered.append(message.get("status"))
+
+    headers = [(b"host", b"localhost"), (b"content-type", kind.encode()), (b"content-length", b"1000")]
+    headers.append((b"authorization", b"Bearer wrong"))
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "client": ("127.0.0.1", 1)}
+    with serve() as served:
+        anyio.run(served.client.app, scope, receive, send)
+    assert answered[0] == 401

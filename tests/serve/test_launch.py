@@ -1,17 +1,24 @@
 """The command itself: kills at any moment, graceful ends, several processes."""
 
+import io
 import os
 import platform
 import random
+import stat
 import subprocess
 import sys
 import threading
 import time
+import zipfile
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from tests.images.medical import ct_slice
 from tests.patience import wait_until
 from tests.serve.conftest import png
 from tests.serve.process import Process
@@ -95,6 +102,39 @@ def test_workers_add_up_their_metrics(disc_model, tmp_path):
     assert 'msde_images_received_total{origin="rest"} 8.0' in text
     assert 'msde_images_scored_total{modality="other",outcome="scored"} 8.0' in text
     assert 'msde_build_info{version="' in text
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_whatever_the_umask_nobody_else_may_read_what_is_kept(disc_model, tmp_path, workers):
+    earlier = tmp_path / "data" / "images" / "ab"
+    earlier.mkdir(parents=True, mode=0o755)
+    (tmp_path / "data" / "jane.token").write_text("left by somebody")
+    with Process(disc_model, tmp_path / "data", "--workers", str(workers), umask=0) as process:
+        zipped = io.BytesIO()
+        with zipfile.ZipFile(zipped, "w") as archive:
+            for slice_ in range(3):
+                pixels = np.full((32, 32), slice_, np.uint16)
+                archive.writestr(f"{slice_}.dcm", ct_slice(pixels, slice_, "1.2.3", slice_))
+        for content in (*(png(seed) for seed in range(20)), zipped.getvalue()):
+            assert process.ask("POST", "/api/images", content=content).status_code == 202
+        for row in process.rows():
+            process.ask("POST", f"/api/images/{row['id']}/verdicts", json={"verdict": "normal"})
+        made = process.ask("POST", "/api/models/discs/recalibrate", json={"alpha": 0.1})
+        assert made.status_code == 201, made.text
+        process.ask("POST", "/api/score", content=png(99))
+        modes = modes_below(tmp_path / "data")
+        process.stop()
+    assert len(modes) > 40
+    assert {path: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
+    assert modes[tmp_path / "data"] == 0o700
+
+
+def modes_below(folder: Path) -> dict[Path, int]:
+    modes = {}
+    for path in [folder, *folder.rglob("*")]:
+        with suppress(FileNotFoundError):
+            modes[path] = stat.S_IMODE(path.lstat().st_mode)
+    return modes
 
 
 def test_two_models_of_one_name_are_refused(disc_model, tmp_path):

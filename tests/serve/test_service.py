@@ -42,6 +42,8 @@ def test_an_image_is_kept_scored_listed_and_judged(serve, url, disc_model, tmp_p
             ("view", number),
             ("verdict", number),
             ("verdict", number),
+            ("upload", 2),
+            ("upload", 1),
         ]
 
 

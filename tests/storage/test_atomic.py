@@ -65,3 +65,17 @@ def test_digests_are_those_of_the_content(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert digest_of(tmp_path / "a").startswith("ba7816bf")
     assert digest_of(tmp_path / "a", "md5").startswith("90015098")
+
+
+def test_reading_the_umask_opens_nothing_to_others_meanwhile(monkeypatch):
+    set_to: list[int] = []
+    mask, really = umask(), os.umask
+
+    def noting(new: int) -> int:
+        set_to.append(new)
+        return really(new)
+
+    monkeypatch.setattr(os, "umask", noting)
+    assert umask() == mask
+    assert set_to[-1] == mask
+    assert all(new & 0o077 == 0o077 for new in set_to[:-1])

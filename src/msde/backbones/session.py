@@ -12,7 +12,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
-from msde.backbones.backbone import Backbone
+from msde.backbones.backbone import CLASS_OUTPUT, Backbone
 from msde.errors import BackboneError
 from msde.method.parallel import available_cores
 
@@ -106,12 +106,12 @@ class EmbeddingSession:
         batch : ndarray of float32, shape (n, 3, input_size, input_size)
             RGB pixels in [0, 1].
         outputs : sequence of str
-            "embedding", or names of feature maps among the backbone's levels.
+            "embedding", names of feature maps among the backbone's levels, or of their class tokens.
 
         Returns
         -------
         dict of str to ndarray of float32
-            Embeddings (n, dim) or feature maps (n, channels, height, width), by name.
+            Embeddings (n, dim), feature maps (n, channels, height, width) or class tokens (n, channels), by name.
 
         Raises
         ------
@@ -129,8 +129,10 @@ class EmbeddingSession:
         return {name: np.concatenate(parts) for name, parts in zip(outputs, zip(*passes, strict=True), strict=True)}
 
     def channels(self, level: str) -> int:
-        """Return how many channels a feature map has; raise BackboneError if the graph does not give it."""
+        """Return how many channels a feature map or class token has; raise BackboneError if there is none."""
         widths = {output.name: output.shape[1] for output in self._session.get_outputs()}
+        if level.endswith(CLASS_OUTPUT) and level not in widths:
+            raise BackboneError(f"backbone {self.backbone.name}: has no class token; leave the pooling cls out")
         if level not in widths:
             raise BackboneError(f"backbone {self.backbone.name}: its graph gives no {level}; save the model again")
         return int(widths[level])

@@ -8,6 +8,10 @@ from typing import Any
 
 import click
 
+from msde.cli.data_folder import audit
+
+BESIDE = {"audit": audit}
+
 
 class Megabytes(click.IntRange):
     """Megabytes, as bytes."""
@@ -25,7 +29,20 @@ def _prefix(_: click.Context, __: click.Parameter, text: str) -> str:
     return "".join(f"/{part}" for part in parts)
 
 
-@click.command()
+class Serve(click.Command):
+    """`msde serve`, whose first word may name what else is done to a data folder."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Go on with the other command, where one is named."""
+        other = BESIDE.get(args[0]) if args else None
+        if other is not None:
+            return other.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=Serve)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL.msde...", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder for everything that is kept.")
 @click.option("--normals", multiple=True, metavar="PATH", help="Normals to show beside an image; may be repeated.")
@@ -41,6 +58,24 @@ def _prefix(_: click.Context, __: click.Parameter, text: str) -> str:
     "--unpacked-mb", "unpacked_bytes", default=2000, show_default=True, type=Megabytes(1), help="MB of a zip, unpacked."
 )
 @click.option("--files", default=5000, show_default=True, type=click.IntRange(1), help="Most files in one upload.")
+@click.option(
+    "--reserve-mb",
+    "reserve",
+    default=1000,
+    show_default=True,
+    type=Megabytes(0),
+    help="MB of the disk that uploads leave free, at most a twentieth of it.",
+)
+@click.option(
+    "--connections", default=500, show_default=True, type=click.IntRange(1), help="Most connections of a process."
+)
+@click.option(
+    "--connections-of-one",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Most connections of an address that is no proxy's.",
+)
 @click.option("--server-name", "hosts", multiple=True, help="Host name that readers use; may be repeated.")
 @click.option(
     "--root-path",
@@ -63,6 +98,8 @@ def serve(models: tuple[Path, ...], data: Path, pacs: Path | None, **further: An
     Each model is served under the stem of its file name and read again when the file changes. At the first start
     DIR/admin-token holds the token to sign in with; docs/service.md tells how to add others. For research use only; not
     a medical device.
+
+    `msde serve audit verify --data DIR` checks the audit log.
     """
     from msde.errors import MSDEError
 

@@ -22,6 +22,7 @@ from msde.embedding.cache import EmbeddingCache
 from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import ImageError
 from msde.images import ImageRule, Part, expanded, read_pixels, to_input
+from msde.images.passing import note
 from msde.method.parallel import in_order
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def _embed_batch(run: _Run, batch: list[tuple[int, ImageSource]]) -> list[Embedd
     except Exception as error:
         if not _out_of_memory(error):
             raise
+        note(MemoryError())
     # Out of the handler, because the error holds on to the memory that was taken.
     if len(batch) == 1:
         number, source = batch[0]

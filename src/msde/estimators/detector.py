@@ -15,10 +15,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
 from msde.method.arrays import FloatArray, IndexArray
-from msde.method.calibration import Calibration, CrossFit, Fit
+from msde.method.calibration import Calibration, CrossFit, Fit, runs
 from msde.method.density_weights import WEIGHTINGS, Weighting
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
+from msde.method.held_out_scores import HeldOut
 from msde.method.outliers import FEWEST_ROWS, LIMIT, outlyingness
 from msde.method.scorers import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
 from msde.method.standardizer import CompressingStandardizer, Standardizer
@@ -61,8 +62,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     scorer_ : msde.method.scorers.Scorer
         The frozen arrays that score.
     calibration_ : msde.method.calibration.Calibration
-        Cross-fitted scores of the normals: p-values and threshold. Computed when first asked for, since it takes ten
-        fits; for that the training rows are kept.
+        Cross-fitted scores of the normals: p-values and threshold. Computed when first asked for; for that the training
+        rows are kept.
     outlyingness_ : ndarray of shape (n,)
         How far each training row stands out from the others, see :func:`msde.method.outliers.outlyingness`; zeros
         for fewer than 50 rows
@@ -121,9 +122,10 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         y : ignored
         unlabelled : array-like of shape (m, d), optional
             Embeddings of whatever comes in, normal and abnormal; required in adaptive mode and refused in the others.
-        groups : array-like of shape (n,), int, optional
-            Number of the patient or volume of each row, from 0 and none left out, at least two of them: rows of one are
-            held out together. By default runs of neighbouring rows are.
+        groups : array-like of shape (n,), optional
+            Patient or volume of each row, by numbers or names, at least two different ones: rows of one are held out
+            together, and count together. By default runs of neighbouring rows are held out together, and each row
+            counts.
 
         Returns
         -------
@@ -149,13 +151,16 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.scorer_ = fit_scorer(rows)
         self.outlyingness_ = _doubt(CompressingStandardizer.fit(rows).apply(rows), sift)
         self.trusted_ = self.outlyingness_ <= LIMIT
-        self._cross_fit = CrossFit(rows, fit_scorer, None if groups is None else _checked_groups(groups, len(rows)))
+        self._groups = None if groups is None else _numbered(groups, len(rows))
+        self._held_out: HeldOut | CrossFit = CrossFit(rows, fit_scorer, self._groups)
+        if isinstance(self.scorer_, InductiveScorer) and self.gaussian != "pca":
+            self._held_out = HeldOut(self.scorer_, rows, runs(len(rows)) if self._groups is None else self._groups)
         return self
 
     @property
     def calibration_(self) -> Calibration:
         """Cross-fitted scores of the normals: p-values and threshold."""
-        return Calibration(np.sort(self.cross_fitted_scores()), self.alpha, "cross-fitted training normals")
+        return Calibration.of(self.cross_fitted_scores(), self.alpha, "cross-fitted training normals", self._groups)
 
     @property
     def offset_(self) -> float:
@@ -181,7 +186,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     def cross_fitted_scores(self) -> NDArray[np.float64]:
         """Return the anomaly score of each training row (n,) by a detector that has not seen it; none if n < 3."""
         check_is_fitted(self)
-        return self._cross_fit.scores
+        return self._held_out.scores
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return minus the anomaly score of each row of X (m, d)."""
@@ -222,13 +227,15 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         raise ValueError(f"mode must be one of {', '.join(SCORERS)}; got {self.mode!r}")
 
 
-def _checked_groups(groups: Any, n: int) -> IndexArray:
-    numbers = np.asarray(groups)
-    if numbers.shape != (n,) or numbers.dtype.kind not in "iu":
-        raise ValueError(f"groups must be integers of shape ({n},); got {numbers.dtype} {numbers.shape}")
-    found = np.unique(numbers)
-    if len(found) < 2 or found[0] != 0 or found[-1] != len(found) - 1:
-        raise ValueError("groups must be numbered from 0, none left out, and be at least two")
+def _numbered(groups: Any, n: int) -> IndexArray:
+    labels = np.asarray(groups)
+    if labels.shape != (n,):
+        raise ValueError(f"groups must be a label for each of {n} rows; got {labels.shape}")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise ValueError("groups must name one for each row; got NaN")
+    numbers = np.unique(labels, return_inverse=True)[1]
+    if numbers.max() < 1:
+        raise ValueError("groups must be at least two different ones")
     return numbers.astype(np.intp)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from msde.errors import ImageError
 from msde.images.decoder_warnings import decoders_silenced
 from msde.images.formats import DICOM, MIRAX, NAMES, SIGNATURE_BYTES, Format, by_suffix, recognise
+from msde.images.passing import note
 from msde.images.samples import Samples
 
 MAX_PARTS = 100_000
@@ -146,6 +147,7 @@ def format_of(path: str | os.PathLike[str], name: str) -> Format:
         with open(path, "rb") as file:
             form = recognise(file.read(SIGNATURE_BYTES))
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        note(error)
         raise _unopened(name, error) from None
     if by_suffix(os.fspath(path)) is MIRAX:
         return MIRAX
@@ -203,16 +205,21 @@ def guarded(name: str, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ImageError, MemoryError):
-        raise
-    except ImportError:
-        raise missing(name, kind, _EXTRA.get(kind, "slides")) from None
-    except FaultError as fault:
-        raise damaged(name, kind, str(fault)) from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
-            raise _unopened(name, error) from None
-        raise damaged(name, kind, type(error).__name__) from None
+        note(error)
+        if isinstance(error, ImageError | MemoryError):
+            raise
+        raise _in_one_line(error, name, kind) from None
+
+
+def _in_one_line(error: Exception, name: str, kind: str) -> ImageError:
+    if isinstance(error, ImportError):
+        return missing(name, kind, _EXTRA.get(kind, "slides"))
+    if isinstance(error, FaultError):
+        return damaged(name, kind, str(error))
+    if isinstance(error, OSError) and error.errno:
+        return _unopened(name, error)
+    return damaged(name, kind, type(error).__name__)
 
 
 def damaged(name: str, form: str, reason: str) -> ImageError:

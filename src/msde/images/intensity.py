@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,18 @@ def to_pixels(samples: Samples, rule: ImageRule, name: str) -> NDArray[np.float3
         return _scaled(samples, rule, name)
 
 
+def pixel_bands(samples: Samples, rule: ImageRule, name: str, rows: int) -> Iterator[NDArray[np.float32]]:
+    """Scale samples as `to_pixels` does, some rows after the other, so that all of them are never in memory as floats.
+
+    Raises
+    ------
+    ImageError
+        As `to_pixels`.
+    """
+    with guarded(name, "medical"):
+        yield from _bands(samples, rule, name, rows)
+
+
 def shown(samples: Samples, rule: ImageRule, name: str) -> Ends:
     """Find what a rule shows of samples.
 
@@ -114,22 +127,32 @@ def filled(samples: Samples) -> Samples:
 
 
 def _scaled(samples: Samples, rule: ImageRule, name: str) -> NDArray[np.float32]:
-    if samples.background is not None and samples.background.all():
-        return np.zeros(samples.background.shape, np.float32)
+    (pixels,) = _bands(samples, rule, name, len(samples.values))
+    return pixels
+
+
+def _bands(samples: Samples, rule: ImageRule, name: str, rows: int) -> Iterator[NDArray[np.float32]]:
+    values, background = samples.values, samples.background
+    cuts = [slice(top, top + rows) for top in range(0, len(values), rows)]
+    if background is not None and background.all():
+        yield from (np.zeros(background[cut].shape, np.float32) for cut in cuts)
+        return
     samples = filled(samples)
     values, black, white = samples[:3]
     if values.dtype.kind == "f" and not (np.isfinite(values.min()) and np.isfinite(values.max())):
         raise ImageError(f"{name}: holds NaN or infinite samples; replace them, for example by 0")
     alpha = None
     if values.ndim == 3 and values.shape[2] in (2, 4):
-        alpha = _linear((values[..., -1:], black, white), inverted=False)
+        alpha = values[..., -1:]
         samples = samples._replace(values=values[..., :-1])
-    pixels = _linear(_shown(samples, rule, name), inverted=black > white)
-    if alpha is not None:
-        pixels *= alpha
-    if samples.background is not None:
-        pixels[samples.background] = 0
-    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    seen, low, high = _shown(samples, rule, name)
+    for cut in cuts:
+        pixels = _linear((seen[cut], low, high), inverted=black > white)
+        if alpha is not None:
+            pixels *= _linear((alpha[cut], black, white), inverted=False)
+        if background is not None:
+            pixels[background[cut]] = 0
+        yield pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
 
 
 def _shown(samples: Samples, rule: ImageRule, name: str) -> Ends:

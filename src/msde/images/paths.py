@@ -13,6 +13,7 @@ from pathlib import Path
 from msde.errors import DataError, ImageError
 from msde.images.files import Contents, look_into
 from msde.images.formats import DICOM, SIGNATURE_BYTES, SUFFIXES, Format, by_suffix, recognise
+from msde.images.passing import note
 from msde.images.series import gathered
 from msde.images.source import ONE_PICTURE, Part
 
@@ -181,6 +182,7 @@ def _listed(folder: Path, seen: set[str], *, hidden: bool = False) -> list[Path]
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
+        note(error)
         raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from None
     return [folder / name for name in names if hidden or not name.startswith(".")]
 
@@ -202,6 +204,7 @@ def _seen(path: Path) -> Format | None:
     try:
         with open(path, "rb") as file:
             form = recognise(file.read(SIGNATURE_BYTES))
-    except OSError:
+    except OSError as error:
+        note(error)
         return None
     return form if form is DICOM else None

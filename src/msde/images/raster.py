@@ -57,6 +57,7 @@ _PLUGIN = {
     "PPM": "Ppm",
     "JPEG2000": "Jpeg2K",
 }
+_ROWS = 512  # that are taken from Pillow at a time
 _ORIENTATION_TAG = 0x0112
 _BITS_TAG = 258
 _TILE_TAG = 322
@@ -225,7 +226,17 @@ def _samples(image: Image, name: str, stream: bytes = b"") -> Samples:
 
 def _loaded(image: Image, mode: str) -> NDArray[Any]:
     image.load()
-    return np.asarray(image if image.mode == mode else image.convert(mode))
+    taken = image if image.mode == mode else image.convert(mode)
+    width, height = taken.size
+    if height <= _ROWS:
+        return np.asarray(taken)
+    first = np.asarray(taken.crop((0, 0, width, _ROWS)))
+    values = np.empty((height, *first.shape[1:]), first.dtype)  # at once, Pillow would hold two further copies
+    values[:_ROWS] = first
+    for top in range(_ROWS, height, _ROWS):
+        bottom = min(top + _ROWS, height)
+        values[top:bottom] = np.asarray(taken.crop((0, top, width, bottom)))
+    return values
 
 
 def _stated_range(image: Image, values: NDArray[Any]) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ MAX_PIXELS = 100_000_000
 """Pixels an image may have; checked in the header, before anything is decoded."""
 MIN_SIDE = 8
 """Pixels that each side of an image must have: nothing can be seen in less."""
+admission: ContextVar[Callable[[int], object] | None] = ContextVar("admission", default=None)
+"""Where it is set, it is called with how many pixels an image has before they are decoded; it may wait for memory."""
 
 Ends = tuple[NDArray[Any], float, float]
 """Values with the lower and the upper end of what is shown of them."""
@@ -65,3 +68,5 @@ def check_size(width: int, height: int, name: str) -> None:
         raise ImageError(f"{size} is too small to show anything; each side needs at least {MIN_SIDE} px")
     if width * height > MAX_PIXELS:
         raise ImageError(f"{size} is over the limit of {MAX_PIXELS:,} pixels; scale it down or cut it into tiles")
+    if admit := admission.get():
+        admit(width * height)

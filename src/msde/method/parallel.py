@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
@@ -32,7 +33,7 @@ def in_order(job: Callable[[Item], Result], items: Iterable[Item], workers: int 
     Parameters
     ----------
     job : callable
-        Takes an item; may run in any of the threads.
+        Takes an item; may run in any of the threads, with the context variables of the caller.
     items : iterable
         Consumed no faster than it is worked on.
     workers : int, optional
@@ -48,7 +49,7 @@ def in_order(job: Callable[[Item], Result], items: Iterable[Item], workers: int 
     with ThreadPoolExecutor(workers, thread_name_prefix="msde-job") as pool:
         try:
             for item in items:
-                pending.append(pool.submit(job, item))
+                pending.append(pool.submit(copy_context().run, job, item))
                 if len(pending) >= workers * _QUEUED_PER_WORKER:
                     yield pending.popleft().result()
             while pending:

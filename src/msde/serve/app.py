@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
@@ -17,17 +17,22 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from msde import __version__
-from msde.errors import ModelFileError, MSDEError
-from msde.serve.errors import Busy, Denied, ServiceError
+from msde.errors import MSDEError
+from msde.serve.errors import Denied, Forbidden, Full, ServiceError, postponed
+from msde.serve.intake.connection import Connections
 from msde.serve.intake.middleware import Middleware
+from msde.serve.intake.refusal import refusal
 from msde.serve.lifecycle import running
 from msde.serve.logs import log_failure, set_up_logs
 from msde.serve.pacs import link
 from msde.serve.pacs.settings import PacsFile
 from msde.serve.routes import arrivals, audit, images, models, operation, session, verdicts
+from msde.serve.routes.access import address_of
 from msde.serve.service import Service
 from msde.serve.settings import Settings
+from msde.serve.storage.privacy import keep_private
 
+_LONGEST_PATH = 200  # of one that is on record
 ROUTERS = (operation, session, arrivals, images, verdicts, models, audit)
 
 
@@ -47,13 +52,13 @@ def create_app(settings: Settings) -> FastAPI:
     service = Service.of(settings, pacs.destinations)
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(app: FastAPI) -> AsyncIterator[dict[str, Connections]]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(contextmanager_in_threadpool(running(service)))
             if settings.pacs:
                 stack.enter_context(link.plug(app, service, pacs))
             _mount_page(app)
-            yield
+            yield {"connections": Connections.of(settings)}
             service.ready.clear()
 
     app = FastAPI(
@@ -81,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
 def from_environment() -> FastAPI:
     """Return the application of a worker process."""
     set_up_logs()
+    keep_private()
     return create_app(Settings.from_environment())
 
 
@@ -91,21 +97,23 @@ def _mount_page(app: FastAPI) -> None:
         app.mount("/", StaticFiles(directory=page, html=True), name="page")
 
 
-def _refused(_: Request, error: Exception) -> JSONResponse:
-    headers = {}
-    if isinstance(error, Busy):
-        headers["retry-after"] = str(error.retry_after)
-    if isinstance(error, Denied):
-        headers["www-authenticate"] = "Bearer"
-    status = error.status if isinstance(error, ServiceError) else 503 if isinstance(error, ModelFileError) else 422
-    return JSONResponse({"detail": str(error)}, status, headers)
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    """Answer with a refusal; who was refused for want of a right to it is on record."""
+    assert isinstance(error, MSDEError)  # noqa: S101 - for the type checker
+    refusals, address = request.app.state.service.refusals, address_of(request)
+    if isinstance(error, Denied) and error.tried:
+        refusals.note("", "denied", tried=error.tried, address=address)
+    if isinstance(error, Forbidden):
+        path = request.url.path[:_LONGEST_PATH]
+        refusals.note(error.user, "refused", method=request.method, path=path, address=address)
+    return refusal(error)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     """Answer with the refusal that was met while FastAPI read JSON, which calls every such fault a malformed body."""
     assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
     if isinstance(error.__cause__, ServiceError):
-        return _refused(request, error.__cause__)
+        return await run_in_threadpool(_refused, request, error.__cause__)
     return await http_exception_handler(request, error)
 
 
@@ -118,4 +126,7 @@ def _malformed(_: Request, error: Exception) -> JSONResponse:
 
 def _no_database(_: Request, error: Exception) -> JSONResponse:
     log_failure("the database failed", error)
+    later = postponed(error)
+    if isinstance(later, Full):
+        return refusal(later)
     return JSONResponse({"detail": "the database does not answer; try again"}, 503, {"retry-after": "5"})

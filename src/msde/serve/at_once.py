@@ -8,10 +8,11 @@ from pathlib import Path
 from threading import Lock
 
 from msde.images import expanded
-from msde.serve.errors import Busy
+from msde.images.passing import times_met
+from msde.serve.errors import Busy, OutOfResources
 from msde.serve.intake.uploads import clean
 from msde.serve.models import Current, Models
-from msde.serve.scoring import judge
+from msde.serve.scoring import judge, marked
 from msde.serve.storage.queue import Outcome
 
 _WAITING_PER_THREAD = 32
@@ -42,21 +43,27 @@ class AtOnce:
         ------
         Busy
             Too many wait.
+        OutOfResources
+            The machine's state kept the file from being read.
         """
         with self._lock:
             if self._pending >= self._room:
                 raise Busy("too many requests wait; send it again after the seconds of Retry-After", retry_after=1)
             self._pending += 1
         try:
-            return self._threads.submit(self._judge, path, clean(name), current).result()
+            outcome = self._threads.submit(self._judge, path, clean(name), current).result()
         finally:
             with self._lock:
                 self._pending -= 1
+        if outcome.passing:
+            raise OutOfResources
+        return outcome
 
     def stop(self) -> None:
         """Finish what is being scored, and give up what waits."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _judge(self, path: Path, name: str, current: Current) -> Outcome:
+        met = times_met()
         model = self._models.version(current.version_id)
-        return judge(model, [(name, list(expanded([path])))], self._stopping)[0]
+        return marked(judge(model, [(name, list(expanded([path])))], self._stopping), met)[0]

@@ -11,12 +11,14 @@ import click
 import uvicorn
 
 from msde.errors import MSDEError
+from msde.serve.intake.connection import IDLE, Connection, raise_file_limit
 from msde.serve.lifecycle import prepare
 from msde.serve.logs import set_up_logs
 from msde.serve.metrics import SHARED
 from msde.serve.pacs import link
 from msde.serve.pacs.settings import PacsFile
 from msde.serve.settings import Settings
+from msde.serve.storage.privacy import keep_private
 
 ARENAS = 2
 _M_ARENA_MAX = -8  # of malloc.h
@@ -36,7 +38,9 @@ def run(settings: Settings) -> None:
         If the service cannot start.
     """
     set_up_logs()
+    keep_private()
     share_arenas()
+    raise_file_limit()
     if settings.pacs:
         link.check(PacsFile.read(settings.pacs))
     lock = prepare(settings)
@@ -63,7 +67,9 @@ def run(settings: Settings) -> None:
             date_header=True,
             proxy_headers=False,
             timeout_graceful_shutdown=GRACE,
-            timeout_keep_alive=30,
+            http=Connection,
+            ws="none",
+            timeout_keep_alive=int(IDLE.seconds),
             h11_max_incomplete_event_size=65_536,
         )
     except SystemExit as error:

@@ -16,13 +16,16 @@ from typing import IO
 from sqlalchemy import select
 
 from msde.errors import MSDEError
+from msde.serve import health
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
 from msde.serve.service import Service
 from msde.serve.settings import Settings
-from msde.serve.storage import queue
+from msde.serve.storage import audit_chain, queue
 from msde.serve.storage.database import Database
+from msde.serve.storage.privacy import make_private
+from msde.serve.storage.room import Room
 from msde.serve.storage.store import Store, sync
 from msde.serve.storage.tables import Identity, Image
 
@@ -49,12 +52,19 @@ def running(service: Service) -> Iterator[None]:
         stack.callback(service.leadership.give_up)
         stack.callback(service.database.close)
         stack.callback(service.at_once.stop)
+        stack.callback(service.drawing.stop)
         fcntl.flock(shared, fcntl.LOCK_SH)
         service.models.start()
         service.leadership.seek()
         service.scorers.start()
         stack.callback(service.scorers.stop)
-        for name, job in (("refresh", partial(_refresh, service)), ("embed", service.normals.embed)):
+        stack.callback(service.refusals.flush, 0)
+        service.health.look()
+        for name, job in (
+            ("refresh", partial(_refresh, service)),
+            ("health", partial(_look, service)),
+            ("embed", service.normals.embed),
+        ):
             Thread(target=job, name=f"msde-{name}", daemon=True).start()
         stack.callback(service.normals.stop)
         stack.callback(service.stopping.set)
@@ -84,6 +94,7 @@ def prepare(settings: Settings) -> IO[str]:
     folder = settings.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         lock = (folder / "lock").open("w")
     except OSError as error:
         raise MSDEError(f"{folder}: cannot be written ({error.strerror}); give another folder for --data") from None
@@ -92,6 +103,8 @@ def prepare(settings: Settings) -> IO[str]:
     except OSError:
         lock.close()
         raise MSDEError(f"{folder}: another service uses this folder; stop it, or give another --data") from None
+    room = Room(folder, settings.reserve)
+    room.drop_ballast()
     database = Database(settings.url)
     try:
         _wait_for_workers(folder)
@@ -101,11 +114,13 @@ def prepare(settings: Settings) -> IO[str]:
         with database.write() as session:
             queue.give_back(session)
             known = set(session.scalars(select(Image.digest)))
+            log("info", "audit log", digest=audit_chain.head(session))  # to be noted where nobody of here can alter it
         for left in (folder / "models").glob("*.part"):
             left.unlink()
         # Once before all processes, so that a model that cannot be served is one line of an error.
         Models(database, folder, settings.models, settings.device, Metrics()).start()
         lost = store.sweep(known)
+        room.keep_ballast()
         if lost:
             log("info", "files of interrupted uploads were removed", files=lost)
     except BaseException:
@@ -124,9 +139,20 @@ def _refresh(service: Service) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         try:
             service.leadership.seek()
+            service.refusals.flush()
             service.models.refresh()
         except Exception as error:  # nothing that may pass must end the thread
             log_failure("models could not be looked up", error)
+
+
+def _look(service: Service) -> None:
+    """Find out every few seconds whether the service can do its work."""
+    while not service.stopping.wait(health.LOOK):
+        try:
+            service.health.look()
+            service.room.keep_ballast()
+        except Exception as error:  # nothing that may pass must end the thread
+            log_failure("the service could not look after itself", error)
 
 
 def _wait_for_workers(folder: Path) -> None:

@@ -7,29 +7,67 @@ import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from traceback import extract_tb
 from typing import Any
 
 _LOGGER = logging.getLogger("msde.serve")
+PAUSE = 1.0
+"""Seconds from a line to the next of the same cause."""
+_CAUSES = 1000  # that are remembered
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage() if record.name.startswith(("msde", "uvicorn")) else record.name,
-        }
-        fields: dict[str, Any] = getattr(record, "fields", {})
-        if record.exc_info and record.exc_info[1] is not None:
-            fields = {**fields, **_told(record.exc_info[1])}
-        return json.dumps({**line, **fields})
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": time, "level": record.levelname.lower(), "event": _event(record), **_fields(record)}
+        return json.dumps(line)
+
+
+class Throttle(logging.Filter):
+    """Lets one line of a cause pass in `PAUSE` seconds; the next says how many there were in between.
+
+    Lines that differ in nothing but time and durations are of one cause, so that a flood of requests, or of what a
+    full disk leads to, does not fill the disk with its log.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = Lock()
+        self._causes: dict[str, tuple[float, int]] = {}  # when the last line came, and how many were left out since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the line is written."""
+        kept = {name: value for name, value in _fields(record).items() if not isinstance(value, float)}
+        cause = json.dumps([record.levelname, _event(record), kept], default=str)
+        with self._lock:
+            last, left_out = self._causes.pop(cause, (-PAUSE, 0))
+            passes = not last <= record.created < last + PAUSE
+            self._causes[cause] = (record.created, 0) if passes else (last, left_out + 1)
+            while len(self._causes) > _CAUSES:
+                del self._causes[next(iter(self._causes))]
+        if passes and left_out:
+            record.fields = {**getattr(record, "fields", {}), "left_out": left_out}
+        return passes
+
+
+def _event(record: logging.LogRecord) -> str:
+    """Return what happened; of other libraries, whose words may quote names, only which it is."""
+    return record.getMessage() if record.name.startswith(("msde", "uvicorn")) else record.name
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    if record.exc_info and record.exc_info[1] is not None:
+        fields = {**fields, **_told(record.exc_info[1])}
+    return fields
 
 
 def set_up_logs() -> None:
     """Send all log lines to the standard error as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json())
+    handler.addFilter(Throttle())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

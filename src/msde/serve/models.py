@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from msde.embedding.cache import EmbeddingCache
 from msde.errors import ModelFileError, MSDEError
+from msde.images.passing import is_passing
 from msde.method.calibration import Calibration
 from msde.model.anomaly_model import AnomalyModel
 from msde.serve.errors import Conflict, NotFound
@@ -104,7 +105,10 @@ class Models:
             if not path.is_file():
                 raise ModelFileError(f"{path}: no such file; make a model with `msde fit NORMALS -o {path}`")
             self._stamps[name] = _stamp(path)
-            self._take(name, path)
+            try:
+                self._take(name, path)
+            except OSError as error:
+                raise ModelFileError(f"{path}: cannot be read and kept ({error.strerror}); make room") from error
         self._look_up()
 
     def refresh(self) -> None:
@@ -120,9 +124,13 @@ class Models:
                 if self._take(name, path):
                     self._metrics.reloaded(good=True)
                     log("info", "a new model file is served", model=name)
-            except MSDEError as error:  # the file's own fault, which is looked at again when it changes
+            except MSDEError as error:
+                if is_passing(error):
+                    log_failure("a changed model file could not be read; it is tried again", error)
+                    continue
                 self._metrics.reloaded(good=False)
-                log_failure("a changed model file cannot be served; the version before it stays", error)
+                reason = str(error).replace(str(path), path.name)
+                log("error", "a changed model file is refused; the version before it stays", model=name, reason=reason)
             except OSError as error:
                 log_failure("a changed model file could not be read; it is tried again", error)
                 continue
@@ -236,12 +244,10 @@ class Models:
         """Make a file's content a version, and the current one where the file has changed; return whether it has."""
         unnamed = self._folder / f"{uuid.uuid4().hex}.part"
         try:
+            if self._is_known(name, digest_of(path)):  # first, because there may be no room for a copy
+                return False
             shutil.copyfile(path, unnamed)
             sha256 = digest_of(unnamed)
-            with self._database.read() as session:
-                known = session.scalars(select(Model).where(Model.name == name)).one_or_none()
-                if known is not None and known.file_sha256 == sha256:
-                    return False
             model = self._load(unnamed)
             if model.scorer_.batchwise:
                 raise MSDEError(f"{path}: is transductive, whose scores depend on the batch; fit without --mode")
@@ -256,6 +262,11 @@ class Models:
             row.file_sha256 = sha256
         return True
 
+    def _is_known(self, name: str, sha256: str) -> bool:
+        """Whether this is the file that was read last under the name."""
+        with self._database.read() as session:
+            return session.scalar(select(Model.file_sha256).where(Model.name == name)) == sha256
+
     def _look_up(self) -> None:
         with self._database.read() as session:
             chosen = select(Model, Version).join(Version, Version.id == Model.version_id)
@@ -268,7 +279,7 @@ class Models:
             try:
                 own = self.version(version.id).calibration_.alpha
             except MSDEError as error:
-                log_failure("a version cannot be loaded; the one before it stays", error)
+                log("error", "a version cannot be loaded; the one before it stays", model=name, reason=str(error))
                 if name in self._current:
                     found[name] = self._current[name]
                 continue

@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from msde.errors import ImageError
 from msde.images import ImageRule, Part, read_pixels
 from msde.images.files import decode_file
-from msde.images.intensity import filled, shown
+from msde.images.intensity import filled, pixel_bands, shown
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.explanation import Explanation
 from msde.serve.errors import NotFound, TooLarge
 
 MOST_SAMPLES = 25_000_000
 _LEVELS = 65_535
+_ROWS = 256  # that are drawn at a time
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ def picture(source: Path | Part, rule: ImageRule, side: int | None, window: tupl
     rule : ImageRule
         Of the model.
     side : int or None
-        Longest side in pixels; None or more than it has: as it is.
+        Longest side in pixels; None or more than it has: as it is, or a whole fraction of it that is at most
+        `MOST_SAMPLES` pixels.
     window : (float, float) or None
         Values that become black and white; None: the rule's.
 
@@ -117,11 +121,58 @@ def picture(source: Path | Part, rule: ImageRule, side: int | None, window: tupl
     """
     if window is not None:
         rule = ImageRule(f"window:{window[0]!r},{window[1]!r}", rule.aspect)
-    return png(read_pixels(source, rule), side)
+    return png(_drawn(source, rule), side)
+
+
+def overlay(source: Path | Part, model: AnomalyModel, side: int | None, *, alone: bool) -> bytes:
+    """Draw where an image differs from the normals, as PNG of 8 bits.
+
+    Parameters
+    ----------
+    source : Path or Part
+    model : AnomalyModel
+    side : int or None
+        As of `picture`.
+    alone : bool
+        The colours without the image, RGBA.
+
+    Raises
+    ------
+    NotFound
+        If the model cannot tell.
+    ImageError
+        If the image cannot be read.
+    """
+    if not model.explains:
+        raise NotFound("the model cannot tell where an image differs")
+    score = next(iter(model.score_embedded(model.embed([source], model.fitted.heat_maps()))))
+    if score.heat is None:
+        raise ImageError(score.error or f"{source}: cannot be used")
+    if score.shape[0] * score.shape[1] > MOST_SAMPLES:
+        pixels = np.divide(_drawn(source, model.rule), 255, dtype=np.float32)
+    else:
+        pixels = read_pixels(source, model.rule)
+    explanation = Explanation.of(score, score.heat, pixels, model.rule)
+    return png(explanation.layer if alone else explanation.overlay, side)
+
+
+def _drawn(source: Path | Part, rule: ImageRule) -> NDArray[np.uint8]:
+    """Read an image to gray levels or RGB, some rows at a time; what is too large to be shown is made smaller."""
+    from PIL import Image
+
+    path, label = (source.path, source.label) if isinstance(source, Part) else (os.fspath(source), None)
+    samples = decode_file(path, str(source), label)
+    height, width = samples.values.shape[:2]
+    smaller = math.ceil(math.sqrt(height * width / MOST_SAMPLES)) if height * width > MOST_SAMPLES else 1
+    bands = []
+    for pixels in pixel_bands(samples, rule, str(source), smaller * _ROWS):
+        band = np.rint(pixels * 255).astype(np.uint8)
+        bands.append(band if smaller == 1 else np.asarray(Image.fromarray(band).reduce(smaller)))
+    return np.concatenate(bands)
 
 
 def png(pixels: NDArray[Any], side: int | None) -> bytes:
-    """Write pixels, floats in [0, 1] or uint8, gray or RGB, as PNG."""
+    """Write pixels, floats in [0, 1] or uint8, gray, RGB or RGBA, as PNG."""
     from PIL import Image
 
     samples = pixels if pixels.dtype == np.uint8 else np.rint(pixels * 255).astype(np.uint8)

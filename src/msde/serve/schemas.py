@@ -302,6 +302,7 @@ class Entry(BaseModel):
     action: str
     image: int | None = Field(validation_alias="image_id")
     detail: dict[str, Any]
+    digest: str
 
 
 class AuditPage(BaseModel):
@@ -312,6 +313,7 @@ class AuditPage(BaseModel):
 
 
 class Status(BaseModel):
-    """Whether the service lives."""
+    """Whether the service lives, or can do its work; `problems` say why not."""
 
     status: str
+    problems: list[str] | None = None

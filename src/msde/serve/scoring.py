@@ -6,18 +6,23 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from msde.embedding.embed import Tick
 from msde.errors import MSDEError
 from msde.images import Part
+from msde.images.passing import is_passing, times_met
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.score import ImageScore
+from msde.serve.backoff import pause
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
@@ -31,6 +36,7 @@ BATCH = 8
 POLL = 0.5
 STOP_WITHIN = 6.0
 SLICES = 5  # of a volume, whose scores are kept: the highest
+FIRST, LONGEST = timedelta(seconds=1), timedelta(seconds=30)  # before what the machine's state kept is tried again
 
 Sources = Sequence[Path | Part]
 
@@ -77,6 +83,16 @@ def judge(model: AnomalyModel, images: Sequence[tuple[str, Sources]], stopping: 
         if number not in outcomes:
             outcomes[number] = _judge_volume(model, name, sources, tick)
     return [outcomes[number] for number in range(len(images))]
+
+
+def marked(outcomes: Iterable[Outcome], met: int) -> list[Outcome]:
+    """Mark errors as passing where reading has met a state that passes since it had been met `met` times.
+
+    In which image of several it was cannot be told: what is broken is tried again, and fails then.
+    """
+    if times_met() == met:
+        return list(outcomes)
+    return [replace(outcome, passing=outcome.error is not None) for outcome in outcomes]
 
 
 def _judge_volume(model: AnomalyModel, name: str, sources: Sources, tick: Tick) -> Outcome:
@@ -153,17 +169,45 @@ class Scorers:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._me = uuid.uuid4().hex
-        # Daemons, because a process that is told to stop must not wait for a long volume.
-        self._threads = [
-            threading.Thread(target=self._work, args=(f"{self._me}-{n}",), name=f"msde-score-{n}", daemon=True)
-            for n in range(threads)
-        ]
-        self._threads.append(threading.Thread(target=self._renew, name="msde-lease", daemon=True))
+        self._kept_off: dict[int, int] = {}  # how often in a row by score_id, of what the machine's state kept off
+        self._jobs: dict[str, Callable[[], None]] = {
+            f"msde-score-{n}": partial(self._work, f"{self._me}-{n}") for n in range(threads)
+        } | {"msde-lease": self._renew}
+        self._threads: dict[str, threading.Thread] = {}
+        self._ended: dict[str, str] = {}  # kinds of the errors that threads ended by
 
     def start(self) -> None:
         """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+        for name in self._jobs:
+            self._begin(name)
+
+    def replace_dead(self) -> bool:
+        """Start anew what has ended though it should not; return whether all threads run."""
+        if self._stop.is_set():
+            return True
+        dead = [name for name, thread in self._threads.items() if not thread.is_alive()]
+        for name in dead:
+            reason = self._ended.get(name, "unknown")
+            try:
+                self._begin(name)
+            except RuntimeError:  # no further thread can be started
+                log("error", "a thread ended and cannot be replaced", worker=name, reason=reason)
+                return False
+            log("warning", "a thread ended and was replaced", worker=name, reason=reason)
+        return True
+
+    def _begin(self, name: str) -> None:
+        # A daemon, because a process that is told to stop must not wait for a long volume.
+        thread = threading.Thread(target=self._run, args=(name,), name=name, daemon=True)
+        thread.start()
+        self._threads[name] = thread
+
+    def _run(self, name: str) -> None:
+        try:
+            self._jobs[name]()
+        except BaseException as error:
+            self._ended[name] = type(error).__name__
+            log_failure("a thread ended", error)
 
     def wake(self) -> None:
         """Look into the queue now."""
@@ -174,14 +218,14 @@ class Scorers:
         self._stop.set()
         self._wake.set()
         until = time.monotonic() + STOP_WITHIN
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.join(max(0.0, until - time.monotonic()))
         with self._database.write() as session:
             for worker in self._workers():
                 queue.give_back(session, worker)
 
     def _workers(self) -> list[str]:
-        return [f"{self._me}-{n}" for n in range(len(self._threads) - 1)]
+        return [f"{self._me}-{n}" for n in range(len(self._jobs) - 1)]
 
     def _work(self, worker: str) -> None:
         done = _Done()
@@ -209,13 +253,27 @@ class Scorers:
     def _next(self, worker: str, done: _Done, limit: int = BATCH) -> tuple[list[Claim], list[Image]]:
         """Store what is done and take what is next, in one transaction."""
         with self._database.write() as session:
-            stored = queue.finish(session, worker, done.outcomes, self._destinations) if done.outcomes else []
+            stored = self._settle(session, worker, done.outcomes) if done.outcomes else []
             claimed = queue.claim(session, worker, limit) if limit else []
             chosen = select(Image).where(Image.id.in_([row.image_id for row in claimed]))
             images = {image.id: image for image in session.scalars(chosen)} if claimed else {}
         for score_id in stored:
             self._metrics.scored(done.modalities[score_id], done.outcomes[score_id].error is None, done.seconds)
         return claimed, [images[row.image_id] for row in claimed]
+
+    def _settle(self, session: Session, worker: str, outcomes: Mapping[int, Outcome]) -> list[int]:
+        """Store what is settled, and put off the rest."""
+        settled = {score_id: outcome for score_id, outcome in outcomes.items() if not outcome.passing}
+        for score_id in settled:
+            self._kept_off.pop(score_id, None)
+        put_off = outcomes.keys() - settled.keys()
+        if put_off:
+            for score_id in put_off:
+                self._kept_off[score_id] = self._kept_off.get(score_id, 0) + 1
+            pauses = {score_id: pause(self._kept_off[score_id], FIRST, LONGEST) for score_id in put_off}
+            queue.hold_back(session, worker, pauses)
+            log("warning", "images cannot be read for want of files, memory or room; they are tried again")
+        return queue.finish(session, worker, settled, self._destinations) if settled else []
 
     def _score(self, claimed: Sequence[Claim], images: Sequence[Image]) -> _Done:
         start = time.perf_counter()
@@ -226,10 +284,13 @@ class Scorers:
         return _Done(dict(zip(numbers, outcomes, strict=True)), modalities, seconds)
 
     def _judge(self, version_id: int, images: Sequence[Image]) -> list[Outcome]:
+        met = times_met()
         try:
             model = self._models.version(version_id)
         except MSDEError as error:
-            return [Outcome(math.nan, math.nan, f"the model cannot be loaded: {error}") for _ in images]
+            log_failure("a model cannot be loaded", error)
+            reason, passing = f"the model cannot be loaded: {error}", is_passing(error)
+            return [Outcome(math.nan, math.nan, reason, passing=passing) for _ in images]
         listed: list[tuple[str, Sources]] = []
         for image in images:
             try:
@@ -237,12 +298,13 @@ class Scorers:
             except MSDEError:
                 listed.append((image.name, []))
         try:
-            return judge(model, listed, self._stop.is_set)
+            outcomes = judge(model, listed, self._stop.is_set)
         except Stopped:
             raise
         except Exception as error:
             log_failure("a batch failed; its images are scored one by one", error)
-            return [self._judge_alone(model, image) for image in listed]
+            outcomes = [self._judge_alone(model, image) for image in listed]
+        return marked(outcomes, met)
 
     def _judge_alone(self, model: AnomalyModel, image: tuple[str, Sources]) -> Outcome:
         try:
@@ -251,7 +313,8 @@ class Scorers:
             raise
         except Exception as error:
             log_failure("an image failed", error)
-            return Outcome(math.nan, math.nan, f"{image[0]}: cannot be scored ({type(error).__name__}); see the log")
+            reason = f"{image[0]}: cannot be scored ({type(error).__name__}); see the log"
+            return Outcome(math.nan, math.nan, reason, passing=is_passing(error))
 
     def _leave(self, worker: str) -> None:
         try:

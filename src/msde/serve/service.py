@@ -9,8 +9,10 @@ from threading import Event
 
 from msde.method.parallel import available_cores
 from msde.serve.at_once import AtOnce
-from msde.serve.audit import Views
+from msde.serve.audit import Refusals, Views
+from msde.serve.drawing import Drawing
 from msde.serve.gauges import gauges
+from msde.serve.health import Health
 from msde.serve.intake.auth import Gate
 from msde.serve.intake.image_rows import ImageRows
 from msde.serve.intake.reception import Reception
@@ -21,6 +23,7 @@ from msde.serve.reference_normals import ReferenceNormals
 from msde.serve.scoring import Scorers
 from msde.serve.settings import Settings
 from msde.serve.storage.database import Database
+from msde.serve.storage.room import Room
 from msde.serve.storage.store import Store
 
 
@@ -40,14 +43,18 @@ class Service:
     metrics: Metrics
     database: Database
     store: Store
+    room: Room
     gate: Gate
     views: Views
+    refusals: Refusals
     models: Models
     normals: ReferenceNormals
     scorers: Scorers
     at_once: AtOnce
+    drawing: Drawing
     reception: Reception
     leadership: Leadership
+    health: Health
     ready: Event
     stopping: Event
 
@@ -72,6 +79,7 @@ class Service:
         models = Models(database, folder, settings.models, settings.device, metrics)
         threads = max(1, available_cores() // settings.workers)
         scorers = Scorers(database, store, models, metrics, destinations, threads + 1)
+        room = Room(folder, settings.reserve)
         rows = ImageRows(database, store, settings.queue)
         metrics.ask(partial(gauges, database, models))
         return cls(
@@ -79,14 +87,25 @@ class Service:
             metrics=metrics,
             database=database,
             store=store,
-            gate=Gate(settings),
+            room=room,
+            gate=Gate(settings, database),
             views=Views(database),
+            refusals=Refusals(database),
             models=models,
             normals=ReferenceNormals(models, settings.normals),
             scorers=scorers,
             at_once=AtOnce(models, threads, stopping.is_set),
-            reception=Reception(settings, store, rows, models, metrics, scorers.wake),
+            drawing=Drawing(max(2, threads)),
+            reception=Reception(settings, store, room, rows, models, metrics, scorers.wake),
             leadership=Leadership(folder / "leader.lock"),
+            health=Health(
+                (
+                    ("no model can be served", lambda: len(models) > 0),
+                    ("the database cannot be written", database.can_write),
+                    ("the disk has less room than its reserve", room.has),
+                    ("a thread that scores has ended and cannot be replaced", scorers.replace_dead),
+                )
+            ),
             ready=Event(),
             stopping=stopping,
         )

@@ -33,12 +33,16 @@ class Settings:
         Images that may wait; beyond them uploads are answered with 429.
     upload_bytes, unpacked_bytes, files : int
         What one upload may hold, before and after unpacking.
+    reserve : int
+        Bytes of the disk that uploads leave free, or a twentieth of it if that is less.
+    connections, connections_of_one : int
+        Connections that a process has at once, of all addresses and of one that is no proxy's.
     hosts : tuple of str
         Names by which the service may be called, in addition to those of this machine's loopback; ``*`` for any.
     proxy_header : str
         Name of the header with which a trusted proxy names the user; empty: none is trusted.
     proxies : tuple of str
-        Addresses of trusted proxies.
+        Addresses of trusted proxies, which may have as many connections as there are.
     admins : tuple of str
         Users named by the proxy who are admins.
     root_path : str
@@ -62,6 +66,9 @@ class Settings:
     upload_bytes: int = 500_000_000
     unpacked_bytes: int = 2_000_000_000
     files: int = 5_000
+    reserve: int = 1_000_000_000
+    connections: int = 500
+    connections_of_one: int = 100
     hosts: tuple[str, ...] = ()
     proxy_header: str = ""
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")

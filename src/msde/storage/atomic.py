@@ -76,7 +76,7 @@ def explained(path: Path, error: type[MSDEError] = OutputError) -> Iterator[None
 
 def umask() -> int:
     """Return the process's file mode creation mask."""
-    mask = os.umask(0)
+    mask = os.umask(0o077)  # the only way to read it; what another thread makes meanwhile is rather too private
     os.umask(mask)
     return mask
 

@@ -16,6 +16,7 @@ from pydicom import dcmread
 from tests.images.medical import ct_slice, nifti_bytes
 from tests.serve.conftest import png
 
+from msde.serve.intake.image_rows import Sender
 from msde.serve.intake.uploads import _modality, clean
 
 
@@ -267,10 +268,10 @@ def test_an_empty_body_or_form_is_refused(serve):
 def test_ingest_takes_bytes_files_and_folders(serve, normals):
     with serve() as served:
         ingest = served.service.reception.ingest
-        assert ingest(png(1), "a", "dimse:TITLE").images[0].known is False
-        assert ingest(normals / "000.png", "b", "poll:x").images[0].name == "b"
+        assert ingest(png(1), "a", Sender("dimse:TITLE")).images[0].known is False
+        assert ingest(normals / "000.png", "b", Sender("poll:x")).images[0].name == "b"
         assert (normals / "000.png").exists()
-        assert len(ingest(normals, "all", "poll:x").images) == 40
+        assert len(ingest(normals, "all", Sender("poll:x")).images) == 40
         assert {row["origin"] for row in served.wait()} == {"dimse:TITLE", "poll:x"}
 
 

@@ -18,7 +18,7 @@ def test_the_migrations_make_the_tables_of_the_schema(database):
 
 def test_upgrading_twice_changes_nothing(database):
     database.upgrade()
-    assert database.answers()
+    assert database.can_write()
 
 
 def test_a_database_of_a_newer_version_is_refused(database):
@@ -47,7 +47,7 @@ def test_another_url_is_refused_without_quoting_it(url):
 
 def test_a_server_that_is_away_is_said():
     database = Database("postgresql://user:secret@127.0.0.1:1/none")
-    assert not database.answers()
+    assert not database.can_write()
     with pytest.raises(MSDEError, match="cannot be used") as caught:
         database.upgrade()
     assert "secret" not in str(caught.value)

@@ -9,20 +9,21 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
-from itsdangerous import BadData, SignatureExpired, Signer, URLSafeTimedSerializer
+from starlette.datastructures import Headers
 
 from msde.errors import DataError
+from msde.serve.audit import record
 from msde.serve.errors import Denied, Forbidden
+from msde.serve.intake.tokens import LONGEST_USER, Entry, Tokens, digest_of_token
 from msde.serve.settings import Settings
+from msde.serve.storage import sessions
+from msde.serve.storage.database import Database
 
 COOKIE = "msde_session"
 CSRF_HEADER = "x-csrf-token"
-ROLES = ("reader", "admin")
-LASTS = 12 * 3600  # seconds of a session
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_DIGEST = hashlib.sha256().digest_size * 2
+_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -42,52 +43,40 @@ class Caller:
     csrf: str = ""
 
 
-@dataclass(frozen=True)
-class _Entry:
-    user: str
-    role: str
-    digest: str
-
-
 class Gate:
     """Checks who asks.
 
-    Tokens stand in DATA/tokens as lines ``USER ROLE SHA256``; a change of the file counts at once. At the first start
-    the file is made with one admin, whose token is then in DATA/admin-token.
+    Tokens stand in DATA/tokens. At the first start the file is made with one admin, whose token is then in
+    DATA/admin-token.
 
     Parameters
     ----------
     settings : Settings
+    database : Database
+        With the sessions.
 
     Raises
     ------
     DataError
-        If the file is not as it should be.
+        If the secret that DATA/secret holds is none.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._file = settings.folder / "tokens"
-        secret = _secret(settings.folder / "secret")
-        self._sessions = URLSafeTimedSerializer(
-            secret, salt="msde session", signer_kwargs={"digest_method": hashlib.sha256}
-        )
-        self._signer = Signer(secret, salt="msde csrf", digest_method=hashlib.sha256)
-        if not self._file.exists():
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings, self._database = settings, database
+        self._secret = _secret(settings.folder / "secret")
+        file = settings.folder / "tokens"
+        if not file.exists():
             _first_token(settings.folder)
-        self._lock = Lock()
-        self._stamp = self._file.stat().st_mtime_ns
-        self._entries = _entries(self._file)
+        self._tokens = Tokens(file)
 
-    def caller(self, method: str, headers: Mapping[str, str], cookies: Mapping[str, str], peer: str) -> Caller:
+    def caller(self, method: str, headers: Headers, cookies: Mapping[str, str], peer: str) -> Caller:
         """Return who asks.
 
         Parameters
         ----------
         method : str
             Of HTTP.
-        headers : mapping
-            With lower-case names.
+        headers : Headers
         cookies : mapping
         peer : str
             Address that the request comes from.
@@ -103,18 +92,16 @@ class Gate:
         if kind.lower() == "bearer":
             entry = self._of_token(token)
             return Caller(entry.user, entry.role)
-        proxied = self._settings.proxy_header.lower()
-        if proxied and headers.get(proxied) and peer in self._settings.proxies:
-            caller = self._named(headers[proxied].strip())
-        else:
-            caller = self._in_session(cookies.get(COOKIE, ""))
+        named = self._named_by_proxy(headers, peer)
+        caller = self._in_session(cookies.get(COOKIE, "")) if named is None else named
         if method not in _SAFE and not _same(headers.get(CSRF_HEADER, ""), caller.csrf):
             raise Forbidden(
-                "the X-CSRF-Token of GET /api/session is missing or of another session; load the page again"
+                "the X-CSRF-Token of GET /api/session is missing or of another session; load the page again",
+                caller.user,
             )
         return caller
 
-    def begin(self, token: str) -> tuple[Caller, str]:
+    def begin(self, token: str, address: str) -> tuple[Caller, str]:
         """Exchange a token for a session; return who it is, and the cookie.
 
         Raises
@@ -122,85 +109,73 @@ class Gate:
         Denied
             A wrong token.
         """
-        cookie = self._sessions.dumps([self._of_token(token).digest, secrets.token_hex(8)])
-        return self._in_session(cookie), cookie
+        entry = self._of_token(token)
+        with self._database.write() as session:
+            cookie = sessions.begin(session, entry.digest)
+            record(session, entry.user, "sign in", address=address)
+        return Caller(entry.user, entry.role, self._csrf(cookie)), cookie
+
+    def end(self, caller: Caller, cookie: str, address: str) -> None:
+        """End a session, so that no copy of its cookie is of use."""
+        with self._database.write() as session:
+            sessions.end(session, cookie)
+            record(session, caller.user, "sign out", address=address)
 
     def _in_session(self, cookie: str) -> Caller:
-        try:
-            digest, _ = self._sessions.loads(cookie, max_age=LASTS)
-        except SignatureExpired:
-            raise Denied("the session is over; sign in again") from None
-        except BadData:
-            raise Denied("no token; send the header 'Authorization: Bearer TOKEN' or sign in on the page") from None
-        entry = self._entry(digest)
+        if not cookie:
+            raise Denied("no token; send the header 'Authorization: Bearer TOKEN' or sign in on the page")
+        with self._database.read() as session:
+            token = sessions.token_of(session, cookie)
+        entry = self._tokens.find(token) if token else None
         if entry is None:
             raise Denied("the session is over; sign in again")
         return Caller(entry.user, entry.role, self._csrf(cookie))
 
-    def _named(self, user: str) -> Caller:
-        user = user[:200]
+    def _named_by_proxy(self, headers: Headers, peer: str) -> Caller | None:
+        """Return whom a trusted proxy names; None where there is no such proxy, or it names nobody."""
+        header = self._settings.proxy_header
+        if not header or peer not in self._settings.proxies:
+            return None
+        names = headers.getlist(header)
+        if len(names) > 1:  # the proxy adds to what a sender gives, and which is whose cannot be told
+            raise Denied(f"the header {header} comes more than once; have the proxy overwrite it", tried="header")
+        user = names[0].strip()[:LONGEST_USER] if names else ""
+        if not user:
+            return None
         role = "admin" if user in self._settings.admins else "reader"
         return Caller(user, role, self._csrf(f"proxy {user}"))
 
     def _csrf(self, session: str) -> str:
-        return self._signer.get_signature(session).decode()
+        return hmac.new(self._secret, f"csrf {session}".encode(), hashlib.sha256).hexdigest()
 
-    def _of_token(self, token: str) -> _Entry:
-        entry = self._entry(_digest(token.strip()))
+    def _of_token(self, token: str) -> Entry:
+        entry = self._tokens.find(digest_of_token(token))
         if entry is None:
-            raise Denied("the token is not known; ask the administrator of the service for one")
+            raise Denied("the token is not known; ask the administrator of the service for one", tried="token")
         return entry
-
-    def _entry(self, digest: str) -> _Entry | None:
-        """Find the entry of a token's digest; each is compared, so that the time taken reveals nothing."""
-        found = None
-        for entry in self._current():
-            if _same(entry.digest, digest):
-                found = entry
-        return found
-
-    def _current(self) -> tuple[_Entry, ...]:
-        try:
-            stamp = self._file.stat().st_mtime_ns
-            if stamp != self._stamp:
-                with self._lock:
-                    self._entries, self._stamp = _entries(self._file), stamp
-        except (OSError, DataError):
-            return ()  # better nobody than somebody who was taken out
-        return self._entries
 
 
 def _same(given: str, right: str) -> bool:
     return bool(right) and hmac.compare_digest(given.encode("utf-8", "replace"), right.encode())
 
 
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
-
-
-def _entries(file: Path) -> tuple[_Entry, ...]:
-    entries = []
-    for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        if len(words) != 3 or words[1] not in ROLES or len(words[2]) != _DIGEST:
-            raise DataError(f"{file}: line {number} is not USER ROLE SHA256 with a role of {' or '.join(ROLES)}")
-        entries.append(_Entry(words[0], words[1], words[2].lower()))
-    return tuple(entries)
-
-
 def _secret(file: Path) -> bytes:
     if not file.exists():
-        _write_privately(file, secrets.token_hex(32))
-    return bytes.fromhex(file.read_text("ascii"))
+        _write_privately(file, secrets.token_hex(_SECRET_BYTES))
+    try:
+        secret = bytes.fromhex(file.read_text("ascii"))
+    except ValueError:
+        secret = b""
+    if len(secret) < _SECRET_BYTES:
+        raise DataError(f"{file}: is no secret of {_SECRET_BYTES} bytes; remove the file, and a new one is made")
+    return secret
 
 
 def _first_token(folder: Path) -> None:
     file = folder / "admin-token"
     _write_privately(file, f"{secrets.token_urlsafe(32)}\n")
-    token = file.read_text("utf-8").strip()  # another's, perhaps, who was first or came no further
-    _write_privately(folder / "tokens", f"admin admin {_digest(token)}\n")
+    token = file.read_text("utf-8")  # another's, perhaps, who was first or came no further
+    _write_privately(folder / "tokens", f"admin admin {digest_of_token(token)}\n")
 
 
 def _write_privately(file: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from threading import Lock
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from msde.serve.audit import record
 from msde.serve.errors import Busy
 from msde.serve.intake.uploads import Kept
 from msde.serve.models import Current
@@ -20,6 +21,7 @@ from msde.serve.storage.store import Store
 from msde.serve.storage.tables import Image, now
 
 _MOMENT = 0.2  # seconds
+_ORIGIN = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,25 @@ class ReceivedImage:
     known: bool
 
 
+@dataclass(frozen=True)
+class Sender:
+    """Who brings images in, and whence.
+
+    Parameters
+    ----------
+    origin : str
+        The way: "rest", "stow", "dimse:TITLE" or "poll:NAME".
+    user : str
+        By default the way, where it has no users.
+    address : str
+        That the images come from; empty where they were fetched.
+    """
+
+    origin: str
+    user: str = ""
+    address: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """What one upload brings in.
@@ -46,13 +67,13 @@ class Batch:
     Parameters
     ----------
     kept : tuple of Kept
-    origin : str
+    sender : Sender
     models : tuple of Current
         That are to score it.
     """
 
     kept: tuple[Kept, ...]
-    origin: str
+    sender: Sender
     models: tuple[Current, ...]
     done: Future[list[ReceivedImage]] = field(default_factory=Future)
 
@@ -143,7 +164,7 @@ class ImageRows:
                 "name": kept.name,
                 "format": kept.format,
                 "modality": kept.modality,
-                "origin": batch.origin,
+                "origin": batch.sender.origin[:_ORIGIN],
                 "arrived": moment,
             }
             for batch in batches
@@ -165,4 +186,12 @@ class ImageRows:
             for current in batch.models
         ]
         queue.put(self._database, session, wanted, {number for number, known in found.values() if not known})
+        for batch in batches:
+            for kept in batch.kept:
+                _record(session, batch.sender, *found[kept.digest])
         return found
+
+
+def _record(session: Session, sender: Sender, image_id: int, known: bool) -> None:
+    origin = sender.origin[:_ORIGIN]
+    record(session, sender.user or origin, "upload", image_id, origin=origin, known=known, address=sender.address)

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from msde.serve.errors import TooLarge
+from msde.serve.errors import TooLarge, postponed
 from msde.serve.intake.encoding import CODINGS, unpacked
+from msde.serve.intake.refusal import refusal
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
 from msde.serve.settings import Settings
@@ -67,17 +68,16 @@ class Middleware:
             await send(message)
 
         try:
-            refusal = self._refusal(scope)
-            if refusal is not None:
-                await refusal(scope, receive, sending)
+            refused = self._refusal(scope)
+            if refused is not None:
+                await refused(scope, receive, sending)
             else:
                 await self._app(*self._bounded(scope, receive), sending)
         except Exception as error:
             log_failure("a request failed", error)
             if begun:
                 raise
-            detail = {"detail": f"the service failed ({type(error).__name__}); the log has more"}
-            await JSONResponse(detail, 500)(scope, receive, sending)
+            await _failed(error)(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "") or "other"
@@ -148,6 +148,14 @@ class Middleware:
             return message
 
         return receiving
+
+
+def _failed(error: Exception) -> Response:
+    """Return the answer to a request that came upon an error."""
+    later = postponed(error)
+    if later is not None:
+        return refusal(later)
+    return JSONResponse({"detail": f"the service failed ({type(error).__name__}); the log has more"}, 500)
 
 
 def _coding(scope: Scope) -> str:

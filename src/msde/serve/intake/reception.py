@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from msde.serve.errors import TooLarge
+from msde.images.passing import times_met
+from msde.serve.errors import OutOfResources, TooLarge
 from msde.serve.intake import uploads
-from msde.serve.intake.image_rows import Batch, ImageRows, ReceivedImage
+from msde.serve.intake.image_rows import Batch, ImageRows, ReceivedImage, Sender
 from msde.serve.intake.uploads import Refused, Upload
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
 from msde.serve.settings import Settings
+from msde.serve.storage.room import Room
 from msde.serve.storage.store import Arrival, Store
 
 
@@ -33,7 +36,7 @@ class Reception:
     ----------
     settings : Settings
         With the limits of an upload.
-    store, rows, models, metrics
+    store, room, rows, models, metrics
         Of the service.
     wake : callable
         Called when something was queued.
@@ -41,12 +44,13 @@ class Reception:
 
     settings: Settings
     store: Store
+    room: Room
     rows: ImageRows
     models: Models
     metrics: Metrics
     wake: Callable[[], None]
 
-    def ingest(self, source: bytes | Path, name: str, origin: str, models: Sequence[str] | None = None) -> Received:
+    def ingest(self, source: bytes | Path, name: str, sender: Sender, models: Sequence[str] | None = None) -> Received:
         """Keep what arrives, and queue it.
 
         Parameters
@@ -55,8 +59,7 @@ class Reception:
             A file, which is copied, or a zip; of a folder, the files in it are taken together.
         name : str
             What the sender calls it.
-        origin : str
-            Where it comes from, such as "rest" or "dimse:TITLE".
+        sender : Sender
         models : sequence of str, optional
             Models that are to score it; by default all.
 
@@ -67,8 +70,8 @@ class Reception:
 
         Raises
         ------
-        Busy
-            The queue is full.
+        Postponed
+            The queue or the disk is full, or the machine has no files or memory left.
         Unsupported, TooLarge, ServiceError
             It cannot be used as it is.
         """
@@ -80,25 +83,27 @@ class Reception:
                 copies = [
                     (str(path.relative_to(source)), _copied(path, folder / str(n))) for n, path in enumerate(paths)
                 ]
-                return self.keep_files(copies, name, arrival, origin, models)
+                return self.keep_files(copies, name, arrival, sender, models)
             if isinstance(source, bytes):
                 arrival.file.write_bytes(source)
             else:
                 _copied(source, arrival.file)
             if arrival.file.stat().st_size > self.settings.upload_bytes:
                 raise TooLarge(f"{uploads.clean(name)}: is over the limit of {self.settings.upload_bytes:,} bytes")
-            return self.keep_file(arrival, name, origin, models)
+            return self.keep_file(arrival, name, sender, models)
 
-    def keep_file(self, arrival: Arrival, name: str, origin: str, models: Sequence[str] | None = None) -> Received:
+    def keep_file(self, arrival: Arrival, name: str, sender: Sender, models: Sequence[str] | None = None) -> Received:
         """Keep a file that has arrived; see `ingest`."""
-        return self._queue(uploads.take(arrival, name, self.store, self.settings), origin, models)
+        with _not_refused_for_want_of_resources():
+            upload = uploads.take(arrival, name, self.store, self.settings)
+        return self._queue(upload, sender, models)
 
     def keep_files(
         self,
         files: Sequence[tuple[str, Path]],
         name: str,
         arrival: Arrival,
-        origin: str,
+        sender: Sender,
         models: Sequence[str] | None = None,
     ) -> Received:
         """Keep several files that have arrived together, of which slices of one series become one; see `ingest`."""
@@ -106,27 +111,42 @@ class Reception:
             raise TooLarge(f"{len(files):,} files are over the limit of {self.settings.files:,}; send fewer at once")
         unpacked = arrival.folder("files")
         names = uploads.lay_out(files, unpacked)
-        upload = uploads.take_files(unpacked, names, uploads.clean(name), self.store, arrival)
-        return self._queue(upload, origin, models)
+        with _not_refused_for_want_of_resources():
+            upload = uploads.take_files(unpacked, names, uploads.clean(name), self.store, arrival)
+        return self._queue(upload, sender, models)
 
-    def check_room(self) -> None:
-        """Refuse early, before a body is read.
+    def check_room(self, size: int = 0) -> None:
+        """Refuse early, before a body of so many bytes, as far as is known, is read.
 
         Raises
         ------
         Busy
             The queue is full.
+        Full
+            The disk is.
         """
+        self.room.check(size)
         self.rows.check_room()
 
-    def _queue(self, upload: Upload, origin: str, models: Sequence[str] | None) -> Received:
+    def _queue(self, upload: Upload, sender: Sender, models: Sequence[str] | None) -> Received:
         currents = [self.models.named(name) for name in models] if models else list(self.models)
-        images = self.rows.enter(Batch(tuple(upload.kept), origin[:200], tuple(currents)))
+        images = self.rows.enter(Batch(tuple(upload.kept), sender, tuple(currents)))
         for image in images:
             if not image.known:
-                self.metrics.received(origin)
+                self.metrics.received(sender.origin)
         self.wake()
         return Received(images, upload.refused)
+
+
+@contextmanager
+def _not_refused_for_want_of_resources() -> Iterator[None]:
+    """See that nothing is called no image because the machine's state kept it from being read."""
+    met = times_met()
+    try:
+        yield
+    finally:
+        if times_met() != met:
+            raise OutOfResources
 
 
 def _copied(source: Path, target: Path) -> Path:

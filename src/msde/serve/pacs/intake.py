@@ -8,7 +8,8 @@ from enum import StrEnum
 from prometheus_client import CollectorRegistry, Counter
 
 from msde.errors import ImageError
-from msde.serve.errors import Busy, ServiceError, TooLarge
+from msde.serve.errors import Postponed, ServiceError, TooLarge
+from msde.serve.intake.image_rows import Sender
 from msde.serve.intake.reception import Reception
 from msde.serve.pacs.instance import Instance
 from msde.serve.storage.dicom_ledger import DicomLedger
@@ -46,35 +47,34 @@ class Intake:
             registry=registry,
         )
 
-    def take(self, content: bytes, origin: str) -> tuple[Instance, Fate]:
+    def take(self, content: bytes, sender: Sender) -> tuple[Instance, Fate]:
         """Take an object in; it is on disk and queued when this returns `Fate.TAKEN`.
 
         Parameters
         ----------
         content : bytes
             A DICOM file.
-        origin : str
-            How it came.
+        sender : Sender
 
         Raises
         ------
         ImageError
             If it is no DICOM file or lacks its UIDs.
-        Busy, TooLarge
+        Postponed, TooLarge
             As the service raises them; the object may be sent again.
         """
         instance = Instance.of(content)
         with self._turn:
             known = self.ledger.fate(instance.uid)
             if known in (None, Fate.REFUSED):  # what was refused may have been mended
-                fate = self._fate(instance, content, origin)
+                fate = self._fate(instance, content, sender)
                 self.ledger.note(instance.uid, fate)
             else:
                 fate = Fate.KNOWN if known == Fate.TAKEN else Fate(known)
-        self._objects.labels(origin.partition(":")[0], fate).inc()
+        self._objects.labels(sender.origin.partition(":")[0], fate).inc()
         return instance, fate
 
-    def _fate(self, instance: Instance, content: bytes, origin: str) -> Fate:
+    def _fate(self, instance: Instance, content: bytes, sender: Sender) -> Fate:
         if instance.is_own:
             return Fate.OWN
         if not instance.is_picture:
@@ -82,8 +82,8 @@ class Intake:
         if not instance.has_pixels:
             return Fate.REFUSED
         try:
-            received = self._reception.ingest(content, f"{instance.uid}.dcm", origin)
-        except (Busy, TooLarge):
+            received = self._reception.ingest(content, f"{instance.uid}.dcm", sender)
+        except (Postponed, TooLarge):
             raise
         except (ImageError, ServiceError):
             return Fate.REFUSED

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from msde.errors import MSDEError
 from msde.serve.backoff import pause
-from msde.serve.errors import Busy
+from msde.serve.errors import Postponed
 from msde.serve.logs import log, log_failure
 
 _SLOWEST = timedelta(minutes=5)
@@ -78,7 +78,7 @@ class Periodic:
         """Do the task; return why it failed."""
         try:
             self._task(self._stop.is_set)
-        except Busy as error:
+        except Postponed as error:
             return f"the service is busy ({error})"
         except MSDEError as error:
             return str(error)

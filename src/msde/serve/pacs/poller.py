@@ -13,7 +13,8 @@ from datetime import date, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from msde.errors import ImageError
-from msde.serve.errors import Busy, TooLarge
+from msde.serve.errors import Postponed, TooLarge
+from msde.serve.intake.image_rows import Sender
 from msde.serve.logs import log
 from msde.serve.pacs.dicomweb import Listed, Pacs, PacsDownError, PacsError, Series
 from msde.serve.pacs.instance import picture_classes
@@ -43,7 +44,7 @@ def poll(pacs: Pacs, intake: Intake, stopped: Callable[[], bool] = lambda: False
         If it does not answer; nothing is lost, the next round finds the same.
     PacsError
         If it cannot be searched.
-    Busy
+    Postponed
         If the service has no room.
     """
     from msde.dicom.equipment import MANUFACTURER
@@ -94,8 +95,8 @@ def _read(series: Series, pacs: Pacs, intake: Intake, stopped: Callable[[], bool
 def _fetch(one: Listed, pacs: Pacs, intake: Intake) -> str:
     name = pacs.settings.name
     try:
-        _, fate = intake.take(pacs.fetch(one), f"poll:{name}")
-    except (Busy, OSError, SQLAlchemyError):
+        _, fate = intake.take(pacs.fetch(one), Sender(f"poll:{name}"))
+    except (Postponed, OSError, SQLAlchemyError):
         raise
     except Exception as error:  # one that cannot be used must not hold up the others
         _note_failure(error, one.uid, one.series, pacs, intake)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from msde.errors import ImageError, MSDEError
-from msde.serve.errors import Busy, TooLarge
+from msde.serve.errors import Postponed, TooLarge
+from msde.serve.intake.image_rows import Sender
 from msde.serve.logs import log, log_failure
 from msde.serve.pacs.instance import picture_classes
 from msde.serve.pacs.intake import Fate, Intake
@@ -91,12 +92,14 @@ def receiving(settings: ListenSettings, intake: Intake) -> Iterator[int]:
 def _store(event: Any, intake: Intake) -> int:
     """Answer a C-STORE; no error leaves this function, because the library would log it with its values."""
     try:
-        caller = "".join(c for c in str(event.assoc.requestor.ae_title) if c.isprintable())
-        instance, fate = intake.take(event.encoded_dataset(), f"dimse:{caller}")
+        peer = event.assoc.requestor
+        caller = "".join(c for c in str(peer.ae_title) if c.isprintable())
+        sender = Sender(f"dimse:{caller}", address=str(peer.address))
+        instance, fate = intake.take(event.encoded_dataset(), sender)
         if instance.uid != event.request.AffectedSOPInstanceUID:
             log("warning", "an object came by DIMSE under another UID than its own")
         return _STATES[fate]
-    except (Busy, TooLarge):
+    except (Postponed, TooLarge):
         return OUT_OF_RESOURCES
     except ImageError:
         return CANNOT_UNDERSTAND

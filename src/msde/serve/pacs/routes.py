@@ -15,13 +15,14 @@ from starlette.requests import ClientDisconnect
 
 from msde.serve import audit
 from msde.serve.errors import ServiceError
+from msde.serve.intake.image_rows import Sender
 from msde.serve.pacs.instance import is_uid
 from msde.serve.pacs.intake import Intake
 from msde.serve.pacs.multipart import Parts
 from msde.serve.pacs.periodic import Periodic
 from msde.serve.pacs.settings import StowSettings
-from msde.serve.pacs.stow import Answer
-from msde.serve.routes.access import REFUSALS, Admin, Reader, Served, refusals
+from msde.serve.pacs.stow import ORIGIN, Answer
+from msde.serve.routes.access import REFUSALS, Address, Admin, Reader, Served, TokenFirst, refusals
 from msde.serve.storage.tables import Outgoing, now
 
 _MOST = 500
@@ -77,7 +78,7 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
     jobs : callable
         Those that run in this process.
     """
-    router = APIRouter(tags=["pacs"])
+    router = APIRouter(route_class=TokenFirst, tags=["pacs"])
 
     @router.get("/api/pacs", responses=REFUSALS)
     def links(service: Served, caller: Admin) -> Links:
@@ -124,7 +125,7 @@ def stow_router(intake: Intake, settings: StowSettings) -> APIRouter:
     intake : Intake
     settings : StowSettings
     """
-    router = APIRouter(tags=["pacs"])
+    router = APIRouter(route_class=TokenFirst, tags=["pacs"])
     body = {"requestBody": {"required": True, "content": {'multipart/related; type="application/dicom"': {}}}}
     documented: Any = {
         "responses": {status: {"content": {"application/dicom+json": {}}} for status in (200, 202, 409, 503)}
@@ -134,28 +135,30 @@ def stow_router(intake: Intake, settings: StowSettings) -> APIRouter:
     }
 
     @router.post("/dicomweb/studies", **documented)
-    async def store(request: Request, caller: Reader) -> JSONResponse:
+    async def store(request: Request, caller: Reader, address: Address) -> JSONResponse:
         """Store DICOM objects."""
-        return await _stored(request, None, intake, settings)
+        return await _stored(request, None, Sender(ORIGIN, caller.user, address), intake, settings)
 
     @router.post("/dicomweb/studies/{study}", **documented)
     async def store_in_study(
-        request: Request, caller: Reader, study: Annotated[str, Path(max_length=64)]
+        request: Request, caller: Reader, address: Address, study: Annotated[str, Path(max_length=64)]
     ) -> JSONResponse:
         """Store DICOM objects of one study."""
         if not is_uid(study):
             raise ServiceError("the study in the path is no UID")
-        return await _stored(request, study, intake, settings)
+        return await _stored(request, study, Sender(ORIGIN, caller.user, address), intake, settings)
 
     return router
 
 
-async def _stored(request: Request, study: str | None, intake: Intake, settings: StowSettings) -> JSONResponse:
+async def _stored(
+    request: Request, study: str | None, sender: Sender, intake: Intake, settings: StowSettings
+) -> JSONResponse:
     parts, answer = Parts(request.headers.get("content-type", ""), settings), Answer()
     try:
         async for block in request.stream():
             for content in parts.feed(block):
-                await run_in_threadpool(answer.add, content, study, intake)
+                await run_in_threadpool(answer.add, content, study, sender, intake)
     except ClientDisconnect:
         raise ServiceError("the body ended early; send it again") from None
     parts.close()

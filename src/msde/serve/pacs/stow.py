@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from msde.errors import ImageError
-from msde.serve.errors import Busy, TooLarge
+from msde.serve.errors import Postponed, TooLarge
+from msde.serve.intake.image_rows import Sender
 from msde.serve.pacs.instance import Instance
 from msde.serve.pacs.intake import Fate, Intake
 
@@ -37,7 +38,7 @@ class Answer:
     failed: list[tuple[Instance | None, int]] = field(default_factory=list)
     retry_after: int | None = None
 
-    def add(self, content: bytes, study: str | None, intake: Intake) -> None:
+    def add(self, content: bytes, study: str | None, sender: Sender, intake: Intake) -> None:
         """Take an object in and note what became of it.
 
         Parameters
@@ -46,6 +47,7 @@ class Answer:
             A DICOM file.
         study : str or None
             UID of the study that it has to be of.
+        sender : Sender
         intake : Intake
         """
         instance = None
@@ -54,10 +56,10 @@ class Answer:
             if study is not None and instance.study != study:
                 self.failed.append((instance, WRONG_STUDY))
                 return
-            instance, fate = intake.take(content, ORIGIN)
+            instance, fate = intake.take(content, sender)
         except ImageError:
             self.failed.append((instance, CANNOT_UNDERSTAND))
-        except (Busy, TooLarge) as error:
+        except (Postponed, TooLarge) as error:
             self.retry_after = getattr(error, "retry_after", _BUSY_SECONDS)
             self.failed.append((instance, OUT_OF_RESOURCES))
         else:

@@ -54,16 +54,13 @@ export class Picture {
     this.withoutSamples = false;
     const asked = query({ model, part, side: SIDE });
     this.image = h("img", { src: `api/images/${id}/picture${asked}`, alt: name, draggable: "false" });
-    this.image.addEventListener("error", (event) => this.gone(event.target));
+    this.image.addEventListener("error", ({ target }) => this.again(target, () => this.gone(target)), { once: true });
     stage.replaceChildren(this.image);
     if (hasOverlay) {
       const parameters = query({ model, part, side: SIDE, version, alone: true });
       this.overlay = h("img", { class: "overlay", src: `api/images/${id}/overlay${parameters}`, alt: "", draggable: "false" });
-      this.overlay.addEventListener("error", () => {
-        this.overlay.remove();
-        this.overlay = null;
-        this.offer(".of-overlay", false);
-      });
+      const withoutOverlay = ({ target }) => this.again(target, () => this.uncover(target));
+      this.overlay.addEventListener("error", withoutOverlay, { once: true });
       stage.append(this.overlay);
     }
     this.offer(".of-overlay", Boolean(hasOverlay));
@@ -87,6 +84,25 @@ export class Picture {
 
   offer(selector, whether) {
     for (const node of document.querySelectorAll(selector)) node.hidden = !whether;
+  }
+
+  /** Ask again for a picture that did not come: the service may have been busy. */
+  async again(image, givenUp) {
+    const { signal } = this.asking;
+    try {
+      const answer = await ask("GET", image.getAttribute("src"), { signal, as: "answer" });
+      image.src = URL.createObjectURL(await answer.blob());
+      image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+    } catch {
+      if (!signal.aborted) givenUp();
+    }
+  }
+
+  uncover(overlay) {
+    overlay.remove();
+    if (overlay !== this.overlay) return;
+    this.overlay = null;
+    this.offer(".of-overlay", false);
   }
 
   gone(image) {

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query, Request, Security
+from fastapi import Depends, Path, Query, Request, Response, Security
+from fastapi.concurrency import run_in_threadpool
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from msde.serve.errors import Forbidden
@@ -22,24 +26,54 @@ async def the_service(request: Request) -> Service:
     return service
 
 
-async def a_reader(
+def a_reader(
     request: Request,
     service: Annotated[Service, Depends(the_service)],
     _: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
 ) -> Caller:
     """Return who asks, a reader at least."""
-    peer = request.client.host if request.client else ""
-    return service.gate.caller(request.method, request.headers, request.cookies, peer)
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is None:
+        caller = service.gate.caller(request.method, request.headers, request.cookies, address_of(request))
+        request.state.caller = caller
+    return caller
+
+
+def address_of(request: Request) -> str:
+    """Return the address that a request comes from; behind a proxy, that of the proxy."""
+    return request.client.host if request.client else ""
+
+
+class TokenFirst(APIRoute):
+    """A route whose body is not read before it is known who asks: FastAPI reads JSON before all else."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        answer = super().get_route_handler()
+        if not _depends_on(self.dependant, a_reader):
+            return answer
+
+        async def checked(request: Request) -> Response:
+            # In a thread, since it looks a session up in the database.
+            await run_in_threadpool(a_reader, request, await the_service(request))
+            return await answer(request)
+
+        return checked
+
+
+def _depends_on(dependant: Dependant, what: Callable[..., Any]) -> bool:
+    return any(below.call is what or _depends_on(below, what) for below in dependant.dependencies)
 
 
 async def an_admin(caller: Annotated[Caller, Depends(a_reader)]) -> Caller:
     """Return who asks, an admin."""
     if caller.role != "admin":
-        raise Forbidden("this needs the role admin; ask the administrator of the service")
+        raise Forbidden("this needs the role admin; ask the administrator of the service", caller.user)
     return caller
 
 
 Served = Annotated[Service, Depends(the_service)]
+Address = Annotated[str, Depends(address_of)]
 Reader = Annotated[Caller, Depends(a_reader)]
 Admin = Annotated[Caller, Depends(an_admin)]
 ModelName = Annotated[str | None, Query(alias="model", max_length=200, description="By default the first one.")]

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Request
-from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from msde.output.words import how_often
 from msde.serve import audit
 from msde.serve.errors import ServiceError, TooLarge
-from msde.serve.intake.preamble import Preamble
+from msde.serve.intake.form import Form
+from msde.serve.intake.image_rows import Sender
 from msde.serve.intake.reception import Received as Kept
 from msde.serve.intake.uploads import check_no_archive, clean
 from msde.serve.models import Current
-from msde.serve.routes.access import REFUSALS, ModelName, OfModel, Reader, Served, refusals
+from msde.serve.routes.access import REFUSALS, Address, ModelName, OfModel, Reader, Served, TokenFirst, refusals
 from msde.serve.schemas import Received, Result
 from msde.serve.service import Service
 from msde.serve.storage.store import Arrival
 from msde.serve.worklist import finite
 
-router = APIRouter(tags=["images"], responses=REFUSALS)
+router = APIRouter(route_class=TokenFirst, tags=["images"], responses=REFUSALS)
 Name = Annotated[str, Query(max_length=1000, description="What the sender calls it.")]
 T = TypeVar("T")
 
@@ -44,47 +42,58 @@ _FORM = {
 @router.post(
     "/api/images",
     status_code=202,
-    responses=refusals(413, 415, 429),
+    responses=refusals(413, 415, 429, 507),
     openapi_extra={"requestBody": {"content": {**_FILE, **_FORM}, "required": True}},
 )
 async def upload(
-    request: Request, service: Served, caller: Reader, model: ModelName = None, name: Name = "upload"
+    request: Request,
+    service: Served,
+    caller: Reader,
+    address: Address,
+    model: ModelName = None,
+    name: Name = "upload",
 ) -> Received:
     """Keep an image, a volume, a zip of such or several files, and queue them; answered when all is on disk."""
     models = None if model is None else [service.models.named(model).name]
-    await run_in_threadpool(service.reception.check_room)
+    sender = Sender("rest", caller.user, address)
+    await run_in_threadpool(service.reception.check_room, _announced(request))
     with service.store.arriving() as arrival:
         if _media_type(request) == "multipart/form-data":
             files = await _form(request, arrival, service.settings.files)
 
             def keep() -> Kept:
-                return service.reception.keep_files(files, name, arrival, "rest", models)
+                return service.reception.keep_files(files, name, arrival, sender, models)
         else:
             await _body(request, arrival, service.settings.upload_bytes)
 
             def keep() -> Kept:
-                return service.reception.keep_file(arrival, name, "rest", models)
+                return service.reception.keep_file(arrival, name, sender, models)
 
         return Received.model_validate(await _counted(service, keep))
 
 
 @router.post(
     "/api/score",
-    responses=refusals(413, 415, 429),
+    responses=refusals(413, 415, 429, 507),
     openapi_extra={"requestBody": {"content": _FILE, "required": True}},
 )
-async def score(request: Request, service: Served, caller: Reader, current: OfModel, name: Name = "image") -> Result:
+async def score(
+    request: Request, service: Served, caller: Reader, address: Address, current: OfModel, name: Name = "image"
+) -> Result:
     """Score an image or volume and keep nothing of it."""
+    service.room.check(_announced(request))
     with service.store.arriving() as arrival:
         await _body(request, arrival, service.settings.upload_bytes)
-        return await _counted(service, lambda: _score(service, caller.user, current, arrival.file, name))
+        sender = Sender("rest", caller.user, address)
+        return await _counted(service, lambda: _score(service, sender, current, arrival.file, name))
 
 
-def _score(service: Service, user: str, current: Current, file: Path, name: str) -> Result:
+def _score(service: Service, sender: Sender, current: Current, file: Path, name: str) -> Result:
     check_no_archive(file, clean(name))
     outcome = service.at_once.score(file, name, current)
     with service.database.write() as session:
-        audit.record(session, user, "score", model=current.name, version=current.number)
+        facts = {"model": current.name, "version": current.number, "address": sender.address}
+        audit.record(session, sender.user, "score", None, **facts)
     p_value = finite(outcome.p_value)
     n = len(service.models.version(current.version_id).calibration_.scores)
     return Result(
@@ -126,40 +135,23 @@ async def _body(request: Request, arrival: Arrival, limit: int) -> None:
         raise ServiceError("the body is empty; send a file as the body")
 
 
+def _announced(request: Request) -> int:
+    """Return how many bytes the body is said to have, 0 where it is not."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else 0
+
+
 def _media_type(request: Request) -> str:
     """Return what the body is said to be, without parameters; media types have no case."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _parts_of(request: Request) -> AsyncGenerator[bytes, None]:
-    """Return the body of a form from its first boundary on."""
-    _, options = parse_options_header(request.headers["content-type"])
-    preamble = Preamble(options.get(b"boundary", b""))
-    async for block in request.stream():
-        yield preamble.drop(block)
-
-
-async def _form(request: Request, arrival: Arrival, files: int) -> list[tuple[str, Path]]:
+async def _form(request: Request, arrival: Arrival, limit: int) -> list[tuple[str, Path]]:
     """Write the files of a form to files of our own naming."""
-    kept: list[tuple[str, Path]] = []
-    folder = arrival.folder("form")
-    try:
-        parser = MultiPartParser(request.headers, _parts_of(request), max_files=files, max_fields=100)
-        form = await parser.parse()
+    with Form(request.headers["content-type"], arrival.folder("form"), limit) as form:
         try:
-            for number, (_, value) in enumerate(form.multi_items()):
-                if isinstance(value, UploadFile):
-                    path = folder / str(number)
-                    with path.open("wb") as file:
-                        while block := await value.read(1 << 20):
-                            file.write(block)
-                    kept.append((value.filename or "upload", path))
-        finally:
-            await form.close()
-    except MultiPartException as error:
-        raise ServiceError(f"the form cannot be read: {error.message}") from None
-    except ClientDisconnect:
-        raise ServiceError("the connection ended within the body; send it again") from None
-    if not kept:
-        raise ServiceError("the form holds no file; send at least one")
-    return kept
+            async for block in request.stream():
+                form.feed(block)
+        except ClientDisconnect:
+            raise ServiceError("the connection ended within the body; send it again") from None
+        return form.files()

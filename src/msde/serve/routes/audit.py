@@ -1,4 +1,4 @@
-"""The record of who saw and decided what."""
+"""The record of who sent, saw and decided what."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
 from msde.serve.intake.uploads import clean
-from msde.serve.routes.access import REFUSALS, Admin, Served
+from msde.serve.routes.access import REFUSALS, Admin, Served, TokenFirst
 from msde.serve.schemas import AuditPage, Entry
 from msde.serve.storage.tables import Audit
 
-router = APIRouter(prefix="/api/audit", tags=["audit"], responses=REFUSALS)
+router = APIRouter(route_class=TokenFirst, prefix="/api/audit", tags=["audit"], responses=REFUSALS)
 
 
 @router.get("")
@@ -25,7 +25,8 @@ def page(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> AuditPage:
-    """List what was seen and decided, the newest first."""
+    """List what was sent, seen and decided, the newest first."""
+    service.views.note(caller.user, "audit")
     rows = select(Audit)
     if user is not None:
         rows = rows.where(Audit.user == clean(user))

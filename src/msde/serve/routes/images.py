@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
@@ -15,23 +15,32 @@ from sqlalchemy import delete, select
 
 from msde.errors import ImageError
 from msde.images import Part
-from msde.method.parallel import available_cores
 from msde.serve import audit, pictures, schemas, worklist
 from msde.serve.errors import Conflict, NotFound, ServiceError
 from msde.serve.models import Current
-from msde.serve.routes.access import REFUSALS, Admin, ImageId, OfModel, PartNumber, Reader, Served, Side, refusals
+from msde.serve.routes.access import (
+    REFUSALS,
+    Admin,
+    ImageId,
+    OfModel,
+    PartNumber,
+    Reader,
+    Served,
+    Side,
+    TokenFirst,
+    refusals,
+)
 from msde.serve.schemas import Case, Normal, Normals, Past, Range, State, VerdictWord, Worklist
 from msde.serve.service import Service
 from msde.serve.storage.tables import Image, Model, Score, Verdict, Version
 
-router = APIRouter(prefix="/api", tags=["images"], responses=REFUSALS)
+router = APIRouter(route_class=TokenFirst, prefix="/api", tags=["images"], responses=REFUSALS)
 Sort = Literal["p_value", "anomaly_score", "arrived", "name", "verdict", "state"]
 Value = Annotated[float | None, Query(allow_inf_nan=False)]
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 _BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
-# What does not change is kept by the browser, but asked for again by everybody who has to sign in.
-_KEEP = {"cache-control": "private, max-age=3600"}
-_drawing = threading.BoundedSemaphore(2 * available_cores())  # large images need memory
+_BUSY = refusals(429)
+T = TypeVar("T")
 
 
 @router.get("/images")
@@ -64,36 +73,36 @@ def worklist_page(
     )
 
 
-@router.get("/images/{id}")
-def case(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Case:
+@router.get("/images/{id}", responses=_BUSY)
+async def case(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Case:
     """Return all that is known of an image."""
-    image = worklist.find_image(service.database, id)
-    service.views.note(caller.user, "view", id)
+    return await service.drawing.run(partial(_case, service, caller.user, current, id))
+
+
+def _case(service: Service, user: str, current: Current, id_: int) -> Case:
+    image = worklist.find_image(service.database, id_)
+    service.views.note(user, "view", id_)
     with service.database.read() as session:
-        found: Any = session.execute(worklist.select_rows(current).where(Image.id == id)).one_or_none()
+        found: Any = session.execute(worklist.select_rows(current).where(Image.id == id_)).one_or_none()
         given = session.execute(
             select(Verdict, Model.name, Version.number)
             .outerjoin(Version, Version.id == Verdict.version_id)
             .outerjoin(Model, Model.id == Version.model_id)
-            .where(Verdict.image_id == id)
+            .where(Verdict.image_id == id_)
             .order_by(Verdict.id.desc())
         ).all()
         scores = session.execute(
             select(Score, Version.number)
             .join(Version, Version.id == Score.version_id)
-            .where(Score.image_id == id, Score.model_id == current.model_id)
+            .where(Score.image_id == id_, Score.model_id == current.model_id)
             .order_by(Version.number.desc())
         ).all()
     if found is None:
-        raise NotFound(f"image {id} is not one of the model {current.name}")
+        raise NotFound(f"image {id_} is not one of the model {current.name}")
     _, score, version = found
-    shown = None
-    try:
-        with _drawing:
-            source = _source(service, image, _part(service, current, id, None))
-            shown = pictures.shades(source, service.models.version(current.version_id).rule)
-    except (ImageError, NotFound):  # what cannot be read has no range; its row says why
-        pass
+    rule, shown = service.models.version(current.version_id).rule, None
+    with suppress(ImageError, NotFound):  # what cannot be read has no range; its row says why
+        shown = pictures.shades(_source(service, image, _part(service, current, id_, None)), rule)
     height, width = (None, None) if shown is None else shown.values.shape
     return Case(
         **dict(worklist.row(current, service.models.calibration(current).threshold, image, score, version)),
@@ -112,8 +121,8 @@ def case(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Case
     )
 
 
-@router.get("/images/{id}/picture", responses=_PNG, response_class=Response)
-def picture(
+@router.get("/images/{id}/picture", responses={**_PNG, **_BUSY}, response_class=Response)
+async def picture(
     service: Served,
     caller: Reader,
     current: OfModel,
@@ -128,26 +137,31 @@ def picture(
         raise ServiceError("give both low and high, low below high, or neither")
     service.views.note(caller.user, "view", id)
     window = None if low is None or high is None else (low, high)
-    with _reading(service, current, id, part) as source:
-        drawn = pictures.picture(source, service.models.version(current.version_id).rule, side, window)
-    return Response(drawn, media_type="image/png", headers=_KEEP)
+
+    def draw(source: Path | Part) -> bytes:
+        return pictures.picture(source, service.models.version(current.version_id).rule, side, window)
+
+    return Response(await _of_image(service, current, id, part, draw), media_type="image/png")
 
 
-@router.get("/images/{id}/samples", responses={**refusals(413), **_BYTES}, response_class=Response)
-def samples(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Response:
+@router.get("/images/{id}/samples", responses={**refusals(413, 429), **_BYTES}, response_class=Response)
+async def samples(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Response:
     """Return the values of a gray image for window and level in the browser; docs/service.md has the format."""
     service.views.note(caller.user, "view", id)
-    with _reading(service, current, id, part) as source:
-        found, numbers = pictures.levels(source, service.models.version(current.version_id).rule)
+
+    def read(source: Path | Part) -> tuple[pictures.Shades, bytes]:
+        return pictures.levels(source, service.models.version(current.version_id).rule)
+
+    found, numbers = await _of_image(service, current, id, part, read)
     height, width = found.values.shape
     facts = {"X-Width": width, "X-Height": height, "X-Low": found.low, "X-High": found.high}
     facts |= {"X-Inverted": "1" if found.inverted else "0"}
-    headers = {**_KEEP, **{name: str(value) for name, value in facts.items()}}
+    headers = {name: str(value) for name, value in facts.items()}
     return Response(numbers, media_type="application/octet-stream", headers=headers)
 
 
-@router.get("/images/{id}/overlay", responses=_PNG, response_class=Response)
-def overlay(
+@router.get("/images/{id}/overlay", responses={**_PNG, **_BUSY}, response_class=Response)
+async def overlay(
     service: Served,
     caller: Reader,
     current: OfModel,
@@ -157,28 +171,25 @@ def overlay(
     alone: bool = False,
 ) -> Response:
     """Draw where an image differs from the normals, over the image or alone for any window of it."""
-    model = service.models.version(current.version_id)
-    if not model.explains:
-        raise NotFound("the model cannot tell where an image differs")
     service.views.note(caller.user, "view", id)
-    with _reading(service, current, id, part) as source:
-        explanation = model.explain(source)
-        drawn = pictures.png(explanation.layer if alone else explanation.overlay, side)
-    return Response(drawn, media_type="image/png", headers=_KEEP)
+
+    def draw(source: Path | Part) -> bytes:
+        return pictures.overlay(source, service.models.version(current.version_id), side, alone=alone)
+
+    return Response(await _of_image(service, current, id, part, draw), media_type="image/png")
 
 
-@router.get("/images/{id}/normals")
-def normals(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Normals:
+@router.get("/images/{id}/normals", responses=_BUSY)
+async def normals(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Normals:
     """List the normals most like an image."""
-    with _reading(service, current, id, part) as source:
-        numbers = service.normals.nearest(current, source)
+    numbers = await _of_image(service, current, id, part, partial(service.normals.nearest, current))
     root, model = service.settings.root_path, quote(current.name, safe="")
     address = "{}/api/normals/{}/picture?model={}"
     return Normals(normals=[Normal(number=n, picture=address.format(root, n, model)) for n in numbers])
 
 
-@router.get("/normals/{number}/picture", responses=_PNG, response_class=Response)
-def normal(
+@router.get("/normals/{number}/picture", responses={**_PNG, **_BUSY}, response_class=Response)
+async def normal(
     service: Served,
     caller: Reader,
     current: OfModel,
@@ -187,9 +198,12 @@ def normal(
 ) -> Response:
     """Draw a normal."""
     source = service.normals.source(current, number)
-    with _drawing:
-        drawn = pictures.picture(source, service.models.version(current.version_id).rule, side, None)
-    return Response(drawn, media_type="image/png", headers=_KEEP)
+    service.views.note(caller.user, "normal", model=current.name, number=number)
+
+    def draw() -> bytes:
+        return pictures.picture(source, service.models.version(current.version_id).rule, side, None)
+
+    return Response(await service.drawing.run(draw), media_type="image/png")
 
 
 @router.delete("/images/{id}", status_code=204, responses=refusals(409))
@@ -207,15 +221,20 @@ def remove(service: Served, caller: Admin, id: ImageId) -> None:
         service.store.remove(image.digest, image.suffix)
 
 
-@contextmanager
-def _reading(service: Service, current: Current, id_: int, part: int | None) -> Iterator[Path | Part]:
-    image = worklist.find_image(service.database, id_)
-    path = str(service.store.path(image.digest, image.suffix))
-    with _drawing:
+async def _of_image(
+    service: Service, current: Current, id_: int, part: int | None, job: Callable[[Path | Part], T]
+) -> T:
+    """Run a job on an image, or a slice of a volume, in the threads that draw."""
+
+    def work() -> T:
+        image = worklist.find_image(service.database, id_)
         try:
-            yield _source(service, image, _part(service, current, id_, part))
+            return job(_source(service, image, _part(service, current, id_, part)))
         except ImageError as error:
+            path = str(service.store.path(image.digest, image.suffix))
             raise ImageError(str(error).replace(path, image.name)) from None
+
+    return await service.drawing.run(work)
 
 
 def _part(service: Service, current: Current, id_: int, part: int | None) -> int:

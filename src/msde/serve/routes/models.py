@@ -12,12 +12,12 @@ from sqlalchemy import func, select
 from msde.serve import audit, schemas, worklist
 from msde.serve.models import Current
 from msde.serve.recalibration import recalibrate
-from msde.serve.routes.access import REFUSALS, Admin, Reader, Served, ThisModel, refusals
+from msde.serve.routes.access import REFUSALS, Admin, Reader, Served, ThisModel, TokenFirst, refusals
 from msde.serve.service import Service
 from msde.serve.storage import queue
 from msde.serve.storage.tables import Image, Score, Version
 
-router = APIRouter(prefix="/api/models", tags=["models"], responses=REFUSALS)
+router = APIRouter(route_class=TokenFirst, prefix="/api/models", tags=["models"], responses=REFUSALS)
 CURVE = 2000
 
 

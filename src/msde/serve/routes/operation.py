@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
-from starlette.concurrency import run_in_threadpool
 
-from msde.serve.routes.access import REFUSALS, Reader, Served
+from msde.serve.routes.access import REFUSALS, Reader, Served, TokenFirst
 from msde.serve.schemas import Status
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(route_class=TokenFirst, tags=["operation"])
 
 
-@router.get("/livez")
+@router.get("/livez", response_model_exclude_none=True)
 async def livez() -> Status:
     """Whether the process answers."""
     return Status(status="live")
 
 
-@router.get("/readyz", responses={503: {"model": Status}})
+@router.get("/readyz", responses={503: {"model": Status}}, response_model_exclude_none=True)
 async def readyz(service: Served, response: Response) -> Status:
-    """Whether requests can be served now."""
-    if service.ready.is_set() and len(service.models) and await run_in_threadpool(service.database.answers):
-        return Status(status="ready")
-    response.status_code = 503
-    return Status(status="not ready")
+    """Whether requests can be served now, as was found a moment ago."""
+    if not service.ready.is_set():
+        response.status_code = 503
+        return Status(status="not ready")
+    problems = service.health.problems
+    if problems:
+        response.status_code = 503
+        return Status(status="not ready", problems=list(problems))
+    return Status(status="ready")
 
 
 @router.get("/metrics", responses={**REFUSALS, 200: {"content": {"text/plain": {}}}}, response_class=Response)

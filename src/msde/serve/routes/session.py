@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from msde import __version__
-from msde.serve.intake.auth import COOKIE, LASTS, Caller
-from msde.serve.routes.access import REFUSALS, Reader, Served
+from msde.serve.intake.auth import COOKIE, Caller
+from msde.serve.routes.access import REFUSALS, Address, Reader, Served, TokenFirst
 from msde.serve.schemas import Session, Token
 from msde.serve.service import Service
+from msde.serve.storage.sessions import LASTS
 
 NOTICE = "For research use only. Not a medical device."
-router = APIRouter(prefix="/api/session", tags=["session"], responses=REFUSALS)
+router = APIRouter(route_class=TokenFirst, prefix="/api/session", tags=["session"], responses=REFUSALS)
 
 
 @router.post("")
-async def sign_in(service: Served, body: Token, response: Response) -> Session:
+def sign_in(service: Served, address: Address, body: Token, response: Response) -> Session:
     """Exchange a token for a cookie that no script can read."""
-    caller, cookie = service.gate.begin(body.token)
-    response.set_cookie(COOKIE, cookie, max_age=LASTS, **_of_cookie(service))
+    caller, cookie = service.gate.begin(body.token, address)
+    response.set_cookie(COOKIE, cookie, max_age=int(LASTS.total_seconds()), **_of_cookie(service))
     return _session(service, caller)
 
 
@@ -31,8 +32,9 @@ async def who(service: Served, caller: Reader) -> Session:
 
 
 @router.delete("", status_code=204)
-async def sign_out(service: Served, caller: Reader, response: Response) -> None:
-    """End the session in this browser."""
+def sign_out(service: Served, caller: Reader, address: Address, request: Request, response: Response) -> None:
+    """End the session, here and wherever its cookie has got to."""
+    service.gate.end(caller, request.cookies.get(COOKIE, ""), address)
     response.delete_cookie(COOKIE, **_of_cookie(service))
 
 

@@ -8,12 +8,12 @@ from sqlalchemy import select
 from msde.output.score_table import csv_row
 from msde.serve import audit, worklist
 from msde.serve.errors import NotFound
-from msde.serve.routes.access import REFUSALS, ImageId, OfModel, Reader, Served
+from msde.serve.routes.access import REFUSALS, ImageId, OfModel, Reader, Served, TokenFirst
 from msde.serve.schemas import NewVerdict, Verdict
 from msde.serve.storage.tables import Image, Model, Score, Version
 from msde.serve.storage.tables import Verdict as Row
 
-router = APIRouter(prefix="/api", tags=["verdicts"], responses=REFUSALS)
+router = APIRouter(route_class=TokenFirst, prefix="/api", tags=["verdicts"], responses=REFUSALS)
 COLUMNS = (
     *("image", "name", "digest", "verdict", "note", "reader", "at"),
     *("model", "version", "anomaly_score", "p_value"),

@@ -9,12 +9,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import Connection, create_engine, event, make_url, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from msde.errors import MSDEError
+from msde.serve.storage import audit_chain
+from msde.serve.storage.tables import Identity
 
 _WAIT = 30  # seconds for a lock of another process
 _CONNECTIONS = 48  # as many as there are threads that answer requests, and some
@@ -23,6 +25,7 @@ _PRAGMAS = (
     "synchronous=FULL",
     "foreign_keys=ON",
     f"busy_timeout={1000 * _WAIT}",
+    "secure_delete=ON",  # what is deleted is overwritten
     "cache_size=-500",  # kB a connection; the system keeps the file's pages once for all of them
 )
 
@@ -76,11 +79,13 @@ class Database:
         if not self.is_sqlite:
             with Session(self.engine, expire_on_commit=False) as session, session.begin():
                 yield session
+                audit_chain.close(session)
             return
         # SQLite has one writer at a time; waiting here is quicker and fairer than in its own loop of naps.
         engine = self.engine.execution_options(writes=True)
         with self._writing, Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+            audit_chain.close(session)
 
     def insert(self, table: Any) -> Any:
         """Return an INSERT that knows ON CONFLICT."""
@@ -116,11 +121,11 @@ class Database:
                 f"the database cannot be used ({type(error).__name__}); check the URL, the server and its permissions"
             ) from error
 
-    def answers(self) -> bool:
-        """Whether the database can be reached."""
+    def can_write(self) -> bool:
+        """Whether the database can be written."""
         try:
-            with self.read() as session:
-                session.execute(text("SELECT 1"))
+            with self.write() as session:
+                session.execute(update(Identity).values(id=Identity.id))
         except SQLAlchemyError:
             return False
         return True

@@ -37,6 +37,8 @@ class Outcome:
         Number, score and p-value of a volume's highest slices, the highest first.
     seen_in_training : bool
         Whether the model was fitted on it, or on a slice of it.
+    passing : bool
+        Whether the error is the machine's, such as a full disk, and the image is to be tried again.
     """
 
     anomaly_score: float
@@ -45,6 +47,7 @@ class Outcome:
     n_parts: int = 1
     top_parts: tuple[tuple[int, float, float | None], ...] = ()
     seen_in_training: bool = False
+    passing: bool = False
 
 
 _SPENT = Outcome(math.nan, math.nan, "ended the service five times; look into the file")
@@ -122,7 +125,8 @@ def claim(session: Session, worker: str, limit: int) -> list[Claim]:
     list of Claim
         At most `limit`, all of one version.
     """
-    free = or_(Score.state == "queued", and_(Score.state == "running", Score.leased < now()))
+    # A lease ends; so does the time for which `hold_back` has put off what is queued.
+    free = and_(Score.state.in_(WAITING), or_(Score.leased.is_(None), Score.leased < now()))
     wanted = select(Score.id, Score.image_id, Score.version_id, Score.attempts).where(free).order_by(Score.id)
     found = session.execute(wanted.limit(limit).with_for_update(skip_locked=True)).all()
     if spent := [row.id for row in found if row.attempts >= ATTEMPTS]:
@@ -190,6 +194,17 @@ def give_back(session: Session, worker: str | None = None) -> int:
         values["attempts"] = Score.attempts - 1
     result: Any = session.execute(update(Score).where(mine).values(values), execution_options=_PLAIN)
     return int(result.rowcount)
+
+
+def hold_back(session: Session, worker: str, pauses: Mapping[int, timedelta]) -> None:
+    """Queue again, by score_id and for how long not to be taken, what the state of the machine kept from being scored.
+
+    It is no fault of the image, so it does not count as an attempt.
+    """
+    for score_id, pause in pauses.items():
+        mine = update(Score).where(Score.id == score_id, _of(worker))
+        values = {"state": "queued", "worker": None, "leased": now() + pause, "attempts": Score.attempts - 1}
+        session.execute(mine.values(values), execution_options=_PLAIN)
 
 
 def retry(session: Session, version_id: int) -> int:

@@ -83,6 +83,7 @@ class Image(Base):
     origin: Mapped[str] = mapped_column(String(200))  # "rest", "stow", "dimse:TITLE", "poll:NAME"
     arrived: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
     verdict: Mapped[str | None] = mapped_column(String(16), index=True)  # the latest one
+    purged: Mapped[datetime | None] = mapped_column(Moment)  # when its bytes and its name were removed, if they were
 
 
 class Score(Base):
@@ -131,7 +132,7 @@ class Verdict(Base):
 
 
 class Audit(Base):
-    """Who saw and decided what; rows are only ever added, and outlive the image."""
+    """Who sent, saw and decided what; rows are only ever added, by `audit_chain`, and outlive the image."""
 
     __tablename__ = "audit"
 
@@ -141,6 +142,17 @@ class Audit(Base):
     action: Mapped[str] = mapped_column(String(40))
     image_id: Mapped[int | None] = mapped_column(Id, index=True)  # no reference: the image may go
     detail: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    digest: Mapped[str] = mapped_column(String(64), server_default="")  # of this row and of the digest before
+
+
+class PageSession(Base):
+    """Somebody who is signed in on the page."""
+
+    __tablename__ = "sessions"
+
+    cookie: Mapped[str] = mapped_column(String(64), primary_key=True)  # its SHA-256
+    token: Mapped[str] = mapped_column(String(64))  # SHA-256 of the token, a line of DATA/tokens
+    until: Mapped[datetime] = mapped_column(Moment)
 
 
 class Outgoing(Base):

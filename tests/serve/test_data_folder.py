@@ -1,0 +1,59 @@
+"""What is done to a service's data folder from the command line, while it is served and after."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import delete, update
+from tests.serve.conftest import png
+
+from msde.cli.main import msde
+from msde.errors import MSDEError
+from msde.serve.storage.tables import Audit
+
+
+def run(*words: object) -> str:
+    """Run `msde serve` with words, and return what it prints."""
+    result = CliRunner().invoke(msde, ["serve", *map(str, words)])
+    if isinstance(result.exception, MSDEError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_audit_log_is_verified_while_the_service_runs_and_after(serve, url, tmp_path):
+    verify = ("audit", "verify", "--data", tmp_path / "data", "--database", url)
+    with serve(database=url) as served:
+        served.send(png(1))
+        first = run(*verify)
+        noted = first.split()[-1]
+        assert first.startswith("1 lines, unbroken; the last has the digest ")
+        served.send(png(2))
+        assert run(*verify, "--noted", noted).startswith("2 lines")
+        latest = run(*verify).split()[-1]
+        with served.service.database.write() as session:
+            session.execute(delete(Audit).where(Audit.id == 2))
+        run(*verify, "--noted", noted)
+        with pytest.raises(MSDEError, match="has no line with the digest noted"):
+            run(*verify, "--noted", latest)
+        with served.service.database.write() as session:
+            session.execute(update(Audit).values(user="nobody"))
+    with pytest.raises(MSDEError, match="broken at its line 1"):
+        run(*verify)
+
+
+def test_a_folder_that_is_none_of_a_service_is_said(tmp_path):
+    with pytest.raises(MSDEError, match="is no data folder of the service"):
+        run("audit", "verify", "--data", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_log_has_the_digest_at_each_start(serve, caplog):
+    caplog.set_level("INFO", "msde.serve")
+    with serve() as served:
+        served.send(png(1))
+        digest = served.get("/api/audit")["rows"][0]["digest"]
+    with serve():
+        pass
+    told = [vars(record)["fields"]["digest"] for record in caplog.records if record.getMessage() == "audit log"]
+    assert told[-1] == digest

@@ -1,0 +1,67 @@
+"""The log under a flood."""
+
+import json
+import logging
+
+import pytest
+
+from msde.serve import logs
+from msde.serve.logs import log, log_failure
+
+
+@pytest.fixture
+def written(capsys):
+    """Give a function that reads the log's lines; what pytest hears of is left as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def fail(errno: int) -> None:
+    try:
+        raise OSError(errno, "no words")
+    except OSError as error:
+        log_failure("scoring failed", error)
+
+
+def test_a_cause_has_one_line_a_second_which_says_how_many_were_left_out(written, monkeypatch):
+    logs.set_up_logs()
+    for _ in range(1000):
+        fail(24)
+        log("info", "request", route="/api/images", status=401, seconds=0.1)
+    lines = written()
+    assert [line["event"] for line in lines] == ["scoring failed", "request"]
+    monkeypatch.setattr(logs, "PAUSE", 0.0)
+    fail(24)
+    assert [line["left_out"] for line in written()] == [999]
+    fail(24)
+    assert "left_out" not in written()[0]
+
+
+def test_other_causes_are_not_left_out(written):
+    logs.set_up_logs()
+    log("info", "request", route="/api/images", status=401, seconds=0.1)
+    log("info", "request", route="/api/images", status=200, seconds=0.1)
+    log("info", "request", route="/", status=200, seconds=0.1)
+    log("warning", "a model was refused", model="a", reason="too old")
+    log("warning", "a model was refused", model="b", reason="too old")
+    assert len(written()) == 5
+
+
+def test_lines_of_other_libraries_are_counted_by_the_library(written):
+    logs.set_up_logs()
+    for number in range(1000):
+        logging.getLogger("asyncio").error("socket.accept() out of system resource %d", number)
+        logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    assert [line["event"] for line in written()] == ["asyncio", "Invalid HTTP request received."]
+
+
+def test_causes_that_are_made_up_take_no_more_memory(written):
+    logs.set_up_logs()
+    for number in range(5000):
+        log("info", "request", route=str(number))
+    (handler,) = logging.getLogger().handlers
+    assert len(handler.filters[0]._causes) <= 1000
+    assert len(written()) == 5000

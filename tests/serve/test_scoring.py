@@ -1,0 +1,85 @@
+"""What is queued is scored, whatever the state of the machine was in between."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from tests.images.test_passing import no_files_left
+from tests.patience import wait_until
+from tests.serve.conftest import png
+
+from msde.serve import scoring
+from msde.serve.scoring import Scorers
+from msde.serve.storage import queue
+
+
+@pytest.fixture
+def claiming(monkeypatch) -> threading.Event:
+    """Have nothing taken from the queue before this event is set."""
+    event, claim = threading.Event(), queue.claim
+    monkeypatch.setattr(queue, "claim", lambda *given: claim(*given) if event.is_set() else [])
+    return event
+
+
+def test_no_image_fails_for_want_of_files_and_all_are_scored_afterwards(serve, claiming, monkeypatch, tmp_path):
+    monkeypatch.setattr(scoring, "LONGEST", timedelta(seconds=0.2))
+    with serve() as served:
+        for seed in range(20):
+            served.send(png(seed))
+        with closing(sqlite3.connect(tmp_path / "data" / "msde.db")) as database:
+            count = "SELECT count(*) FROM scores WHERE state = 'queued' AND leased IS NOT NULL"
+            assert database.execute(count).fetchone() == (0,)
+            with no_files_left():
+                claiming.set()
+                wait_until(lambda: database.execute(count).fetchone() == (20,), "images that are put off")
+        rows = served.wait()
+    assert [row["state"] for row in rows] == ["scored"] * 20
+
+
+def test_nothing_is_scored_at_once_without_files_but_put_off(serve):
+    with serve() as served:
+        sent = png(1)
+        assert served.client.post("/api/score", content=sent).status_code == 200
+        with no_files_left():
+            answers = [served.client.post(path, content=sent) for path in ("/api/score", "/api/images")]
+        assert [answer.status_code for answer in answers] == [503, 503]
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+        assert served.client.post("/api/images", content=sent).status_code == 202
+
+
+def test_a_thread_that_ends_is_replaced_and_named(serve, monkeypatch, caplog):
+    ended, work = threading.Event(), Scorers._next
+
+    def end(scorers, *given, **further):
+        if not ended.is_set():
+            ended.set()
+            raise SystemExit
+        return work(scorers, *given, **further)
+
+    with serve() as served:
+        monkeypatch.setattr(Scorers, "_next", end)
+        served.service.scorers.wake()
+        assert ended.wait(60)
+        wait_until(lambda: "a thread ended and was replaced" in caplog.messages, "a new thread")
+        served.send(png(1))
+        assert [row["state"] for row in served.wait()] == ["scored"]
+        served.get("/readyz")
+    told = next(record for record in caplog.records if record.message == "a thread ended and was replaced")
+    assert told.fields["worker"].startswith("msde-score-")
+    assert told.fields["reason"] == "SystemExit"
+
+
+def test_it_is_not_ready_where_a_thread_cannot_be_replaced(serve, monkeypatch):
+    def fail(_):
+        raise RuntimeError("can't start new thread")
+
+    with serve() as served:
+        monkeypatch.setattr(Scorers, "_next", lambda *_, **__: exit())
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        served.service.scorers.wake()
+        wait_until(lambda: served.client.get("/readyz").status_code == 503, "that it is not ready")
+        assert served.get("/readyz", 503)["problems"] == ["a thread that scores has ended and cannot be replaced"]
+        monkeypatch.undo()
+        wait_until(lambda: served.client.get("/readyz").status_code == 200, "that it is ready")
