@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -20,6 +20,7 @@ from msde.errors import ImageError
 from msde.images.files import Contents, damaged, guarded, number_of, numbered, whole
 from msde.images.formats import Format
 from msde.images.intensity import percentiles, stated_range
+from msde.images.remembered import remembering
 from msde.images.samples import Display, Ends, Samples, check_size
 from msde.method.parallel import available_cores
 
@@ -29,6 +30,7 @@ COARSE = 1.2
 """How much coarser the distance of slices must be than the finer distances, for slices to be taken across it."""
 
 _GZIP = b"\x1f\x8b"
+_MOST_PACKED = 1032  # bytes that deflate makes of one at most
 _HEADER_BYTES = 540
 _NIFTI_1 = re.compile(rb".{344}n\+1\x00", re.DOTALL)
 _NIFTI_2 = re.compile(rb".{4}n\+2\x00\r\n\x1a\n.{528}", re.DOTALL)
@@ -59,6 +61,11 @@ class _Volume:
     @property
     def n(self) -> int:
         return self.shape[self.axis] * math.prod(self.shape[3:])
+
+    def check_slices(self) -> None:
+        """Refuse slices of a size outside the limits, before any is read."""
+        width, height = (side for axis, side in enumerate(self.shape[:3]) if axis != self.axis)
+        check_size(width, height, self.name)
 
     @cached_property
     def values(self) -> NDArray[Any] | ImageError:
@@ -112,7 +119,9 @@ class _Volume:
 
 def look_into(path: str, _: Format, name: str) -> Contents:
     """Count the slices of a volume."""
-    return Contents(numbered(_volume(path, name).n))
+    volume = _volume(path, name)
+    volume.check_slices()
+    return Contents(numbered(volume.n))
 
 
 def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
@@ -138,8 +147,8 @@ def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
         No whole volume within the limits, or none whose axes can be told.
     """
     volume = _volume(path, whole(name, part))
+    volume.check_slices()
     plane = volume.slice(number_of(part, volume.n, name, "slices"))
-    check_size(plane.shape[1], plane.shape[0], name)
     black, white = stated_range(plane.dtype)
     if plane.ndim == 3:
         return Samples(plane, black, white)
@@ -163,7 +172,7 @@ def _volume(path: str, name: str) -> _Volume:
     return _opened(path, name, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=2 * available_cores() + 2)  # slices come one after the other; each worker may be at another volume
+@remembering(2 * available_cores() + 2)  # slices come one after the other; each worker may be at another volume
 def _opened(path: str, name: str, *_: int) -> _Volume:
     with guarded(name, "NIfTI"):
         import nibabel
@@ -205,7 +214,7 @@ def _laid_out(header: Any, path: str, packed: bool, name: str) -> _Volume:
     size = math.prod(shape) * dtype.itemsize
     if size > MAX_BYTES:
         raise ImageError(f"{name}: holds {size:,} bytes, over the limit of {MAX_BYTES:,}; cut the volume")
-    if not packed and os.path.getsize(path) < offset + size:
+    if os.path.getsize(path) * (_MOST_PACKED if packed else 1) < offset + size:
         raise damaged(name, "NIfTI", "fewer samples than its header states")
     affine = header.get_best_affine()
     steps = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))

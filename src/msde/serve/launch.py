@@ -69,6 +69,8 @@ def run(settings: Settings) -> None:
             timeout_graceful_shutdown=GRACE,
             http=Connection,
             ws="none",
+            # Taken at a time; if there could be as many, those just made would make room for the next.
+            backlog=max(16, settings.connections // 2),
             timeout_keep_alive=int(IDLE.seconds),
             h11_max_incomplete_event_size=65_536,
         )
