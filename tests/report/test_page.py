@@ -158,10 +158,10 @@ def test_a_model_calibrated_on_volumes_gives_them_p_values(model, stack, tmp_pat
     assert 'id="normal-volumes"' in text
 
 
-def test_transductive_scores_have_no_p_values(train, incoming, tmp_path):
+def test_transductive_scores_have_no_p_values(network, train, incoming, tmp_path):
     from msde.estimators.detector import MSDEDetector
 
-    model = AnomalyModel(detector=MSDEDetector("transductive")).fit(find_images([train]), heatmaps=False)
+    model = AnomalyModel(network, detector=MSDEDetector("transductive")).fit(find_images([train]), heatmaps=False)
     text = Tree(written(make_worklist(model, find_images([incoming])), model, tmp_path)).text
     assert "Transductive scores depend on the batch" in text
     assert "No p-value" in text
