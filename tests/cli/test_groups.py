@@ -146,9 +146,9 @@ def test_evaluate_says_what_a_flag_tells(job, tmp_path):
 
 def test_confidence_moves_the_threshold_up_and_says_what_it_needs(job, tmp_path):
     fit = ("fit", job / "train", "-o", tmp_path / "sure.msde", "--patient", r"p\d\d", "--no-heatmaps")
-    done = msde(*fit, "--confidence", "0.9", MSDE_CACHE=str(job / "cache"))
+    done = msde(*fit, "--confidence", "0.999", MSDE_CACHE=str(job / "cache"))
     assert "30 held-out patients or volumes are too few" in done.stderr
-    assert "with a probability of 0.9; give at least 45 or a larger --alpha" in done.stderr
+    assert "with a probability of 0.999; give at least 135 or a larger --alpha" in done.stderr
     done = msde(*fit, "--confidence", "0.7", "--alpha", "0.1", MSDE_CACHE=str(job / "cache"))
     assert "False alarms: at most 10 % with a probability of 70 %" in done.stdout
 

@@ -102,7 +102,7 @@ def test_a_table_takes_addresses_as_they_are(tmp_path):
 
 def test_paths_of_a_table_that_do_not_exist_are_told(tmp_path):
     (tmp_path / "a.png").touch()
-    told = []
+    told: list[str] = []
     GroupTable.read(table(tmp_path, "a.png,1", "b.png,1", "c.png,2"), told.append)
     assert told == [f"{tmp_path / 'groups.csv'}: 2 of its 3 paths do not exist, such as b.png"]
 

@@ -104,7 +104,8 @@ def score(
     image scores at least as high), flagged (p-value at most the target false-alarm rate), error; p_value and flagged
     are empty in transductive mode. A volume, stack or slide has a row for each slice, page or tile, PATH#PART, and then
     one for itself, PATH: the mean of the highest tenth of its scores. That one has a p-value where the model is
-    calibrated on normal volumes.
+    calibrated on normal volumes. A model that learnt from --abnormal images has a column evidence: whether an image is
+    like these, or unlike the normals.
     """
     if cluster is not None:
         refuse_with_ray(
@@ -128,7 +129,7 @@ def score(
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.distance_shares import check_shares
     from msde.model.patient_score import PATIENT_COLUMNS
-    from msde.model.score import COLUMNS, batch_probabilities, with_discoveries
+    from msde.model.score import COLUMNS, EVIDENCE, batch_probabilities, with_discoveries
     from msde.output.score_table import check_table
     from msde.output.words import drift_in_words
     from msde.storage.atomic import check_writable
@@ -169,7 +170,8 @@ def score(
         else:
             if fdr is not None:
                 scores = iter(with_discoveries([score.without_heat() for score in scores], fdr))
-            written = _write(scores, output, identifiers, COLUMNS, fdr)
+            columns = COLUMNS if loaded.fitted.labels is None else (*COLUMNS, EVIDENCE)
+            written = _write(scores, output, identifiers, columns, fdr)
     if loaded.rule.outdated:
         tell(OUTDATED)
     if loaded.scorer_.batchwise:

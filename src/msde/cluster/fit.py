@@ -69,7 +69,7 @@ def fit_on(
             if inputs:
                 place = replace(cluster, parts=f"{cluster.parts.rstrip('/')}/{name}")
                 job, summary = embed_on(place, model.encoder, model.rule, inputs, tell)
-                jobs.append(Parts.of(job, patients if name == "normals" else None))
+                jobs.append(Parts.of(job))
                 summaries.append(summary)
         collected = TrainingSet.collect(
             jobs[0].landmarks(landmarks), "normal", 2, lambda image: patients.keys(image.name)
@@ -85,7 +85,7 @@ def fit_on(
             fitted = replace(fitted, volumes=None, patients=None)
         if len(parts.kept) > landmarks and detector.mode == "inductive":
             tell(f"the Gaussian takes all {len(parts.kept)} normals")
-            fitted, distrusted = _take_all(fitted, detector, parts, collected.digests, workers)
+            fitted, distrusted = _take_all(fitted, detector, parts, collected.digests, parts.groups(patients), workers)
             report = replace(report, distrusted=distrusted)
     if any(len(parts.kept) > landmarks for parts in jobs):
         errors, n_copies = [error for parts in jobs for error in parts.errors], sum(parts.n_copies for parts in jobs)
@@ -104,14 +104,11 @@ class Parts:
     errors: list[str]  # why the others could not be used
     n_copies: int  # exact copies of others, which are left out
     peak: float  # the brightest pixel
-    groups: IndexArray  # (n,): number of the patient or volume of each image that is kept, -1 where nothing tells it
 
     @classmethod
-    def of(cls, job: JobFolder, patients: Patients | None = None) -> Parts:
-        """Look through the parts of a job, without their embeddings; `patients` tells which images are of one."""
+    def of(cls, job: JobFolder) -> Parts:
+        """Look through the parts of a job, without their embeddings."""
         seen: set[bytes] = set()
-        known: dict[object, int] = {}
-        keys: list[tuple[int, ...]] = []
         kept: list[int] = []
         digests: list[bytes] = []
         errors: list[str] = []
@@ -119,7 +116,7 @@ class Parts:
         n_copies, peak = 0, 0.0
         for part in range(job.n_parts):
             starts.append(starts[-1])
-            table = _read(job, part, ["path", "sha256", "error", "volume", "peak"])
+            table = _read(job, part, ["sha256", "error", "peak"])
             for row in table.to_pylist():
                 peak = max(peak, row["peak"])
                 if row["error"]:
@@ -130,11 +127,19 @@ class Parts:
                     seen.add(row["sha256"])
                     digests.append(row["sha256"])
                     kept.append(starts[-1])
-                    of_image = patients.keys(row["path"]) if patients else ()
-                    told = [*of_image, *([("volume", row["volume"])] if row["volume"] else [])]
-                    keys.append(tuple(known.setdefault(key, len(known)) for key in told))
                 starts[-1] += 1
-        return cls(job, np.array(kept, np.int64), np.array(starts), digests, errors, n_copies, peak, joined(keys))
+        return cls(job, np.array(kept, np.int64), np.array(starts), digests, errors, n_copies, peak)
+
+    def groups(self, patients: Patients) -> IndexArray:
+        """Return the number of the patient or volume of each image that is kept, (n,); -1 where nothing tells it."""
+        known: dict[object, int] = {}
+        keys: list[tuple[int, ...]] = []
+        for part in range(self.job.n_parts):
+            rows = _read(self.job, part, ["path", "volume"]).take(self.of_part(part)[0])
+            for row in rows.to_pylist():
+                told = [*patients.keys(row["path"]), *([("volume", row["volume"])] if row["volume"] else [])]
+                keys.append(tuple(known.setdefault(key, len(known)) for key in told))
+        return joined(keys)
 
     def landmarks(self, most: int) -> Iterator[Embedded]:
         """Yield all images in order, or only as many as asked for, evenly spaced, where more could be used."""
@@ -206,17 +211,22 @@ def pass_over(
 
 
 def _take_all(
-    fitted: FittedModel, detector: MSDEDetector, parts: Parts, learnt: Sequence[bytes], workers: int
+    fitted: FittedModel,
+    detector: MSDEDetector,
+    parts: Parts,
+    learnt: Sequence[bytes],
+    patients: IndexArray,
+    workers: int,
 ) -> tuple[FittedModel, list[str]]:
     """Put the Gaussian of all normals in place of that of the landmarks, and calibrate the landmarks on it.
 
-    `learnt` are the digests of the landmarks in the order in which the detector saw them. Returns the model and the
-    names of normals that stand out.
+    `learnt` are the digests of the landmarks in the order in which the detector saw them, `patients` the groups of all
+    normals. Returns the model and the names of normals that stand out.
     """
     scorer = detector.scorer_
     assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
     fold = np.empty(len(parts.kept), np.int8)
-    held_out = dealt_folds(parts.groups, N_FOLDS)
+    held_out = dealt_folds(patients, N_FOLDS)
     for number, members in enumerate(held_out):
         fold[members] = number
     groups = []
@@ -253,7 +263,7 @@ def _take_all(
             scores,
             detector.alpha,
             "cross-fitted landmarks of the training normals",
-            apart(parts.groups[chosen]),
+            apart(patients[chosen]),
             fitted.images.confidence,
         ),
         fingerprint=Fingerprint.of(parts.digests),

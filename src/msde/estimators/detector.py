@@ -15,14 +15,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
 from msde.method.arrays import FloatArray, IndexArray
-from msde.method.calibration import Calibration, CrossFit, Fit, runs
+from msde.method.calibration import Calibration, CrossFit, Fit, check_rate, runs
 from msde.method.density_weights import WEIGHTINGS, Weighting
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
 from msde.method.held_out_scores import HeldOut
+from msde.method.labelled_fit import fit_labelled
 from msde.method.outliers import FEWEST_ROWS, LIMIT, outlyingness
 from msde.method.pool_calibration import HeldOutScores, MovedToPool
-from msde.method.scorers import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
+from msde.method.scorers import AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
 from msde.method.standardizer import CompressingStandardizer, Standardizer
 from msde.method.unlabelled_pool import fit_direction
 
@@ -113,7 +114,16 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.gaussian = gaussian
         self.enhancer = enhancer
 
-    def fit(self, X: Any, y: Any = None, *, unlabelled: Any = None, groups: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        unlabelled: Any = None,
+        groups: Any = None,
+        abnormal: Any = None,
+        abnormal_groups: Any = None,
+    ) -> Self:
         """Learn what normal embeddings look like.
 
         Parameters
@@ -127,6 +137,11 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             Patient or volume of each row, by numbers or names, at least two different ones: rows of one are held out
             together, and count together. By default runs of neighbouring rows are held out together, and each row
             counts.
+        abnormal : array-like of shape (k, d), optional
+            Embeddings of images that are known to be abnormal, in inductive mode: what is like them scores higher. See
+            :mod:`msde.method.labelled_abnormals`.
+        abnormal_groups : array-like of shape (k,), optional
+            Patient of each labelled row, by numbers or names; by default each is a patient's own.
 
         Returns
         -------
@@ -135,11 +150,10 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If X, the unlabelled rows or a parameter is out of range.
+            If X, the unlabelled or labelled rows or a parameter is out of range, or a labelled row is a normal too.
         """
         check_parameters(self, {"alpha": (Real, 0, 1)})
-        if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha must lie in (0, 1); got {self.alpha!r}")
+        check_rate(self.alpha)
         choices = {"shift": get_args(Shift), "weighting": WEIGHTINGS, "gaussian": tuple(GAUSSIANS)}
         for name, known in choices.items():
             if (value := getattr(self, name)) not in (*known, None):
@@ -154,7 +168,15 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.outlyingness_ = _doubt(CompressingStandardizer.fit(rows).apply(rows), sift)
         self.trusted_ = self.outlyingness_ <= LIMIT
         self._groups = None if groups is None else _numbered(groups, len(rows))
-        self._held_out = self._hold_out(rows, pool, fit_scorer)
+        if abnormal is not None:
+            labelled = self._checked_labels(abnormal, rows)
+            fitted = fit_labelled(rows, labelled, fit_scorer, _patients(abnormal_groups, len(labelled)), self._groups)
+            self._held_out: HeldOutScores = fitted
+            self.scorer_ = fitted.scorer
+        elif abnormal_groups is not None:
+            raise ValueError("abnormal_groups are those of labelled rows; give fit(X, abnormal=...) too")
+        else:
+            self._held_out = self._hold_out(rows, pool, fit_scorer)
         return self
 
     @property
@@ -216,6 +238,16 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return None if unlabelled is None else validate_data(self, unlabelled, reset=False, dtype=rows.dtype)
 
+    def _checked_labels(self, abnormal: Any, rows: FloatArray) -> FloatArray:
+        if self.mode != "inductive":
+            raise ValueError(f"labelled abnormal rows go with mode 'inductive'; got {self.mode!r}")
+        labelled: FloatArray = validate_data(self, abnormal, reset=False, dtype=rows.dtype)
+        known = {row.tobytes() for row in rows}
+        both = [number for number, row in enumerate(labelled) if row.tobytes() in known]
+        if both:
+            raise ValueError(f"{len(both)} labelled abnormal rows are among the normals: {both[:10]}; leave them out")
+        return labelled
+
     def _hold_out(self, rows: FloatArray, pool: FloatArray | None, fit_scorer: Fit) -> HeldOutScores:
         """Score the training rows by what has not seen them, once that is asked for."""
         groups = runs(len(rows)) if self._groups is None else self._groups
@@ -239,7 +271,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             if self.weighting is not None:
                 settings.set_params(weighting=self.weighting)
             return partial(_fit_transductive, settings, GAUSSIANS[self.gaussian or "pca"])
-        raise ValueError(f"mode must be one of {', '.join(SCORERS)}; got {self.mode!r}")
+        raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}")
 
 
 def _numbered(groups: Any, n: int) -> IndexArray:
@@ -252,6 +284,15 @@ def _numbered(groups: Any, n: int) -> IndexArray:
     if numbers.max() < 1:
         raise ValueError("groups must be at least two different ones")
     return numbers.astype(np.intp)
+
+
+def _patients(groups: Any, n: int) -> IndexArray:
+    if groups is None:
+        return np.arange(n)
+    values = np.asarray(groups)
+    if values.shape != (n,):
+        raise ValueError(f"abnormal_groups must have shape ({n},); got {values.shape}")
+    return np.unique(values, return_inverse=True)[1].astype(np.intp)
 
 
 def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:

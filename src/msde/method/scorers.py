@@ -11,10 +11,11 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.arrays import FloatArray
+from msde.method.arrays import FloatArray, IndexArray
 from msde.method.density_weights import Weighting, density_weights
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
+from msde.method.labelled_abnormals import Blend, Likeness, soft_mean
 from msde.method.mean_shift import shift
 from msde.method.standardizer import CompressingStandardizer, Standardizer
 from msde.method.unlabelled_pool import Direction, held_out_along
@@ -144,8 +145,57 @@ class TransductiveScorer:
         return self.gaussian.mahalanobis(shifted[len(self.normals) :])
 
 
+@dataclass(frozen=True)
+class LabelledScorer:
+    """Score each row alone against normals and labelled abnormal rows, both frozen.
+
+    Parameters
+    ----------
+    scorer : InductiveScorer
+        Of the normals.
+    likeness : Likeness
+        To the labelled rows.
+    blend : Blend
+        Of the two.
+    familiar : float
+        Cosine to the nearest labelled row from which on a row passes for one of a labelled kind.
+    """
+
+    batchwise: ClassVar[bool] = False
+
+    scorer: InductiveScorer
+    likeness: Likeness
+    blend: Blend
+    familiar: float
+
+    @property
+    def standardizer(self) -> CompressingStandardizer:
+        """That of the normals."""
+        return self.scorer.standardizer
+
+    def score(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Score embeddings of shape (m, d) by distance, and in its unit what the likeness adds; each row by itself."""
+        return self.blend.score(self.scorer.score(rows), self._likeness(rows))
+
+    def known(self, rows: FloatArray) -> NDArray[np.bool_]:
+        """Tell which rows (m, d), if they are abnormal, pass for a labelled kind.
+
+        They are more likely of one than not, and as near to a labelled row as these are to those of other patients.
+        """
+        cosines = self.likeness.cosines(self.standardizer.apply(rows))
+        return np.asarray((self.blend.share(soft_mean(cosines)) > 0.5) & (cosines.max(axis=1) >= self.familiar))
+
+    def nearest(self, rows: FloatArray) -> IndexArray:
+        """Return the number of the labelled row that each embedding (m, d) is most like, (m,)."""
+        return np.asarray(self.likeness.cosines(self.standardizer.apply(rows)).argmax(axis=1))
+
+    def _likeness(self, rows: FloatArray) -> NDArray[np.float64]:
+        return self.likeness.of(self.standardizer.apply(rows))
+
+
 SCORERS: dict[str, type] = {
     "inductive": InductiveScorer,
+    "labelled": LabelledScorer,
     "adaptive": AdaptiveScorer,
     "transductive": TransductiveScorer,
 }

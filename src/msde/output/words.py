@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from msde.method.calibration import Calibration
 from msde.method.drift import Drift
 from msde.method.predictive_value import PredictiveValue
@@ -93,13 +91,6 @@ def at_most_told(alpha: float, prevalence: float, kind: str = "image") -> str:
         f"Of 1,000 normal {kind}s about {1000 * alpha:.0f} are flagged. Where {percent(prevalence)} are abnormal, at"
         f" most {percent(best.positive)} of the flagged {kind}s are so, even if none is missed."
     )
-
-
-def needed_normals(alpha: float, confidence: float | None = None) -> int:
-    """Return how many held-out normals, each alone, are needed to flag anything."""
-    if confidence is None:
-        return math.ceil(1 / alpha - 1e-9) - 1
-    return math.ceil(math.log(1 - confidence) / math.log(1 - alpha) - 1e-9)
 
 
 def percent(share: float) -> str:

@@ -106,6 +106,8 @@ class Rows:
             notes.append(f"Of the slices' scores, the highest: {self.images.often(case.pictures[0].score)}.")
         else:
             said = "No p-value: there are no held-out normals to compare with."
+        if score.flagged and score.evidence:
+            notes.append(f"{escape(score.evidence[0].upper() + score.evidence[1:])}.")
         return said + "".join(f' <span class="quiet">{note}</span>' for note in notes)
 
     def _errors(self, case: Case) -> str:

@@ -107,6 +107,7 @@ def card(model: AnomalyModel) -> dict[str, str]:
         "Mode": info["mode"],
         "Fitted on": counted(training["images"], "normal image"),
         "Unlabelled images at the fit": f"{training['unlabelled']:,}",
+        "Labelled abnormal images at the fit": model.fitted.labels.in_words() if model.fitted.labels else "0",
         "Fingerprint of these images": training["fingerprint"],
         "Calibrated on": f"{counted(calibration['normals'], 'normal image')} ({calibration['source']})",
         "Calibrated on volumes": f"{calibration['volumes']:,}",
