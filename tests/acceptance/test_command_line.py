@@ -357,6 +357,7 @@ def test_bad_usage_has_status_2(job):
     assert msde("fit", job / "train").returncode == 2
     assert msde("nonsense").returncode == 2
     assert msde("fit", job / "train", "-o", "m.msde", "--alpha", "1.5").returncode == 2
+    assert msde("fit", job / "train", "-o", "m.msde", "--alpha", "1e-300").returncode == 2
 
 
 def test_help_and_version_need_no_imports_that_take_time():

@@ -27,6 +27,7 @@ def pool():
 
 
 def admit(pixels: int) -> None:
+    """Ask for room as a reader does."""
     ask = admission.get()
     assert ask is not None
     ask(pixels)

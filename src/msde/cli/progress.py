@@ -42,7 +42,9 @@ def report_unreadable(errors: Sequence[str]) -> None:
 def warn_of_few_normals(calibration: Calibration) -> None:
     """Say so where too few normals were held out to flag any image at the target false-alarm rate."""
     if math.isinf(calibration.threshold):
-        needed = math.ceil(1 / calibration.alpha - 1e-9) - 1
+        from msde.method.calibration import normals_needed
+
+        needed = normals_needed(calibration.alpha)
         click.echo(
             f"msde: {len(calibration.scores)} held-out normals are too few to flag any image at a false-alarm rate of"
             f" {calibration.alpha:g}; give at least {needed} or a larger --alpha",

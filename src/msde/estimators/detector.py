@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
 from msde.method.arrays import FloatArray, IndexArray
-from msde.method.calibration import Calibration, CrossFit, Fit, runs
+from msde.method.calibration import Calibration, CrossFit, Fit, check_rate, runs
 from msde.method.density_weights import WEIGHTINGS, Weighting
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
@@ -137,8 +137,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             If X, the unlabelled rows or a parameter is out of range.
         """
         check_parameters(self, {"alpha": (Real, 0, 1)})
-        if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha must lie in (0, 1); got {self.alpha!r}")
+        check_rate(self.alpha)
         choices = {"shift": get_args(Shift), "weighting": WEIGHTINGS, "gaussian": tuple(GAUSSIANS)}
         for name, known in choices.items():
             if (value := getattr(self, name)) not in (*known, None):

@@ -19,6 +19,8 @@ from msde.images.samples import MAX_PIXELS, Samples
 
 MAX_PARTS = 100_000
 """Slices, frames, pages or tiles that a file may hold."""
+FEW_PARTS, BYTES_A_PART = 100, 32
+"""More than a few parts need so many bytes of the file each: 2 KB, packed, can state slices by the ten thousand."""
 
 
 _REDUCING = ".raster"  # the reader that may give fewer pixels
@@ -98,7 +100,24 @@ def look_into(path: str | os.PathLike[str], name: str) -> Contents | None:
         contents: Contents | None = _reader(form).look_into(os.fspath(path), form, name)
     if contents and len(contents.parts) > MAX_PARTS:
         raise ImageError(f"{name}: holds {len(contents.parts):,} pictures, over the limit of {MAX_PARTS:,}; split it")
+    size = os.path.getsize(path)
+    if contents and form is not MIRAX and len(contents.parts) > max(FEW_PARTS, size // BYTES_A_PART):
+        raise ImageError(
+            f"{name}: states {len(contents.parts):,} pictures in {size:,} bytes, which can show nothing; leave it out"
+        )
     return contents
+
+
+def check_whole(path: str | os.PathLike[str], name: str) -> None:
+    """Check that a DICOM picture goes on to its end, without decoding it.
+
+    Raises
+    ------
+    ImageError
+        It does not, or is stored in a way that is not read.
+    """
+    with decoders_silenced(), guarded(name, DICOM.name):
+        _reader(DICOM).check_whole(os.fspath(path), name)
 
 
 def decode_file(path: str | os.PathLike[str], name: str, part: str | None = None, at_most: int = MAX_PIXELS) -> Samples:

@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -20,6 +20,7 @@ from msde.errors import ImageError
 from msde.images.files import Contents, damaged, guarded, number_of, numbered, whole
 from msde.images.formats import Format
 from msde.images.intensity import percentiles, stated_range
+from msde.images.remembered import remembering
 from msde.images.samples import Display, Ends, Samples, check_size
 from msde.images.unpacked import Nameless, Unpacked
 
@@ -29,6 +30,7 @@ COARSE = 1.2
 """How much coarser the distance of slices must be than the finer distances, for slices to be taken across it."""
 
 _GZIP = b"\x1f\x8b"
+_MOST_PACKED = 1032  # bytes that deflate makes of one at most
 _HEADER_BYTES = 540
 _NIFTI_1 = re.compile(rb".{344}n\+1\x00", re.DOTALL)
 _NIFTI_2 = re.compile(rb".{4}n\+2\x00\r\n\x1a\n.{528}", re.DOTALL)
@@ -60,6 +62,11 @@ class _Volume:
     @property
     def n(self) -> int:
         return self.shape[self.axis] * math.prod(self.shape[3:])
+
+    def check_slices(self) -> None:
+        """Refuse slices of a size outside the limits, before any is read."""
+        width, height = (side for axis, side in enumerate(self.shape[:3]) if axis != self.axis)
+        check_size(width, height, self.name)
 
     def values(self) -> NDArray[Any]:
         """Map the samples, which are read as they are asked for; memory is let go of with the array."""
@@ -109,7 +116,9 @@ class _Volume:
 
 def look_into(path: str, _: Format, name: str) -> Contents:
     """Count the slices of a volume."""
-    return Contents(numbered(_volume(path, name).n))
+    volume = _volume(path, name)
+    volume.check_slices()
+    return Contents(numbered(volume.n))
 
 
 def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
@@ -135,8 +144,8 @@ def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
         No whole volume within the limits, or none whose axes can be told.
     """
     volume = _volume(path, whole(name, part))
+    volume.check_slices()
     plane = volume.slice(number_of(part, volume.n, name, "slices"))
-    check_size(plane.shape[1], plane.shape[0], name)
     black, white = stated_range(plane.dtype)
     if plane.ndim == 3:
         return Samples(plane, black, white)
@@ -160,7 +169,7 @@ def _volume(path: str, name: str) -> _Volume:
     return _opened(path, name, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=64)  # slices come one after the other; of a volume only its header is kept
+@remembering(64)  # slices come one after the other; of a volume only its header is kept
 def _opened(path: str, name: str, *_: int) -> _Volume:
     with guarded(name, "NIfTI"):
         import nibabel
@@ -202,7 +211,7 @@ def _laid_out(header: Any, path: str, packed: bool, name: str) -> _Volume:
     size = math.prod(shape) * dtype.itemsize
     if size > MAX_BYTES:
         raise ImageError(f"{name}: holds {size:,} bytes, over the limit of {MAX_BYTES:,}; cut the volume")
-    if not packed and os.path.getsize(path) < offset + size:
+    if os.path.getsize(path) * (_MOST_PACKED if packed else 1) < offset + size:
         raise damaged(name, "NIfTI", "fewer samples than its header states")
     affine = header.get_best_affine()
     steps = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))

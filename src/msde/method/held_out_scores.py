@@ -16,7 +16,10 @@ from msde.method.scorers import InductiveScorer
 from msde.method.standardizer import HeldOutStandardizer
 
 MOST_PAIRED = 300
-FEWEST_GROUPS = 4
+FEWEST_PAIRS = 2
+
+_LEAST = np.finfo(np.float64).eps
+_MOST_GROWTH = 0.5  # far beyond what a group is worth, but where rows are all alike
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,35 @@ class HeldOut:
     @cached_property
     def scores(self) -> NDArray[np.float64]:
         """Held-out scores in the order of the rows; none of fewer than three rows or two groups."""
-        groups, n_groups = self.groups, int(self.groups.max()) + 1
-        if len(self.rows) < 3 or n_groups < 2:
+        n_pairs = (self._n_groups + 1) // 2
+        if n_pairs < FEWEST_PAIRS:
+            return self.without_own
+        size = np.bincount(self.groups)
+        # Ranked by their scores, so that neither names nor order decide who is left out with whom.
+        means = np.bincount(self.groups, self.without_own) / size
+        pairs = np.argsort(np.argsort(means, kind="stable"))[self.groups] % n_pairs
+        some = evenly_spaced(n_pairs, max(FEWEST_PAIRS, n_pairs * MOST_PAIRED // len(self.rows)))
+        seen, alone = np.isin(pairs, some), size[self.groups]
+        without_two = self._normals.distances(pairs, some)
+        further = np.bincount(pairs)[pairs] - alone
+        grown = np.log(np.maximum(without_two[seen], _LEAST)) - np.log(np.maximum(self.without_own[seen], _LEAST))
+        rate = grown.sum() / max(further[seen].sum(), 1)
+        return np.asarray(self.without_own * np.exp(-np.clip(rate * alone, -_MOST_GROWTH, _MOST_GROWTH)))
+
+    @cached_property
+    def without_own(self) -> NDArray[np.float64]:
+        """Scores of the rows by a fit to the other groups; none of fewer than three rows or two groups."""
+        if len(self.rows) < 3 or self._n_groups < 2:
             return np.empty(0)
-        normals = _Normals.of(self.scorer, self.rows)
-        alone = normals.distances(groups, np.arange(n_groups))
-        if n_groups < FEWEST_GROUPS:
-            return alone
-        n_pairs = (n_groups + 1) // 2
-        pairs = groups % n_pairs
-        some = evenly_spaced(n_pairs, max(2, n_pairs * MOST_PAIRED // len(self.rows)))
-        seen = np.isin(pairs, some)
-        size = np.bincount(groups)[groups]
-        further = np.bincount(pairs)[pairs] - size
-        tiny = np.finfo(np.float64).tiny
-        grown = np.log(np.maximum(normals.distances(pairs, some)[seen], tiny) / np.maximum(alone[seen], tiny))
-        return np.asarray(alone * np.exp(-grown.sum() / max(further[seen].sum(), 1) * size))
+        return self._normals.distances(self.groups, np.arange(self._n_groups))
+
+    @property
+    def _n_groups(self) -> int:
+        return int(self.groups.max()) + 1
+
+    @cached_property
+    def _normals(self) -> _Normals:
+        return _Normals.of(self.scorer, self.rows)
 
 
 @dataclass(frozen=True)

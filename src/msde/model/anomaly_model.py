@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from msde.backbones import Backbone, load_backbone
-from msde.embedding.cache import EmbeddingCache
+from msde.embedding.cache import EmbeddingCache, Embeddings
 from msde.embedding.embed import Embedded, MapReader, Tick, embed_images, ticking
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from msde.estimators.detector import MSDEDetector
 
     Images = str | os.PathLike[str] | Iterable[ImageSource]
-    Cache = str | os.PathLike[str] | EmbeddingCache
+    Cache = str | os.PathLike[str] | Embeddings
 
 _DEFAULT_RULE = ImageRule()
 
@@ -46,7 +46,7 @@ class AnomalyModel:
         side by side.
     detector : MSDEDetector, optional
         An unfitted detector; by default ``MSDEDetector()``.
-    cache : path or EmbeddingCache, optional
+    cache : path or Embeddings, optional
         Folder where embeddings are kept; images in it need not go through the network again.
     looks : sequence of str or FeatureSpec, optional
         How the networks look at an image, such as ``["plain:mean+std", "stretched:mean"]``; see
@@ -62,7 +62,7 @@ class AnomalyModel:
     rule : ImageRule
     session : msde.embedding.encoder.EncoderSession
         The encoder at work.
-    cache : EmbeddingCache or None
+    cache : Embeddings or None
     scorer_, calibration_, volumes_, localizer_, fingerprint_, libraries_
         After a fit, of `fitted`: see :class:`msde.model.fitted.FittedModel`; ``calibration_`` is that of single images.
     unreadable_, distrusted_, n_copies_, peak_
@@ -100,7 +100,7 @@ class AnomalyModel:
         self, session: EncoderSession, rule: ImageRule, detector: MSDEDetector | None, cache: Cache | None
     ) -> None:
         self.session, self.encoder, self.rule, self.detector = session, session.encoder, rule, detector
-        self.cache = cache if cache is None or isinstance(cache, EmbeddingCache) else EmbeddingCache(cache)
+        self.cache = EmbeddingCache(cache) if isinstance(cache, str | os.PathLike) else cache
         self._fitted: FittedModel | None = None
 
     @classmethod

@@ -15,7 +15,7 @@ from msde.embedding.encoder import Encoder
 from msde.errors import DataError, MSDEError
 from msde.heatmaps.localizer import Localizer
 from msde.images import ImageRule
-from msde.method.calibration import Calibration
+from msde.method.calibration import Calibration, check_rate
 from msde.method.drift import Drift, measure_drift
 from msde.method.scorers import SCORERS, Scorer
 from msde.method.volume_score import volume_score
@@ -136,7 +136,10 @@ class FittedModel:
                 f"{known[0]}: took part in the fit ({len(known)} of the calibration images did), where scores are too"
                 " low; leave such images out"
             )
-        alpha = self.images.alpha if alpha is None else alpha
+        if alpha is None:
+            alpha = self.images.alpha
+        else:
+            check_rate(alpha)
         # One by one, as images are scored: in a batch, the last bits differ, and a normal may score above itself.
         held_out = np.concatenate([self.scorer.score(row[None]) for row in normals.rows])
         volumes = normals.volume_scores(held_out)

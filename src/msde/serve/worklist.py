@@ -115,6 +115,7 @@ def row(current: Current, threshold: float, image: Image, score: Score, version:
             "n_parts": score.n_parts,
             "seen_in_training": score.seen_in_training,
             "verdict": image.verdict,
+            "purged": image.purged,
             "threshold": finite(threshold) if version.id == current.version_id and not volume else None,
         }
     )
