@@ -83,6 +83,7 @@ REQUIREMENTS = {
     ),
     "faketime": Requirement("libfaketime", lambda: FAKETIME is not None, "apt-get install libfaketime"),
     "mount": Requirement("the right to mount a disk of its own", _may_mount, "run as root, outside of a container"),
+    "systemd": Requirement("systemd-analyze", _program("systemd-analyze"), "apt-get install systemd"),
     "wheels": Requirement("the folder of wheels", WHEELS.is_dir, "make test-all"),
     "shared": Requirement("the real image sets", _shared, f"set {SHARED} to their folder; docs/sets.md names them"),
 }

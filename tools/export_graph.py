@@ -149,7 +149,7 @@ def graph_bytes(name: str = BUILT_IN) -> bytes:
     net, entry = timm_model(name), registry()[name]
     graph = GraphWriter(name, net).backbone().SerializeToString(deterministic=True)
     pixels = noise(entry["input_size"])
-    check_parity(assemble(name, entry, graph), pixels, embeddings(name, net, pixels))
+    check_parity(assemble(name, entry, graph), pixels, {"embedding": embeddings(name, net, pixels)})
     return graph
 
 

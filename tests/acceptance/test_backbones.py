@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -39,7 +40,8 @@ def test_all_about_one() -> None:
     text = printed("retfound-green")
     assert "mean          0.5; 0.5; 0.5\n" in text
     assert "revision      v0.1\n" in text
-    assert "levels        none\n" in text
+    assert "levels        level1; level2; level3; level4\n" in text
+    assert "looks         plain:own\n" in text
     assert "options       img_size = 392\n" in text
 
 
@@ -53,3 +55,16 @@ def test_json() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(BackboneError, match="unknown backbone 'none'; `msde backbones` lists"):
         printed("none")
+
+
+def test_a_backbone_is_checked_before_it_is_used(tmp_path: Path) -> None:
+    text = printed("check", "efficientnet_lite0")
+    assert "dim           496\n" in text
+    assert "levels        level1 24 x 56 x 56; level2 40 x 28 x 28; " in text
+    found = json.loads(printed("check", "efficientnet_lite0", "--input-size", "64", "--json"))
+    assert found["input_size"] == 64
+    assert found["images_per_second"] > 0
+    with pytest.raises(BackboneError, match="needs weights: fetch"):
+        printed("check", "rad-dino")
+    with pytest.raises(BackboneError, match=r"net\.onnx: cannot be read"):
+        printed("check", f"onnx:{tmp_path / 'net.onnx'}")

@@ -17,7 +17,7 @@ ALWAYS = {
     "gated",
 }  # fmt: skip
 BUILT_IN_ONLY = {"extra", "graph", "package", "revision", "module", "weights", "sha256", "unused"}
-SOMETIMES = {"architecture", "options", "prefix", "unused", "download", "file", "revision"}
+SOMETIMES = {"looks", "architecture", "options", "prefix", "unused", "download", "file", "revision"}
 
 
 @pytest.mark.parametrize("name", sorted(registry()))
@@ -59,7 +59,7 @@ def test_timm_agrees_with_the_registry() -> None:
     import timm
     import torch
 
-    from msde.backbones.timm_export import build, with_head
+    from msde.backbones.timm_export import build, is_transformer, with_head
 
     entries = {name: entry for name, entry in registry().items() if entry["loader"] == "timm"}
     for name, entry in entries.items():
@@ -68,9 +68,10 @@ def test_timm_agrees_with_the_registry() -> None:
         with torch.device("meta"):
             network = build(name, entry["architecture"], entry)
             size = entry["input_size"]
-            embedding, *maps = with_head(network, entry["pooling"])(torch.zeros(1, 3, size, size))
+            embedding, *further = with_head(network, entry["pooling"])(torch.zeros(1, 3, size, size))
         assert embedding.shape == (1, entry["dim"]), name
-        assert len(maps) == len(entry["levels"]), name
+        assert sum(values.ndim == 4 for values in further) == len(entry["levels"]), name
+        assert is_transformer(network) == ("looks" in entry), name
         if name == entry["architecture"]:
             known = timm.get_pretrained_cfg(name)
             assert known.hf_hub_id in entry["file"]

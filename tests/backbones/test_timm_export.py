@@ -104,8 +104,75 @@ def test_transformer(torch: Any, tmp_path: Path) -> None:
     network = timm.create_model(TRANSFORMER, pretrained=False)
     torch.save(network.state_dict(), tmp_path / "net.pth")
     backbone = load_backbone(f"timm:{TRANSFORMER}", tmp_path / "net.pth")
-    assert backbone.levels == ()
+    assert backbone.levels == ("level1", "level2", "level3", "level4")
+    assert backbone.looks == ("plain:own",)
     assert backbone.dim == network.num_features
+
+
+# timm's architectures of every kind, tiny: what stands before the patches, and how positions are told.
+KINDS = {
+    "vit": ("vit_tiny_patch16_224", {}, 1),
+    "registers": ("vit_small_patch14_reg4_dinov2", {}, 5),
+    "registers without class token": (
+        "vit_tiny_patch16_224",
+        {"class_token": False, "reg_tokens": 2, "global_pool": "avg"},
+        None,
+    ),
+    "no prefix": ("vit_tiny_patch16_224", {"class_token": False, "global_pool": "avg"}, None),
+    "distilled": ("deit_tiny_distilled_patch16_224", {}, 2),
+    "eva02": ("eva02_tiny_patch14_224", {}, 1),
+    "dinov3": ("vit_small_patch16_dinov3", {}, 5),
+    "beit": ("beit_base_patch16_224", {}, 1),
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("kind", KINDS)
+def test_patches_at_four_depths_are_levels(torch: Any, kind: str) -> None:
+    """The levels are timm's own intermediate tokens under the final norm, and so are the class tokens."""
+    import timm
+
+    architecture, options, n_prefix = KINDS[kind]
+    side = 56 if "patch14" in architecture else 64
+    torch.manual_seed(0)
+    options = {"depth": 6, "embed_dim": 24, "num_heads": 2, "img_size": side} | options
+    network = timm.create_model(architecture, pretrained=False, num_classes=0, **options).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    images = torch.rand(2, 3, side, side)
+    with torch.inference_mode():
+        embedding, *further = timm_export.with_head(network, None)(images)
+        wanted = network.forward_intermediates(
+            images,
+            indices=[1, 2, 4, 5],
+            norm=True,
+            output_fmt="NLC",
+            intermediates_only=True,
+            return_prefix_tokens=True,
+        )
+        assert embedding.equal(network(images))
+    assert len(further) == (8 if n_prefix else 4)
+    for level, found in zip(wanted, further[:4], strict=True):
+        patches = level[0] if isinstance(level, tuple) else level
+        assert found.flatten(2).transpose(1, 2).equal(patches)
+        assert found.shape[2] == found.shape[3]
+    for (_, before), found in zip(wanted, further[4:], strict=bool(n_prefix)):
+        assert before.shape[1] == n_prefix
+        assert found.equal(before[:, 0])
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("architecture", ["swin_tiny_patch4_window7_224", "convnext_atto"])
+def test_hierarchical_networks_give_the_maps_of_their_stages(torch: Any, architecture: str) -> None:
+    import timm
+
+    tiny = {"img_size": 64, "window_size": 2, "embed_dim": 12, "num_heads": (1, 2, 2, 4)}
+    options = tiny if "swin" in architecture else {}
+    network = timm.create_model(architecture, pretrained=False, num_classes=0, **options).eval()
+    with torch.inference_mode():
+        _, *maps = timm_export.with_head(network, None)(torch.zeros(1, 3, 64, 64))
+    assert [values.shape[2] for values in maps] == [16, 8, 4, 2]
+    assert not timm_export.is_transformer(network)
 
 
 @pytest.mark.torch

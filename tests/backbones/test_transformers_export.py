@@ -15,6 +15,7 @@ from tests.requirements import need
 
 from msde.backbones import Backbone, load_backbone
 from msde.backbones.known import registry
+from msde.backbones.transformers_export import with_maps
 from msde.errors import BackboneError, WeightsFileError
 
 Agrees = Callable[[Backbone, Callable[[Any], Any]], None]
@@ -131,7 +132,55 @@ def test_convolutional_network(transformers: Any, tmp_path: Path, agrees: Agrees
     network = saved(tmp_path, transformers.ResNetModel(config))
     backbone = load_backbone(f"hf:{tmp_path}")
     agrees(backbone, lambda images: network(images).last_hidden_state.mean((2, 3)))
-    assert backbone.levels == ("level1",)
+    assert backbone.levels == ("level1", "level2")
+    assert backbone.looks == ()
+
+
+TEXT = TOKENS | {"vocab_size": 50, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+DEEP = TOKENS | {"num_hidden_layers": 6}
+PATCHES = {"image_size": 56, "patch_size": 14}
+# Family: how many tokens stand before the patches, and the layer that makes the last tokens of the last block's.
+FAMILIES = {
+    "Dinov2": (1, "layernorm"),
+    "Dinov2WithRegisters": (5, "layernorm"),
+    "DINOv3ViT": (5, "norm"),
+    "ViT": (1, "layernorm"),
+    "Beit": (1, None),
+    "CLIP": (1, None),
+    "Siglip": (0, "vision_model.post_layernorm"),
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", FAMILIES)
+def test_patches_at_four_depths_are_levels(transformers: Any, family: str) -> None:
+    """The levels are the hidden states of the library under its own final norm, and so are the class tokens."""
+    import torch
+
+    n_prefix, norm = FAMILIES[family]
+    config = getattr(transformers, f"{family}Config")
+    extra = {"num_register_tokens": 4} if family in ("Dinov2WithRegisters", "DINOv3ViT") else {}
+    if family in ("CLIP", "Siglip"):
+        network = getattr(transformers, f"{family}Model")(config(text_config=TEXT, vision_config=DEEP | PATCHES)).eval()
+    else:
+        network = getattr(transformers, f"{family}Model")(config(**DEEP, **PATCHES, **extra)).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    images = torch.rand(2, 3, 56, 56)
+    wrapper, is_transformer = with_maps("net", network, None, 56)
+    assert is_transformer
+    with torch.inference_mode():
+        _, *further = wrapper(images)
+        vision = getattr(network, "vision_model", network)
+        found = vision(pixel_values=images, output_hidden_states=True)
+        last_norm = torch.nn.Identity() if norm is None else network.get_submodule(norm)
+        wanted = [*(last_norm(found.hidden_states[depth]) for depth in (2, 3, 5)), found.last_hidden_state]
+    assert len(further) == (8 if n_prefix else 4)
+    for tokens, level in zip(wanted, further[:4], strict=True):
+        torch.testing.assert_close(level.flatten(2).transpose(1, 2), tokens[:, n_prefix:], rtol=1e-5, atol=1e-5)
+        assert level.shape[2:] == (4, 4)
+    for tokens, class_token in zip(wanted, further[4:], strict=n_prefix > 0):
+        torch.testing.assert_close(class_token, tokens[:, 0], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.torch

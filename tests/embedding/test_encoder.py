@@ -1,21 +1,23 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from tests.pictures import SIDE
 from tests.scores import assert_same_rows
 
-from msde.backbones import load_backbone
-from msde.embedding.encoder import Encoder, EncoderSession
+from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
 from msde.errors import BackboneError
 
 
 @pytest.fixture(scope="module")
-def backbone():
-    return load_backbone()
+def backbone(network):
+    return network
 
 
 @pytest.fixture(scope="module")
 def pixels():
-    return np.random.default_rng(0).random((3, 3, 224, 224), dtype=np.float32)
+    return np.random.default_rng(0).random((3, 3, SIDE, SIDE), dtype=np.float32)
 
 
 def session(*looks, backbones):
@@ -65,7 +67,7 @@ def test_an_encoder_comes_back_from_its_description(backbone):
     again = Encoder.from_description(encoder.describe(), encoder.arrays())
     assert again.sha256 == encoder.sha256
     assert again.looks == encoder.looks
-    assert again.input_sizes == (224,)
+    assert again.input_sizes == (SIDE,)
 
 
 def test_the_digest_tells_looks_and_networks_apart(backbone):
@@ -82,3 +84,25 @@ def test_a_level_that_a_network_lacks_is_refused(backbone):
 def test_an_encoder_of_nothing_is_refused(backbone):
     with pytest.raises(BackboneError, match="needs a backbone and a look"):
         Encoder((backbone,), ())
+
+
+def test_a_network_that_states_its_looks_is_given_them_by_default(backbone, pixels):
+    stating = replace(backbone, looks=("plain:own",))
+    default, named = Encoder((stating, backbone)), Encoder((stating, backbone), (FeatureSpec.parse("plain:mean+std"),))
+    assert [tuple(map(str, default.looks_of(network))) for network in default.backbones] == [
+        ("plain:own",),
+        tuple(map(str, DEFAULT_LOOKS)),
+    ]
+    assert named.looks_of(stating) == named.looks
+    found = EncoderSession(default, 1).embed([pixels])
+    own, usual = (EncoderSession(Encoder((network,)), 1).embed([pixels]) for network in (stating, backbone))
+    assert_same_rows(found, np.hstack([own, usual]))
+    assert len({Encoder((network,)).sha256 for network in (stating, backbone)}) == 2
+    again = Encoder.from_description(default.describe(), default.arrays())
+    assert again.sha256 == default.sha256
+    assert [block.pooling for block in EncoderSession(again, 1).blocks][:2] == ["own", "mean"]
+
+
+def test_a_class_token_that_a_network_lacks_is_refused(backbone):
+    with pytest.raises(BackboneError, match="efficientnet_lite0: has no class token"):
+        session("plain:cls:level4", backbones=[backbone])

@@ -33,3 +33,15 @@ def test_a_record_survives_the_round_trip():
 def test_a_missing_name_is_an_error():
     with pytest.raises(KeyError, match="table"):
         put_together(Outer, {"inner.values": np.arange(3)}, {"inner.name": "x", "count": 7})
+
+
+@dataclass(frozen=True)
+class Younger:
+    count: int
+    extra: np.ndarray | None = None
+
+
+def test_a_file_older_than_a_field_that_may_be_none_has_none_of_it():
+    assert put_together(Younger, {}, {"count": 7}) == Younger(7)
+    full = Younger(7, np.arange(2))
+    np.testing.assert_array_equal(put_together(Younger, *take_apart(full)).extra, full.extra)

@@ -14,6 +14,10 @@ from msde.errors import BackboneError
 
 Triple = tuple[float, float, float]
 
+MOST_LEVELS = 4
+OWN_LOOKS = ("plain:own",)  # of a transformer: what it was trained to say of an image
+CLASS_OUTPUT = ".cls"  # of a level: ends the name of its output
+
 LOCAL_LICENCE = "unknown: that of the local checkpoint"
 
 
@@ -23,7 +27,8 @@ class Backbone:
 
     The graph takes ``pixels``, float32 (n, 3, input_size, input_size), RGB in [0, 1]; it normalises
     them itself, with the weights ``pixel_mean`` and ``pixel_std``. It gives ``embedding``, float32
-    (n, dim), and the feature maps named in `levels`, float32 (n, channels, height, width).
+    (n, dim), and the feature maps named in `levels`, float32 (n, channels, height, width). Those of a
+    network with a class token may each have the output ``LEVEL.cls`` beside them, float32 (n, channels).
 
     Parameters
     ----------
@@ -45,6 +50,8 @@ class Backbone:
         The ONNX model, whose initialisers of `weights` are declared without values.
     weights : dict of str to ndarray
         The values of those initialisers by name.
+    looks : tuple of str, optional
+        The looks that this network is best used with, such as ``plain:own``; by default those of all networks.
     """
 
     name: str
@@ -57,6 +64,7 @@ class Backbone:
     source: str
     graph: bytes
     weights: dict[str, np.ndarray]
+    looks: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -90,6 +98,7 @@ class Backbone:
             "dim": self.dim,
             "licence": self.licence,
             "source": self.source,
+            "looks": list(self.looks),
             "sha256": self.sha256,
         }
 
@@ -114,6 +123,7 @@ class Backbone:
                 source=str(description["source"]),
                 graph=graph,
                 weights=weights,
+                looks=tuple(map(str, description.get("looks", ()))),
             )
             expected = description["sha256"]
         except (KeyError, OverflowError, TypeError, ValueError) as error:

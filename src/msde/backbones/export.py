@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msde.backbones.backbone import Backbone, Triple, per_channel, triple
+from msde.backbones.backbone import CLASS_OUTPUT, Backbone, Triple, per_channel, triple
 from msde.backbones.graph import rename, separate
 from msde.backbones.parity import check_parity, noise
 from msde.errors import BackboneError
@@ -54,19 +54,20 @@ def export_torch(name: str, network: Any, settings: Mapping[str, Any], source: s
     """Make a backbone of a torch network and check it; `source` is what the weights came from.
 
     The network takes images as it was trained with, (n, channels, size, size), and returns a tuple of the embedding,
-    (n, dim), and any feature maps (n, c, h, w), finest first. Settings are `input_size`; `mean` and `std` of RGB pixels
-    in [0, 1]; `licence`; `channels`, 3 if left out, or 1 for a network of grey images, which is given the mean of the
-    colours; and `dim`, checked if given.
+    (n, dim), any feature maps (n, c, h, w), finest first, and after them a class token (n, c) for each, or none.
+    Settings are `input_size`; `mean` and `std` of RGB pixels in [0, 1]; `licence`; `channels`, 3 if left out, or 1 for
+    a network of grey images, which is given the mean of the colours; `looks`, see `Backbone`; and `dim`, checked if
+    given.
 
     Raises BackboneError if the network takes no such images, gives no such embedding, cannot be exported, or its graph
-    does not agree with torch.
+    does not agree with torch in what it gives.
     """
     size, mean, std = int(settings["input_size"]), triple(settings["mean"]), triple(settings["std"])
     pixels = noise(size)
     with quiet():
         converted = with_conversion(network, mean, std, grey=settings.get("channels", 3) == 1)
         try:
-            expected, *maps = run_torch(converted, pixels)
+            expected, *further = run_torch(converted, pixels)
         except Exception as error:  # whatever the network's own code raises
             raise BackboneError(
                 f"backbone {name}: takes no images of {size}x{size} pixels: {first_line(error)}"
@@ -76,8 +77,11 @@ def export_torch(name: str, network: Any, settings: Mapping[str, Any], source: s
                 f"backbone {name}: gives embeddings of shape {expected.shape[1:]}, not ({settings.get('dim', 'dim')},);"
                 " the weights are of another network"
             )
-        levels = tuple(f"level{number}" for number in range(1, len(maps) + 1))
-        graph, weights = to_onnx(name, converted, size, ["embedding", *levels])
+        n_levels = sum(values.ndim == 4 for values in further)
+        levels = tuple(f"level{number}" for number in range(1, n_levels + 1))
+        class_tokens = [level + CLASS_OUTPUT for level in levels] if len(further) > n_levels else []
+        outputs = ["embedding", *levels, *class_tokens]
+        graph, weights = to_onnx(name, converted, size, outputs)
     backbone = Backbone(
         name=name,
         input_size=size,
@@ -89,8 +93,9 @@ def export_torch(name: str, network: Any, settings: Mapping[str, Any], source: s
         source=source,
         graph=graph,
         weights=weights,
+        looks=tuple(settings.get("looks", ())),
     )
-    check_parity(backbone, pixels, expected)
+    check_parity(backbone, pixels, dict(zip(outputs, [expected, *further], strict=True)))
     return backbone
 
 

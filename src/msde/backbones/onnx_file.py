@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msde.backbones.backbone import LOCAL_LICENCE, Backbone, per_channel, triple
+from msde.backbones.backbone import CLASS_OUTPUT, LOCAL_LICENCE, OWN_LOOKS, Backbone, per_channel, triple
 from msde.backbones.export import first_line, require
 from msde.backbones.graph import separate
+from msde.backbones.onnx_part import OnnxPart, parts
 from msde.backbones.parity import HALF_PARITY, PARITY, check_parity, noise
 from msde.errors import BackboneError, WeightsFileError
 
@@ -27,9 +28,9 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
     """Make a backbone of an ONNX file, the target; weights in files of their own must lie in its folder.
 
     Its only input is images, (n, 3, size, size) or, grey, (n, 1, size, size). Its first output of two dimensions is the
-    embedding; outputs of four are feature maps. It is given RGB pixels in [0, 1], unless the file's metadata say what
-    it was trained with: `mean` and `std`, JSON lists of three numbers, and, where the input's size is left open,
-    `input_size`.
+    embedding; outputs of four are feature maps, and so are those of three, a transformer's tokens: see
+    `msde.backbones.onnx_part.parts`. It is given RGB pixels in [0, 1], unless the file's metadata say what it was
+    trained with: `mean` and `std`, JSON lists of three numbers, and, where the input's size is left open, `input_size`.
 
     Takes no checkpoint, because the file has its weights. Raises BackboneError if onnx is not installed, the file is no
     such graph, or a row's embedding depends on the others.
@@ -56,29 +57,29 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
     images = ((pixels - per_channel(mean)) / per_channel(std)).astype(np.float32)
     images = images.mean(1, keepdims=True) if channels == 1 else images
     outputs = run(path, model, images.astype(np.float16 if half else np.float32))
-    flat = [output for output, values in outputs.items() if values.ndim == 2 and values.shape[1] > 1]
-    if not flat:
+    taken = parts(outputs, size)
+    if "embedding" not in taken:
         shapes = ", ".join(f"{output} {values.shape[1:]}" for output, values in outputs.items())
         raise BackboneError(f"{path}: gives no embedding (n, dim) but {shapes} a row; export the pooled features")
-    maps = sorted((o for o, v in outputs.items() if v.ndim == 4), key=lambda o: -outputs[o].shape[2])
-    levels = {output: f"level{number}" for number, output in enumerate(maps, 1)}
-    model = with_conversion(model, {flat[0]: "embedding", **levels}, channels, size, half)
+    expected = {new: part.of(outputs[part.output]).astype(np.float32) for new, part in taken.items()}
+    widths = {new: values.shape[1:2] + (None,) * (values.ndim - 2) for new, values in expected.items()}
+    model = with_conversion(model, taken, widths, channels, size, half)
     graph, weights = separate(model)
     weights |= {"pixel_mean": per_channel(mean), "pixel_std": per_channel(std)}
     if channels == 1:
         weights["pixel_grey"] = np.full((1, 3, 1, 1), 1 / 3, np.float32)
-    expected = outputs[flat[0]].astype(np.float32)
     backbone = Backbone(
         name=name,
         input_size=size,
         mean=mean,
         std=std,
-        levels=tuple(levels.values()),
-        dim=expected.shape[1],
+        levels=tuple(new for new in taken if new.startswith("level") and not new.endswith(CLASS_OUTPUT)),
+        dim=expected["embedding"].shape[1],
         licence=said.get("licence", LOCAL_LICENCE),
         source=f"ONNX graph {path.name}",
         graph=graph,
         weights=weights,
+        looks=OWN_LOOKS if any(part.kind == "map" for part in taken.values()) else (),
     )
     check_parity(backbone, pixels, expected, HALF_PARITY if half else PARITY)
     return backbone
@@ -151,10 +152,15 @@ def run(path: Path, model: onnx.ModelProto, images: np.ndarray) -> dict[str, np.
 
 
 def with_conversion(
-    model: onnx.ModelProto, outputs: Mapping[str, str], channels: int, size: int, half: bool
+    model: onnx.ModelProto,
+    taken: Mapping[str, OnnxPart],
+    widths: Mapping[str, tuple[int | None, ...]],
+    channels: int,
+    size: int,
+    half: bool,
 ) -> onnx.ModelProto:
     """Put a conversion of pixels before a graph and name its outputs as a backbone's; other outputs go."""
-    from onnx import TensorProto, compose, helper
+    from onnx import TensorProto, compose, helper, numpy_helper
 
     model = compose.add_prefix(model, OWN)
     graph = model.graph
@@ -170,21 +176,24 @@ def with_conversion(
         steps.append(helper.make_node("Conv", ["normalised", "pixel_grey"], ["grey"]))
     last = steps[-1].output[0]
     steps.append(helper.make_node("Cast", [last], [image], to=TensorProto.FLOAT16 if half else TensorProto.FLOAT))
-    ends = [helper.make_node("Cast", [OWN + old], [new], to=TensorProto.FLOAT) for old, new in outputs.items()]
-    nodes = [*steps, *graph.node, *ends]
+    nodes = [*steps, *graph.node]
+    constants: dict[str, np.ndarray] = {}
+    for new, part in taken.items():
+        ends, needed = part.steps(OWN + part.output, new)
+        nodes += ends
+        constants |= needed
     graph.ClearField("node")
     graph.node.extend(nodes)
     for name, shape in shapes.items():
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
         tensor.external_data.add(key="location", value="weights")
         graph.initializer.append(tensor)
+    graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in constants.items())
     graph.ClearField("input")
     graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, size, size]))
-    ranks = {"embedding": 2}
     graph.ClearField("output")
     graph.output.extend(
-        helper.make_tensor_value_info(new, TensorProto.FLOAT, ["n", *[None] * (ranks.get(new, 4) - 1)])
-        for new in outputs.values()
+        helper.make_tensor_value_info(new, TensorProto.FLOAT, ["n", *width]) for new, width in widths.items()
     )
     graph.ClearField("value_info")  # it may tell of a batch of one
     return model

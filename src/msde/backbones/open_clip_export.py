@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msde.backbones.backbone import LOCAL_LICENCE, Backbone
+from msde.backbones.backbone import LOCAL_LICENCE, MOST_LEVELS, OWN_LOOKS, Backbone
 from msde.backbones.checkpoint import find_weights, fit_tensors, read_checkpoint, within
 from msde.backbones.export import export_torch, first_line, quiet, require, wrapped
 from msde.backbones.hub import failed_download, snapshot
+from msde.backbones.timm_export import features_and_maps
+from msde.backbones.tokens import depths
 from msde.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 CONFIG = "open_clip_config.json"
 WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 VISUAL = "visual."  # the image encoder's tensors; the text encoder's are left
-SETTINGS = ("input_size", "mean", "std", "licence", "dim")  # what the registry says of a model counts
+SETTINGS = ("input_size", "mean", "std", "licence", "dim", "looks")  # what the registry says of a model counts
 
 
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
@@ -50,8 +52,9 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
             weights, source = find_weights(folder, WEIGHTS_NAMES), f"{target.partition('@')[0]} at {folder.name}"
         network = build(name, model)
         fit_tensors(network, within(read_checkpoint(weights), VISUAL), weights)
+    settings["looks"] = OWN_LOOKS
     settings |= {key: entry[key] for key in SETTINGS if key in entry}
-    return export_torch(name, first_output(network), settings, source)
+    return export_torch(name, with_maps(network), settings, source)
 
 
 def known() -> list[str]:
@@ -126,11 +129,23 @@ def build(name: str, model: Mapping[str, Any]) -> Any:
         raise BackboneError(f"backbone {name}: OpenCLIP cannot build it: {first_line(error)}") from error
 
 
-def first_output(network: Any) -> Any:
-    """Wrap an image encoder: normalised images -> the embedding alone, without tokens."""
+def with_maps(network: Any) -> Any:
+    """Wrap an image encoder: normalised images -> the embedding, its feature maps and any class token of each."""
 
     def forward(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        outputs = network(images)
-        return (outputs[0] if isinstance(outputs, tuple) else outputs,)
+        if hasattr(network, "trunk"):  # of timm
+            features, maps = features_and_maps(network.trunk, images)
+            return network.head(network.trunk.forward_head(features)), *maps
+        if not hasattr(network, "transformer"):
+            found = network.forward_intermediates(images, indices=MOST_LEVELS)
+            return found["image_features"], *found["image_intermediates"]
+        found = network.forward_intermediates(
+            images,
+            indices=depths(len(network.transformer.resblocks)),
+            normalize_intermediates=True,
+            output_extra_tokens=True,
+        )
+        class_tokens = [prefix[:, 0] for prefix in found["image_intermediates_prefix"]]
+        return found["image_features"], *found["image_intermediates"], *class_tokens
 
     return wrapped(network, forward)

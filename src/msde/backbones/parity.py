@@ -1,6 +1,8 @@
-"""The last check of a backbone: its embeddings are those of the network it was made from."""
+"""The last check of a backbone: what its graph gives is what the network gives that it was made from."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -18,15 +20,18 @@ def noise(size: int) -> np.ndarray:
     return np.random.default_rng(0).random((ROWS, 3, size, size), np.float32)
 
 
-def check_parity(backbone: Backbone, pixels: np.ndarray, expected: np.ndarray, tolerance: float = PARITY) -> None:
-    """Refuse a backbone whose embeddings are not the expected ones.
+def check_parity(
+    backbone: Backbone, pixels: np.ndarray, expected: Mapping[str, np.ndarray], tolerance: float = PARITY
+) -> None:
+    """Refuse a backbone whose graph does not give the expected outputs, by name.
 
-    Raises BackboneError if they differ by more than the tolerance, or graph and weights do not fit together.
+    Raises BackboneError if one differs by more than the tolerance, or graph and weights do not fit together.
     """
-    found = EmbeddingSession(backbone).embed(pixels)
-    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
-    if not difference <= tolerance:
-        raise BackboneError(
-            f"backbone {backbone.name}: its ONNX graph differs from the original network by {difference:.1e}, "
-            f"more than {tolerance:.0e}; choose another model"
-        )
+    found = EmbeddingSession(backbone).run(pixels, list(expected))
+    for name, wanted in expected.items():
+        difference = float(np.abs(found[name] - wanted).max() / np.abs(wanted).max())
+        if not difference <= tolerance:
+            raise BackboneError(
+                f"backbone {backbone.name}: {name} of its ONNX graph differs from the original network's by"
+                f" {difference:.1e}, more than {tolerance:.0e}; choose another model"
+            )

@@ -12,7 +12,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
-from msde.backbones.backbone import Backbone
+from msde.backbones.backbone import CLASS_OUTPUT, Backbone
 from msde.errors import BackboneError
 from msde.method.parallel import available_cores
 
@@ -106,12 +106,12 @@ class EmbeddingSession:
         batch : ndarray of float32, shape (n, 3, input_size, input_size)
             RGB pixels in [0, 1].
         outputs : sequence of str
-            "embedding", or names of feature maps among the backbone's levels.
+            "embedding", names of feature maps among the backbone's levels, or of their class tokens.
 
         Returns
         -------
         dict of str to ndarray of float32
-            Embeddings (n, dim) or feature maps (n, channels, height, width), by name.
+            Embeddings (n, dim), feature maps (n, channels, height, width) or class tokens (n, channels), by name.
 
         Raises
         ------
@@ -128,9 +128,18 @@ class EmbeddingSession:
         passes = [self._session.run(list(outputs), {"pixels": batch[start : start + BATCH]}) for start in starts]
         return {name: np.concatenate(parts) for name, parts in zip(outputs, zip(*passes, strict=True), strict=True)}
 
+    def give_back(self) -> None:
+        """Give back the memory that passes have taken, which ONNX Runtime keeps for those to come."""
+        size = self.backbone.input_size
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._session.run(["embedding"], {"pixels": np.zeros((1, 3, size, size), np.float32)}, options)
+
     def channels(self, level: str) -> int:
-        """Return how many channels a feature map has; raise BackboneError if the graph does not give it."""
+        """Return how many channels a feature map or class token has; raise BackboneError if there is none."""
         widths = {output.name: output.shape[1] for output in self._session.get_outputs()}
+        if level.endswith(CLASS_OUTPUT) and level not in widths:
+            raise BackboneError(f"backbone {self.backbone.name}: has no class token; leave the pooling cls out")
         if level not in widths:
             raise BackboneError(f"backbone {self.backbone.name}: its graph gives no {level}; save the model again")
         return int(widths[level])

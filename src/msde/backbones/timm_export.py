@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msde.backbones.backbone import LOCAL_LICENCE, Backbone
+from msde.backbones.backbone import LOCAL_LICENCE, MOST_LEVELS, OWN_LOOKS, Backbone
 from msde.backbones.checkpoint import (
     WEIGHTS_NAMES,
     differences,
@@ -20,6 +20,7 @@ from msde.backbones.checkpoint import (
 )
 from msde.backbones.export import export_torch, first_line, pooled, quiet, require, wrapped
 from msde.backbones.hub import failed_download, snapshot
+from msde.backbones.tokens import depths
 from msde.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 HUB = "hf-hub:"
 CONFIG = "config.json"
-LEVELS = 4
-SETTINGS = ("input_size", "mean", "std", "channels", "licence", "dim")  # what the registry says of a model counts
+# What the registry says of a model counts.
+SETTINGS = ("input_size", "mean", "std", "channels", "licence", "dim", "looks")
 
 
 def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
@@ -54,6 +55,8 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
             architecture = entry.get("architecture", "") if name.startswith(HUB) else target
             network = from_files(name, architecture, checkpoint, entry)
         settings = timm_settings(name, network, entry) | licence
+    if is_transformer(network):
+        settings["looks"] = OWN_LOOKS
     settings |= {key: entry[key] for key in SETTINGS if key in entry}
     return export_torch(name, with_head(network, entry.get("pooling")), settings, source)
 
@@ -147,16 +150,33 @@ def with_head(network: Any, pooling: str | None) -> Any:
     def forward(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         features, maps = features_and_maps(network, images)
         if pooling is not None and features.ndim == 3:
-            return (pooled(features, network.num_prefix_tokens, pooling),)
-        return (network.forward_head(features, pre_logits=True).flatten(1), *maps)
+            return pooled(features, network.num_prefix_tokens, pooling), *maps
+        return network.forward_head(features, pre_logits=True).flatten(1), *maps
 
     return wrapped(network, forward)
 
 
+def is_transformer(network: Any) -> bool:
+    """Return whether all blocks of a timm model see the same grid of patches."""
+    steps = {info["reduction"] for info in getattr(network, "feature_info", ())}
+    return len(steps) == 1 and len(network.feature_info) > 1 and hasattr(network, "num_prefix_tokens")
+
+
 def features_and_maps(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Return a timm model's features and, if they are maps, those of its last stages, in one pass."""
-    if len(getattr(network, "feature_info", ())) >= LEVELS and hasattr(network, "forward_intermediates"):
-        features, maps = network.forward_intermediates(images, indices=LEVELS)
+    """Return a timm model's features, its maps and a class token for each, if it has them, in one pass.
+
+    The maps are those of the last four stages or, of a transformer, of four depths with the final norm, as DINOv2 takes
+    them (Oquab et al., TMLR 2024, A.3).
+    """
+    if is_transformer(network):
+        features, found = network.forward_intermediates(
+            images, indices=depths(len(network.feature_info)), norm=True, return_prefix_tokens=True
+        )
+        maps = [level[0] if isinstance(level, tuple) else level for level in found]
+        has_class_token = getattr(network, "cls_token", None) is not None
+        return features, maps + ([level[1][:, 0] for level in found] if has_class_token else [])
+    if len(getattr(network, "feature_info", ())) >= MOST_LEVELS and hasattr(network, "forward_intermediates"):
+        features, maps = network.forward_intermediates(images, indices=MOST_LEVELS)
         if features.ndim == 4:
             return features, maps
     features = network.forward_features(images)

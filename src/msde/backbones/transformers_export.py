@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msde.backbones.backbone import LOCAL_LICENCE, Backbone, triple
+from msde.backbones.backbone import LOCAL_LICENCE, MOST_LEVELS, OWN_LOOKS, Backbone, triple
 from msde.backbones.checkpoint import WEIGHTS_NAMES, find_weights, read_checkpoint, refuse, shape
 from msde.backbones.export import export_torch, first_line, pooled, quiet, require, wrapped
 from msde.backbones.hub import snapshot
+from msde.backbones.tokens import as_map, depths, final_norm, normalised
 from msde.errors import BackboneError, WeightsFileError
 
 if TYPE_CHECKING:
     import torch
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
-SETTINGS = ("licence", "dim")  # what the registry says of a model counts
+SETTINGS = ("licence", "dim", "looks")  # what the registry says of a model counts
 POOLER = "pooler."
 
 
@@ -45,7 +46,11 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
         network = from_files(name, weights)
     settings = processing(name, weights.parent, entry) | {"licence": licence}
     settings |= {key: entry[key] for key in SETTINGS if key in entry}
-    return export_torch(name, with_pooling(network, entry.get("pooling")), settings, source)
+    with quiet():
+        wrapper, is_transformer = with_maps(name, network, entry.get("pooling"), settings["input_size"])
+    if is_transformer:
+        settings = {"looks": OWN_LOOKS} | settings
+    return export_torch(name, wrapper, settings, source)
 
 
 def from_files(name: str, weights: Path) -> Any:
@@ -111,25 +116,63 @@ def side(height: int, width: int) -> int:
     return height
 
 
-def with_pooling(network: Any, pooling: str | None) -> Any:
-    """Wrap a model: normalised images -> the embedding and, if it computes one, the last feature map."""
+def with_maps(name: str, network: Any, pooling: str | None, size: int) -> tuple[Any, bool]:
+    """Wrap a model: normalised images -> its embedding, its feature maps and any class token of each.
+
+    Also returns whether the maps are of a transformer's patches. Raises BackboneError if it takes no such images.
+    """
+    import torch
+
+    channels = getattr(vision_config(network), "num_channels", 3)
+    try:
+        with torch.inference_mode():
+            images = torch.rand(1, channels, size, size)
+            tokens = outputs(network, images).last_hidden_state
+            n_prefix = prefix(network, tokens, size)
+            norm = None if n_prefix is None else final_norm(lambda: outputs(network, images), network, tokens)
+    except Exception as error:  # whatever the network's own code raises
+        raise BackboneError(f"backbone {name}: takes no images of {size}x{size} pixels: {first_line(error)}") from error
 
     def forward(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        if hasattr(network, "get_image_features"):
-            found = network.get_image_features(pixel_values=images)
-            return (getattr(found, "pooler_output", found),)
-        hidden = network(pixel_values=images).last_hidden_state
-        if hidden.ndim == 4:
-            return hidden.mean((2, 3)), hidden
-        n_prefix = hidden.shape[1] - n_patches(network.config, images.shape[-1])
-        if n_prefix < 1:  # no class token
-            return (hidden.mean(1),)
-        return (pooled(hidden, n_prefix, pooling or "cls"),)
+        found = outputs(network, images)
+        last = found.last_hidden_state
+        embedding = found.pooler_output if reads_text(network) else embedded(last, n_prefix, pooling)
+        if n_prefix is None:
+            maps = found.hidden_states[1:] if last.ndim == 4 else getattr(found, "reshaped_hidden_states", None) or ()
+            return embedding, *maps[-MOST_LEVELS:]
+        blocks = found.hidden_states[1:]
+        levels = [*(normalised(blocks[depth], norm) for depth in depths(len(blocks))[:-1]), last]
+        class_tokens = [level[:, 0] for level in levels] if n_prefix else []
+        return embedding, *(as_map(level, n_prefix) for level in levels), *class_tokens
 
-    return wrapped(network, forward)
+    return wrapped(network, forward), n_prefix is not None
 
 
-def n_patches(config: Any, size: int) -> int:
-    """Return how many patches an image is cut into; more than any number of tokens if that is not known."""
-    patch = getattr(config, "patch_size", None)
-    return (size // patch) ** 2 if isinstance(patch, int) else size**2
+def outputs(network: Any, images: torch.Tensor) -> Any:
+    """Run a model, or the vision part of one that reads text, whose pooled output is the embedding beside texts."""
+    call = network.get_image_features if reads_text(network) else network
+    return call(pixel_values=images, output_hidden_states=True)
+
+
+def reads_text(network: Any) -> bool:
+    """Return whether the model also reads text."""
+    return hasattr(network, "get_image_features")
+
+
+def vision_config(network: Any) -> Any:
+    """Return what the model says of its vision part."""
+    return getattr(network.config, "vision_config", network.config)
+
+
+def embedded(last: torch.Tensor, n_prefix: int | None, pooling: str | None) -> torch.Tensor:
+    """Pool what a model gives in the end: a map, or tokens."""
+    if last.ndim == 4:
+        return last.mean((2, 3))
+    return pooled(last, n_prefix, pooling or "cls") if n_prefix else last.mean(1)
+
+
+def prefix(network: Any, tokens: torch.Tensor, size: int) -> int | None:
+    """Return how many tokens stand before those of the patches; None where that is not known, or there are none."""
+    patch = getattr(vision_config(network), "patch_size", None)
+    n_prefix = tokens.shape[1] - (size // patch) ** 2 if isinstance(patch, int) and tokens.ndim == 3 else -1
+    return n_prefix if n_prefix >= 0 else None

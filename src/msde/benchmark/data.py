@@ -23,7 +23,7 @@ from msde.datasets import read_dataset
 from msde.embedding.cache import EmbeddingCache
 from msde.embedding.embed import BATCH_SIZE, embed_images
 from msde.embedding.encoder import Encoder, EncoderSession
-from msde.embedding.feature_spec import OWN, FeatureSpec
+from msde.embedding.feature_spec import FeatureSpec
 from msde.errors import DataError, ImageError
 from msde.images import Part, expanded, read_pixels, to_input
 from msde.storage.atomic import writing
@@ -150,14 +150,7 @@ def _patient(source: Any, plan: SetPlan) -> str:
 
 def _spans(encoder: Encoder) -> NDArray[np.int64]:
     """Return which columns of an embedding come from which feature map by which pooling."""
-    widths: list[int] = []
-    for backbone in encoder.backbones:
-        session = EmbeddingSession(backbone, 1)
-        for look in encoder.looks:
-            if OWN in look.poolings or not backbone.levels:
-                widths.append(backbone.dim)
-            else:
-                widths += [session.channels(level) for _ in look.poolings for level in look.levels or backbone.levels]
+    widths = [block.width for block in EncoderSession(encoder, threads=1).blocks]
     ends = np.cumsum(widths)
     return np.stack([ends - widths, ends], axis=1).astype(np.int64)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,24 +17,62 @@ from msde.errors import BackboneError
 COLUMNS = ("name", "modality", "dim", "input", "licence", "gated", "needs")
 
 
-@click.command()
-@click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def backbones(name: str | None, as_json: bool) -> None:
-    """List the networks that --backbone knows by name, or everything about the one called NAME."""
-    known = {key: {**entry, "needs": needs(entry)} for key, entry in registry().items()}
-    if name is not None and name not in known:
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class _Names(click.Group):
+    """Takes the name of a backbone for a command that shows it."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        return super().get_command(ctx, cmd_name) or _as_json(click.command(cmd_name)(partial(_show, cmd_name)))
+
+
+@click.group(cls=_Names, invoke_without_command=True, subcommand_metavar="[NAME | check NAME]")
+@_as_json
+@click.pass_context
+def backbones(context: click.Context, as_json: bool) -> None:
+    """List the networks that --backbone knows by name, show all about the one called NAME, or check its weights."""
+    if context.invoked_subcommand is not None:
+        return
+    if as_json:
+        click.echo(json.dumps(_known(), indent=2, ensure_ascii=False))
+        return
+    _table([COLUMNS, *(_row(key, entry) for key, entry in _known().items())])
+    click.echo("\n--backbone also takes:")
+    for loader in LOADERS.values():
+        click.echo(f"  {loader.form}  (pip install 'msde[{loader.extra}]')")
+
+
+@backbones.command()
+@click.argument("name")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Local file of weights, or a folder with them.")
+@click.option("--input-size", type=int, metavar="PX", help="Side of the images that the network sees.")
+@_as_json
+def check(name: str, checkpoint: Path | None, input_size: int | None, as_json: bool) -> None:
+    """Load a backbone, verify its weights, size and agreement with the original; tell what it gives and how fast."""
+    from msde.backbones.check import inspect
+
+    found = inspect(name, checkpoint, input_size)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        return
+    for key, value in asdict(found).items():
+        click.echo(f"{key:12}  {_words(value) or 'none'}")
+
+
+def _show(name: str, as_json: bool) -> None:
+    """Show everything about one backbone."""
+    if name not in _known():
         raise BackboneError(f"unknown backbone {name!r}; `msde backbones` lists the known ones")
     if as_json:
-        click.echo(json.dumps(known if name is None else known[name], indent=2, ensure_ascii=False))
-    elif name is not None:
-        for key, value in known[name].items():
-            click.echo(f"{key:12}  {_words(value) or 'none'}")
-    else:
-        _table([COLUMNS, *(_row(key, entry) for key, entry in known.items())])
-        click.echo("\n--backbone also takes:")
-        for loader in LOADERS.values():
-            click.echo(f"  {loader.form}  (pip install 'msde[{loader.extra}]')")
+        click.echo(json.dumps(_known()[name], indent=2, ensure_ascii=False))
+        return
+    for key, value in _known()[name].items():
+        click.echo(f"{key:12}  {_words(value) or 'none'}")
+
+
+def _known() -> dict[str, Entry]:
+    return {key: {**entry, "needs": needs(entry)} for key, entry in registry().items()}
 
 
 def _row(name: str, entry: Entry) -> tuple[str, ...]:

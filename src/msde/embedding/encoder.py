@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.backbones import Backbone
+from msde.backbones.backbone import CLASS_OUTPUT
 from msde.backbones.raw_maps import RawMaps
 from msde.backbones.session import EmbeddingSession
-from msde.embedding.feature_spec import OWN, POOLINGS, VIEWS, FeatureSpec
+from msde.embedding.feature_spec import CLS, OWN, POOLINGS, VIEWS, FeatureSpec
 from msde.errors import BackboneError
 
 DEFAULT_LOOKS = (FeatureSpec(("plain",), ("mean", "std")), FeatureSpec(("stretched",), ("mean",)))
@@ -32,7 +33,8 @@ class Encoder:
     backbones : tuple of Backbone
         At least one.
     looks : tuple of FeatureSpec
-        At least one; a network without feature maps gives its own embedding in their place.
+        At least one; a network without feature maps gives its own embedding in their place. In place of the default
+        looks a network that states its own uses those.
     """
 
     backbones: tuple[Backbone, ...]
@@ -43,7 +45,7 @@ class Encoder:
         if not self.backbones or not self.looks:
             raise BackboneError("an encoder needs a backbone and a look, such as efficientnet_lite0 and plain:own")
         for backbone in self.backbones:
-            for look in self.looks:
+            for look in self.looks_of(backbone):
                 missing = [level for level in look.levels if backbone.levels and level not in backbone.levels]
                 if missing:
                     known = ", ".join(backbone.levels)
@@ -52,8 +54,14 @@ class Encoder:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the digests of the networks and of the looks, a line each, in hexadecimal."""
-        lines = [backbone.sha256 for backbone in self.backbones] + [str(look) for look in self.looks]
+        stated = [look for backbone in self.backbones for look in backbone.looks if self.looks == DEFAULT_LOOKS]
+        lines = [backbone.sha256 for backbone in self.backbones] + [str(look) for look in self.looks] + stated
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def looks_of(self, backbone: Backbone) -> tuple[FeatureSpec, ...]:
+        """Return the looks of one of the networks."""
+        stated = backbone.looks if self.looks == DEFAULT_LOOKS else ()
+        return tuple(map(FeatureSpec.parse, stated)) or self.looks
 
     @property
     def input_sizes(self) -> tuple[int, ...]:
@@ -137,8 +145,16 @@ class EncoderSession:
     def __init__(self, encoder: Encoder, threads: int | None = None, device: str = "cpu") -> None:
         self.encoder = encoder
         self._sessions = [EmbeddingSession(backbone, threads, device) for backbone in encoder.backbones]
-        self._widths = [_width(session, look) for session in self._sessions for look in encoder.looks]
+        self._widths = [_width(session, look) for session in self._sessions for look in self._looks_of(session)]
         self.dim = sum(self._widths)
+
+    def give_back(self) -> None:
+        """Give back the memory that the networks keep for passes to come."""
+        for session in self._sessions:
+            session.give_back()
+
+    def _looks_of(self, session: EmbeddingSession) -> tuple[FeatureSpec, ...]:
+        return self.encoder.looks_of(session.backbone)
 
     def columns(self, looks: Sequence[FeatureSpec]) -> NDArray[np.intp]:
         """Return which columns of an embedding are all that an encoder with some of the looks gives, in its order.
@@ -164,14 +180,15 @@ class EncoderSession:
         found = []
         for session in self._sessions:
             name = session.backbone.name
-            for look in self.encoder.looks:
+            for look in self._looks_of(session):
                 view = "+".join(look.views)
                 if _takes_own(session.backbone, look):
                     found.append(Block(name, view, OWN, "", session.backbone.dim))
                 else:
-                    levels = _outputs(session.backbone, look)
-                    pooled = [(pooling, level) for pooling in look.poolings for level in levels]
-                    found += [Block(name, view, *pair, session.channels(pair[1])) for pair in pooled]
+                    found += [
+                        Block(name, view, pooling, level, session.channels(output))
+                        for pooling, level, output in _pooled(session.backbone, look)
+                    ]
         return found
 
     def embed(self, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -199,7 +216,7 @@ class EncoderSession:
         """Views whose feature maps `embed_and_view` gives; none where the first network has no maps."""
         if not self.encoder.backbones[0].levels:
             return []
-        used = {view for look in self.encoder.looks for view in look.views}
+        used = {view for look in self._looks_of(self._sessions[0]) for view in look.views}
         return [view for view in _MAPPED_VIEWS if view in used] or [_MAPPED_VIEWS[0]]
 
     def map_channels(self) -> list[int]:
@@ -237,8 +254,9 @@ class EncoderSession:
     def _embed(self, inputs: Sequence[NDArray[np.float32]], viewed: dict[str, RawMaps] | None) -> NDArray[np.float32]:
         """Embed images; where asked to, put what the first network has seen into `viewed`."""
         by_size = dict(zip(self.encoder.input_sizes, inputs, strict=True))
-        looks, rows = self.encoder.looks, []
+        rows = []
         for session in self._sessions:
+            looks = self._looks_of(session)
             mapped = self.mapped_views if viewed is not None and session is self._sessions[0] else []
             seen = {}
             for view in {*mapped, *(view for look in looks for view in look.views)}:
@@ -257,8 +275,18 @@ def _wanted(backbone: Backbone, view: str, looks: Sequence[FeatureSpec]) -> list
     return sorted({name for look in looks if view in look.views for name in _outputs(backbone, look)})
 
 
-def _outputs(backbone: Backbone, look: FeatureSpec) -> tuple[str, ...]:
-    return ("embedding",) if _takes_own(backbone, look) else look.levels or backbone.levels
+def _outputs(backbone: Backbone, look: FeatureSpec) -> list[str]:
+    """Return the names of the outputs that a look needs."""
+    if _takes_own(backbone, look):
+        return ["embedding"]
+    return list(dict.fromkeys(output for _, _, output in _pooled(backbone, look)))
+
+
+def _pooled(backbone: Backbone, look: FeatureSpec) -> list[tuple[str, str, str]]:
+    """Return pooling, level and name of the output for each part of what a look keeps, in their order."""
+    levels = look.levels or backbone.levels
+    pairs = [(pooling, level) for pooling in look.poolings for level in levels]
+    return [(pooling, level, level + CLASS_OUTPUT if pooling == CLS else level) for pooling, level in pairs]
 
 
 def _takes_own(backbone: Backbone, look: FeatureSpec) -> bool:
@@ -269,11 +297,14 @@ def _kept(backbone: Backbone, look: FeatureSpec, outputs: dict[str, NDArray[np.f
     if _takes_own(backbone, look):
         return outputs["embedding"]
     with np.errstate(invalid="ignore", over="ignore"):  # what damaged weights give is found by the caller
-        pooled = [POOLINGS[name](outputs[level]) for name in look.poolings for level in _outputs(backbone, look)]
+        pooled = [
+            outputs[output] if pooling == CLS else POOLINGS[pooling](outputs[output])
+            for pooling, _, output in _pooled(backbone, look)
+        ]
         return np.hstack([rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _SHORTEST) for rows in pooled])
 
 
 def _width(session: EmbeddingSession, look: FeatureSpec) -> int:
     if _takes_own(session.backbone, look):
         return session.backbone.dim
-    return len(look.poolings) * sum(map(session.channels, _outputs(session.backbone, look)))
+    return sum(session.channels(output) for _, _, output in _pooled(session.backbone, look))

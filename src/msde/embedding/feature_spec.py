@@ -13,6 +13,7 @@ from msde.errors import BackboneError
 Floats = NDArray[np.float32]
 
 OWN = "own"
+CLS = "cls"
 _DARKEST, _BRIGHTEST = 0.01, 0.99
 _FLATTEST = 1e-3
 _POWER = 3.0
@@ -81,8 +82,9 @@ class FeatureSpec:
     views : tuple of str
         What is done to the pixels, of `VIEWS`; what is kept is averaged over them.
     poolings : tuple of str
-        How feature maps are summed up, of `POOLINGS`; the results stand side by side, those of a level scaled to unit
-        length. Or "own" alone: the network's own embedding, as for a network without feature maps.
+        How feature maps are summed up, of `POOLINGS`, or "cls" for the class token of a transformer at that depth; the
+        results stand side by side, those of a level scaled to unit length. Or "own" alone: the network's own
+        embedding, as for a network without feature maps.
     levels : tuple of str
         Feature maps that are used, such as "level2"; empty for all.
     """
@@ -93,7 +95,7 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         """Refuse what is not known."""
-        for word, known in ((self.views, VIEWS), (self.poolings, {OWN: None, **POOLINGS})):
+        for word, known in ((self.views, VIEWS), (self.poolings, (OWN, CLS, *POOLINGS))):
             for name in word or ("",):
                 if name not in known:
                     raise BackboneError(f"look {self}: unknown {name!r}; known are {', '.join(known)}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -21,6 +20,7 @@ from msde.images.formats import Format
 from msde.images.header import integer, number, numbers, words
 from msde.images.intensity import percentiles
 from msde.images.lookup import palette, table
+from msde.images.remembered import remembering
 from msde.images.samples import Ends, Samples, check_size
 from msde.images.series import slice_of
 
@@ -135,7 +135,7 @@ def _header(path: str, name: str) -> tuple[Dataset, int]:
     return _read_header(path, name, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=8)  # the frames of one file are read one after the other
+@remembering(8)  # the frames of one file are read one after the other
 def _read_header(path: str, name: str, *_: int) -> tuple[Dataset, int]:
     """Read the header, and where the pixel data begins."""
     from pydicom import dcmread

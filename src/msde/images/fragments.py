@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import struct
-from functools import lru_cache
 from typing import BinaryIO
 
 import numpy as np
 
 from msde.images.files import FaultError
+from msde.images.remembered import remembering
 
 _ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _END_OF_IMAGE = b"\xff\xd9"
@@ -50,7 +50,7 @@ def frames_of(path: str, start: int, n: int, table: bytes) -> list[list[Piece]]:
     return _found(path, start, n, table, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=8)  # the frames of one file are read one after the other
+@remembering(8)  # the frames of one file are read one after the other
 def _found(path: str, start: int, n: int, table: bytes, *_: int) -> list[list[Piece]]:
     with open(path, "rb") as file:
         file.seek(start)

@@ -12,7 +12,6 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from msde.images import raster
 from msde.images.files import MAX_PARTS, Contents, FaultError, damaged, missing, number_of, numbered, whole
 from msde.images.formats import MIRAX, Format
 from msde.images.pyramid import Pyramid, readable
+from msde.images.remembered import remembering
 from msde.images.samples import MAX_PIXELS, MIN_SIDE, Samples, check_size
 from msde.images.tiff_page import blocks, check_extent, decode_page, layout
 
@@ -111,7 +111,7 @@ def _tiles(path: str, name: str) -> list[str]:
     return tiles
 
 
-@lru_cache(maxsize=4)
+@remembering(4)
 def _tiles_with_tissue(path: str, name: str, *_: int) -> list[str]:
     def listed(slide: _Slide | Pyramid) -> list[str]:
         kept = _tissue(slide)

@@ -132,23 +132,65 @@ class FrozenShift:
         ndarray of shape (m, d), float64
             Last position minus first.
         """
-        offsets = rows - self.centre
-        start = offsets @ self._axes
+        start = self.inside(rows)
         position = start.copy()
-        k = min(self.n_neighbors, len(self.weights))
-        for layer, squared_norms in zip(self._layers, self._squared_norms, strict=True):
-            closeness = squared_norms - 2 * position @ layer.T  # less |position|^2, the same for all
-            neighbors = np.argpartition(closeness, k - 1, axis=1)[:, :k]
-            position += self.learning_rate * (self._mean(layer, neighbors) - position)
-        kept = (1 - self.learning_rate) ** len(self.layers)
-        return (kept - 1) * offsets + (position - kept * start) @ self._axes.T
+        for step in range(len(self.layers)):
+            position = self.moved(position, self._mean(position, step))
+        return self.outside(rows, start, position)
 
-    def _mean(self, layer: NDArray[np.float64], neighbors: IndexArray) -> NDArray[np.float64]:
-        """Average the neighbours (m, k) of each row by their weights."""
+    def inside(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Give standardised rows (m, d) their coordinates (m, p) in the space of the normals."""
+        return np.asarray((rows - self.centre) @ self._axes)
+
+    def layer(self, step: int) -> NDArray[np.float64]:
+        """Return the positions of the normals (n, p) before a step."""
+        return np.asarray(self._layers[step])
+
+    def nearest(
+        self, position: NDArray[np.float64], step: int, left_out: NDArray[np.bool_] | None = None
+    ) -> tuple[IndexArray, NDArray[np.float64]]:
+        """Find the normals that pull rows at a step.
+
+        Parameters
+        ----------
+        position : ndarray of shape (m, p)
+        step : int
+        left_out : ndarray of shape (m, n), bool, optional
+            Normals that are not to pull each row.
+
+        Returns
+        -------
+        neighbors : ndarray of shape (m, k)
+            Their numbers, in no stated order.
+        shares : ndarray of shape (m, k)
+            Of the pull, with a sum of 1, or 0 where no normal with a weight is left.
+        """
+        closeness = self._squared_norms[step] - 2 * position @ self._layers[step].T  # less |position|^2, alike for all
+        if left_out is not None:
+            closeness[left_out] = np.inf
+        k = min(self.n_neighbors, len(self.weights))
+        neighbors = np.argpartition(closeness, k - 1, axis=1)[:, :k]
         shares = self.weights[neighbors].astype(np.float64)
+        if left_out is not None:
+            shares[np.take_along_axis(left_out, neighbors, axis=1)] = 0
         shares /= np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        means = np.empty((len(neighbors), layer.shape[1]))
-        for row, (share, nearest) in enumerate(zip(shares, neighbors, strict=True)):
+        return neighbors, shares
+
+    def moved(self, position: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Move rows one step towards the means of their neighbours."""
+        return position + self.learning_rate * (mean - position)
+
+    def outside(
+        self, rows: FloatArray, start: NDArray[np.float64], position: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return how far rows (m, d) move in all dimensions that move from one place inside to another (m, p)."""
+        kept = (1 - self.learning_rate) ** len(self.layers)
+        return np.asarray((kept - 1) * (rows - self.centre) + (position - kept * start) @ self._axes.T)
+
+    def _mean(self, position: NDArray[np.float64], step: int) -> NDArray[np.float64]:
+        layer = self._layers[step]
+        means = np.empty(position.shape)
+        for row, (nearest, share) in enumerate(zip(*self.nearest(position, step), strict=True)):
             means[row] = share @ layer[nearest]
         return means
 
@@ -173,5 +215,6 @@ def _span(offsets: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
         return np.eye(d), offsets
     variances, sides = np.linalg.eigh(offsets @ offsets.T)
     apart = variances > LEAST_VARIANCE * variances[-1]
-    lengths = np.sqrt(variances[apart])
-    return offsets.T @ (sides[:, apart] / lengths), sides[:, apart] * lengths
+    apart[-1] = True  # rows that are all alike span nothing; theirs is an axis of 0
+    lengths = np.sqrt(np.maximum(variances[apart], 0))
+    return offsets.T @ (sides[:, apart] / np.where(lengths > 0, lengths, 1)), sides[:, apart] * lengths

@@ -83,12 +83,16 @@ class Gaussian:
         ndarray of shape (m, d), float64
             Their sum over the features is the squared distance. Those of correlated features may be below 0.
         """
+        return np.asarray((rows - self.mean) * self.gradient(rows))
+
+    def gradient(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Multiply the offset of each row of shape (m, d) from the centre by the precision, (m, d)."""
         offsets = rows - self.mean
         white = offsets @ self.whitening
         gradient = white @ self.whitening.T
         if self.outside:
             gradient += self.outside * (offsets - (white / self._lengths**2) @ self.whitening.T)
-        return np.asarray(offsets * gradient)
+        return np.asarray(gradient)
 
     @cached_property
     def whitening_of_all(self) -> NDArray[np.float64]:
@@ -170,15 +174,42 @@ def fit_shrunk(rows: FloatArray, axes: NDArray[np.float64] | None = None) -> tup
         return shrunk(mean, offsets.T @ offsets / n, n, float(lengths @ lengths))
     # The products of the rows have the eigenvalues of the covariance that are not 0.
     products = (offsets @ offsets.T if n < p else offsets.T @ offsets) / n
-    shrinkage, floor = _shrinkage(products, n, d, float(lengths @ lengths))
+    amount, floor = _shrinkage(products, n, d, float(lengths @ lengths))
     variances, sides = np.linalg.eigh(products)
     apart = variances > n * np.finfo(np.float64).eps * variances[-1]
     variances, sides = variances[apart], sides[:, apart]
     own = offsets.T @ (sides / np.sqrt(n * variances)) if n < p else sides
-    whitening = own / np.sqrt((1 - shrinkage) * variances + floor)
+    whitening = own / np.sqrt((1 - amount) * variances + floor)
     if axes is not None:
         mean, whitening = axes @ mean, axes @ whitening
-    return Gaussian(mean, whitening, 1 / floor), shrinkage
+    return Gaussian(mean, whitening, 1 / floor), amount
+
+
+def fit_ridged(rows: FloatArray, share: float) -> Gaussian:
+    """Fit a Gaussian whose covariance has a ridge added, over all axes.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Normals.
+    share : float
+        Of the total variance, above 0: what is added to the variance of each axis.
+
+    Returns
+    -------
+    Gaussian
+        In d dimensions.
+    """
+    mean = rows.mean(axis=0, dtype=np.float64)
+    offsets = rows - mean
+    n, d = offsets.shape
+    total = float(np.einsum("ij,ij->", offsets, offsets)) / n
+    ridge = share * total + float(np.finfo(np.float64).eps)
+    variances, sides = np.linalg.eigh((offsets @ offsets.T if n < d else offsets.T @ offsets) / n)
+    apart = variances > max(n, d) * np.finfo(np.float64).eps * max(total, np.finfo(np.float64).tiny)
+    variances, sides = variances[apart], sides[:, apart]
+    axes = offsets.T @ (sides / np.sqrt(n * variances)) if n < d else sides
+    return Gaussian(mean, axes / np.sqrt(variances + ridge), 1 / ridge)
 
 
 def shrunk(mean: NDArray[np.float64], covariance: NDArray[np.float64], n: int, fourth: float) -> tuple[Gaussian, float]:
@@ -201,26 +232,50 @@ def shrunk(mean: NDArray[np.float64], covariance: NDArray[np.float64], n: int, f
     """
     from scipy.linalg.lapack import dtrtri
 
-    shrinkage, floor = _shrinkage(covariance, n, len(mean), fourth)
-    covariance *= 1 - shrinkage
+    amount, floor = _shrinkage(covariance, n, len(mean), fourth)
+    covariance *= 1 - amount
     covariance.flat[:: len(covariance) + 1] += floor
     # The inverse of a triangle takes a sixth of the work of a general one.
     inverse, _ = dtrtri(np.linalg.cholesky(covariance), lower=1)
-    return Gaussian(mean, np.ascontiguousarray(inverse.T)), shrinkage
+    return Gaussian(mean, np.ascontiguousarray(inverse.T)), amount
 
 
 def _shrinkage(products: NDArray[np.float64], n: int, d: int, fourth: float) -> tuple[float, float]:
-    """Give the shrinkage and what it adds to each variance.
+    amount, floor = shrinkage((products**2).sum(), np.trace(products) / d, np.float64(fourth), n, d)
+    return float(amount), float(floor)
+
+
+def shrinkage(
+    norm: NDArray[np.float64] | np.float64,
+    scale: NDArray[np.float64] | np.float64,
+    fourth: NDArray[np.float64] | np.float64,
+    n: int,
+    d: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the shrinkage of covariances, and what it adds to each variance.
 
     Source: Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", Journal of
     Multivariate Analysis 88:365, 2004, section 3.2. Two rows, or rows that are all alike, leave axes without variance;
     a little more keeps the distance finite there.
+
+    Parameters
+    ----------
+    norm, scale, fourth : float or ndarray of shape (b,)
+        Sum of the squares of a covariance's elements, mean of its diagonal, and sum of the fourth powers of the rows'
+        distances from their mean.
+    n, d : int
+        Rows and dimensions of each.
+
+    Returns
+    -------
+    shrinkage : float or ndarray of shape (b,)
+        In [0, 1].
+    floor : float or ndarray of shape (b,)
     """
-    norm, scale = float((products**2).sum()), float(np.trace(products)) / d
     signal = norm / d - scale**2
-    noise = min((fourth / n - norm) / (d * n), signal)
-    shrinkage = noise / signal if noise > 0 else 0.0
-    return shrinkage, shrinkage * scale + 1e-9 * scale + float(np.finfo(np.float64).eps)
+    noise = np.minimum((fourth / n - norm) / (d * n), signal)
+    amount = np.where(noise > 0, noise / np.where(noise > 0, signal, 1), 0.0)
+    return amount, amount * scale + 1e-9 * scale + np.finfo(np.float64).eps
 
 
 def _principal_axes(offsets: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -13,7 +13,6 @@ from threading import Lock
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from msde.embedding.cache import EmbeddingCache
 from msde.errors import ModelFileError, MSDEError
 from msde.images.passing import is_passing
 from msde.method.calibration import Calibration, is_rate
@@ -21,6 +20,7 @@ from msde.model.anomaly_model import AnomalyModel
 from msde.serve.errors import Conflict, NotFound, OutOfRange
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
+from msde.serve.recent import RecentEmbeddings
 from msde.serve.storage import queue
 from msde.serve.storage.database import Database
 from msde.serve.storage.store import sync
@@ -71,6 +71,11 @@ class Models:
         Named at the start.
     device : {"cpu", "cuda"}
     metrics : Metrics
+
+    Attributes
+    ----------
+    recent : RecentEmbeddings
+        That the models share.
     """
 
     def __init__(
@@ -79,7 +84,7 @@ class Models:
         self._database, self._device, self._metrics = database, device, metrics
         self._folder = data / "models"
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._cache = EmbeddingCache(data / "cache", warn=lambda line: log("warning", "embeddings cannot be kept"))
+        self.recent = RecentEmbeddings()
         self._files = {Path(file).stem: Path(file) for file in files}
         self._stamps: dict[str, tuple[int, int, int]] = {}
         self._loaded: dict[int, AnomalyModel] = {}
@@ -173,10 +178,15 @@ class Models:
                 self._loaded.pop(next(iter(self._loaded)))
             return model
 
+    def give_back(self) -> None:
+        """Give back the memory that networks keep for passes to come."""
+        for model in list(self._loaded.values()):
+            model.session.give_back()
+
     def calibration(self, current: Current) -> Calibration:
         """Return the calibration at the rate in use."""
         own = self.version(current.version_id).calibration_
-        return Calibration(own.scores, current.alpha, own.source)
+        return replace(own, alpha=current.alpha)
 
     def at_rate(self, current: Current, alpha: float) -> Current:
         """Return a model at another false-alarm rate.
@@ -304,7 +314,7 @@ class Models:
         self._current = found
 
     def _load(self, path: Path) -> AnomalyModel:
-        return AnomalyModel.load(path, self._cache, self._device)
+        return AnomalyModel.load(path, self.recent, self._device)
 
     def _path(self, sha256: str) -> Path:
         return self._folder / f"{sha256}.msde"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,11 @@ def recalibrate(service: Service, current: Current, alpha: float | None, user: s
                 f"{used} of the {len(images)} images confirmed as normal can be used, as the others are copies or"
                 f" cannot be read; at least {needed} are needed to flag anything at a false-alarm rate of {alpha:g}"
             )
+        if math.isinf(model.calibration_.threshold):
+            raise Conflict(
+                f"the confirmed normals are of {model.calibration_.n_units} patients, too few to flag anything at a"
+                f" false-alarm rate of {alpha:g}"
+            )
         return f"recalibrated from version {current.number} on {used} confirmed normals"
 
     version_id, model = service.models.add(current, user, change)
@@ -87,6 +93,7 @@ def _confirmed(service: Service, current: Current) -> list[Image]:
         .join(Score, Score.image_id == Image.id)
         .where(
             Image.verdict == "normal",
+            Image.purged.is_(None),
             Image.suffix != SERIES,
             Score.version_id == current.version_id,
             Score.state == "scored",

@@ -37,7 +37,8 @@ def take_apart(record: Any, prefix: str = "") -> tuple[Arrays, Plain]:
 def put_together(kind: type[T], arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], prefix: str = "") -> T:
     """Rebuild a dataclass that :func:`take_apart` split; further names are ignored.
 
-    A dataclass that may be None is None where nothing of it is there. Raises KeyError if a name is missing.
+    A dataclass that may be None, or a field whose default is None, is None where nothing of it is there, as in files
+    older than the field. Raises KeyError if another name is missing.
     """
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
@@ -48,6 +49,6 @@ def put_together(kind: type[T], arrays: Mapping[str, NDArray[Any]], settings: Ma
             values[field.name] = None
         elif inner is not None:
             values[field.name] = put_together(inner, arrays, settings, name + ".")  # type: ignore[arg-type]
-        else:
+        elif name in arrays or name in settings or field.default is not None:
             values[field.name] = arrays[name] if name in arrays else settings[name]
     return kind(**values)

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Lock
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from msde.serve.audit import record
@@ -190,8 +190,13 @@ class ImageRows:
         made = session.connection().execute(insert, list(values.values()))
         found = {digest: (number, False) for digest, number in made}
         if len(found) < len(values):
-            known = select(Image.digest, Image.id).where(Image.digest.in_(values.keys() - found.keys()))
-            found |= {digest: (number, True) for digest, number in session.execute(known)}
+            again = values.keys() - found.keys()
+            known = select(Image.digest, Image.id, Image.purged).where(Image.digest.in_(again))
+            for digest, number, purged in session.execute(known).all():
+                found[digest] = number, True
+                if purged is not None:  # its bytes are there again, and are kept from now on
+                    new = {"purged": None, "name": values[digest]["name"], "arrived": moment}
+                    session.execute(update(Image).where(Image.id == number).values(new))
         wanted = [
             (found[kept.digest][0], current.model_id, current.version_id)
             for batch in batches

@@ -117,6 +117,8 @@ def _objects(row: Outgoing, service: Service) -> Sequence[Dataset]:
     if found is None:
         raise DataError("the result is no longer there")
     score, image, version, named = found
+    if image.purged is not None:
+        raise DataError("its picture was removed before the result was sent; the archive has to be asked for longer")
     if score.scored is None:
         raise DataError("the result is no longer there")
     model = service.models.version(version.id)

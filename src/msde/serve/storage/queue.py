@@ -214,7 +214,8 @@ def hold_back(session: Session, worker: str, pauses: Mapping[int, timedelta]) ->
 
 def retry(session: Session, version_id: int) -> int:
     """Queue again what a version could not score; count it."""
-    failed = update(Score).where(Score.version_id == version_id, Score.state == "failed")
+    there = select(Image.id).where(Image.purged.is_(None))
+    failed = update(Score).where(Score.version_id == version_id, Score.state == "failed", Score.image_id.in_(there))
     values = {"state": "queued", "error": None, "scored": None, "attempts": 0}
     result: Any = session.execute(failed.values(values), execution_options=_PLAIN)
     return int(result.rowcount)
