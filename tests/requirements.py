@@ -82,7 +82,9 @@ REQUIREMENTS = {
         "apt-get install postgresql",
     ),
     "faketime": Requirement("libfaketime", lambda: FAKETIME is not None, "apt-get install libfaketime"),
-    "mount": Requirement("the right to mount a disk of its own", _may_mount, "run as root, outside of a container"),
+    "mount": Requirement(
+        "the right to mount a disk of its own", _may_mount, "run as root, a container with --privileged"
+    ),
     "systemd": Requirement("systemd-analyze", _program("systemd-analyze"), "apt-get install systemd"),
     "wheels": Requirement("the folder of wheels", WHEELS.is_dir, "make test-all"),
     "shared": Requirement("the real image sets", _shared, f"set {SHARED} to their folder; docs/sets.md names them"),
