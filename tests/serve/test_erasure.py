@@ -20,6 +20,7 @@ from tests.serve.process import Process
 from tests.serve.test_data_folder import run
 
 from msde.cli.main import msde
+from msde.images.remembered import Remembering
 from msde.serve import erasure
 from msde.serve.audit import SERVICE
 from msde.serve.erasure import purge
@@ -99,6 +100,22 @@ def test_removal_in_one_process_is_seen_by_the_others(serve):
         assert before
         erasure.remove(service.database, service.store, number, "another process")
         wait_until(lambda: held_files() < before and not len(service.models.recent), "nothing of it to be held")
+
+
+def test_what_a_look_under_way_remembers_after_all_goes_too(serve):
+    made = Remembering(lambda path: object(), 3)
+    with serve() as served:
+        number = served.send(png(4))
+        served.wait()
+        store, forgetting = served.service.store, served.service.forgetting
+        [path] = [str(path) for path in store.images.rglob("*.png")]
+        first = made(path)
+        erasure.remove(served.service.database, store, number, "a")
+        forgetting.look()
+        second = made(path)  # by somebody who began before it was removed
+        assert second is not first
+        forgetting.look()
+        assert made(path) is not second
 
 
 def age(served, number: int, days: float) -> None:
