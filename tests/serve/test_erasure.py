@@ -102,7 +102,9 @@ def test_removal_in_one_process_is_seen_by_the_others(serve):
         wait_until(lambda: held_files() < before and not len(service.models.recent), "nothing of it to be held")
 
 
-def test_what_a_look_under_way_remembers_after_all_goes_too(serve):
+@pytest.mark.parametrize("few", [0, 100])
+def test_what_a_look_under_way_remembers_after_all_goes_too(serve, few, monkeypatch):
+    monkeypatch.setattr(erasure, "_FEW", few)
     made = Remembering(lambda path: object(), 3)
     with serve() as served:
         number = served.send(png(4))

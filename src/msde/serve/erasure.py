@@ -19,6 +19,7 @@ from msde.serve.storage.tables import Audit, Image, Score, now
 
 _GONE = ("delete", "purge")  # actions on record
 _UNDER_WAY = 120.0  # seconds that a look at an image takes at most
+_FEW = 100  # images that are forgotten one by one
 _UNSCORED = "its picture was removed before it was scored; send it again"
 
 
@@ -115,9 +116,10 @@ class Forgetting:
                 gone = [] if self._seen is None else [str(detail["digest"]) for detail in session.scalars(since)]
             moment = time.monotonic()
             self._gone = {digest: until for digest, until in self._gone.items() if until > moment}
-            self._gone |= {digest: moment + _UNDER_WAY for digest in gone}
-            for digest in self._gone:
-                forget(self._store.path(digest, ""))
+            self._gone |= dict.fromkeys(gone, moment + _UNDER_WAY)
+            few = [self._store.path(digest, "") for digest in self._gone]
+            for beginning in few if len(few) <= _FEW else [self._store.images]:
+                forget(beginning)
             if gone:
                 self._recent.clear()
             self._seen, self._journal = latest, self._journal or bool(gone)
