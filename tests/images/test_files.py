@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from msde.backbones import Backbone
 from msde.cli.main import msde
 from msde.errors import ImageError
 from msde.images import ImageRule, find_images, read_pixels
@@ -82,7 +83,7 @@ def test_the_guard_passes_what_is_no_fault_of_the_image() -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(network: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder of sound images with one among them whose header is broken, and a model of the sound ones."""
     folder, rng = tmp_path_factory.mktemp("guard"), np.random.default_rng(0)
     (folder / "images").mkdir()
@@ -90,7 +91,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         values = gray_ramp() // 2 + rng.integers(0, 100, (24, 20), dtype=np.uint8)
         Image.fromarray(values).save(folder / f"images/{'az'[k % 2]}{k:02}.png")
     Image.fromarray(gray_ramp()[::-1]).save(folder / "abnormal.png")
-    AnomalyModel().fit(sorted((folder / "images").iterdir())).save(folder / "m.msde")
+    AnomalyModel(network).fit(sorted((folder / "images").iterdir())).save(folder / "m.msde")
     broken = dicom_bytes(gray_ramp(), **broken_tables()["VOILUTSequence, no data"])
     (folder / "images/m_bad.dcm").write_bytes(broken)
     return folder
