@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import tempfile
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -44,7 +43,7 @@ def files_with(folder: Path, what: bytes) -> list[Path]:
 def held_files(pid: int | str = "self") -> set[str]:
     """List the images that a process has open, and the files without a name, of samples, that it has mapped."""
     maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    mapped = {line.split(maxsplit=5)[5] for line in maps if f"{tempfile.gettempdir()}/#" in line}
+    mapped = {line.split(maxsplit=5)[5] for line in maps if "/#" in line and line.endswith("(deleted)")}
     opened = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):
