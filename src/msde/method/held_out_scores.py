@@ -91,9 +91,9 @@ class _Normals:
         if scorer.shift is None:
             others, path = LeaveGroupOut.of(scorer.standardizer.apply(rows), None, Pulls.none(len(rows))), None
         else:
-            path, moved = HeldOutShift.of(scorer.shift, rows, scorer.standardizer.apply)
-            basis = scorer.shift.axes.astype(np.float64) if moved.shape[1] < rows.shape[1] else None
-            others = LeaveGroupOut.of(moved, basis, path.pulls)
+            path, moved, pulls = HeldOutShift.of(scorer.shift, rows, scorer.standardizer.apply)
+            basis = scorer.shift.axes.astype(np.float64) if path.inside else None
+            others = LeaveGroupOut.of(moved, basis, pulls)
         axes = others.axes if others.basis is None else others.basis @ others.axes
         return cls(others, standard, path, (axes**2) @ others.scatter)
 

@@ -23,7 +23,7 @@ from msde.method.parallel import in_order, single_threaded_products
 Held = Callable[[IndexArray], tuple[FloatArray, NDArray[np.float64]]]
 
 _BLOCK_BYTES = 8 * 2**20
-_MOST_ROWS = 64
+_MOST_ROWS = 32
 _SUMMED_ROWS = 1024
 
 
