@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from msde.method.calibration import Calibration
 from msde.method.predictive_value import PredictiveValue
+
+if TYPE_CHECKING:
+    from msde.method.calibration import Calibration
 
 MANY_IN_TEN = 0.15
 NEARLY_ALL = 0.95
