@@ -85,7 +85,7 @@ def test_a_patient_id_of_all_normals_tells_nothing_and_studies_take_its_place(tm
     one_study, note = settled(read[:2], one_is_none=True)
     assert one_study == [frozenset()] * 2
     assert note is not None
-    assert "one PatientID and one study" in note
+    assert "one PatientID and one StudyInstanceUID" in note
 
 
 def test_dicom_without_either_and_files_that_cannot_be_read_have_no_key(tmp_path):

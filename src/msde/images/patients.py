@@ -184,8 +184,8 @@ def settled(keys: Sequence[Collection[Key]], *, one_is_none: bool) -> tuple[list
     keys : sequence of collections of Key
         Of each image, as `Patients.keys` gives them.
     one_is_none : bool
-        Whether a PatientID, or a study, that all DICOM images state tells nothing: normals are of many patients, so then
-        their files were anonymised alike.
+        Whether a PatientID, or a study, that all DICOM images state tells nothing: normals are of many patients, so
+        their files were anonymised alike then.
 
     Returns
     -------
@@ -196,18 +196,21 @@ def settled(keys: Sequence[Collection[Key]], *, one_is_none: bool) -> tuple[list
     """
     headers = [{key for key in of_image if key[0] in _IN_HEADERS} for of_image in keys]
     of_dicom = [stated for stated in headers if stated]
-    alike = {kind for kind in _IN_HEADERS if one_is_none and len(of_dicom) > 1 and _is_one(kind, of_dicom)}
+    alike: list[str] = []
+    for kind in _IN_HEADERS if one_is_none and len(of_dicom) > 1 else ():
+        if _is_one(kind, of_dicom):
+            alike.append(kind)
+        elif any(key[0] == kind for stated in of_dicom for key in stated):
+            break
     chosen = []
     for of_image, stated in zip(keys, headers, strict=True):
         kinds = [kind for kind in _IN_HEADERS if kind not in alike and any(key[0] == kind for key in stated)]
         chosen.append(frozenset(key for key in of_image if key not in stated or key[0] in kinds[:1]))
     if not alike:
         return chosen, None
-    units = "by study" if alike == {HEADER} else "as if nothing were stated"
-    what = " and one study" if len(alike) > 1 else ""
-    return chosen, (
-        f"all {len(of_dicom)} DICOM images state one PatientID{what}, as files anonymised alike do; they go {units}"
-    )
+    what = " and one ".join(_IN_HEADERS[kind] for kind in alike)
+    units = "as if they stated nothing" if STUDY in alike else "by study"
+    return chosen, (f"all {len(of_dicom)} DICOM images state one {what}, as files anonymised alike do; they go {units}")
 
 
 def _is_one(kind: str, of_dicom: Sequence[Collection[Key]]) -> bool:
