@@ -6,11 +6,20 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_ALL: list[Remembering[..., Any]] = []
+
+
+class Forgets(Protocol):
+    """What remembers something of files."""
+
+    def forget(self, beginning: str = "") -> None:
+        """Let go of what is remembered of files whose path begins so; by default of all."""
+
+
+_ALL: list[Forgets] = []
 
 
 class Remembering(Generic[P, R]):
@@ -28,7 +37,7 @@ class Remembering(Generic[P, R]):
         self._function, self._most = function, most
         self._results: OrderedDict[tuple[Any, ...], R] = OrderedDict()
         self._lock = Lock()
-        _ALL.append(self)
+        forgettable(self)
 
     def __call__(self, *given: P.args, **none: P.kwargs) -> R:
         """Return the result for these arguments, all by position."""
@@ -53,6 +62,11 @@ class Remembering(Generic[P, R]):
 def remembering(most: int) -> Callable[[Callable[P, R]], Remembering[P, R]]:
     """Return a decorator that has a function of a path remember so many of its latest results."""
     return lambda function: Remembering(function, most)
+
+
+def forgettable(one: Forgets) -> None:
+    """Have `forget` reach one more that remembers."""
+    _ALL.append(one)
 
 
 def forget(beginning: str | os.PathLike[str]) -> None:

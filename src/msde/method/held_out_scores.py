@@ -43,38 +43,37 @@ class HeldOut:
     rows: FloatArray
     groups: IndexArray
 
-    @cached_property
+    @property
     def scores(self) -> NDArray[np.float64]:
         """Held-out scores in the order of the rows; none of fewer than three rows or two groups."""
-        n_pairs = (self._n_groups + 1) // 2
-        if n_pairs < FEWEST_PAIRS:
-            return self.without_own
-        size = np.bincount(self.groups)
-        # Ranked by their scores, so that neither names nor order decide who is left out with whom.
-        means = np.bincount(self.groups, self.without_own) / size
-        pairs = np.argsort(np.argsort(means, kind="stable"))[self.groups] % n_pairs
-        some = evenly_spaced(n_pairs, max(FEWEST_PAIRS, n_pairs * MOST_PAIRED // len(self.rows)))
-        seen, alone = np.isin(pairs, some), size[self.groups]
-        without_two = self._normals.distances(pairs, some)
-        further = np.bincount(pairs)[pairs] - alone
-        grown = np.log(np.maximum(without_two[seen], _LEAST)) - np.log(np.maximum(self.without_own[seen], _LEAST))
-        rate = grown.sum() / max(further[seen].sum(), 1)
-        return np.asarray(self.without_own * np.exp(-np.clip(rate * alone, -_MOST_GROWTH, _MOST_GROWTH)))
-
-    @cached_property
-    def without_own(self) -> NDArray[np.float64]:
-        """Scores of the rows by a fit to the other groups; none of fewer than three rows or two groups."""
-        if len(self.rows) < 3 or self._n_groups < 2:
-            return np.empty(0)
-        return self._normals.distances(self.groups, np.arange(self._n_groups))
+        return self._measured[1]
 
     @property
-    def _n_groups(self) -> int:
-        return int(self.groups.max()) + 1
+    def without_own(self) -> NDArray[np.float64]:
+        """Scores of the rows by a fit to the other groups; none of fewer than three rows or two groups."""
+        return self._measured[0]
 
     @cached_property
-    def _normals(self) -> _Normals:
-        return _Normals.of(self.scorer, self.rows)
+    def _measured(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        n_groups = int(self.groups.max(initial=0)) + 1
+        if len(self.rows) < 3 or n_groups < 2:
+            return np.empty(0), np.empty(0)
+        normals = _Normals.of(self.scorer, self.rows)
+        alone = normals.distances(self.groups, np.arange(n_groups))
+        n_pairs = (n_groups + 1) // 2
+        if n_pairs < FEWEST_PAIRS:
+            return alone, alone
+        size = np.bincount(self.groups)
+        # Ranked by their scores, so that neither names nor order decide who is left out with whom.
+        rank = np.argsort(np.argsort(np.bincount(self.groups, alone) / size, kind="stable"))
+        pairs = rank[self.groups] % n_pairs
+        some = evenly_spaced(n_pairs, max(FEWEST_PAIRS, n_pairs * MOST_PAIRED // len(self.rows)))
+        seen, own = np.isin(pairs, some), size[self.groups]
+        further = (np.bincount(pairs)[pairs] - own)[seen].sum()
+        of_pairs = normals.distances(pairs, some)
+        grown = np.log(np.maximum(of_pairs[seen], _LEAST)) - np.log(np.maximum(alone[seen], _LEAST))
+        worth = grown.sum() / max(further, 1) * own
+        return alone, alone * np.exp(-np.clip(worth, -_MOST_GROWTH, _MOST_GROWTH))
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,9 @@ class _Normals:
         if scorer.shift is None:
             others, path = LeaveGroupOut.of(scorer.standardizer.apply(rows), None, Pulls.none(len(rows))), None
         else:
-            path = HeldOutShift.of(scorer.shift, scorer.standardizer.apply(rows))
-            inside = path.moved.shape[1] < rows.shape[1]
-            others = LeaveGroupOut.of(path.moved, scorer.shift.axes.astype(np.float64) if inside else None, path.pulls)
+            path, moved = HeldOutShift.of(scorer.shift, rows, scorer.standardizer.apply)
+            basis = scorer.shift.axes.astype(np.float64) if moved.shape[1] < rows.shape[1] else None
+            others = LeaveGroupOut.of(moved, basis, path.pulls)
         axes = others.axes if others.basis is None else others.basis @ others.axes
         return cls(others, standard, path, (axes**2) @ others.scatter)
 

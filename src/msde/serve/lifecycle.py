@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from msde.serve import health
 from msde.serve.audit import SERVICE
 from msde.serve.erasure import purge
 from msde.serve.logs import log, log_failure
+from msde.serve.memory import Memory
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
 from msde.serve.service import Service
@@ -59,6 +61,7 @@ def running(service: Service) -> Iterator[None]:
         stack.callback(service.at_once.stop)
         stack.callback(service.drawing.stop)
         fcntl.flock(shared, fcntl.LOCK_SH)
+        stack.enter_context(_unpacking_in(service.store.incoming))
         service.models.start()
         service.leadership.seek()
         service.scorers.start()
@@ -154,12 +157,24 @@ def _refresh(service: Service) -> None:
             log_failure("models could not be looked up", error)
 
 
+@contextmanager
+def _unpacking_in(folder: Path) -> Iterator[None]:
+    """Have what is unpacked on the way to a score written there: the system's folder for it may be in memory."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
 def _look(service: Service) -> None:
-    """Find out every few seconds whether the service can do its work."""
+    """Find out every few seconds whether the service can do its work, and give back memory that it does not need."""
+    memory = Memory(service.models.give_back)
     while not service.stopping.wait(health.LOOK):
         try:
             service.health.look()
             service.room.keep_ballast()
+            memory.look()
         except Exception as error:  # nothing that may pass must end the thread
             log_failure("the service could not look after itself", error)
 

@@ -178,10 +178,15 @@ class Models:
                 self._loaded.pop(next(iter(self._loaded)))
             return model
 
+    def give_back(self) -> None:
+        """Give back the memory that networks keep for passes to come."""
+        for model in list(self._loaded.values()):
+            model.session.give_back()
+
     def calibration(self, current: Current) -> Calibration:
         """Return the calibration at the rate in use."""
         own = self.version(current.version_id).calibration_
-        return Calibration(own.scores, current.alpha, own.source)
+        return replace(own, alpha=current.alpha)
 
     def at_rate(self, current: Current, alpha: float) -> Current:
         """Return a model at another false-alarm rate.

@@ -1,0 +1,54 @@
+"""How many images show any colour in their heat maps, as a Markdown table.
+
+Run: python benchmarks/calm_heat.py SET... [--shared SHARED]     (by default $MSDE_SHARED or ../shared)
+
+The default is fitted on a set's training normals, held out by patient as far as file names tell them. "At 1 in 100" is
+the share of test images with a place as odd as one in a hundred of the area of held-out normals, where colour began
+before format 5 of the model file; "calm" is the share with colour as it begins now, for at most 5 % of normal images,
+or for 1 / (n + 1) where fewer than 19 normals were held out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from embeddings import PARTS, PLANS, SHARED, patients
+from table import print_header
+
+from msde import AnomalyModel
+from msde.heatmaps.colours import LEAST_SHOWN
+from msde.images import find_images
+
+COLUMNS = (
+    "held out",
+    "colour begins at heat",
+    *(f"{kind} with colour, {when}" for when in ("at 1 in 100", "calm") for kind in ("normals", "abnormals")),
+)
+
+
+def peaks(model: AnomalyModel, folder: Path) -> np.ndarray:
+    embedded = model.embed(folder, model.fitted.heat_maps())
+    return np.array([image.maps.max() for image in embedded if image.maps is not None])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", metavar="SET")
+    parser.add_argument("--shared", type=Path, default=SHARED)
+    arguments = parser.parse_args()
+    print_header("set", COLUMNS)
+    for name in arguments.sets:
+        folder, plan = arguments.shared / "data" / name, PLANS[name]
+        train = find_images([folder / PARTS[0]])
+        groups = list(patients(plan, map(str, train))) if plan.patient else None
+        model = AnomalyModel().fit(train, groups=groups)
+        scale = model.fitted.heat_maps().scale.peaks
+        found = [peaks(model, folder / part) for part in PARTS[1:]]
+        shares = [f"{(part > onset).mean():.1%}" for onset in (LEAST_SHOWN, model.colours.onset) for part in found]
+        held_out = 0 if scale is None else len(scale)
+        print(f"| {name} | {held_out} | {model.colours.onset:.2f} | {' | '.join(shares)} |", flush=True)
+
+
+main()
