@@ -322,7 +322,7 @@ def test_an_unforeseen_error_is_one_line_without_its_words(serve, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
-def test_no_body_is_read_before_it_is_known_who_asks(serve, method, path, kind):
+def test_no_body_is_read_before_it_is_known_who_asks(standing, method, path, kind):
     answered = []
 
     async def receive():
@@ -335,6 +335,5 @@ def test_no_body_is_read_before_it_is_known_who_asks(serve, method, path, kind):
     headers.append((b"authorization", b"Bearer wrong"))
     scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
     scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "client": ("127.0.0.1", 1)}
-    with serve() as served:
-        anyio.run(served.client.app, scope, receive, send)
+    anyio.run(standing.client.app, scope, receive, send)
     assert answered[0] == 401
