@@ -1,6 +1,6 @@
 """Adaptive mode where test images come from another scanner, simulated: gain over inductive, and false alarms.
 
-Run: python benchmarks/scanner.py [--draws 3]     (some minutes: the images are embedded again)
+Run: python benchmarks/scanner.py [--draws 3] [--sets NAME ...]     (some minutes: the images are embedded again)
 
 Of three sets the test images are changed as a whole, brightness and contrast or sharpness; the model is fitted to the
 training normals as they are. Pools and scored images are changed alike, and drawn as in benchmarks/prevalence.py.
@@ -68,12 +68,14 @@ def measure(train: Subset, case: Case, draws: int) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=3)
-    draws = parser.parse_args().draws
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    arguments = parser.parse_args()
+    draws = arguments.draws
     session = EncoderSession(Encoder((load_backbone(),), DEFAULT_LOOKS), threads=1)
     columns = [f"{share:.0%}" for share in SHARES]
     print(f"| set | change | figure | {' | '.join(columns)} |\n{'|---' * (3 + len(columns))}|")
     for folder, plan in shared_sets():
-        if folder.name not in SETS:
+        if folder.name not in arguments.sets:
             continue
         paths = {part: find_images([folder / part]) for part in ("train/normal", "test/normal", "test/abnormal")}
         who = {part: patients_of(plan, map(str, of_part)) for part, of_part in paths.items()}
