@@ -10,8 +10,8 @@ seeds = st.integers(0, 2**32 - 1)
 SHAPES = [(40, 120), (90, 6)]  # fewer normals than dimensions, and more
 
 
-def path_of(normals, most=600):
-    shift, _, axes = FrozenShift.fit(normals, max_landmarks=most)
+def path_of(normals, most=600, weighting="density"):
+    shift, _, axes = FrozenShift.fit(normals, max_landmarks=most, weighting=weighting)
     return shift, axes, HeldOutShift.of(shift, normals, lambda rows: rows)
 
 
@@ -32,7 +32,7 @@ def test_nothing_of_a_held_out_group_is_left_in_the_path_that_it_follows(seed, s
     """What a row keeps of itself aside, it ends in the space that the others span."""
     normals = np.random.default_rng(seed).normal(size=(40, 120))
     groups = np.arange(len(normals)) // size
-    shift, axes, (path, moved, _) = path_of(normals)
+    shift, axes, (path, moved, _) = path_of(normals, weighting="uniform")  # each pulls, itself too
     out = groups == 0
     there = path.displacement(normals[out], groups[out], groups[path.landmarks]) @ axes.T
     kept = (1 - shift.learning_rate) ** len(shift.layers)
