@@ -210,6 +210,7 @@ def test_adaptive_mode_flags_normals_of_the_pool_about_as_often_as_asked(share):
         adaptive = MSDEDetector("adaptive").fit(normals, unlabelled=pool)
         for mode, detector in (("adaptive", adaptive), ("inductive", MSDEDetector().fit(normals))):
             flagged[mode].append(float(np.mean(detector.predict(new) < 0)))
+        assert "moved to the pool" in adaptive.calibration_.source
     assert np.mean(flagged["inductive"]) > 0.2
     assert 0.005 < np.mean(flagged["adaptive"]) < 0.09
 
