@@ -73,6 +73,7 @@ REQUIREMENTS = {
         lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         "apt-get install postgresql",
     ),
+    "systemd": Requirement("systemd-analyze", _program("systemd-analyze"), "apt-get install systemd"),
     "wheels": Requirement("the folder of wheels", WHEELS.is_dir, "make test-all"),
     "shared": Requirement("the real image sets", _shared, f"set {SHARED} to their folder; docs/sets.md names them"),
 }

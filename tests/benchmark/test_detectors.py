@@ -17,7 +17,7 @@ def rows(rng):
     return normals[:110], normals[110:], (rng.normal(size=(30, 12)) * 8).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", [*EMBEDDED, "pyod:hbos.HBOS", "pyod:inne.INNE"])
+@pytest.mark.parametrize("name", [*EMBEDDED, pytest.param("pyod:hbos.HBOS", marks=pytest.mark.slow), "pyod:inne.INNE"])
 def test_each_finds_what_lies_far_out(name, rows):
     train, normal, abnormal = rows
     detector = find_detector(name)

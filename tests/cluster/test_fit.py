@@ -10,12 +10,12 @@ from msde.cluster.worker import PartWorker
 from msde.images.patients import Patients
 
 
-def test_landmarks_are_evenly_spaced_rows_of_all_parts_without_copies(discs, tmp_path, monkeypatch):
+def test_landmarks_are_evenly_spaced_rows_of_all_parts_without_copies(network, discs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = [str(path) for path in sorted((discs / "train").glob("*.png"))[:11]]
     names[3:3] = [names[0], "gone.png"]
     (tmp_path / "m.csv").write_text("path\n" + "".join(f"{name}\n" for name in names))
-    model = AnomalyModel()
+    model = AnomalyModel(network)
     job = JobFolder.start(
         str(tmp_path / "out"), "embed", ("m", encoder_file(model.encoder, model.rule)), [str(tmp_path / "m.csv")], 4
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -49,6 +50,14 @@ def test_grid_search_finds_settings(rng):
 def test_nested_settings_reach_the_enhancer():
     detector = clone(MSDEDetector("transductive", enhancer=MeanShiftEnhancer())).set_params(enhancer__n_neighbors=7)
     assert detector.enhancer.n_neighbors == 7
+
+
+def test_groups_reach_the_detector_through_a_pipeline(rng):
+    rows, patients = rng.normal(size=(60, 8)), np.repeat([f"patient {number}" for number in range(20)], 3)
+    with config_context(enable_metadata_routing=True):
+        pipeline = make_pipeline(StandardScaler(), MSDEDetector().set_fit_request(groups=True))
+        pipeline.fit(rows, groups=patients)
+    assert pipeline[-1].calibration_.n_units == 20
 
 
 @pytest.mark.parametrize("mode", ["inductive", "adaptive", "transductive"])

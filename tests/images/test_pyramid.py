@@ -63,7 +63,7 @@ def test_the_blocks_of_a_level_are_all_of_it(keep, level: int) -> None:
 def test_what_tifffile_cannot_cut_openslide_reads(keep, monkeypatch: pytest.MonkeyPatch) -> None:
     path = keep("slide.svs", 1)
     expected = tiles(path)
-    tiff._tiles_with_tissue.cache_clear()
+    tiff._tiles_with_tissue.forget()
 
     def unusual(slide: object) -> None:
         raise tiff._UnusualLayoutError(f"{path}: is stored in one piece; save it in tiles")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from msde.errors import ImageError
-from msde.images import files
+from msde.images import files, raster
 from msde.images.files import decode_file, look_into
 from msde.images.intensity import to_pixels
 from msde.images.raster import decode_image
@@ -273,3 +273,25 @@ def test_closed_pillow_image(keep) -> None:
     image.close()
     with pytest.raises(ImageError, match="^image: damaged or truncated Pillow image"):
         decode_image(image, "image")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "LA", "P", "I;16", "I", "F", "CMYK"])
+def test_rows_come_from_pillow_some_at_a_time_and_are_the_same(mode, rng, monkeypatch):
+    image = Image.fromarray(rng.integers(0, 256, (50, 30, 3), dtype=np.uint8)).convert(
+        "L" if mode in ("I;16", "F") else "RGB"
+    )
+    image = image.convert(mode)
+    whole = decode_image(image, "x").values
+    monkeypatch.setattr(raster, "_ROWS", 7)
+    assert np.array_equal(decode_image(image, "x").values, whole)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_picture_may_be_made_of_squares_of_pixels(mode, rng, tmp_path, monkeypatch):
+    values = rng.integers(0, 256, (47, 33, 3), dtype=np.uint8)
+    image = Image.fromarray(values).convert(mode)
+    image.save(tmp_path / "a.png")
+    monkeypatch.setattr(raster, "_ROWS", 5)
+    smaller = decode_file(tmp_path / "a.png", "a", at_most=200).values
+    assert np.array_equal(smaller, np.asarray(image.reduce(3)))
+    assert decode_file(tmp_path / "a.png", "a", at_most=47 * 33).values.shape[:2] == (47, 33)

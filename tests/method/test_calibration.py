@@ -1,13 +1,20 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import ndtr
 
-from msde.method.calibration import Calibration, CrossFit, folds, group_scores, grouped, patient_calibration
+from msde import MSDEDetector
+from msde.method.calibration import (
+    Calibration,
+    CrossFit,
+    check_rate,
+    folds,
+    grouped,
+    normals_needed,
+)
 from msde.method.gaussian import fit_ledoit_wolf
-from msde.method.volume_score import volume_score
 
 scores = arrays(float, st.integers(1, 60), elements=st.integers(0, 20).map(float))
 alphas = st.floats(0.001, 0.999)
@@ -75,6 +82,22 @@ def test_volumes_are_held_out_whole(sizes, n_alone):
 
 def test_a_row_of_several_volumes_is_the_first_ones():
     assert grouped(5, [[0, 1], [1, 2]]).tolist() == [0, 0, 1, 2, 2]
+
+
+@given(scores, st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_any_rate_that_a_file_holds_has_a_threshold(held_out, alpha):
+    calibration = Calibration(np.sort(held_out), alpha, "test")
+    assert calibration.threshold in {*held_out, np.inf}
+    assert calibration.rank <= len(held_out)
+    assert (calibration.rank > 0) == (len(held_out) >= normals_needed(alpha))
+
+
+@pytest.mark.parametrize("alpha", [0, 5e-324, 1e-9, 1 - 1e-9, 1 - 2**-53, 1, np.nan])
+def test_a_rate_so_near_an_end_that_it_has_no_rank_is_refused(alpha, rng):
+    with pytest.raises(ValueError, match="alpha"):
+        check_rate(alpha)
+    with pytest.raises(ValueError, match="alpha"):
+        MSDEDetector(alpha=alpha).fit(rng.normal(size=(30, 4)))
 
 
 @pytest.mark.parametrize(("alpha", "held_out"), [(0, [1]), (1, [1]), (np.nan, [1]), (0.1, [2, 1]), (0.1, [np.nan])])
@@ -187,17 +210,6 @@ def test_a_threshold_with_confidence_holds_with_that_probability(rng, n):
     rates = [ndtr(-Calibration.of(rng.normal(size=n), 0.1, "test", confidence=0.9).threshold) for _ in range(2000)]
     assert np.mean(np.array(rates) <= 0.1) >= 0.9 - 0.03
     assert np.mean(rates) > 0.03
-
-
-@given(grouped_scores())
-@settings(max_examples=30)
-def test_patients_are_scored_as_volumes_are(held_out):
-    values, groups = held_out
-    expected = [volume_score(values[groups == group]) for group in range(groups.max() + 1)]
-    np.testing.assert_array_equal(group_scores(values, groups), expected)
-    calibration = patient_calibration(values, groups, 0.1, "test")
-    np.testing.assert_array_equal(calibration.scores, np.sort(expected))
-    assert calibration.n_units == len(expected)
 
 
 @pytest.mark.parametrize("groups", [np.array([0]), np.array([0.0, 1.0]), np.array([0, -1])])

@@ -135,3 +135,11 @@ def test_what_is_no_path_is_refused(rng, change):
     frozen, *_ = FrozenShift.fit(rng.normal(size=(9, 4)))
     with pytest.raises(ValueError, match="shift"):
         replace(frozen, **change)
+
+
+def test_fewer_normals_than_dimensions_that_are_all_alike_stay(rng):
+    frozen, displacement, axes = FrozenShift.fit(np.ones((4, 9)))
+    np.testing.assert_array_equal(frozen.displacement(np.ones((2, 9))), 0)
+    assert np.isfinite(
+        fit_ledoit_wolf(displacement, axes).mahalanobis(frozen.displacement(rng.normal(size=(3, 9))))
+    ).all()

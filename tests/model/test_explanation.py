@@ -12,6 +12,12 @@ from msde.model.explanation import explain
 LESION = np.s_[24:29, 24:29]  # within the square of `tests.pictures.disc`
 
 
+@pytest.fixture(scope="module")
+def model(discs):
+    """A model of the default network, whose coarsest map has 7 x 7 places."""
+    return AnomalyModel().fit(discs / "train")
+
+
 def test_the_lesion_is_hot_and_the_rest_is_less_so(model, discs):
     for path in find_images([discs / "abnormal"])[:8]:
         explanation = model.explain(path)
@@ -46,8 +52,8 @@ def test_the_resolution_is_the_images_own(model, rng):
     assert explanation.overlay.shape == (*picture.shape, 3)
 
 
-def test_black_bars_are_cut_off_again(discs, rng):
-    model = AnomalyModel(rule=ImageRule(aspect="letterbox")).fit(discs / "train")
+def test_black_bars_are_cut_off_again(explaining, discs, rng):
+    model = AnomalyModel(explaining.encoder.backbones, rule=ImageRule(aspect="letterbox")).fit(discs / "train")
     picture = np.full((64, 128), 20, np.uint8)
     picture[:, :64] = disc(rng, lesion=True)
     heat = model.explain(picture).heat
@@ -83,8 +89,8 @@ def test_a_model_without_heat_maps_says_so(plain_model):
             asked()
 
 
-def test_too_few_normals_give_no_heat_maps(discs):
-    assert AnomalyModel().fit(find_images([discs / "train"])[:9]).localizer_ is None
+def test_too_few_normals_give_no_heat_maps(network, discs):
+    assert AnomalyModel(network).fit(find_images([discs / "train"])[:9]).localizer_ is None
 
 
 def test_an_image_that_vanishes_has_its_error(model, discs, tmp_path):

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,6 +55,16 @@ class Process:
         """Wait until nothing is queued and return the rows."""
         wait_until(lambda: self.ask("GET", "/api/images?state=queued").json()["total"] == 0, "an empty queue")
         return self.ask("GET", "/api/images?limit=500").json()["rows"]
+
+    def pids(self) -> list[int]:
+        """List its processes."""
+        found = []
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                _, _, group, *_ = file.read_text().rpartition(")")[2].split()
+                if int(group) == self._process.pid:
+                    found.append(int(file.parent.name))
+        return found
 
     def kill(self) -> None:
         """End all its processes at once."""

@@ -11,6 +11,7 @@ import anyio
 import pytest
 from sqlalchemy import select
 from starlette.datastructures import Headers
+from tests.patience import wait_until
 from tests.serve.conftest import png
 
 from msde.errors import DataError, MSDEError
@@ -226,6 +227,25 @@ def test_a_session_that_is_signed_out_is_over_wherever_its_cookie_is(serve, url)
     with serve(database=url) as served:  # and a restart neither brings one back nor ends one
         served.client.headers.pop("authorization")
         assert (status(served, copied), status(served, other)) == (401, 200)
+
+
+def test_no_browser_keeps_what_was_seen_and_nobody_sees_it_after_signing_out(serve, explaining, normals, tmp_path):
+    explaining.save(tmp_path / "explaining.msde")
+    with serve(models=(str(tmp_path / "explaining.msde"),), normals=(str(normals),)) as served:
+        number = served.send(png(1))
+        served.wait()
+        wait_until(lambda: served.service.normals.has(served.service.models.named(None)), "normals")
+        token = served.client.headers.pop("authorization").removeprefix("Bearer ")
+        csrf = served.client.post("/api/session", json={"token": token}).json()["csrf"]
+        of_image = [f"/api/images/{number}{end}" for end in ("", "/picture", "/samples", "/overlay", "/normals")]
+        addresses = [*of_image, "/api/normals/1/picture", "/api/verdicts.csv", "/api/images", "/api/audit", "/metrics"]
+        for address in addresses:
+            seen = served.client.get(address)
+            assert (seen.status_code, seen.headers["cache-control"]) == (200, "no-store"), address
+        cookie = {"cookie": f"msde_session={served.client.cookies['msde_session']}"}
+        served.client.delete("/api/session", headers={"x-csrf-token": csrf})
+        for address in addresses:
+            assert served.client.get(address, headers=cookie).status_code == 401, address
 
 
 def test_a_session_runs_out(database, monkeypatch):

@@ -35,7 +35,7 @@ def test_the_service_goes_on_with_the_data_of_an_earlier_version(serve, earlier)
         assert [(verdict["note"], verdict["reader"]) for verdict in verdicts] == [("clear", "admin")]
         assert served.client.post("/api/images", content=png(1)).json()["images"][0]["known"]
         ledger = DicomLedger(served.service.database)
-        assert (ledger.fate("1.2.3"), ledger.n_settled("pacs", "1.2")) == ("taken", 1)
+        assert (ledger.find("1.2.3").fate, ledger.n_settled("pacs", "1.2")) == ("taken", 1)
         assert ledger.may_try("pacs", "1.2.4")
         assert ledger.revive() == 1
         new = served.send(png(3), "3.png")

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 COUNT = """
 import ctypes, os, re, threading
-from msde.serve.launch import share_arenas
+from msde.serve.memory import share_arenas
 if {shared}:
     assert share_arenas() and os.environ["MALLOC_ARENA_MAX"] == "2"
 libc = ctypes.CDLL(None)

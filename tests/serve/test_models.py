@@ -6,11 +6,13 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import update
 from tests.pictures import write_discs
 from tests.serve.conftest import png
 
 from msde import AnomalyModel
 from msde.errors import ModelFileError, MSDEError
+from msde.serve.storage.tables import Model
 
 
 @pytest.fixture
@@ -77,6 +79,33 @@ def test_a_rate_can_be_set_and_taken_back(serve, url):
             assert answer.status_code == 422, bad
 
 
+@pytest.mark.parametrize("alpha", [5e-324, 1e-300, 1e-9, 0.001, 1 - 1e-9, 1 - 2**-53])
+def test_a_rate_without_a_rank_is_refused_wherever_one_is_asked_for(serve, alpha):
+    with serve() as served:
+        path = "/api/models/discs"
+        before = served.get(path)
+        assert len(before["curve"]) < 999
+        assert served.client.put(f"{path}/threshold", json={"alpha": alpha}).status_code == 422
+        assert served.client.get(f"{path}/tally", params={"alpha": repr(alpha)}).status_code == 422
+        told = served.client.post(f"{path}/recalibrate", json={"alpha": alpha})
+        assert told.status_code == (409 if alpha == 0.001 else 422)  # which takes 999 confirmed normals
+        assert served.get(path) == before
+
+
+@pytest.mark.parametrize("alpha", [5e-324, 1e-9, 1 - 2**-53, 1.0, -1.0, 3.0])
+def test_a_rate_that_an_earlier_version_stored_is_not_asked_of_the_model(serve, alpha):
+    with serve() as served:
+        served.send(png(1))
+        served.wait()
+        with served.service.database.write() as session:
+            session.execute(update(Model).values(alpha=alpha))
+        served.service.models.refresh()
+        assert served.get("/api/models/discs")["alpha"] == 0.05
+        for path in ("/api/images", "/api/models/discs/tally", "/api/models/discs/drift", "/metrics"):
+            assert served.client.get(path).status_code == 200, path
+        assert served.client.post("/api/models/discs/recalibrate", json={"alpha": None}).status_code == 409
+
+
 def test_flags_follow_the_model_itself(serve, disc_model):
     model = AnomalyModel.load(disc_model)
     scores = model.calibration_.scores
@@ -139,12 +168,12 @@ def test_normals_that_are_copies_count_once_when_recalibrating(serve):
         assert served.get("/api/audit?action=recalibrate")["rows"][0]["detail"]["normals"] == 10
 
 
-def test_a_model_that_cannot_be_served_is_said_at_the_start(serve, tmp_path, normals):
+def test_a_model_that_cannot_be_served_is_said_at_the_start(serve, network, tmp_path, normals):
     with pytest.raises(ModelFileError, match="no such file"), serve(models=(str(tmp_path / "none.msde"),)):
         pass
     from msde import MSDEDetector
 
     batchwise = tmp_path / "batchwise.msde"
-    AnomalyModel(detector=MSDEDetector("transductive")).fit(normals, heatmaps=False).save(batchwise)
+    AnomalyModel(network, detector=MSDEDetector("transductive")).fit(normals, heatmaps=False).save(batchwise)
     with pytest.raises(MSDEError, match="transductive"), serve(models=(str(batchwise),)):
         pass

@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import time
 from threading import Semaphore
 
 import numpy as np
 import pytest
-from sqlalchemy import select
-from tests.patience import PATIENCE
+from sqlalchemy import func, select, text
+from tests.patience import PATIENCE, wait_until
 from tests.serve.conftest import png
 
 from msde import AnomalyModel
@@ -253,3 +254,28 @@ def test_the_refreshing_thread_outlives_any_error(serve, monkeypatch):
     with serve() as served:
         monkeypatch.setattr(type(served.service.models), "refresh", fail)
         assert all(tried.acquire(timeout=PATIENCE) for _ in range(3))
+
+
+FULL = "BEFORE UPDATE ON scores WHEN OLD.state = 'running' BEGIN SELECT RAISE(ABORT, 'no room'); END"
+
+
+def test_what_could_neither_be_stored_nor_given_back_is_scored_when_there_is_room_again(serve, caplog):
+    """As when a disk is full: leases must not be renewed for ever of what no thread is at work on."""
+    with serve() as served:
+        with served.service.database.write() as session:
+            session.execute(text(f"CREATE TRIGGER full {FULL}"))
+        for seed in range(20):
+            served.send(png(seed))
+        held = select(func.count()).select_from(Score).where(Score.state == "running")
+
+        def found() -> int:
+            with served.service.database.read() as session:
+                return session.scalar(held) or 0
+
+        wait_until(lambda: "scoring failed" in caplog.text, "a batch that cannot be stored", 0.02)
+        assert found()
+        with served.service.database.write() as session:
+            session.execute(text("DROP TRIGGER full"))
+        start = time.monotonic()
+        assert {row["state"] for row in served.wait()} == {"scored"}
+        assert time.monotonic() - start < 60, "before any lease has run out"

@@ -128,6 +128,13 @@ class EmbeddingSession:
         passes = [self._session.run(list(outputs), {"pixels": batch[start : start + BATCH]}) for start in starts]
         return {name: np.concatenate(parts) for name, parts in zip(outputs, zip(*passes, strict=True), strict=True)}
 
+    def give_back(self) -> None:
+        """Give back the memory that passes have taken, which ONNX Runtime keeps for those to come."""
+        size = self.backbone.input_size
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._session.run(["embedding"], {"pixels": np.zeros((1, 3, size, size), np.float32)}, options)
+
     def channels(self, level: str) -> int:
         """Return how many channels a feature map or class token has; raise BackboneError if there is none."""
         widths = {output.name: output.shape[1] for output in self._session.get_outputs()}

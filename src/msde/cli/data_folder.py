@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from msde.serve.storage.database import Database
 
 Command = Callable[..., None]
+_SECONDS = {"d": 86_400, "h": 3_600}
 
 
 def of_data(command: Command) -> Command:
@@ -52,6 +55,37 @@ def verify(data: Path, database: str, noted: str | None) -> None:
         with found.read() as session:
             chain = audit_chain.verify(session, noted)
     click.echo(f"{chain.lines} lines, unbroken; the last has the digest {chain.digest}")
+
+
+def as_seconds(_: click.Context, __: click.Parameter, period: str) -> int:
+    """Read a number of days or hours as seconds; nothing is 0."""
+    found = re.fullmatch(r"(\d{1,6})([dh])", period, re.ASCII)
+    if found is None and period:
+        raise click.BadParameter(f"{period} is no number of days or hours, such as 90d or 36h")
+    return int(found[1]) * _SECONDS[found[2]] if found else 0
+
+
+@click.command()
+@of_data
+@click.option(
+    "--keep",
+    required=True,
+    callback=as_seconds,
+    metavar="PERIOD",
+    help="Pictures that came longer ago than that go: 90d, 36h, or 0d for all.",
+)
+def purge(data: Path, database: str, keep: int) -> None:
+    """Remove pictures and names of the images that came longer ago; scores and verdicts stay.
+
+    The same as `msde serve --keep` does by itself. The audit log has a line for each.
+    """
+    with opened(data, database) as (settings, found):
+        from msde.serve import erasure
+        from msde.serve.storage.store import Store
+
+        removed = erasure.purge(found, Store(settings.folder), timedelta(seconds=keep), "msde serve purge")
+        emptied = found.empty_journal()
+    click.echo(f"{removed} pictures removed{'' if emptied else '; the service empties its journal in a moment'}")
 
 
 @contextmanager

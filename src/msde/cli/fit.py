@@ -96,6 +96,19 @@ if TYPE_CHECKING:
     help="Images as they come in, normal and abnormal, to learn from; may be repeated.",
 )
 @click.option(
+    "--abnormal",
+    multiple=True,
+    metavar="PATH",
+    help="Images that are known to be abnormal, from one on, to learn from too: what is like them scores higher; may be"
+    " repeated. With --mode inductive.",
+)
+@click.option(
+    "--kinds",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="CSV file with the columns path (of an --abnormal file or folder, from the CSV's folder) and kind.",
+)
+@click.option(
     "--alpha",
     type=Rate(),
     default=0.05,
@@ -160,6 +173,8 @@ def fit(
     weighting: str,
     gaussian: str | None,
     unlabelled: tuple[str, ...],
+    abnormal: tuple[str, ...],
+    kinds: Path | None,
     alpha: float,
     confidence: float | None,
     groups: Patients,
@@ -182,6 +197,7 @@ def fit(
     from msde.errors import ModelFileError
     from msde.estimators.detector import MSDEDetector
     from msde.images import ImageRule, find_images
+    from msde.images.patients import GroupTable
     from msde.model.anomaly_model import AnomalyModel
     from msde.storage.atomic import check_writable
 
@@ -192,6 +208,10 @@ def fit(
         raise click.UsageError("--no-shift goes with --mode inductive")
     if gaussian == "pca" and mode == "adaptive":
         raise click.UsageError("--gaussian pca does not go with --mode adaptive")
+    if abnormal and mode != "inductive":
+        raise click.UsageError(f"--abnormal does not go with --mode {mode}")
+    if kinds is not None and not abnormal:
+        raise click.UsageError("--kinds are those of --abnormal; give this too")
     if select and looks:
         raise click.UsageError("--select chooses the looks; leave --look out")
     rule = ImageRule(intensity, aspect)
@@ -206,18 +226,30 @@ def fit(
         gaussian=gaussian,  # type: ignore[arg-type]
     )
     if cluster is not None:
-        refuse_with_ray(select=select, cache=cache)
+        refuse_with_ray(select=select, cache=cache, abnormal=abnormal)
         networks = _networks(backbones, checkpoint, input_size, int8)
         unfitted = AnomalyModel(networks, detector, None, looks or DEFAULT_LOOKS, rule, device)
         model, heatmaps = _fit_on(cluster, unfitted, normals, unlabelled, landmarks, groups, confidence), False
     else:
         paths, pool = find_images(normals, tell), find_images(unlabelled, tell) if unlabelled else None
+        labelled = find_images(abnormal, tell) if abnormal else None
+        table = None if kinds is None else GroupTable.read(kinds, tell, "kind")
         networks = _networks(backbones, checkpoint, input_size, int8)
         if select:
             looks = _selected(networks, paths, pool, rule, cache, device, groups)
         model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule, device)
-        with progress("Embedding", len(paths) + len(pool or ())) as tick:
-            model.fit(paths, pool, groups=groups, heatmaps=heatmaps, calm=calm, confidence=confidence, tick=tick)
+        with progress("Embedding", len(paths) + len(pool or ()) + len(labelled or ())) as tick:
+            model.fit(
+                paths,
+                pool,
+                abnormal=labelled,
+                kinds=table,
+                groups=groups,
+                heatmaps=heatmaps,
+                calm=calm,
+                confidence=confidence,
+                tick=tick,
+            )
     model.save(output)
     _report(model, output, distrusted)
     if heatmaps and not model.explains:
@@ -289,6 +321,8 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
     if model.patients_ is not None:
         click.echo(f"{model.patients_.n_patients} patients are calibrated on too, for one p-value of all their images")
     click.echo(f"{output}: fitted on {model.fingerprint_.n_normals} normal images")
+    if model.fitted.labels is not None:
+        click.echo(f"and on {model.fitted.labels.in_words()}")
     if model.n_copies_:
         click.echo(f"{model.n_copies_} exact copies of other images are left out")
     if model.distrusted_:
@@ -315,7 +349,11 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
 
 def _words(direction: Direction) -> str:
     """Tell what the pool contributes."""
-    weight = f"evidence {direction.evidence:.2f}, weight of the pool's direction {direction.gate:.0%}"
-    if direction.gate < 0.01:
-        return f"the unlabelled images show no distinct abnormal group ({weight}); most are taken as normals"
-    return f"the unlabelled images show a distinct abnormal group ({weight})"
+    weight = direction.weight or 0
+    figures = f"evidence {direction.evidence:.2f}, weight of their direction {weight:.2f}"
+    if weight == 0:
+        return f"the unlabelled images show no distinct abnormal group ({figures}); scores are those without them"
+    return (
+        f"the unlabelled images show a distinct group ({figures}); scores use what it shares. Whether it is abnormal,"
+        " or normals of another source, cannot be seen without labels"
+    )

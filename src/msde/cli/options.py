@@ -14,7 +14,7 @@ Command = Callable[..., None]
 
 
 class Rate(click.FloatRange):
-    """A number strictly between 0 and 1."""
+    """A number strictly between 0 and 1, and not so near either that no false-alarm rate is meant."""
 
     def __init__(self) -> None:
         super().__init__(0, 1, min_open=True, max_open=True)
@@ -24,6 +24,12 @@ class Rate(click.FloatRange):
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail("nan is not in the range 0<x<1.", param, ctx)
+        from msde.method.calibration import check_rate
+
+        try:
+            check_rate(number)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
         return number
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.output.words import how_sure, needed_normals
+from msde.output.words import how_sure
 
 if TYPE_CHECKING:
     from msde.method.calibration import Calibration
@@ -47,10 +47,12 @@ def tell_how_sure(calibration: Calibration, kind: str = "image") -> None:
         click.echo(how_sure(calibration, kind))
         return
     sure = "" if calibration.confidence is None else f" with a probability of {calibration.confidence:g}"
+    from msde.method.calibration import normals_needed
+
     units = "held-out normals" if calibration.n_units == len(calibration.scores) else "held-out patients or volumes"
     click.echo(
         f"msde: {calibration.n_units} {units} are too few to flag any {kind} at a false-alarm rate of"
-        f" {calibration.alpha:g}{sure}; give at least {needed_normals(calibration.alpha, calibration.confidence)} or a"
+        f" {calibration.alpha:g}{sure}; give at least {normals_needed(calibration.alpha, calibration.confidence)} or a"
         " larger --alpha",
         err=True,
     )

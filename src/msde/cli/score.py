@@ -104,7 +104,8 @@ def score(
     image scores at least as high), flagged (p-value at most the target false-alarm rate), error; p_value and flagged
     are empty in transductive mode. A volume, stack or slide has a row for each slice, page or tile, PATH#PART, and then
     one for itself, PATH: the mean of the highest tenth of its scores. That one has a p-value where the model is
-    calibrated on normal volumes.
+    calibrated on normal volumes. A model that learnt from --abnormal images has a column evidence: whether an image is
+    like these, or unlike the normals.
     """
     if cluster is not None:
         refuse_with_ray(
@@ -128,8 +129,9 @@ def score(
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.distance_shares import check_shares
     from msde.model.patient_score import PATIENT_COLUMNS
-    from msde.model.score import COLUMNS, batch_probabilities, with_discoveries
+    from msde.model.score import COLUMNS, EVIDENCE, batch_probabilities, with_discoveries
     from msde.output.score_table import check_table
+    from msde.output.words import drift_in_words
     from msde.storage.atomic import check_writable
 
     if why is not None and heatmaps is not None:
@@ -168,7 +170,8 @@ def score(
         else:
             if fdr is not None:
                 scores = iter(with_discoveries([score.without_heat() for score in scores], fdr))
-            written = _write(scores, output, identifiers, COLUMNS, fdr)
+            columns = COLUMNS if loaded.fitted.labels is None else (*COLUMNS, EVIDENCE)
+            written = _write(scores, output, identifiers, columns, fdr)
     if loaded.rule.outdated:
         tell(OUTDATED)
     if loaded.scorer_.batchwise:
@@ -176,15 +179,14 @@ def score(
     digests = [score.digest for score in written if score.digest]
     if seen := loaded.fingerprint_.count_known(digests):
         tell(f"{seen} of these images took part in the fit, where scores are too low; leave them out")
-    drift = loaded.drift(written)
-    if drift.found:
-        click.echo(
-            "msde: these images do not look like the normals that the model is calibrated on: their scores lie"
-            f" {drift.distance:.2f} apart (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain"
-            f" {drift.explained:.2f}; either over a tenth are abnormal, or their source is another and p-values are"
-            " wrong until `msde calibrate` has seen normals of it",
-            err=True,
+    if pooled := loaded.fingerprint_.count_pooled(digests):
+        tell(
+            f"{pooled} of them were in the unlabelled pool, which the model has learned from: what it says of the pool"
+            " is no measure of what it says of other images"
         )
+    drift = loaded.drift(written, groups)
+    if drift.found:
+        click.echo(f"msde: {drift_in_words(drift, loaded.calibration_.alpha)}", err=True)
     errors = [result.error for result in written if result.error is not None]
     if exporter is not None:
         errors += exporter.errors

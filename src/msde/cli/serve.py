@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from msde.cli.data_folder import audit
+from msde.cli.data_folder import as_seconds, audit, purge
 
-BESIDE = {"audit": audit}
+BESIDE = {"audit": audit, "purge": purge}
 
 
 class Megabytes(click.IntRange):
@@ -40,6 +40,14 @@ class Serve(click.Command):
         if other is not None:
             return other.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
+
+
+def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
+    """Return how long pictures are kept, in seconds; 0 for good."""
+    seconds = as_seconds(context, param, period)
+    if period and not seconds:
+        raise click.BadParameter("must be longer than 0; leave it out, and pictures are kept for good")
+    return seconds
 
 
 @click.command(cls=Serve)
@@ -91,6 +99,13 @@ class Serve(click.Command):
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where networks run."
 )
+@click.option(
+    "--keep",
+    default="",
+    callback=_kept,
+    metavar="PERIOD",
+    help="How long pictures are kept, such as 90d; scores and verdicts stay. [default: for good]",
+)
 @click.option("--pacs", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings of DICOM in and out.")
 def serve(models: tuple[Path, ...], data: Path, pacs: Path | None, **further: Any) -> None:
     """Serve models: a page for readers and a REST interface.
@@ -99,7 +114,8 @@ def serve(models: tuple[Path, ...], data: Path, pacs: Path | None, **further: An
     DIR/admin-token holds the token to sign in with; docs/service.md tells how to add others. For research use only; not
     a medical device.
 
-    `msde serve audit verify --data DIR` checks the audit log.
+    Further: `msde serve audit verify --data DIR` checks the audit log, `msde serve purge --data DIR --keep 90d` removes
+    pictures.
     """
     from msde.errors import MSDEError
 

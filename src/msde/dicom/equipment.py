@@ -31,9 +31,34 @@ def highdicom() -> Any:
 
 def derived_uid(result: Result, *parts: str) -> str:
     """Derive a UID from the model and further parts, so that a retry gives the same one."""
+    return _derived(result.model_sha256, *parts)
+
+
+def _derived(model_sha256: str, *parts: str) -> str:
     from pydicom.uid import generate_uid
 
-    return str(generate_uid(entropy_srcs=["msde", result.model_sha256, *parts]))
+    return str(generate_uid(entropy_srcs=["msde", model_sha256, *parts]))
+
+
+def is_result(header: Dataset) -> bool:
+    """Whether an object is a picture made here, by any model: its UID is the one derived from model and source images.
+
+    Who wrote the manufacturer's name into another picture has not given it such a UID.
+
+    Parameters
+    ----------
+    header : pydicom.Dataset
+        With manufacturer, serial number, UID and source images.
+    """
+    from msde.images.dicom_header import read_text
+
+    maker, serial, uid = (
+        read_text(header, keyword) or "" for keyword in ("Manufacturer", "DeviceSerialNumber", "SOPInstanceUID")
+    )
+    if maker != MANUFACTURER:
+        return False
+    sources = sorted(str(item.get("ReferencedSOPInstanceUID")) for item in header.get("SourceImageSequence") or ())
+    return uid in {_derived(serial, *sources, kind) for kind in SERIES_NUMBERS}
 
 
 def identity(sources: Sequence[Source], result: Result, kind: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,22 @@ _SHARDS = 256  # one folder for each first byte of a key
 _BLOCK = 4096  # file systems give space in blocks of this size
 _DAY = 86_400.0
 _HOUR = 3_600.0
+
+
+class Embeddings(Protocol):
+    """Where embeddings are looked up by key, and kept; see `EmbeddingCache`."""
+
+    def get(self, key: bytes, dim: int) -> NDArray[np.float32] | None:
+        """Return an embedding of this length, None where there is none."""
+        ...
+
+    def put(self, key: bytes, embedding: NDArray[np.float32]) -> None:
+        """Keep an embedding."""
+        ...
+
+    def count(self, asked: int, found: int) -> None:
+        """Note how many images were looked up and how many of them were there."""
+        ...
 
 
 class EmbeddingCache:

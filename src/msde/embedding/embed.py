@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.backbones.raw_maps import RawMaps
-from msde.embedding.cache import EmbeddingCache
+from msde.embedding.cache import Embeddings
 from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import ImageError
 from msde.images import ImageRule, Part, expanded, read_pixels, to_input
@@ -101,7 +101,7 @@ def embed_images(
     session: EncoderSession,
     images: Iterable[ImageSource],
     workers: int | None = None,
-    cache: EmbeddingCache | None = None,
+    cache: Embeddings | None = None,
     rule: ImageRule = _DEFAULT_RULE,
     reader: MapReader | None = None,
 ) -> Iterator[Embedded]:
@@ -116,7 +116,7 @@ def embed_images(
         several images, such as a volume, stands for all of them.
     workers : int, optional
         Batches worked on at once; by default the number of usable processors.
-    cache : EmbeddingCache, optional
+    cache : Embeddings, optional
         Where embeddings are looked up before the network runs, and kept after.
     rule : ImageRule, optional
         How files and arrays become pixels.
@@ -141,15 +141,15 @@ class _Run:
     """What all batches share."""
 
     session: EncoderSession
-    cache: EmbeddingCache | None
+    cache: Embeddings | None
     rule: ImageRule
     reader: MapReader | None
 
     def kept(self, key: bytes, width: int) -> NDArray[np.float32] | None:
-        return self.cache.get(key, width) if self.cache else None
+        return None if self.cache is None else self.cache.get(key, width)
 
     def keep(self, key: bytes, row: NDArray[np.float32]) -> None:
-        if self.cache:
+        if self.cache is not None:
             self.cache.put(key, row)
 
     def embed(
@@ -220,7 +220,7 @@ def _embed_at_once(run: _Run, batch: list[tuple[int, ImageSource]]) -> list[Embe
         run.keep(key, embedding)
         if maps is not None and key_of_maps:
             run.keep(key_of_maps, maps)
-    if run.cache:
+    if run.cache is not None:
         run.cache.count(readable, readable - len(missing))
     return results
 

@@ -148,6 +148,11 @@ class EncoderSession:
         self._widths = [_width(session, look) for session in self._sessions for look in self._looks_of(session)]
         self.dim = sum(self._widths)
 
+    def give_back(self) -> None:
+        """Give back the memory that the networks keep for passes to come."""
+        for session in self._sessions:
+            session.give_back()
+
     def _looks_of(self, session: EmbeddingSession) -> tuple[FeatureSpec, ...]:
         return self.encoder.looks_of(session.backbone)
 

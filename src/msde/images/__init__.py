@@ -3,6 +3,7 @@
 from msde.images.formats import SUFFIXES
 from msde.images.paths import find_images
 from msde.images.reader import read_pixels
+from msde.images.remembered import forget
 from msde.images.resize import from_input, to_input
 from msde.images.rule import ImageRule, stored_rule
 from msde.images.samples import MAX_PIXELS, MIN_SIDE
@@ -16,6 +17,7 @@ __all__ = [
     "Part",
     "expanded",
     "find_images",
+    "forget",
     "from_input",
     "read_pixels",
     "stored_rule",

@@ -8,19 +8,19 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
-from msde.images.dicom_frame import decode_frame
+from msde.images.dicom_frame import check_frames, decode_frame
 from msde.images.files import MAX_PARTS, Contents, FaultError, damaged, guarded, number_of, numbered, whole
 from msde.images.formats import Format
 from msde.images.header import integer, number, numbers, words
 from msde.images.intensity import percentiles
 from msde.images.lookup import palette, table
+from msde.images.remembered import remembering
 from msde.images.samples import Ends, Samples, check_size
 from msde.images.series import slice_of
 
@@ -57,15 +57,31 @@ def look_into(path: str, _: Format, name: str) -> Contents | None:
     Contents or None
         None where the object has no picture, such as a report, a plan, a document or a directory.
     """
-    header, _at = _header(path, name)
+    header, at = _header(path, name)
     if "Rows" not in header:
         _other_kind(header, name)
         return None
-    frames = numbered(_frames(header, name))
-    if frames:
-        return Contents(frames)
+    n = _frames(header, name)
+    if n > 1:
+        check_frames(path, header, at, n, name)
+        return Contents(numbered(n))
     place, turn = (_module(header, 0, f"Plane{what}Sequence") for what in ("Position", "Orientation"))
     return Contents((), slice_of(header, place, turn))
+
+
+def check_whole(path: str, name: str) -> None:
+    """Check that a picture goes on to its end, without decoding it.
+
+    Raises
+    ------
+    ImageError
+        It is stored in a way that is not read.
+    FaultError
+        It ends early.
+    """
+    header, at = _header(path, name)
+    check_size(integer(header, "Columns", 0), integer(header, "Rows", 0), name)
+    check_frames(path, header, at, _frames(header, name), name)
 
 
 def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
@@ -96,6 +112,8 @@ def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
         raise ImageError(f"{name}: is a DICOM object without a picture ({kind}); leave it out")
     check_size(integer(header, "Columns", 0), integer(header, "Rows", 0), name)
     n = _frames(header, name)
+    if part is None and n > 1:
+        check_frames(path, header, at, n, name)  # which is more to the point than that a frame is to be named
     frame = number_of(part, n, name, "frames")
     values, bits, background = decode_frame(path, header, at, frame, n, name)
     kind = words(header, "PhotometricInterpretation")
@@ -117,13 +135,14 @@ def _header(path: str, name: str) -> tuple[Dataset, int]:
     return _read_header(path, name, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=8)  # the frames of one file are read one after the other
+@remembering(8)  # the frames of one file are read one after the other
 def _read_header(path: str, name: str, *_: int) -> tuple[Dataset, int]:
     """Read the header, and where the pixel data begins."""
     from pydicom import dcmread
 
-    _check_inflation(path, name)
     with open(path, "rb") as file:
+        check_inflation(file, name)
+        file.seek(0)
         header = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
         return header, file.tell()
 
@@ -225,21 +244,28 @@ def _module(header: Dataset, frame: int, sequence: str) -> Dataset:
     return header
 
 
-def _check_inflation(path: str, name: str) -> None:
-    """Refuse a deflated file that would fill the memory."""
+def check_inflation(file: BinaryIO, name: str) -> None:
+    """Refuse a deflated file that would fill the memory.
+
+    Raises
+    ------
+    ImageError
+        It would.
+    FaultError
+        It ends early.
+    """
     from pydicom.filereader import read_dataset, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    with open(path, "rb") as file:
-        read_preamble(file, force=True)
-        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
-        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-            return
-        inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while size <= MAX_INFLATED and (block := file.read(2**16)):
-            size += len(inflater.decompress(block, MAX_INFLATED + 1))
-        if not inflater.eof and size <= MAX_INFLATED:
-            raise FaultError("the file ends early")
+    read_preamble(file, force=True)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while size <= MAX_INFLATED and (block := file.read(2**16)):
+        size += len(inflater.decompress(block, MAX_INFLATED + 1))
+    if not inflater.eof and size <= MAX_INFLATED:
+        raise FaultError("the file ends early")
     if size > MAX_INFLATED:
         raise ImageError(f"{name}: holds over {MAX_INFLATED:,} bytes deflated; export it uncompressed")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import struct
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from msde.errors import ImageError
 from msde.images.compressed import decoded, unpacked
 from msde.images.files import FaultError, missing
-from msde.images.fragments import frames_of, read
+from msde.images.fragments import Piece, frames_of, items, read
 from msde.images.header import integer, number, words
 from msde.images.ycbcr import to_rgb
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 GRAY = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
-_YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
+_HALVED = "YBR_FULL_422"
+_YBR = frozenset({"YBR_FULL", _HALVED})
 COLOUR = frozenset({"RGB", "YBR_RCT", "YBR_ICT", *_YBR})
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -34,6 +36,7 @@ _FLOATS = {0x0008: 4, 0x0009: 8}
 _LONG_TYPES = {b"OB", b"OW", b"OF", b"OD", b"OL", b"UN"}
 _UNDEFINED = 0xFFFFFFFF
 _READ_IN = (1, 8, 16, 32)
+_TOO_FEW, _TOO_SHORT = (f"it has fewer {what} than its header states" for what in ("frames", "samples"))
 
 
 class Frame(NamedTuple):
@@ -103,9 +106,7 @@ def decode_frame(path: str, header: Dataset, at: int, frame: int, n: int, name: 
     FaultError
         The header contradicts itself or the data, or the data end early.
     """
-    syntax = str(header.file_meta.get("TransferSyntaxUID") or "")
-    _check_syntax(syntax, name)
-    layout = _layout(header, n, name)
+    syntax, layout = _syntax(header, name), _layout(header, n, name)
     with open(path, "rb") as file:
         element = _deflated(path) if syntax == _DEFLATED else _found(file, at)
         if layout.allocated not in _READ_IN and not element.float_bytes:
@@ -114,11 +115,9 @@ def decode_frame(path: str, header: Dataset, at: int, frame: int, n: int, name: 
             )
         if syntax in _NATIVE:
             return _frame(_native(element, layout, frame), layout, layout.allocated, header)
-        if element.length != _UNDEFINED:
-            raise FaultError("its pixel data are not compressed as its transfer syntax states")
-        frames = frames_of(path, element.start, layout.frames, header.get("ExtendedOffsetTable") or b"")
+        frames = _compressed(path, element, header, n)
         if frame >= len(frames):
-            raise FaultError("it has fewer frames than its header states")
+            raise FaultError(_TOO_FEW)
         stream = read(file, frames[frame])
     try:
         if syntax == _RLE:
@@ -132,9 +131,68 @@ def decode_frame(path: str, header: Dataset, at: int, frame: int, n: int, name: 
     return _frame(values, layout._replace(colours=colours), coded.bits, header)
 
 
-def _check_syntax(syntax: str, name: str) -> None:
+def check_frames(path: str, header: Dataset, at: int, n: int, name: str) -> None:
+    """Check that a file goes on to the end of the frames that it states, without decoding any; see `decode_frame`."""
+    syntax, layout = _syntax(header, name), _layout(header, n, name)
+    with open(path, "rb") as file:
+        element = _deflated(path) if syntax == _DEFLATED else _found(file, at)
+        if syntax in _NATIVE:
+            held = min(element.length, element.file.seek(0, os.SEEK_END) - element.start)
+            if held < -(-n * _frame_bits(element, layout) // 8):
+                raise FaultError(_TOO_SHORT)
+        elif len(_compressed(path, element, header, n)) < n:
+            raise FaultError(_TOO_FEW)
+
+
+def stored_digest(file: BinaryIO, header: Dataset, at: int) -> str:
+    """Digest the pixels as they are stored, with their layout and without all else that the file says.
+
+    Parameters
+    ----------
+    file : binary file
+        The DICOM file.
+    header : pydicom.Dataset
+        With what states the layout.
+    at : int
+        Where its pixel data begins.
+
+    Returns
+    -------
+    str
+        SHA-256. The same pixels have another digest in another transfer syntax, if that stores other bytes.
+
+    Raises
+    ------
+    FaultError
+        The file ends early.
+    """
+    if str(header.file_meta.get("TransferSyntaxUID") or "") == _DEFLATED:
+        file.seek(0)
+        element = _deflated(file)
+    else:
+        element = _found(file, at)
+    size = [integer(header, keyword, 0) for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
+    digest = hashlib.sha256(repr((*size, integer(header, "NumberOfFrames", 1) or 1)).encode())
+    element.file.seek(element.start)
+    if element.length == _UNDEFINED:
+        for piece in items(element.file)[1:]:
+            digest.update(read(element.file, [piece]))
+    else:
+        digest.update(read(element.file, [(element.start, element.length)]))
+    return digest.hexdigest()
+
+
+def _compressed(path: str, element: _Element, header: Dataset, n: int) -> list[list[Piece]]:
+    if element.length != _UNDEFINED:
+        raise FaultError("its pixel data are not compressed as its transfer syntax states")
+    return frames_of(path, element.start, n, header.get("ExtendedOffsetTable") or b"")
+
+
+def _syntax(header: Dataset, name: str) -> str:
+    """Return the transfer syntax, one of those that are read."""
+    syntax = str(header.file_meta.get("TransferSyntaxUID") or "")
     if syntax in _NATIVE or syntax == _RLE or syntax in _JPEG:
-        return
+        return syntax
     from pydicom._uid_dict import UID_dictionary
 
     kind = UID_dictionary.get(syntax, ("a private transfer syntax",))[0]
@@ -175,11 +233,11 @@ def _found(file: BinaryIO, at: int) -> _Element:
     return _Element(file, at + (12 if explicit else 8), length, order, head[4:6] != b"OB", _FLOATS.get(kind, 0))
 
 
-def _deflated(path: str) -> _Element:
+def _deflated(file: str | BinaryIO) -> _Element:
     """Inflate a file's pixel data into memory."""
     from pydicom import dcmread
 
-    everything = dcmread(path, force=True)
+    everything = dcmread(file, force=True)
     for kind, keyword in _KEYWORDS.items():
         if keyword in everything:
             value = everything.get_item(keyword).value
@@ -191,10 +249,9 @@ def _native(element: _Element, layout: _Layout, frame: int) -> NDArray[Any]:
     """Read a frame as it is stored, colours in the last axis."""
     if element.length == _UNDEFINED:
         raise FaultError("its pixel data are compressed, and its transfer syntax states that they are not")
-    bits = 8 * element.float_bytes or layout.allocated
-    halved = layout.colours == "YBR_FULL_422"
-    samples = layout.rows * layout.columns * (2 if halved else layout.channels)
-    begin, end = frame * samples * bits, (frame + 1) * samples * bits
+    size, bits = _frame_bits(element, layout), _sample_bits(element, layout)
+    samples, halved = size // bits, layout.colours == _HALVED
+    begin, end = frame * size, (frame + 1) * size
     data = _bytes(element, begin // 8, -(-end // 8), swapped=bits == 8 and element.order == ">" and element.in_words)
     if bits == 1:
         values = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[begin % 8 :][:samples]
@@ -211,13 +268,23 @@ def _native(element: _Element, layout: _Layout, frame: int) -> NDArray[Any]:
     return values.reshape(layout.rows, layout.columns, layout.channels)
 
 
+def _sample_bits(element: _Element, layout: _Layout) -> int:
+    return 8 * element.float_bytes or layout.allocated
+
+
+def _frame_bits(element: _Element, layout: _Layout) -> int:
+    """Return how many bits a native frame takes."""
+    channels = 2 if layout.colours == _HALVED else layout.channels
+    return layout.rows * layout.columns * channels * _sample_bits(element, layout)
+
+
 def _bytes(element: _Element, begin: int, end: int, *, swapped: bool) -> bytes:
     """Read a range of the pixel data; bytes that are stored as big-endian words are put in order."""
     first, last = (begin // 2 * 2, -(-end // 2) * 2) if swapped else (begin, end)
     element.file.seek(element.start + first, os.SEEK_SET)
     data = element.file.read(min(last, element.length) - first) if first < element.length else b""
     if len(data) < end - first:
-        raise FaultError("it has fewer samples than its header states")
+        raise FaultError(_TOO_SHORT)
     if swapped:
         data = np.frombuffer(data, ">u2").astype("<u2").tobytes()
     return data[begin - first : end - first]

@@ -15,12 +15,15 @@ from msde.errors import ImageError
 from msde.images.decoder_warnings import decoders_silenced
 from msde.images.formats import DICOM, MIRAX, NAMES, SIGNATURE_BYTES, Format, by_suffix, recognise
 from msde.images.passing import note
-from msde.images.samples import Samples
+from msde.images.samples import MAX_PIXELS, Samples
 
 MAX_PARTS = 100_000
 """Slices, frames, pages or tiles that a file may hold."""
+FEW_PARTS, BYTES_A_PART = 100, 32
+"""More than a few parts need so many bytes of the file each: 2 KB, packed, can state slices by the ten thousand."""
 
 
+_REDUCING = ".raster"  # the reader that may give fewer pixels
 _EXTRA = {"DICOM": "dicom", "NIfTI": "nifti", "TIFF": "slides"}
 
 
@@ -97,10 +100,27 @@ def look_into(path: str | os.PathLike[str], name: str) -> Contents | None:
         contents: Contents | None = _reader(form).look_into(os.fspath(path), form, name)
     if contents and len(contents.parts) > MAX_PARTS:
         raise ImageError(f"{name}: holds {len(contents.parts):,} pictures, over the limit of {MAX_PARTS:,}; split it")
+    size = os.path.getsize(path)
+    if contents and form is not MIRAX and len(contents.parts) > max(FEW_PARTS, size // BYTES_A_PART):
+        raise ImageError(
+            f"{name}: states {len(contents.parts):,} pictures in {size:,} bytes, which can show nothing; leave it out"
+        )
     return contents
 
 
-def decode_file(path: str | os.PathLike[str], name: str, part: str | None = None) -> Samples:
+def check_whole(path: str | os.PathLike[str], name: str) -> None:
+    """Check that a DICOM picture goes on to its end, without decoding it.
+
+    Raises
+    ------
+    ImageError
+        It does not, or is stored in a way that is not read.
+    """
+    with decoders_silenced(), guarded(name, DICOM.name):
+        _reader(DICOM).check_whole(os.fspath(path), name)
+
+
+def decode_file(path: str | os.PathLike[str], name: str, part: str | None = None, at_most: int = MAX_PIXELS) -> Samples:
     """Decode one picture of a file in one of the formats of `msde.images.formats`.
 
     Parameters
@@ -111,6 +131,8 @@ def decode_file(path: str | os.PathLike[str], name: str, part: str | None = None
         What an error calls it.
     part : str, optional
         One of the labels that `look_into` gave; by default the only picture.
+    at_most : int, optional
+        Pixels beyond which a reader may give a picture of fewer, to be shown in less memory.
 
     Returns
     -------
@@ -124,7 +146,9 @@ def decode_file(path: str | os.PathLike[str], name: str, part: str | None = None
     """
     form = format_of(path, name)
     with decoders_silenced(), guarded(name, form.name):
-        samples: Samples = _reader(form).decode(os.fspath(path), form, part, name)
+        reader = _reader(form)
+        fewer = {} if at_most >= MAX_PIXELS or not reader.__name__.endswith(_REDUCING) else {"at_most": at_most}
+        samples: Samples = reader.decode(os.fspath(path), form, part, name, **fewer)
         return samples
 
 

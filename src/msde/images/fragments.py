@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import struct
-from functools import lru_cache
 from typing import BinaryIO
 
 import numpy as np
 
 from msde.images.files import FaultError
+from msde.images.remembered import remembering
 
 _ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _END_OF_IMAGE = b"\xff\xd9"
@@ -50,11 +50,11 @@ def frames_of(path: str, start: int, n: int, table: bytes) -> list[list[Piece]]:
     return _found(path, start, n, table, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=8)  # the frames of one file are read one after the other
+@remembering(8)  # the frames of one file are read one after the other
 def _found(path: str, start: int, n: int, table: bytes, *_: int) -> list[list[Piece]]:
     with open(path, "rb") as file:
         file.seek(start)
-        basic, *pieces = _items(file)
+        basic, *pieces = items(file)
         if n == 1:
             return [pieces]
         starts = np.frombuffer(table, "<u8") if table else np.frombuffer(read(file, [basic]), "<u4")
@@ -83,8 +83,14 @@ def read(file: BinaryIO, pieces: list[Piece]) -> bytes:
     return b"".join(parts)
 
 
-def _items(file: BinaryIO) -> list[Piece]:
-    """List the items up to their delimiter, the table of offsets first."""
+def items(file: BinaryIO) -> list[Piece]:
+    """List the items up to their delimiter, the table of offsets first, from where the file is.
+
+    Raises
+    ------
+    FaultError
+        The file ends before they do, or they are none.
+    """
     found: list[Piece] = []
     while len(head := file.read(8)) == 8:
         kind, length = struct.unpack("<HH", head[:4]), struct.unpack("<I", head[4:])[0]

@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -20,8 +20,9 @@ from msde.errors import ImageError
 from msde.images.files import Contents, damaged, guarded, number_of, numbered, whole
 from msde.images.formats import Format
 from msde.images.intensity import percentiles, stated_range
+from msde.images.remembered import remembering
 from msde.images.samples import Display, Ends, Samples, check_size
-from msde.method.parallel import available_cores
+from msde.images.unpacked import Nameless, Unpacked
 
 MAX_BYTES = 4_000_000_000
 """Bytes that a volume may hold when unpacked."""
@@ -29,6 +30,7 @@ COARSE = 1.2
 """How much coarser the distance of slices must be than the finer distances, for slices to be taken across it."""
 
 _GZIP = b"\x1f\x8b"
+_MOST_PACKED = 1032  # bytes that deflate makes of one at most
 _HEADER_BYTES = 540
 _NIFTI_1 = re.compile(rb".{344}n\+1\x00", re.DOTALL)
 _NIFTI_2 = re.compile(rb".{4}n\+2\x00\r\n\x1a\n.{528}", re.DOTALL)
@@ -36,7 +38,8 @@ _PAIR = re.compile(rb".{344}ni1\x00|.{4}ni2\x00\r\n\x1a\n", re.DOTALL)
 _LEAST_OFFSET = {348: 352, 540: 544}  # by the length of the header: it, and the mark of extensions
 _SWEEPS = 64  # along rows and columns, after which what is still not reached is taken to lie within
 _log = logging.getLogger(__name__)
-_opening = Lock()
+_judging = Lock()
+_UNPACKED = Unpacked()
 
 
 @dataclass(frozen=True)
@@ -60,26 +63,31 @@ class _Volume:
     def n(self) -> int:
         return self.shape[self.axis] * math.prod(self.shape[3:])
 
-    @cached_property
-    def values(self) -> NDArray[Any] | ImageError:
-        """Samples, on disk, or what is wrong with them: a packed file is unpacked once, be it damaged."""
+    def check_slices(self) -> None:
+        """Refuse slices of a size outside the limits, before any is read."""
+        width, height = (side for axis, side in enumerate(self.shape[:3]) if axis != self.axis)
+        check_size(width, height, self.name)
+
+    def values(self) -> NDArray[Any]:
+        """Map the samples, which are read as they are asked for; memory is let go of with the array."""
         import nibabel
 
-        try:
-            with guarded(self.name, "NIfTI"):
-                if self.packed:
-                    values = _unpacked(self.path, self.offset, self.dtype, self.stored_shape)
-                else:
-                    values = np.memmap(self.path, self.dtype, "r", self.offset, self.stored_shape, "F")
-                return np.asarray(nibabel.apply_orientation(values, self.turns))
-        except ImageError as error:
-            return error
+        with guarded(self.name, "NIfTI"):
+            status = os.stat(self.path)
+            key, offset = (self.path, status.st_mtime_ns, status.st_size), 0 if self.packed else self.offset
+            with _UNPACKED.file(key, self._unpack).open() if self.packed else open(self.path, "rb") as file:
+                values: Any = np.memmap(file, self.dtype, "r", offset, self.stored_shape, "F")
+            return np.asarray(nibabel.apply_orientation(values, self.turns))
+
+    def _unpack(self) -> Nameless:
+        with guarded(self.name, "NIfTI"):
+            return _unpacked(self.path, self.offset, math.prod(self.stored_shape) * self.dtype.itemsize)
 
     @cached_property
     def is_cut_out(self) -> bool:
         """Whether all samples at the border of all slices are NaN, as outside of a brain that was cut out."""
-        values = self.values
-        if isinstance(values, ImageError) or values.dtype.kind != "f":
+        values = self.values()
+        if values.dtype.kind != "f":
             return False
         edges = (values.take(edge, axis) for axis in range(3) if axis != self.axis for edge in (0, -1))
         found = all(np.isnan(edge).all() for edge in edges)
@@ -91,7 +99,7 @@ class _Volume:
         """Find the background of a slice, if it has any."""
         if plane.dtype.kind != "f" or not (nan := np.isnan(plane)).any():
             return None
-        with _opening:  # else several workers would say it
+        with _judging:  # else several workers would say it
             is_cut_out = self.is_cut_out
         return _at_border(nan) if is_cut_out else None
 
@@ -99,12 +107,8 @@ class _Volume:
         """Take one slice as (rows, columns) or (rows, columns, 3)."""
         rest, place = divmod(number, self.shape[self.axis])
         further = np.unravel_index(rest, self.shape[3:]) if len(self.shape) > 3 else ()
-        with _opening:  # else several workers would unpack the same volume
-            values = self.values
-        if isinstance(values, ImageError):
-            raise ImageError(str(values))
         index: tuple[Any, ...] = (slice(None), slice(None), place, *further)
-        plane = np.moveaxis(values, self.axis, 2)[index].T
+        plane = np.moveaxis(self.values(), self.axis, 2)[index].T
         if plane.dtype.names:
             return np.stack([plane[channel] for channel in plane.dtype.names], axis=-1)
         return np.array(plane, plane.dtype.newbyteorder("="))
@@ -112,7 +116,9 @@ class _Volume:
 
 def look_into(path: str, _: Format, name: str) -> Contents:
     """Count the slices of a volume."""
-    return Contents(numbered(_volume(path, name).n))
+    volume = _volume(path, name)
+    volume.check_slices()
+    return Contents(numbered(volume.n))
 
 
 def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
@@ -138,8 +144,8 @@ def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
         No whole volume within the limits, or none whose axes can be told.
     """
     volume = _volume(path, whole(name, part))
+    volume.check_slices()
     plane = volume.slice(number_of(part, volume.n, name, "slices"))
-    check_size(plane.shape[1], plane.shape[0], name)
     black, white = stated_range(plane.dtype)
     if plane.ndim == 3:
         return Samples(plane, black, white)
@@ -163,7 +169,7 @@ def _volume(path: str, name: str) -> _Volume:
     return _opened(path, name, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=2 * available_cores() + 2)  # slices come one after the other; each worker may be at another volume
+@remembering(64)  # slices come one after the other; of a volume only its header is kept
 def _opened(path: str, name: str, *_: int) -> _Volume:
     with guarded(name, "NIfTI"):
         import nibabel
@@ -205,7 +211,7 @@ def _laid_out(header: Any, path: str, packed: bool, name: str) -> _Volume:
     size = math.prod(shape) * dtype.itemsize
     if size > MAX_BYTES:
         raise ImageError(f"{name}: holds {size:,} bytes, over the limit of {MAX_BYTES:,}; cut the volume")
-    if not packed and os.path.getsize(path) < offset + size:
+    if os.path.getsize(path) * (_MOST_PACKED if packed else 1) < offset + size:
         raise damaged(name, "NIfTI", "fewer samples than its header states")
     affine = header.get_best_affine()
     steps = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
@@ -255,11 +261,11 @@ def _at_border(nan: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return outside
 
 
-def _unpacked(path: str, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Unpack the samples into a file without a name, so that memory holds no more than the slices at work."""
-    left = math.prod(shape) * dtype.itemsize
+def _unpacked(path: str, offset: int, size: int) -> Nameless:
+    """Unpack the samples to disk, so that memory holds no more than the slices at work."""
     with gzip.open(path, "rb") as file, tempfile.TemporaryFile(prefix="msde-") as unpacked:
         file.seek(offset)
+        left = size
         while left and (block := file.read(min(left, 2**20))):
             unpacked.write(block)
             left -= len(block)
@@ -268,4 +274,5 @@ def _unpacked(path: str, offset: int, dtype: np.dtype[Any], shape: tuple[int, ..
         left = MAX_BYTES
         while left > 0 and (block := file.read(2**20)):  # to the end, where the checksum is
             left -= len(block)
-        return np.memmap(unpacked, dtype, "r", 0, shape, "F")  # which keeps the file, and lets go of it at its own end
+        unpacked.flush()
+        return Nameless(unpacked)

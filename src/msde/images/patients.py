@@ -23,7 +23,6 @@ Key = tuple[str, Hashable]
 """Where the name of a patient comes from, and its digest or label."""
 
 PATTERN, TABLE, HEADER, STUDY = "pattern", "table", "header", "study"
-COLUMNS = ("path", "group")
 MOST_ROWS = 10_000_000
 _IN_HEADERS = {HEADER: "PatientID", STUDY: "StudyInstanceUID"}
 _KEY_BYTES = 16
@@ -31,7 +30,7 @@ _KEY_BYTES = 16
 
 @dataclass(frozen=True)
 class GroupTable:
-    """A CSV file with the columns path and group.
+    """A CSV file with the columns path and group, or another word for what paths belong to.
 
     Parameters
     ----------
@@ -45,15 +44,17 @@ class GroupTable:
     groups: Mapping[str, str]
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], tell: Tell | None = None) -> Self:
+    def read(cls, path: str | os.PathLike[str], tell: Tell | None = None, column: str = "group") -> Self:
         """Read a table; its relative paths begin at its folder.
 
         Parameters
         ----------
         path : path-like
-            CSV in UTF-8 with the columns ``path`` and ``group``; others are passed over.
+            CSV in UTF-8 with the columns ``path`` and the one named below; others are passed over.
         tell : callable, optional
             Called with a line where paths do not exist.
+        column : str, default="group"
+            Name of the column that says what a path belongs to.
 
         Raises
         ------
@@ -65,10 +66,12 @@ class GroupTable:
         gone = []
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
-                for line, (entry, group) in _rows(csv.DictReader(file), name):
+                for line, (entry, group) in _rows(csv.DictReader(file), name, column):
                     real = _real(entry if "://" in entry else os.path.join(folder, entry))
                     if groups.setdefault(real, group) != group:
-                        raise DataError(f"{name}, line {line}: {entry} is in another group before; give it one group")
+                        raise DataError(
+                            f"{name}, line {line}: {entry} is in another {column} before; give it one {column}"
+                        )
                     if "://" not in entry and not os.path.lexists(real):
                         gone.append(entry)
                     if len(groups) > MOST_ROWS:
@@ -77,10 +80,15 @@ class GroupTable:
             reason = getattr(error, "strerror", None) or str(error)
             raise DataError(f"{name}: cannot be read ({reason}); give a CSV file in UTF-8") from None
         if not groups:
-            raise DataError(f"{name}: has no rows; give a path and a group in each")
+            raise DataError(f"{name}: has no rows; give a path and a {column} in each")
         if gone and tell is not None:
             tell(f"{name}: {len(gone)} of its {len(groups)} paths do not exist, such as {gone[0]}")
         return cls(name, groups)
+
+    @classmethod
+    def of(cls, name: str, groups: Mapping[str, str]) -> Self:
+        """Return a table of groups by path, named in errors."""
+        return cls(name, {_real(path): group for path, group in groups.items()})
 
     def group(self, path: str) -> str | None:
         """Return the group of a file or address, that of the nearest folder above it, or None."""
@@ -239,13 +247,18 @@ def _stated(path: str, changed: int) -> Mapping[str, bytes]:
     return {kind: raw for kind, keyword in _IN_HEADERS.items() if header and (raw := read_raw(header, keyword))}
 
 
-def _rows(reader: csv.DictReader[str], name: str) -> Iterator[tuple[int, tuple[str, str]]]:
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+def _rows(reader: csv.DictReader[str], name: str, column: str) -> Iterator[tuple[int, tuple[str, str]]]:
+    columns = ("path", column)
+    missing = [wanted for wanted in columns if wanted not in (reader.fieldnames or ())]
     if missing:
         named = ", ".join(reader.fieldnames or ()) or "nothing"
-        raise DataError(f"{name}: has no column {' and none '.join(missing)} but {named}; name two path and group")
+        raise DataError(
+            f"{name}: has no column {' and none '.join(missing)} but {named}; name two {' and '.join(columns)}"
+        )
     for row in reader:
-        values = [(row[column] or "").strip() for column in COLUMNS]
+        values = [(row[wanted] or "").strip() for wanted in columns]
         if not all(values):
-            raise DataError(f"{name}, line {reader.line_num}: lacks its path or group; complete it or leave it out")
+            raise DataError(
+                f"{name}, line {reader.line_num}: lacks its {' or '.join(columns)}; complete it or leave it out"
+            )
         yield reader.line_num, (values[0], values[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from msde.errors import ImageError
 from msde.images.files import damaged, missing
+from msde.images.remembered import remembering
 
 BLOCK_SIDE = 2048
 
@@ -104,7 +104,7 @@ def readable(path: str) -> bool:
     return openslide.OpenSlide.detect_format(path) is not None
 
 
-@lru_cache(maxsize=2)  # the index of some formats takes long to read
+@remembering(2)  # the index of some formats takes long to read
 def _opened(path: str, name: str, *_: int) -> Any:
     try:
         import openslide

@@ -19,7 +19,7 @@ from msde.images.ending import has_end
 from msde.images.files import Contents, FaultError, damaged, missing, number_of, numbered
 from msde.images.formats import Format
 from msde.images.jpeg_gaps import has_gap
-from msde.images.samples import Samples, check_size
+from msde.images.samples import MAX_PIXELS, Samples, check_size, side_of_squares
 from msde.images.upright import upright
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ _PLUGIN = {
     "PPM": "Ppm",
     "JPEG2000": "Jpeg2K",
 }
+_REDUCIBLE = ("L", "RGB")
 _ROWS = 512  # that are taken from Pillow at a time
 _ORIENTATION_TAG = 0x0112
 _BITS_TAG = 258
@@ -101,7 +102,7 @@ def tiff_layout(path: str, form: Format, name: str) -> tuple[int, int, bool]:
         raise _fault(name, form, error) from None
 
 
-def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
+def decode(path: str, form: Format, part: str | None, name: str, at_most: int = MAX_PIXELS) -> Samples:
     """Decode a raster file.
 
     Parameters
@@ -114,6 +115,8 @@ def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
         Number of a TIFF's page.
     name : str
         What an error calls it.
+    at_most : int, optional
+        Pixels beyond which means of squares of them are given, to be shown in less memory.
 
     Returns
     -------
@@ -142,7 +145,7 @@ def decode(path: str, form: Format, part: str | None, name: str) -> Samples:
                 if page:
                     image.seek(page)
                 _check_planes(image, name)
-                return _samples(image, name, stream)
+                return _samples(image, name, stream, at_most)
         except (ImageError, MemoryError):
             raise
         except Exception as error:
@@ -211,31 +214,36 @@ def _check_planes(image: Image, name: str) -> None:
         raise missing(name, "this kind of TIFF", "slides")
 
 
-def _samples(image: Image, name: str, stream: bytes = b"") -> Samples:
+def _samples(image: Image, name: str, stream: bytes = b"", at_most: int = MAX_PIXELS) -> Samples:
     """Take the samples; of a JPEG's stream it is looked whether they are all its own."""
     check_size(*image.size, name)
     if image.mode not in _SAMPLES_AS:
         raise ImageError(f"{name}: colour mode {image.mode} has no stated range; convert it to gray or RGB")
     mode = _SAMPLES_AS[image.mode][image.has_transparency_data]
-    values = _loaded(image, mode)
+    side = 1 if stream else side_of_squares(*image.size, at_most)  # a JPEG is looked through as a whole
+    values = _loaded(image, mode, side)
     if has_gap(stream, values, lambda longer: _loaded(_opened(BytesIO(longer), "JPEG"), mode)):
         raise FaultError("the file lacks a part")
     black, white = _stated_range(image, values)
     return Samples(upright(values, _orientation(image)), black, white)
 
 
-def _loaded(image: Image, mode: str) -> NDArray[Any]:
+def _loaded(image: Image, mode: str, side: int = 1) -> NDArray[Any]:
     image.load()
     taken = image if image.mode == mode else image.convert(mode)
     width, height = taken.size
-    if height <= _ROWS:
-        return np.asarray(taken)
-    first = np.asarray(taken.crop((0, 0, width, _ROWS)))
-    values = np.empty((height, *first.shape[1:]), first.dtype)  # at once, Pillow would hold two further copies
-    values[:_ROWS] = first
-    for top in range(_ROWS, height, _ROWS):
-        bottom = min(top + _ROWS, height)
-        values[top:bottom] = np.asarray(taken.crop((0, top, width, bottom)))
+    side = side if mode in _REDUCIBLE else 1
+    rows = _ROWS * side
+
+    def band(top: int) -> NDArray[Any]:
+        box = (0, top, width, min(top + rows, height))
+        return np.asarray(taken.reduce(side, box) if side > 1 else taken.crop(box))
+
+    # Some rows at a time, because at once Pillow would hold two further copies on the way.
+    first = band(0)
+    values = np.empty((math.ceil(height / side), *first.shape[1:]), first.dtype)
+    for top in range(0, height, rows):
+        values[top // side : (top + rows) // side] = band(top)
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -70,3 +71,8 @@ def check_size(width: int, height: int, name: str) -> None:
         raise ImageError(f"{size} is over the limit of {MAX_PIXELS:,} pixels; scale it down or cut it into tiles")
     if admit := admission.get():
         admit(width * height)
+
+
+def side_of_squares(width: int, height: int, at_most: int) -> int:
+    """Return the side of the squares of pixels that become one each, so that a picture has at most so many."""
+    return max(1, math.ceil(math.sqrt(width * height / at_most)))

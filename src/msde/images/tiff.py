@@ -12,7 +12,6 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from msde.images import raster
 from msde.images.files import MAX_PARTS, Contents, FaultError, damaged, missing, number_of, numbered, whole
 from msde.images.formats import MIRAX, Format
 from msde.images.pyramid import Pyramid, readable
+from msde.images.remembered import remembering
 from msde.images.samples import MAX_PIXELS, MIN_SIDE, Samples, check_size
 from msde.images.tiff_page import blocks, check_extent, decode_page, layout
 
@@ -111,7 +111,7 @@ def _tiles(path: str, name: str) -> list[str]:
     return tiles
 
 
-@lru_cache(maxsize=4)
+@remembering(4)
 def _tiles_with_tissue(path: str, name: str, *_: int) -> list[str]:
     def listed(slide: _Slide | Pyramid) -> list[str]:
         kept = _tissue(slide)
@@ -268,13 +268,14 @@ class _Slide:
 
     def _check(self) -> None:
         for page in self._levels:
+            if math.prod(page.chunks[:2]) > MAX_PIXELS:  # OpenSlide would end the process where memory is short
+                raise ImageError(
+                    f"{self._name}: is stored in one piece of over {MAX_PIXELS:,} pixels; save it in tiles"
+                )
+        for page in self._levels:
             if page.planarconfig != 1 or page.samplesperpixel not in (1, 3, 4) or page.dtype not in ("u1", "u2"):
                 raise _UnusualLayoutError(
                     f"{self._name}: is a slide in an unusual layout; save it with 8 or 16 bits, gray or RGB"
-                )
-            if math.prod(page.chunks[:2]) > MAX_PIXELS:
-                raise _UnusualLayoutError(
-                    f"{self._name}: is stored in one piece of over {MAX_PIXELS:,} pixels; save it in tiles"
                 )
             n = -(-page.imagelength // page.chunks[0]) * -(-page.imagewidth // page.chunks[1])
             check_extent(page, self._file.filehandle.size)

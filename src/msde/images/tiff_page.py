@@ -7,7 +7,6 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from msde.images.codestream import is_whole, stated
 from msde.images.files import FaultError, missing
 from msde.images.intensity import stated_range
 from msde.images.jpeg_gaps import has_gap
+from msde.images.remembered import remembering
 from msde.images.samples import MAX_PIXELS, Samples, check_size
 from msde.images.upright import upright
 from msde.images.ycbcr import to_rgb
@@ -67,7 +67,7 @@ def layout(path: str, name: str) -> Layout:
     return _layout(path, name, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=8)  # the pages of one file are read one after the other
+@remembering(8)  # the pages of one file are read one after the other
 def _layout(path: str, name: str, _: int, size: int) -> Layout:
     with _opened(path, name) as file:
         pages = list(file.pages)

@@ -7,6 +7,7 @@ distribution of the false-alarm rate. docs/guarantees.md says what is exact here
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,47 @@ from numpy.typing import NDArray
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.parallel import in_order, single_threaded_products
 from msde.method.scorers import Scorer
-from msde.method.volume_score import volume_score
 
 Fit = Callable[[FloatArray], Scorer]
 
 N_FOLDS = 10
 SHORTEST_RUN = 5
+LOWEST_RATE, HIGHEST_RATE = 1e-6, 1 - 1e-6
+"""Beyond them a false-alarm rate is taken for a slip: no number of normals at hand tells it from 0 or 1."""
 _ROUNDING = 1e-9  # keeps alpha * (n + 1) = 15.000000000000002 and 14.999999999999998 alike
+_MOST_NORMALS = 10**15
+
+
+def is_rate(alpha: float) -> bool:
+    """Whether a number can be asked for as a false-alarm rate."""
+    return LOWEST_RATE <= alpha <= HIGHEST_RATE
+
+
+def check_rate(alpha: float) -> None:
+    """Check that a false-alarm rate asked for has a rank.
+
+    Raises
+    ------
+    ValueError
+        If it is so near 0 or 1 that it has none, or NaN.
+    """
+    if not is_rate(alpha):
+        raise ValueError(f"alpha must lie in (0, 1), {LOWEST_RATE:g} away from either end; got {alpha!r}")
+
+
+def normals_needed(alpha: float, confidence: float | None = None) -> int:
+    """Return how many held-out normals, each alone, it takes to flag anything at a false-alarm rate.
+
+    With a confidence it is as many as hold the rate with that probability.
+
+    Examples
+    --------
+    >>> normals_needed(0.05)
+    19
+    """
+    if confidence is None:
+        return math.ceil(min((1 - _ROUNDING) / alpha, _MOST_NORMALS)) - 1
+    return math.ceil(min(math.log(1 - confidence) / math.log1p(-alpha) - _ROUNDING, _MOST_NORMALS))
 
 
 @dataclass(frozen=True)
@@ -92,8 +127,7 @@ class Calibration:
     @property
     def threshold(self) -> float:
         """Score above which an image is flagged; infinite where too few normals allow no flag at this alpha."""
-        rank = self._rank
-        return float(self.scores[-rank]) if rank else float("inf")
+        return float(self.scores[-self.rank]) if self.rank else float("inf")
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Tell how often a normal of a new group scores at least as high.
@@ -134,9 +168,9 @@ class Calibration:
             Of the distribution Beta(r, n + 1 - r), with n units and r of them above the threshold. Exact where held-out
             scores stand alone; with groups it is that of images as alike as one image, so the true range is narrower.
         """
-        if not self._rank:
+        if not self.rank:
             return 0.0, 0.0
-        expected = self._expected[self._rank - 1 : self._rank]
+        expected = self._expected[self.rank - 1 : self.rank]
         low, high = (float(_beta(expected, self.n_units, tail)[0]) for tail in ((1 - coverage) / 2, (1 + coverage) / 2))
         return low, high
 
@@ -147,9 +181,10 @@ class Calibration:
         return int(np.ceil((flags + 1) / self.alpha - _ROUNDING)) - 1
 
     @property
-    def _rank(self) -> int:
-        """How many held-out scores reach the threshold."""
-        return int(np.searchsorted(self._levels, self.alpha * (1 + _ROUNDING), side="right"))
+    def rank(self) -> int:
+        """How many held-out scores reach the threshold; 0 where there are too few for one."""
+        rank = int(np.searchsorted(self._levels, self.alpha * (1 + _ROUNDING), side="right"))
+        return min(rank, len(self.scores))
 
     @cached_property
     def _levels(self) -> NDArray[np.float64]:
@@ -169,44 +204,6 @@ class Calibration:
         shares = np.minimum(flagged / (n + n / self.n_units), 1) if n else np.ones(1)
         shares[n] = 1
         return shares
-
-
-def group_scores(scores: NDArray[np.float64], groups: IndexArray) -> NDArray[np.float64]:
-    """Score groups, such as patients, as volumes are scored by their parts.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n,)
-        Of images.
-    groups : ndarray of shape (n,)
-        Number of each image's group.
-
-    Returns
-    -------
-    ndarray, float64
-        One a group, by ascending number.
-    """
-    return np.array([volume_score(scores[groups == group]) for group in np.unique(groups)])
-
-
-def patient_calibration(
-    scores: NDArray[np.float64], groups: IndexArray, alpha: float, source: str, confidence: float | None = None
-) -> Calibration:
-    """Calibrate on the groups' scores, for one p-value of all images of a patient.
-
-    It is valid for patients who have as many images as those of the calibration do, by and large, whatever relates a
-    patient's images.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n,)
-        Held-out scores of images.
-    groups : ndarray of shape (n,)
-        Number of each image's patient.
-    alpha, source, confidence
-        As in :class:`Calibration`.
-    """
-    return Calibration.of(group_scores(scores, groups), alpha, source, confidence=confidence)
 
 
 def _above_in_other_groups(scores: NDArray[np.float64], groups: IndexArray) -> IndexArray:
@@ -277,8 +274,12 @@ def folds(n: int, groups: IndexArray | None = None) -> Iterator[IndexArray]:
 
 
 def runs(n: int) -> IndexArray:
-    """Return the number of the run of neighbours that each of n rows is in, where nothing is known of groups."""
-    return np.arange(n) // max(1, min(SHORTEST_RUN, n // 2))
+    """Return the number of the run of neighbours that each of n rows is in, where nothing is known of groups.
+
+    A tenth of the rows is the shortest run that keeps patients together well enough on all of sixteen sets
+    (benchmarks/unknown_groups.py, docs/guarantees.md).
+    """
+    return np.arange(n) * min(N_FOLDS, n) // max(n, 1)
 
 
 def grouped(n: int, volumes: Sequence[Sequence[int]]) -> IndexArray:

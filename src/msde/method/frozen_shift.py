@@ -215,5 +215,6 @@ def _span(offsets: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
         return np.eye(d), offsets
     variances, sides = np.linalg.eigh(offsets @ offsets.T)
     apart = variances > LEAST_VARIANCE * variances[-1]
-    lengths = np.sqrt(variances[apart])
-    return offsets.T @ (sides[:, apart] / lengths), sides[:, apart] * lengths
+    apart[-1] = True  # rows that are all alike span nothing; theirs is an axis of 0
+    lengths = np.sqrt(np.maximum(variances[apart], 0))
+    return offsets.T @ (sides[:, apart] / np.where(lengths > 0, lengths, 1)), sides[:, apart] * lengths

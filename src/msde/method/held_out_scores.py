@@ -16,7 +16,10 @@ from msde.method.scorers import InductiveScorer
 from msde.method.standardizer import HeldOutStandardizer
 
 MOST_PAIRED = 300
-FEWEST_GROUPS = 4
+FEWEST_PAIRS = 2
+
+_LEAST = np.finfo(np.float64).eps
+_MOST_GROWTH = 0.5  # far beyond what a group is worth, but where rows are all alike
 
 
 @dataclass(frozen=True)
@@ -40,25 +43,37 @@ class HeldOut:
     rows: FloatArray
     groups: IndexArray
 
-    @cached_property
+    @property
     def scores(self) -> NDArray[np.float64]:
         """Held-out scores in the order of the rows; none of fewer than three rows or two groups."""
-        groups, n_groups = self.groups, int(self.groups.max()) + 1
+        return self._measured[1]
+
+    @property
+    def without_own(self) -> NDArray[np.float64]:
+        """Scores of the rows by a fit to the other groups; none of fewer than three rows or two groups."""
+        return self._measured[0]
+
+    @cached_property
+    def _measured(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        n_groups = int(self.groups.max(initial=0)) + 1
         if len(self.rows) < 3 or n_groups < 2:
-            return np.empty(0)
+            return np.empty(0), np.empty(0)
         normals = _Normals.of(self.scorer, self.rows)
-        alone = normals.distances(groups, np.arange(n_groups))
-        if n_groups < FEWEST_GROUPS:
-            return alone
+        alone = normals.distances(self.groups, np.arange(n_groups))
         n_pairs = (n_groups + 1) // 2
-        pairs = groups % n_pairs
-        some = evenly_spaced(n_pairs, max(2, n_pairs * MOST_PAIRED // len(self.rows)))
-        seen = np.isin(pairs, some)
-        size = np.bincount(groups)[groups]
-        further = np.bincount(pairs)[pairs] - size
-        tiny = np.finfo(np.float64).tiny
-        grown = np.log(np.maximum(normals.distances(pairs, some)[seen], tiny) / np.maximum(alone[seen], tiny))
-        return np.asarray(alone * np.exp(-grown.sum() / max(further[seen].sum(), 1) * size))
+        if n_pairs < FEWEST_PAIRS:
+            return alone, alone
+        size = np.bincount(self.groups)
+        # Ranked by their scores, so that neither names nor order decide who is left out with whom.
+        rank = np.argsort(np.argsort(np.bincount(self.groups, alone) / size, kind="stable"))
+        pairs = rank[self.groups] % n_pairs
+        some = evenly_spaced(n_pairs, max(FEWEST_PAIRS, n_pairs * MOST_PAIRED // len(self.rows)))
+        seen, own = np.isin(pairs, some), size[self.groups]
+        further = (np.bincount(pairs)[pairs] - own)[seen].sum()
+        of_pairs = normals.distances(pairs, some)
+        grown = np.log(np.maximum(of_pairs[seen], _LEAST)) - np.log(np.maximum(alone[seen], _LEAST))
+        worth = grown.sum() / max(further, 1) * own
+        return alone, alone * np.exp(-np.clip(worth, -_MOST_GROWTH, _MOST_GROWTH))
 
 
 @dataclass(frozen=True)
@@ -76,9 +91,9 @@ class _Normals:
         if scorer.shift is None:
             others, path = LeaveGroupOut.of(scorer.standardizer.apply(rows), None, Pulls.none(len(rows))), None
         else:
-            path = HeldOutShift.of(scorer.shift, scorer.standardizer.apply(rows))
-            inside = path.moved.shape[1] < rows.shape[1]
-            others = LeaveGroupOut.of(path.moved, scorer.shift.axes.astype(np.float64) if inside else None, path.pulls)
+            path, moved = HeldOutShift.of(scorer.shift, rows, scorer.standardizer.apply)
+            basis = scorer.shift.axes.astype(np.float64) if moved.shape[1] < rows.shape[1] else None
+            others = LeaveGroupOut.of(moved, basis, path.pulls)
         axes = others.axes if others.basis is None else others.basis @ others.axes
         return cls(others, standard, path, (axes**2) @ others.scatter)
 

@@ -8,19 +8,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from msde.backbones import Backbone, load_backbone
-from msde.embedding.cache import EmbeddingCache
+from msde.embedding.cache import EmbeddingCache, Embeddings
 from msde.embedding.embed import Embedded, MapReader, Tick, embed_images, ticking
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
-from msde.errors import ImageError, MSDEError
+from msde.errors import DataError, ImageError, MSDEError
 from msde.heatmaps.colours import ColourScale
 from msde.heatmaps.localizer import CALM
 from msde.images import ImageRule, expanded, find_images
+from msde.images.patients import Patients
 from msde.method.drift import Drift
 from msde.model.explanation import Explanation, explain
 from msde.model.file import read_model, write_model
 from msde.model.fitted import FittedModel
 from msde.model.grouping import Groups, check_groups, with_keys
+from msde.model.labels import Kinds
 from msde.model.learning import FitReport, learn
 from msde.model.normal_maps import NormalMaps
 from msde.model.score import ImageScore
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from msde.estimators.detector import MSDEDetector
 
     Images = str | os.PathLike[str] | Iterable[ImageSource]
-    Cache = str | os.PathLike[str] | EmbeddingCache
+    Cache = str | os.PathLike[str] | Embeddings
 
 _DEFAULT_RULE = ImageRule()
 
@@ -49,7 +51,7 @@ class AnomalyModel:
         side by side.
     detector : MSDEDetector, optional
         An unfitted detector; by default ``MSDEDetector()``.
-    cache : path or EmbeddingCache, optional
+    cache : path or Embeddings, optional
         Folder where embeddings are kept; images in it need not go through the network again.
     looks : sequence of str or FeatureSpec, optional
         How the networks look at an image, such as ``["plain:mean+std", "stretched:mean"]``; see
@@ -65,7 +67,7 @@ class AnomalyModel:
     rule : ImageRule
     session : msde.embedding.encoder.EncoderSession
         The encoder at work.
-    cache : EmbeddingCache or None
+    cache : Embeddings or None
     scorer_, calibration_, volumes_, patients_, localizer_, fingerprint_, libraries_
         After a fit, of `fitted`: see :class:`msde.model.fitted.FittedModel`; ``calibration_`` is that of single images.
     unreadable_, distrusted_, n_copies_, peak_, notes_
@@ -103,7 +105,7 @@ class AnomalyModel:
         self, session: EncoderSession, rule: ImageRule, detector: MSDEDetector | None, cache: Cache | None
     ) -> None:
         self.session, self.encoder, self.rule, self.detector = session, session.encoder, rule, detector
-        self.cache = cache if cache is None or isinstance(cache, EmbeddingCache) else EmbeddingCache(cache)
+        self.cache = EmbeddingCache(cache) if isinstance(cache, str | os.PathLike) else cache
         self._fitted: FittedModel | None = None
 
     @classmethod
@@ -129,6 +131,8 @@ class AnomalyModel:
         images: Images,
         unlabelled: Images | None = None,
         *,
+        abnormal: Images | None = None,
+        kinds: Kinds | None = None,
         groups: Groups | None = None,
         heatmaps: bool = True,
         calm: float = CALM,
@@ -144,6 +148,12 @@ class AnomalyModel:
         unlabelled : images, optional
             Images as they come in, normal and abnormal, which a detector in adaptive mode learns from too. With them
             the default detector is in that mode.
+        abnormal : images, optional
+            Images that are known to be abnormal: what is like them scores higher, and `ImageScore.evidence` says so.
+            A detector in inductive mode learns from them. Their patients are told as those of the normals, where
+            `groups` is no sequence.
+        kinds : GroupTable or mapping of str to str, optional
+            Kind of the abnormal images by path, or by the path of a folder that holds them.
         groups : Patients or sequence of labels, optional
             Which of the normals are of one patient: how it is told, or a label for each image. They are held out
             together, as the parts of a volume always are. By default DICOM files go by their headers.
@@ -156,8 +166,8 @@ class AnomalyModel:
             Probability, such as 0.9, with which the false-alarm rate is at most the detector's alpha; by default it is
             alpha on average over fits.
 
-        Raises DataError if fewer than two different normals, or none of the unlabelled images, can be used, or what is
-        said of patients does not hold for the images.
+        Raises DataError if fewer than two different normals, or none of the unlabelled or abnormal images, can be used,
+        an abnormal image is among the normals, or what is said of patients or kinds does not hold for the images.
         """
         from msde.estimators.detector import MSDEDetector
 
@@ -166,9 +176,17 @@ class AnomalyModel:
         pool = None
         if unlabelled is not None:
             pool = TrainingSet.collect(ticking(self.embed(unlabelled), tick), "unlabelled", at_least=1)
+        labelled = None
+        if abnormal is not None:
+            listed, keys = with_keys(_listed(abnormal), groups if isinstance(groups, Patients) else None)
+            labelled = TrainingSet.collect(ticking(self.embed(listed), tick), "abnormal", at_least=1, keys=keys)
+        elif kinds is not None:
+            raise DataError("kinds are those of abnormal images; give these too")
         detector = self.detector or MSDEDetector("inductive" if pool is None else "adaptive")
         localizer = maps.localizer(normals, calm) if maps else None
-        return self._hold(*learn(normals, pool, detector, self.encoder, self.rule, localizer, confidence))
+        return self._hold(
+            *learn(normals, pool, detector, self.encoder, self.rule, localizer, confidence, labelled, kinds)
+        )
 
     def embed(self, images: Images, reader: MapReader | None = None) -> Iterator[Embedded]:
         """Embed images in order; `reader` reads the feature maps in the same pass."""
@@ -257,9 +275,12 @@ class AnomalyModel:
         report = replace(self._report, unreadable=normals.errors, n_copies=normals.n_copies, notes=normals.notes)
         return self._hold(self.fitted.recalibrated(normals, alpha, confidence), report)
 
-    def drift(self, scores: Iterable[ImageScore]) -> Drift:
-        """Measure whether images look like the calibrating normals; more than a tenth of abnormal ones is drift too."""
-        return self.fitted.drift(scores)
+    def drift(self, scores: Iterable[ImageScore], groups: Patients | None = None) -> Drift:
+        """Measure whether images look like the calibrating normals; more than a tenth of abnormal ones is drift too.
+
+        `groups` tells which images are of one patient, as in :meth:`msde.model.fitted.FittedModel.drift`.
+        """
+        return self.fitted.drift(scores, groups)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file, backbone included; docs/model-file.md is its specification.

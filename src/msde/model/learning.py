@@ -14,10 +14,12 @@ from msde.heatmaps.localizer import Localizer
 from msde.images import ImageRule
 from msde.method.calibration import Calibration
 from msde.method.groups import UNKNOWN, completed
+from msde.method.scorers import LabelledScorer
 from msde.method.siblings import FEWEST_ROWS, nearness
 from msde.method.standardizer import CompressingStandardizer
 from msde.model.fingerprint import Fingerprint
 from msde.model.fitted import FittedModel
+from msde.model.labels import Kinds, Labels, check_labels, notes_on, patients_of
 from msde.model.training_set import TrainingSet
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def learn(
     rule: ImageRule,
     localizer: Localizer | None = None,
     confidence: float | None = None,
+    labelled: TrainingSet | None = None,
+    kinds: Kinds | None = None,
 ) -> tuple[FittedModel, FitReport]:
     """Fit a model to embedded images.
 
@@ -77,13 +81,32 @@ def learn(
     confidence : float, optional
         Probability with which the false-alarm rate is to be at most the target, see
         :class:`msde.method.calibration.Calibration`.
+    labelled : TrainingSet, optional
+        Images that are known to be abnormal, for a detector in inductive mode.
+    kinds : GroupTable or mapping of str to str, optional
+        Of these.
 
     Returns
     -------
     FittedModel
     FitReport
+
+    Raises
+    ------
+    DataError
+        If a labelled abnormal image is among the normals, or kinds are those of none.
     """
-    detector.fit(normals.rows, unlabelled=None if pool is None else pool.rows, groups=normals.held_out)
+    labels = None
+    if labelled is not None:
+        check_labels(normals, labelled)
+        labels = Labels.of(labelled, kinds)
+    detector.fit(
+        normals.rows,
+        unlabelled=None if pool is None else pool.rows,
+        groups=normals.held_out,
+        abnormal=None if labelled is None else labelled.rows,
+        abnormal_groups=None if labelled is None else patients_of(labelled),
+    )
     batchwise = detector.scorer_.batchwise
     images, volumes, patients = Calibration(np.empty(0), detector.alpha, "none: scores depend on the batch"), None, None
     if not batchwise:
@@ -102,14 +125,19 @@ def learn(
         localizer,
         Fingerprint.of(normals.digests, pool.digests if pool else []),
         {library: version(library) for library in _LIBRARIES},
+        labels,
     )
     worst_first = np.argsort(-detector.outlyingness_, kind="stable")
+    notes = normals.notes + _of_siblings(normals, detector)
+    if labelled and labels and isinstance(fitted.scorer, LabelledScorer):
+        notes += notes_on(labelled, labels, fitted.scorer, images.scores)
+    sets = [training_set for training_set in (normals, pool, labelled) if training_set]
     report = FitReport(
-        normals.errors + (pool.errors if pool else []),
+        [error for training_set in sets for error in training_set.errors],
         [normals.names[row] for row in worst_first if not detector.trusted_[row]],
-        normals.n_copies + (pool.n_copies if pool else 0),
+        sum(training_set.n_copies for training_set in sets),
         normals.peak,
-        normals.notes + _of_siblings(normals, detector),
+        notes,
     )
     return fitted, report
 

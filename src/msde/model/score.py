@@ -24,6 +24,8 @@ COLUMNS = ("path", "anomaly_score", "p_value", "flagged", "error")
 """Of a table of scores."""
 DISCOVERY = "discovery"
 """Column of a table of scores, where false discoveries are limited."""
+EVIDENCE = "evidence"
+"""Column of a table of scores, where the model learnt from labelled abnormal images."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class ImageScore:
     discovery : bool or None
         Whether it is one of the discoveries among many, if that was asked for; see
         :func:`msde.method.false_discoveries.discoveries`.
+    evidence : str or None
+        What speaks for its being abnormal, in words, where the model learnt from labelled abnormal images; see
+        :mod:`msde.model.labels`. Of a volume that of its highest part.
     """
 
     path: str
@@ -73,6 +78,7 @@ class ImageScore:
     shape: tuple[int, int] = field(default=(0, 0), repr=False)
     heat: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     discovery: bool | None = field(default=None, repr=False)
+    evidence: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, image: Embedded, anomaly_score: float) -> ImageScore:
@@ -117,7 +123,9 @@ class ImageScore:
 
     def unusable(self, error: str) -> ImageScore:
         """Return the score of an image that cannot be used after all."""
-        return replace(self, anomaly_score=math.nan, p_value=math.nan, flagged=None, error=error, heat=None)
+        return replace(
+            self, anomaly_score=math.nan, p_value=math.nan, flagged=None, error=error, heat=None, evidence=None
+        )
 
 
 def table_row(score: Any, columns: Sequence[str]) -> dict[str, Any]:

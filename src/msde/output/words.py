@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from msde.method.predictive_value import PredictiveValue
 
 if TYPE_CHECKING:
     from msde.method.calibration import Calibration
+    from msde.method.drift import Drift
 
 MANY_IN_TEN = 0.15
 NEARLY_ALL = 0.95
@@ -97,13 +97,6 @@ def at_most_told(alpha: float, prevalence: float, kind: str = "image") -> str:
     )
 
 
-def needed_normals(alpha: float, confidence: float | None = None) -> int:
-    """Return how many held-out normals, each alone, are needed to flag anything."""
-    if confidence is None:
-        return math.ceil(1 / alpha - 1e-9) - 1
-    return math.ceil(math.log(1 - confidence) / math.log(1 - alpha) - 1e-9)
-
-
 def percent(share: float) -> str:
     """Write a share in per cent.
 
@@ -124,6 +117,46 @@ def counted(n: int, noun: str) -> str:
     ('1 image', '1,200 images')
     """
     return f"{n:,} {noun}{'s' if n != 1 else ''}"
+
+
+def drift_in_words(drift: Drift, alpha: float) -> str:
+    """Say of drift that was found how large it is, what it may mean, and what is not seen.
+
+    Parameters
+    ----------
+    drift : Drift
+    alpha : float
+        Target false-alarm rate.
+    """
+    side, allowed = ("higher", ", a tenth of abnormal images granted,") if drift.higher else ("lower", "")
+    meaning = (
+        "Either over a tenth are abnormal, or their source is another and p-values are wrong"
+        if drift.higher
+        else "Their source is another, and what is abnormal may go unflagged"
+    )
+    return (
+        "these images do not look like the normals that the model is calibrated on. Their scores are"
+        f" {side}{allowed} by {drift.distance:.2f} (Kolmogorov-Smirnov), of which chance explains"
+        f" {drift.explained:.2f}. {meaning} until `msde calibrate` has seen normals of it. "
+        + unseen_in_words(drift, alpha)
+    )
+
+
+def unseen_in_words(drift: Drift, alpha: float) -> str:
+    """Say what a comparison of scores does not see.
+
+    Parameters
+    ----------
+    drift : Drift
+    alpha : float
+        Target false-alarm rate.
+    """
+    rate = drift.unseen_rate(alpha)
+    rise = f", or a rise of false alarms from {alpha:.0%} to less than {rate:.0%}" if rate < 1 else ""
+    return (
+        f"Not seen, with {drift.n_units:,} patients, volumes or single images: what leaves scores as they are, what"
+        f" concerns few images{rise}."
+    )
 
 
 def printable(name: str) -> str:

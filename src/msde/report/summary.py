@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from msde.method.drift import Drift
 from msde.method.predictive_value import PREVALENCE
 from msde.model.anomaly_model import AnomalyModel
-from msde.output.words import at_most_told, counted, how_sure, percent
+from msde.output.words import at_most_told, counted, drift_in_words, how_sure, percent, unseen_in_words
 from msde.report.row import VIEWER_SIDE, HeldOutScores
 from msde.report.worklist import Worklist
 
@@ -48,7 +47,8 @@ def lines(
             f" their images together, compared with {counted(model.patients_.n_patients, 'normal patient')}."
         )
     if not worklist.drift.found and worklist.drift.explained < 1:
-        yield "Drift: none found beyond what chance and a tenth of abnormal images explain."
+        unseen = unseen_in_words(worklist.drift, model.calibration_.alpha)
+        yield f"Drift: none found beyond what chance and a tenth of abnormal images explain. {unseen}"
 
 
 def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
@@ -62,7 +62,7 @@ def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
             f" {calibration.alpha:g}."
         )
     if worklist.drift.found:
-        yield _of_drift(worklist.drift)
+        yield f"Drift: {drift_in_words(worklist.drift, calibration.alpha)}"
     elif worklist.drift.explained >= 1 and not model.scorer_.batchwise:
         yield "Too few images or held-out normals to tell whether these images look like the normals."
     volumes = sum(case.score.is_volume and case.score.error is None for case in worklist.cases)
@@ -74,18 +74,15 @@ def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
     seen = sum(case.seen_in_training for case in worklist.cases)
     if seen:
         yield f"The model was fitted on {counted(seen, 'case')} of this list, whose scores are too low."
+    pooled = sum(case.in_pool for case in worklist.cases)
+    if pooled:
+        yield (
+            f"{counted(pooled, 'case')} of this list were in the unlabelled pool, which the model has learned from:"
+            " what it says of them is no measure of what it says of others."
+        )
     unusable = sum(case.score.error is not None for case in worklist.cases)
     if unusable:
         yield f"No score for {counted(unusable, 'case')}, at the end of the list: what is there could not be used."
-
-
-def _of_drift(drift: Drift) -> str:
-    return (
-        "Drift: these images do not look like the normals that the model is calibrated on. Their scores lie"
-        f" {drift.distance:.2f} apart (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain"
-        f" {drift.explained:.2f}. Either over a tenth are abnormal, or their source is another and p-values are wrong"
-        " until the model has been calibrated on normals of it."
-    )
 
 
 def legend(images: HeldOutScores | None, volumes: HeldOutScores | None) -> str:
@@ -110,6 +107,7 @@ def card(model: AnomalyModel) -> dict[str, str]:
         "Mode": info["mode"],
         "Fitted on": counted(training["images"], "normal image"),
         "Unlabelled images at the fit": f"{training['unlabelled']:,}",
+        "Labelled abnormal images at the fit": model.fitted.labels.in_words() if model.fitted.labels else "0",
         "Fingerprint of these images": training["fingerprint"],
         "Calibrated on": f"{counted(calibration['normals'], 'normal image')} ({calibration['source']})",
         "Calibrated on volumes": f"{calibration['volumes']:,}",

@@ -54,7 +54,9 @@ class Case:
     pictures : tuple of Picture
         What can be shown of it: the image, or the volume's highest slices, the highest first.
     seen_in_training : bool
-        Whether the model was fitted on it, or on a slice of it.
+        Whether the model was fitted on it as a normal, or on a slice of it.
+    in_pool : bool
+        Whether it, or a slice of it, was in the unlabelled pool.
     patient : PatientScore or None
         Of all images of the patient, where there are others than those of the case.
     """
@@ -62,6 +64,7 @@ class Case:
     score: ImageScore
     pictures: tuple[Picture, ...]
     seen_in_training: bool = False
+    in_pool: bool = False
     patient: PatientScore | None = None
 
     @property
@@ -136,14 +139,16 @@ def make_worklist(
         elif score.volume is not None:
             slices += shown
             continue
-        seen = model.fingerprint_.count_known([one.digest for one in score.parts or (score,)])
+        digests = [one.digest for one in score.parts or (score,)]
+        pooled = model.fingerprint_.count_pooled(digests)
+        seen = model.fingerprint_.count_known(digests) > pooled
         highest = sorted(shown, key=lambda picture: -picture.score.anomaly_score)[:SLICES]
-        cases.append(Case(scores[-1], tuple(highest), bool(seen)))
+        cases.append(Case(scores[-1], tuple(highest), seen, pooled > 0))
     patients, notes = score_patients(scores, groups or Patients(), model.patients_)
     of_images = {score.path: patient for patient in patients for score in patient.scores if patient.known}
     cases = [replace(case, patient=_of_more(case, of_images)) for case in cases]
     known = [patient for patient in patients if patient.known]
-    return Worklist(sorted(cases, key=_urgency), model.drift(scores), normals, known, notes)
+    return Worklist(sorted(cases, key=_urgency), model.drift(scores, groups), normals, known, notes)
 
 
 def _of_more(case: Case, of_images: Mapping[str, PatientScore]) -> PatientScore | None:

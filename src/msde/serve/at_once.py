@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
-from msde.images import expanded
+from msde.images import expanded, forget
 from msde.images.passing import times_met
+from msde.model.anomaly_model import AnomalyModel
 from msde.serve.errors import Busy, OutOfResources
 from msde.serve.intake.uploads import clean
 from msde.serve.models import Current, Models
@@ -65,5 +66,9 @@ class AtOnce:
 
     def _judge(self, path: Path, name: str, current: Current) -> Outcome:
         met = times_met()
-        model = self._models.version(current.version_id)
-        return marked(judge(model, [(name, list(expanded([path])))], self._stopping), met)[0]
+        loaded = self._models.version(current.version_id)
+        model = AnomalyModel.of(loaded.fitted, loaded.session)  # which keeps no embedding
+        try:
+            return marked(judge(model, [(name, list(expanded([path])))], self._stopping), met)[0]
+        finally:
+            forget(path)

@@ -76,6 +76,12 @@ class Forbidden(ServiceError):  # noqa: N818
         self.user = user
 
 
+class OutOfRange(ServiceError):  # noqa: N818
+    """A value of the right form that this model cannot have."""
+
+    status = 422
+
+
 class Postponed(ServiceError):  # noqa: N818
     """What cannot be done now, and is to be sent again.
 

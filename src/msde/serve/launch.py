@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import sys
@@ -14,14 +13,13 @@ from msde.errors import MSDEError
 from msde.serve.intake.connection import IDLE, Connection, raise_file_limit
 from msde.serve.lifecycle import prepare
 from msde.serve.logs import set_up_logs
+from msde.serve.memory import share_arenas
 from msde.serve.metrics import SHARED
 from msde.serve.pacs import link
 from msde.serve.pacs.settings import PacsFile
 from msde.serve.settings import Settings
 from msde.serve.storage.privacy import keep_private
 
-ARENAS = 2
-_M_ARENA_MAX = -8  # of malloc.h
 GRACE = 3  # seconds for requests under way; with those of the scorers less than ten
 
 
@@ -69,6 +67,8 @@ def run(settings: Settings) -> None:
             timeout_graceful_shutdown=GRACE,
             http=Connection,
             ws="none",
+            # Taken at a time; if there could be as many, those just made would make room for the next.
+            backlog=max(16, settings.connections // 2),
             timeout_keep_alive=int(IDLE.seconds),
             h11_max_incomplete_event_size=65_536,
         )
@@ -78,18 +78,6 @@ def run(settings: Settings) -> None:
     finally:
         lock.close()
         sys.stderr.flush()
-
-
-def share_arenas() -> bool:
-    """Let threads share the arenas of glibc's malloc, here and in processes to come; return whether it is glibc's.
-
-    By default each thread has its own, and the gaps in dozens of them add up to hundreds of megabytes.
-    """
-    os.environ.setdefault("MALLOC_ARENA_MAX", str(ARENAS))
-    try:
-        return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, int(os.environ["MALLOC_ARENA_MAX"])))
-    except (AttributeError, OSError, TypeError, ValueError):
-        return False
 
 
 def _bracketed(host: str) -> str:

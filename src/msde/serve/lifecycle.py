@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -17,7 +20,10 @@ from sqlalchemy import select
 
 from msde.errors import MSDEError
 from msde.serve import health
+from msde.serve.audit import SERVICE
+from msde.serve.erasure import purge
 from msde.serve.logs import log, log_failure
+from msde.serve.memory import Memory
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
 from msde.serve.service import Service
@@ -29,6 +35,7 @@ from msde.serve.storage.room import Room
 from msde.serve.storage.store import Store, sync
 from msde.serve.storage.tables import Identity, Image
 
+HOUR = 3600.0
 REFRESH = 2.0  # seconds between two looks at the model files
 OUTLIVED = 15.0  # seconds in which a process whose parent was killed notices and ends
 
@@ -54,17 +61,21 @@ def running(service: Service) -> Iterator[None]:
         stack.callback(service.at_once.stop)
         stack.callback(service.drawing.stop)
         fcntl.flock(shared, fcntl.LOCK_SH)
+        stack.enter_context(_unpacking_in(service.store.incoming))
         service.models.start()
         service.leadership.seek()
         service.scorers.start()
         stack.callback(service.scorers.stop)
         stack.callback(service.refusals.flush, 0)
         service.health.look()
-        for name, job in (
-            ("refresh", partial(_refresh, service)),
-            ("health", partial(_look, service)),
-            ("embed", service.normals.embed),
-        ):
+        service.forgetting.look()
+        jobs: dict[str, Callable[[], object]] = {
+            "refresh": partial(_refresh, service),
+            "health": partial(_look, service),
+            "embed": service.normals.embed,
+            "keep": partial(_keep_house, service),
+        }
+        for name, job in jobs.items():
             Thread(target=job, name=f"msde-{name}", daemon=True).start()
         stack.callback(service.normals.stop)
         stack.callback(service.stopping.set)
@@ -113,10 +124,10 @@ def prepare(settings: Settings) -> IO[str]:
         _check_pair(database, store, folder / "database-id")
         with database.write() as session:
             queue.give_back(session)
-            known = set(session.scalars(select(Image.digest)))
-            log("info", "audit log", digest=audit_chain.head(session))  # to be noted where nobody of here can alter it
+            known = set(session.scalars(select(Image.digest).where(Image.purged.is_(None))))
         for left in (folder / "models").glob("*.part"):
             left.unlink()
+        shutil.rmtree(folder / "cache", ignore_errors=True)  # where earlier versions kept embeddings of images
         # Once before all processes, so that a model that cannot be served is one line of an error.
         Models(database, folder, settings.models, settings.device, Metrics()).start()
         lost = store.sweep(known)
@@ -140,19 +151,49 @@ def _refresh(service: Service) -> None:
         try:
             service.leadership.seek()
             service.refusals.flush()
+            service.forgetting.look()
             service.models.refresh()
         except Exception as error:  # nothing that may pass must end the thread
             log_failure("models could not be looked up", error)
 
 
+@contextmanager
+def _unpacking_in(folder: Path) -> Iterator[None]:
+    """Have what is unpacked on the way to a score written there: the system's folder for it may be in memory."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
 def _look(service: Service) -> None:
-    """Find out every few seconds whether the service can do its work."""
+    """Find out every few seconds whether the service can do its work, and give back memory that it does not need."""
+    memory = Memory(service.models.give_back)
     while not service.stopping.wait(health.LOOK):
         try:
             service.health.look()
             service.room.keep_ballast()
+            memory.look()
         except Exception as error:  # nothing that may pass must end the thread
             log_failure("the service could not look after itself", error)
+
+
+def _keep_house(service: Service) -> None:
+    """Each hour, where this process leads: remove pictures that are kept no longer, tell how the audit log ends."""
+    while True:
+        try:
+            if service.leadership.held:
+                if service.settings.keep:
+                    keep = timedelta(seconds=service.settings.keep)
+                    purged = purge(service.database, service.store, keep, SERVICE)
+                    log("info", "pictures were kept for as long as they are to be", removed=purged)
+                with service.database.read() as session:  # to be noted where nobody of here can alter it
+                    log("info", "audit log", digest=audit_chain.head(session))
+        except Exception as error:  # nothing that may pass must end the thread
+            log_failure("the hourly work failed", error)
+        if service.stopping.wait(HOUR):
+            return
 
 
 def _wait_for_workers(folder: Path) -> None:

@@ -13,14 +13,14 @@ from threading import Lock
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from msde.embedding.cache import EmbeddingCache
 from msde.errors import ModelFileError, MSDEError
 from msde.images.passing import is_passing
-from msde.method.calibration import Calibration
+from msde.method.calibration import Calibration, is_rate
 from msde.model.anomaly_model import AnomalyModel
-from msde.serve.errors import Conflict, NotFound
+from msde.serve.errors import Conflict, NotFound, OutOfRange
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
+from msde.serve.recent import RecentEmbeddings
 from msde.serve.storage import queue
 from msde.serve.storage.database import Database
 from msde.serve.storage.store import sync
@@ -71,6 +71,11 @@ class Models:
         Named at the start.
     device : {"cpu", "cuda"}
     metrics : Metrics
+
+    Attributes
+    ----------
+    recent : RecentEmbeddings
+        That the models share.
     """
 
     def __init__(
@@ -79,7 +84,7 @@ class Models:
         self._database, self._device, self._metrics = database, device, metrics
         self._folder = data / "models"
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._cache = EmbeddingCache(data / "cache", warn=lambda line: log("warning", "embeddings cannot be kept"))
+        self.recent = RecentEmbeddings()
         self._files = {Path(file).stem: Path(file) for file in files}
         self._stamps: dict[str, tuple[int, int, int]] = {}
         self._loaded: dict[int, AnomalyModel] = {}
@@ -173,10 +178,31 @@ class Models:
                 self._loaded.pop(next(iter(self._loaded)))
             return model
 
+    def give_back(self) -> None:
+        """Give back the memory that networks keep for passes to come."""
+        for model in list(self._loaded.values()):
+            model.session.give_back()
+
     def calibration(self, current: Current) -> Calibration:
         """Return the calibration at the rate in use."""
         own = self.version(current.version_id).calibration_
         return replace(own, alpha=current.alpha)
+
+    def at_rate(self, current: Current, alpha: float) -> Current:
+        """Return a model at another false-alarm rate.
+
+        Raises
+        ------
+        OutOfRange
+            If the version has too few held-out normals to flag anything at that rate, which is not its own or in use.
+        """
+        asked = replace(current, alpha=alpha)
+        if alpha not in (current.alpha, current.own_alpha) and not self.calibration(asked).rank:
+            raise OutOfRange(
+                f"too few held-out normals to flag any image at a false-alarm rate of {alpha:g}; give"
+                f" {self.calibration(asked).resolution:.2g} or more"
+            )
+        return asked
 
     def set_alpha(self, session: Session, current: Current, alpha: float | None) -> None:
         """Set the false-alarm rate of a model; None for the version's own."""
@@ -283,12 +309,12 @@ class Models:
                 if name in self._current:
                     found[name] = self._current[name]
                 continue
-            alpha = own if row.alpha is None else row.alpha
+            alpha = row.alpha if row.alpha is not None and is_rate(row.alpha) else own
             found[name] = Current(row.id, version.id, version.number, name, alpha, own)
         self._current = found
 
     def _load(self, path: Path) -> AnomalyModel:
-        return AnomalyModel.load(path, self._cache, self._device)
+        return AnomalyModel.load(path, self.recent, self._device)
 
     def _path(self, sha256: str) -> Path:
         return self._folder / f"{sha256}.msde"

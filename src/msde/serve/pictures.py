@@ -16,6 +16,7 @@ from msde.errors import ImageError
 from msde.images import ImageRule, Part, read_pixels
 from msde.images.files import decode_file
 from msde.images.intensity import filled, pixel_bands, shown
+from msde.images.samples import side_of_squares
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.explanation import Explanation
 from msde.serve.errors import NotFound, TooLarge
@@ -161,13 +162,12 @@ def _drawn(source: Path | Part, rule: ImageRule) -> NDArray[np.uint8]:
     from PIL import Image
 
     path, label = (source.path, source.label) if isinstance(source, Part) else (os.fspath(source), None)
-    samples = decode_file(path, str(source), label)
+    samples = decode_file(path, str(source), label, MOST_SAMPLES)
     height, width = samples.values.shape[:2]
-    smaller = math.ceil(math.sqrt(height * width / MOST_SAMPLES)) if height * width > MOST_SAMPLES else 1
-    bands = []
-    for pixels in pixel_bands(samples, rule, str(source), smaller * _ROWS):
+    side, bands = side_of_squares(width, height, MOST_SAMPLES), []
+    for pixels in pixel_bands(samples, rule, str(source), side * _ROWS):
         band = np.rint(pixels * 255).astype(np.uint8)
-        bands.append(band if smaller == 1 else np.asarray(Image.fromarray(band).reduce(smaller)))
+        bands.append(band if side == 1 else np.asarray(Image.fromarray(band).reduce(side)))
     return np.concatenate(bands)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import insert, select
 
 from msde.errors import DataError
+from msde.method.calibration import normals_needed
 from msde.model.anomaly_model import AnomalyModel
 from msde.serve.audit import record
 from msde.serve.errors import Conflict
@@ -43,7 +44,7 @@ def recalibrate(service: Service, current: Current, alpha: float | None, user: s
     """
     alpha = current.alpha if alpha is None else alpha
     images = _confirmed(service, current)
-    needed = math.ceil(1 / alpha - 1e-9) - 1
+    needed = normals_needed(alpha)
     if len(images) < needed:
         raise Conflict(
             f"{len(images)} images are confirmed as normal and scored by the current version; at least {needed} are"
@@ -92,6 +93,7 @@ def _confirmed(service: Service, current: Current) -> list[Image]:
         .join(Score, Score.image_id == Image.id)
         .where(
             Image.verdict == "normal",
+            Image.purged.is_(None),
             Image.suffix != SERIES,
             Score.version_id == current.version_id,
             Score.state == "scored",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from msde.embedding.cache import EmbeddingCache
 from msde.errors import MSDEError
 from msde.images import Part, find_images
+from msde.model.anomaly_model import AnomalyModel
 from msde.model.nearest_normals import NearestNormals
 from msde.serve.errors import NotFound
 from msde.serve.logs import log, log_failure
@@ -22,10 +25,13 @@ class ReferenceNormals:
     models : Models
     paths : sequence of str
         Folders, files or globs; none: nothing to compare with.
+    folder : Path
+        Where their embeddings are kept, and those of no other image.
     """
 
-    def __init__(self, models: Models, paths: Sequence[str]) -> None:
+    def __init__(self, models: Models, paths: Sequence[str], folder: Path) -> None:
         self._models, self._paths = models, paths
+        self._kept = EmbeddingCache(folder, warn=lambda line: log("warning", "embeddings cannot be kept"))
         self._normals: dict[str, NearestNormals] = {}
         self._stop = threading.Event()
 
@@ -36,13 +42,14 @@ class ReferenceNormals:
         for current in self._models:
             try:
                 model = self._models.version(current.version_id)
-                normals = NearestNormals.embed(model, find_images(self._paths), tick=self._go_on)
+                keeping = AnomalyModel.of(model.fitted, model.session, self._kept)
+                normals = NearestNormals.embed(keeping, find_images(self._paths), tick=self._go_on)
             except InterruptedError:
                 return
             except (MSDEError, OSError) as error:
                 log_failure("the normals to compare with cannot be used", error)
                 continue
-            self._normals[current.name] = normals
+            self._normals[current.name] = replace(normals, model=model)
             log("info", "normals to compare with are ready", model=current.name, normals=len(normals.sources))
 
     def stop(self) -> None:

@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from msde.method.calibration import HIGHEST_RATE, LOWEST_RATE
+
 
 def _storable(text: str) -> str:
     """Leave out what no database stores as text."""
     return text.replace("\0", "")
 
 
-Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)]
 Storable = Annotated[str, AfterValidator(_storable)]
 Role = Literal["reader", "admin"]
 VerdictWord = Literal["normal", "abnormal", "unsure"]
@@ -115,6 +117,7 @@ class Row(BaseModel):
     seen_in_training: bool
     verdict: VerdictWord | None
     threshold: float | None
+    purged: datetime | None
 
 
 class Worklist(BaseModel):
@@ -292,6 +295,8 @@ class Drift(BaseModel):
     found: bool
     distance: float
     explained: float
+    higher: bool
+    unseen_rate: float
     images: int
 
 

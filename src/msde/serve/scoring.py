@@ -169,6 +169,7 @@ class Scorers:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._me = uuid.uuid4().hex
+        self._at_hand: dict[str, list[int]] = {}  # by worker, the score_ids on which it is at work
         self._kept_off: dict[int, int] = {}  # how often in a row by score_id, of what the machine's state kept off
         self._jobs: dict[str, Callable[[], None]] = {
             f"msde-score-{n}": partial(self._work, f"{self._me}-{n}") for n in range(threads)
@@ -234,6 +235,7 @@ class Scorers:
             try:
                 claimed, images = self._next(worker, done)
                 done = _Done()
+                self._at_hand[worker] = [row.score_id for row in claimed]
                 if claimed:
                     done = self._score(claimed, images)
                     continue
@@ -242,6 +244,7 @@ class Scorers:
             except Exception as error:  # a full disk or a database away must not end the thread
                 log_failure("scoring failed", error)
                 done = _Done()
+                self._at_hand.pop(worker, None)
                 self._leave(worker)
                 self._stop.wait(2.0)
             self._wake.wait(POLL)
@@ -327,7 +330,7 @@ class Scorers:
         while not self._stop.wait(queue.LEASE.total_seconds() / 4):
             try:
                 with self._database.write() as session:
-                    for worker in self._workers():
-                        queue.renew(session, worker)
+                    for worker, at_hand in list(self._at_hand.items()):
+                        queue.renew(session, worker, at_hand)
             except SQLAlchemyError as error:
                 log_failure("leases could not be renewed", error)

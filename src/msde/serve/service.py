@@ -11,6 +11,7 @@ from msde.method.parallel import available_cores
 from msde.serve.at_once import AtOnce
 from msde.serve.audit import Refusals, Views
 from msde.serve.drawing import Drawing
+from msde.serve.erasure import Forgetting
 from msde.serve.gauges import gauges
 from msde.serve.health import Health
 from msde.serve.intake.auth import Gate
@@ -53,6 +54,7 @@ class Service:
     at_once: AtOnce
     drawing: Drawing
     reception: Reception
+    forgetting: Forgetting
     leadership: Leadership
     health: Health
     ready: Event
@@ -92,11 +94,12 @@ class Service:
             views=Views(database),
             refusals=Refusals(database),
             models=models,
-            normals=ReferenceNormals(models, settings.normals),
+            normals=ReferenceNormals(models, settings.normals, folder / "normals"),
             scorers=scorers,
             at_once=AtOnce(models, threads, stopping.is_set),
             drawing=Drawing(max(2, threads)),
             reception=Reception(settings, store, room, rows, models, metrics, scorers.wake),
+            forgetting=Forgetting(database, store, models.recent),
             leadership=Leadership(folder / "leader.lock"),
             health=Health(
                 (

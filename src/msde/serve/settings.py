@@ -53,6 +53,8 @@ class Settings:
         Where the networks run.
     pacs : str
         File of PACS settings; empty: none.
+    keep : int
+        Seconds after which the picture of an image goes, and its scores and verdicts stay; 0 for never.
     """
 
     data: str
@@ -77,6 +79,7 @@ class Settings:
     https: bool = False
     device: str = "cpu"
     pacs: str = ""
+    keep: int = 0
 
     @property
     def folder(self) -> Path:

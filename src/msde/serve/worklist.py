@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
@@ -116,6 +115,7 @@ def row(current: Current, threshold: float, image: Image, score: Score, version:
             "n_parts": score.n_parts,
             "seen_in_training": score.seen_in_training,
             "verdict": image.verdict,
+            "purged": image.purged,
             "threshold": finite(threshold) if version.id == current.version_id and not volume else None,
         }
     )
@@ -172,7 +172,8 @@ def drift_of(database: Database, models: Models, current: Current) -> Drift:
     """Compute whether the latest images look like the normals that the current version is calibrated on."""
     with database.read() as session:
         scores = latest_scores(session, current)
-    return measure_drift(models.calibration(current).scores, np.array(scores))
+    calibration = models.calibration(current)
+    return measure_drift(calibration.scores, scores, calibration_groups=calibration.groups)
 
 
 def latest_scores(session: Session, current: Current) -> list[float]:

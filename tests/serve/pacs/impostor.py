@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from pydicom import Dataset, dcmread
+from pydicom.tag import Tag
 
 from msde.serve.pacs.multipart import Parts
 from msde.serve.pacs.settings import StowSettings
@@ -133,9 +134,14 @@ def forgetting_offsets(n: int, most: int = 10**6) -> Behaviour:
     return behave
 
 
-def having(status: int, reason: int | None, alter: Callable[[Dataset], None] | None = None) -> Behaviour:
+def having(
+    status: int,
+    reason: int | None,
+    alter: Callable[[Dataset], None] | None = None,
+    kept: dict[str, bytes] | None = None,
+) -> Behaviour:
     """Keep what is stored, altered or not, and say of all of it, from the first time on, that it cannot be stored."""
-    kept: dict[str, bytes] = {}
+    kept = {} if kept is None else kept
 
     def behave(request: Request) -> None:
         if request.command == "POST":
@@ -176,3 +182,28 @@ def partly(request: Request) -> None:
     else:
         first = request.path.startswith("/dicom-web/series?") and "offset=0" in request.path
         request.answer(200, json.dumps(found if first else []).encode())
+
+
+def giving(contents: Sequence[bytes], cut: Callable[[bytes], bytes] = lambda body: body) -> Behaviour:
+    """Have instances of one series, and give each out in a body that is cut, until `cut` lets it whole."""
+    found = {dataset.SOPInstanceUID: dataset for dataset in (dcmread(io.BytesIO(content)) for content in contents)}
+    files = dict(zip(found, contents, strict=True))
+    keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+
+    def behave(request: Request) -> None:
+        uid = request.path.rpartition("/")[2]
+        if uid in files:
+            head = b"--xyz\r\nContent-Type: application/dicom\r\n\r\n"
+            body = cut(head + files[uid] + b"\r\n--xyz--\r\n")
+            request.answer(200, body, 'multipart/related; type="application/dicom"; boundary=xyz')
+            return
+        listed = []
+        if "offset=0" in request.path or "/studies?" in request.path:
+            datasets = list(found.values()) if "/instances" in request.path else [next(iter(found.values()))]
+            for dataset in datasets:
+                tags = {f"{Tag(keyword):08X}": [str(dataset[keyword].value)] for keyword in keywords}
+                tags |= {"00201209": [str(len(files))], "00080070": [str(dataset.get("Manufacturer", ""))]}
+                listed.append({tag: {"vr": "UI", "Value": value} for tag, value in tags.items()})
+        request.answer(200, json.dumps(listed).encode())
+
+    return behave

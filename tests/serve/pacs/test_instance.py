@@ -23,12 +23,12 @@ def as_file(dataset: Dataset) -> bytes:
 def test_an_image_is_told_from_what_is_none() -> None:
     image = Instance.of(as_file(radiograph()))
     assert image.is_picture
-    assert image.has_pixels
-    assert not image.is_own
+    assert image.pixels
+    assert not image.is_result
     assert (image.uid, image.study) == (radiograph().SOPInstanceUID, radiograph().StudyInstanceUID)
     assert not Instance.of(Path(shipped("reportsi.dcm").filename).read_bytes()).is_picture
     for name in ("JPEG2000.dcm", "image_dfl.dcm"):  # in pieces of unknown length, and deflated
-        assert Instance.of(Path(shipped(name).filename).read_bytes()).has_pixels
+        assert Instance.of(Path(shipped(name).filename).read_bytes()).pixels
 
 
 @pytest.mark.parametrize("lacks", ["Rows", "PixelData", "all of PixelData"])
@@ -40,12 +40,12 @@ def test_a_picture_without_pixels_is_told(lacks: str) -> None:
         delattr(image, lacks)
     instance = Instance.of(as_file(image))
     assert instance.is_picture
-    assert not instance.has_pixels
+    assert not instance.pixels
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_result_of_our_own_is_recognised(kind: str, result: Result) -> None:  # noqa: F811
-    assert Instance.of(as_file(KINDS[kind](radiograph(), result))).is_own
+    assert Instance.of(as_file(KINDS[kind](radiograph(), result))).is_result
 
 
 def test_what_has_no_proper_uids_is_refused_without_quoting_it() -> None:

@@ -37,6 +37,7 @@ class Running:
     port: int
     token: str
     salt: int = 0
+    data: Path = Path()
 
     @property
     def url(self) -> str:
@@ -107,7 +108,7 @@ def running(discs, explaining, tmp_path_factory) -> Iterator[Running]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, "--normals", discs / "train", "--queue", str(QUEUE)], stderr=log)
     try:
-        running = Running(port, "")
+        running = Running(port, "", data=data)
 
         def ready() -> bool:
             assert process.poll() is None, (folder / "log").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import timedelta
 from io import BytesIO
 
 import numpy as np
@@ -12,6 +13,10 @@ from PIL import Image
 from tests.pictures import disc
 from tests.requirements import need
 from tests.serve.proxy import Proxy
+
+from msde.serve.erasure import purge
+from msde.serve.storage.database import Database
+from msde.serve.storage.store import Store
 
 from .conftest import READER_TOKEN
 
@@ -326,6 +331,20 @@ def test_what_cannot_be_read_says_why(visit, running, normals):
     page.get_by_role("button", name="Remove this image").click()
     page.get_by_role("button", name="Remove", exact=True).click()
     expect(page.locator("#nothing")).to_contain_text("No images yet")
+
+
+def test_what_is_kept_no_longer_says_so_and_asks_for_no_picture(visit, running, normals):
+    [row] = running.fill("chest", normals[:1])
+    database = Database(f"sqlite:///{running.data / 'msde.db'}")
+    assert purge(database, Store(running.data), timedelta(0), "test") == 1
+    database.close()
+    page = visit("chest").page  # which fails by any picture that cannot be had
+    expect(page.locator("#rows .name a")).to_have_text(f"image {row['id']}")
+    expect(page.locator("#case-notes")).to_contain_text("kept no longer; scores and verdicts are")
+    expect(page.locator("#case-words")).to_contain_text("normal images")
+    expect(page.locator("#stage img")).to_have_count(0)
+    page.keyboard.press("a")
+    expect(page.locator("#latest")).to_contain_text("Abnormal by admin")
 
 
 def test_slices_of_a_volume(visit, running, normals):

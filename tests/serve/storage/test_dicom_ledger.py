@@ -7,13 +7,17 @@ from msde.serve.storage.outbox import ATTEMPTS
 
 def test_what_is_noted_is_there_for_all_who_ask(database: Database) -> None:
     ledger = DicomLedger(database)
-    assert ledger.fate("1.2") is None
+    assert ledger.find("1.2") is None
     ledger.note("1.2", "refused")
-    ledger.note("1.2", "taken")
+    ledger.note("1.2", "taken", "a", "b")
     ledger.settle("a", "1", 2)
     ledger.settle("a", "1", 3)
     again = DicomLedger(database)
-    assert again.fate("1.2") == "taken"
+    found = again.find("1.2")
+    assert found is not None
+    assert (found.fate, found.pixels, found.digest) == ("taken", "a", "b")
+    assert again.has("taken", "a")
+    assert not again.has("own", "a")
     assert (again.n_settled("a", "1"), again.n_settled("b", "1")) == (3, None)
 
 
@@ -37,5 +41,7 @@ def test_what_came_after_all_is_no_failure(database: Database) -> None:
     ledger = DicomLedger(database)
     for _ in range(ATTEMPTS):
         ledger.fail("a", "1.2", "1", "no")
+    ledger.note("1.2", "refused", for_good=False)
+    assert len(ledger.dead(9)) == 1
     ledger.note("1.2", "taken")
     assert ledger.dead(9) == []

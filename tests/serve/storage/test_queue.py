@@ -73,9 +73,9 @@ def test_what_a_lost_worker_had_is_taken_again_when_its_lease_is_over(queued):
     with queued.write() as session:
         for score in session.scalars(select(Score).where(Score.id.in_(numbers))):
             score.leased = now() - timedelta(seconds=1)
-    assert [claim(queued, "b")[0] for _ in numbers] == numbers
+    assert [claim(queued, f"b{number}")[0] for number in numbers] == numbers
     assert finish(queued, "lost", numbers) == []
-    assert sorted(finish(queued, "b", numbers)) == numbers
+    assert [finish(queued, f"b{number}", numbers) for number in numbers] == [[number] for number in numbers]
 
 
 def test_a_lease_that_is_renewed_holds(queued):
@@ -84,8 +84,43 @@ def test_a_lease_that_is_renewed_holds(queued):
         for score in session.scalars(select(Score).where(Score.id.in_(numbers))):
             score.leased = now() - timedelta(seconds=1)
         session.flush()
-        queue.renew(session, "slow")
+        queue.renew(session, "slow", numbers)
     assert set(claim(queued, "b")).isdisjoint(numbers)
+
+
+def test_only_what_is_at_hand_is_renewed(queued):
+    numbers = claim(queued, "slow")
+    with queued.write() as session:
+        for score in session.scalars(select(Score).where(Score.id.in_(numbers))):
+            score.leased = now() - timedelta(seconds=1)
+        session.flush()
+        queue.renew(session, "slow", numbers[:1])
+    assert claim(queued, "b")[0] == numbers[1]
+
+
+def test_what_a_worker_holds_and_is_not_at_hand_goes_back_at_its_next_claim(queued):
+    for _ in range(queue.ATTEMPTS + 1):
+        assert claim(queued, "a") == [1, 2, 3, 4], "and that counts as no attempt"
+    finish(queued, "a", [1, 2])
+    assert claim(queued, "a") == [3, 4, 5, 6]
+    assert claim(queued, "b", 10) == [7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-400), timedelta(hours=-2), timedelta(hours=2), timedelta(days=400)])
+def test_nothing_waits_for_a_clock_that_was_put_forward_or_back(queued, jump, monkeypatch):
+    """By libfaketime, processes do the same in tests/serve/test_clock.py."""
+    assert claim(queued, "dead", 10) == list(range(1, 11))
+    monkeypatch.setattr(queue, "now", lambda: now() + jump)
+    assert claim(queued, "b", 10) == [1], "begun before, so one by one"
+    finish(queued, "b", [1], destinations=["archive"])
+    assert len(claim(queued, "c", 1)) == 1
+    finish(queued, "c", [2], destinations=["archive"])
+    with queued.write() as session:
+        (row,) = outbox.due(session)
+        outbox.failed(session, row, "away")
+    monkeypatch.setattr(outbox, "now", lambda: now() + jump)
+    with queued.read() as session:
+        assert len(outbox.due(session)) == (abs(jump) > timedelta(0))
 
 
 def give_back(database, worker=None):

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Lock
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from msde.serve.audit import record
@@ -18,7 +18,7 @@ from msde.serve.models import Current
 from msde.serve.storage import queue
 from msde.serve.storage.database import Database
 from msde.serve.storage.store import Store
-from msde.serve.storage.tables import Image, now
+from msde.serve.storage.tables import Image, Score, now
 
 _MOMENT = 0.2  # seconds
 _ORIGIN = 200  # characters
@@ -127,6 +127,19 @@ class ImageRows:
                 self._enter(batches)
         return batch.done.result()
 
+    def forget_failed(self, digest: str, sender: Sender) -> None:
+        """Remove an image that no model could score, because another has come in its place; not one with a verdict."""
+        with self._database.write() as session:
+            chosen = select(Image).where(Image.digest == digest, Image.verdict.is_(None)).with_for_update()
+            image = session.scalars(chosen).one_or_none()
+            if image is None:
+                return
+            states = session.scalars(select(Score.state).where(Score.image_id == image.id))
+            if set(states) <= {"failed"}:
+                record(session, sender.user or sender.origin, "replace", image.id, digest=digest)
+                session.execute(delete(Image).where(Image.id == image.id))
+                self._store.remove(image.digest, image.suffix)
+
     def _enter(self, batches: Sequence[Batch]) -> None:
         try:
             with self._database.write() as session:
@@ -177,8 +190,13 @@ class ImageRows:
         made = session.connection().execute(insert, list(values.values()))
         found = {digest: (number, False) for digest, number in made}
         if len(found) < len(values):
-            known = select(Image.digest, Image.id).where(Image.digest.in_(values.keys() - found.keys()))
-            found |= {digest: (number, True) for digest, number in session.execute(known)}
+            again = values.keys() - found.keys()
+            known = select(Image.digest, Image.id, Image.purged).where(Image.digest.in_(again))
+            for digest, number, purged in session.execute(known).all():
+                found[digest] = number, True
+                if purged is not None:  # its bytes are there again, and are kept from now on
+                    new = {"purged": None, "name": values[digest]["name"], "arrived": moment}
+                    session.execute(update(Image).where(Image.id == number).values(new))
         wanted = [
             (found[kept.digest][0], current.model_id, current.version_id)
             for batch in batches

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import gzip
-import lzma
 import re
 import shutil
-import zipfile
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import IO
+from pathlib import Path
 
 from msde.errors import DataError, ImageError
 from msde.images import Part, find_images
 from msde.images.decoder_warnings import decoders_silenced
-from msde.images.files import look_into
+from msde.images.files import check_whole, look_into
 from msde.images.formats import DICOM, NIFTI, SIGNATURE_BYTES, Format, by_suffix, recognise
 from msde.output.words import printable
-from msde.serve.errors import ServiceError, TooLarge, Unsupported
+from msde.serve.errors import ServiceError, Unsupported
+from msde.serve.intake.zips import unpack
 from msde.serve.settings import Settings
 from msde.serve.storage.store import SERIES, Arrival, Store
 from msde.storage.digests import digest_of
@@ -32,7 +30,6 @@ MODALITIES = frozenset(
     + ("US", "XA", "XC")
 )
 """Of DICOM; what a file states beyond them is counted as other, so that no sender makes up labels."""
-_BLOCK = 1 << 20
 _ZIP = re.compile(rb"(PK00|PK\x07\x08)?PK\x03\x04")
 _GZIP = b"\x1f\x8b"
 _ARCHIVES = {
@@ -43,11 +40,6 @@ _ARCHIVES = {
     "xz": re.compile(rb"\xfd7zXZ\x00"),
     "zstd": re.compile(rb"\x28\xb5\x2f\xfd"),
 }
-_END, _END_BYTES, _LONGEST_COMMENT = b"PK\x05\x06", 22, 65_535
-_END_64, _END_64_BYTES = b"PK\x06\x06", 56
-_LOCATOR, _LOCATOR_BYTES = b"PK\x06\x07", 20
-_LISTED_BYTES = 1_000  # of the list at a zip's end, for each file in it
-_NOT_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError)
 
 
 @dataclass(frozen=True)
@@ -113,7 +105,7 @@ def take(arrival: Arrival, name: str, store: Store, settings: Settings) -> Uploa
         head = file.read(SIGNATURE_BYTES)
     if _ZIP.match(head):
         unpacked = arrival.folder("unpacked")
-        names = _unpack(arrival.file, unpacked, settings)
+        names = {path: clean(inside) for path, inside in unpack(arrival.file, unpacked, settings, _safe_suffix).items()}
         return take_files(unpacked, names, name.removesuffix(".zip") or name, store, arrival)
     upload = Upload()
     upload.kept.append(_take_one(arrival.file, name, store))
@@ -215,6 +207,8 @@ def _take_one(path: Path, name: str, store: Store) -> Kept:
         path = _suffixed(path, form) if form is DICOM else path
         try:
             contents = look_into(path, name)
+            if contents is not None and form is DICOM:
+                check_whole(path, name)
         except ImageError as error:
             check_no_archive(path, name)
             raise Unsupported(str(error).replace(str(path), name)) from None
@@ -245,76 +239,9 @@ def _modality(path: Path) -> str:
     return stated if stated in MODALITIES else OTHER
 
 
-def _unpack(path: Path, folder: Path, settings: Settings) -> dict[Path, str]:
-    """Unpack a zip into files of our own naming; the names in it are only ever shown."""
-    _check_list(path, settings.files)
-    names: dict[Path, str] = {}
-    room = settings.unpacked_bytes
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if _wanted(member)]
-            if len(members) > settings.files:
-                raise TooLarge(f"the zip holds {len(members):,} files, over the limit of {settings.files:,}; split it")
-            folders: dict[str, Path] = {}
-            for number, member in enumerate(members):
-                parent = str(PurePosixPath(member.filename).parent)
-                inside = folders.setdefault(parent, folder / f"{len(folders):06}")
-                inside.mkdir(parents=True, exist_ok=True)
-                target = inside / f"{number:06}{_safe_suffix(member.filename)}"
-                with archive.open(member) as packed, target.open("wb") as file:
-                    room -= _copy(packed, file, room)
-                names[target] = clean(member.filename)
-    except ServiceError:
-        raise
-    except NotImplementedError:
-        raise ServiceError("the zip is packed in a way that is not read; pack it again with deflate") from None
-    except _NOT_ZIP as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise ServiceError("the zip is damaged or encrypted; pack it again without a password") from None
-    return names
-
-
-def _check_list(path: Path, files: int) -> None:
-    """Refuse a zip whose list of files is itself a burden, before it is read."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(max(0, size - _END_64_BYTES - _LOCATOR_BYTES - _END_BYTES - _LONGEST_COMMENT))
-        tail = file.read()
-    end = tail.rfind(_END)
-    if end < 0:
-        raise ServiceError("the zip is damaged; pack it again")
-    listed = _listed_bytes(tail, end)
-    if listed > files * _LISTED_BYTES:
-        raise TooLarge(f"the zip lists more than {files:,} files; split it")
-
-
-def _listed_bytes(tail: bytes, end: int) -> int:
-    """Read how long the list of files is, of a zip64 from its own record, as `zipfile` does."""
-    record = end - _LOCATOR_BYTES - _END_64_BYTES
-    if record >= 0 and tail.startswith(_LOCATOR, end - _LOCATOR_BYTES) and tail.startswith(_END_64, record):
-        return int.from_bytes(tail[record + 40 : record + 48], "little")
-    return int.from_bytes(tail[end + 12 : end + 16], "little")
-
-
-def _wanted(member: zipfile.ZipInfo) -> bool:
-    parts = PurePosixPath(member.filename).parts
-    return not member.is_dir() and not any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
-
-
 def _safe_suffix(name: str) -> str:
     form = by_suffix(name)
     return next(suffix for suffix in form.suffixes if name.lower().endswith(suffix)) if form else ""
-
-
-def _copy(packed: IO[bytes], file: IO[bytes], room: int) -> int:
-    written = 0
-    while block := packed.read(_BLOCK):
-        written += len(block)
-        if written > room:
-            raise TooLarge("the zip holds more than may be unpacked; split it")
-        file.write(block)
-    return written
 
 
 def lay_out(files: Iterable[tuple[str, Path]], folder: Path) -> dict[Path, str]:

@@ -52,14 +52,11 @@ class Series:
         UIDs.
     n_instances : int or None
         None where the PACS does not say.
-    manufacturer : str
-        Empty where the PACS does not say.
     """
 
     study: str
     uid: str
     n_instances: int | None
-    manufacturer: str
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ class Pacs:
             Once each.
         """
         filters = {**match, "StudyDate": f"{since:%Y%m%d}-"}
-        fields = ["Manufacturer", "NumberOfSeriesRelatedInstances"]
+        fields = ["NumberOfSeriesRelatedInstances"]
         for found in self._pages(
             "0020000E",
             lambda **page: self._client.search_for_series(search_filters=filters, fields=fields, **page),
@@ -152,7 +149,7 @@ class Pacs:
             study, uid = _first(found, "0020000D"), _first(found, "0020000E")
             n = _first(found, "00201209")
             if is_uid(study) and is_uid(uid):
-                yield Series(study, uid, int(n) if n.isdecimal() else None, _first(found, "00080070"))
+                yield Series(study, uid, int(n) if n.isdecimal() else None)
 
     def instances(self, series: Series) -> Iterator[Listed]:
         """Search for the instances of a series."""
@@ -167,7 +164,7 @@ class Pacs:
     def fetch(self, one: Listed) -> bytes:
         """Fetch an instance as a file."""
         with self._said_plainly("does not give an instance out"):
-            return _as_file(self._client.retrieve_instance(one.study, one.series, one.uid))
+            return as_file(self._client.retrieve_instance(one.study, one.series, one.uid))
 
     def store(self, datasets: Sequence[Dataset]) -> None:
         """Store instances of one study and read them back, for an answer of success proves nothing.
@@ -175,7 +172,7 @@ class Pacs:
         Nor does one that the archive has them already, which a retry after a lost answer gets: what comes back is what
         counts. Storing again is no error where it is the same.
         """
-        sent = [_decoded(_as_file(dataset)) for dataset in datasets]
+        sent = [_decoded(as_file(dataset)) for dataset in datasets]
         reasons, conflict = self._store(sent)
         with self._said_plainly(f"refuses a result (status {_CONFLICT})" if conflict else _LOST):
             for one in sent:
@@ -266,7 +263,8 @@ def _content(dataset: Dataset, keyword: str) -> Any:
     return dataset.get(keyword)
 
 
-def _as_file(dataset: Dataset) -> bytes:
+def as_file(dataset: Dataset) -> bytes:
+    """Write a dataset into a file in memory."""
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()

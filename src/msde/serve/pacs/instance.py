@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
 from msde.errors import ImageError
 
 _UID = re.compile(r"(?=.{3,64}\Z)(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_KEYWORDS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Manufacturer", "Rows"]
+_KEYWORDS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
+_OF_RESULTS = ["Manufacturer", "DeviceSerialNumber", "SourceImageSequence"]
+_OF_PIXELS = ["Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames"]
 _PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))  # floats of either length, and integers
 
 
 @dataclass(frozen=True)
 class Instance:
-    """The part of a header that decides what becomes of a file.
+    """The part of a file that decides what becomes of it.
 
     Parameters
     ----------
@@ -25,22 +27,22 @@ class Instance:
         UIDs.
     is_picture : bool
         Whether it is of a kind with pixels.
-    has_pixels : bool
-        Whether it states their size and has them.
-    is_own : bool
-        Whether it is a result of this program.
+    pixels : str or None
+        SHA-256 of the pixels as they are stored, and of their layout; None where it has none, or not all.
+    is_result : bool
+        Whether it says so itself that it is a result of this program; of a picture, not by the maker's name alone.
     """
 
     uid: str
     sop_class: str
     study: str
     is_picture: bool
-    has_pixels: bool
-    is_own: bool
+    pixels: str | None
+    is_result: bool
 
     @classmethod
     def of(cls, content: bytes) -> Instance:
-        """Read a file's header.
+        """Read a file's header, and digest its pixels.
 
         Raises
         ------
@@ -50,9 +52,12 @@ class Instance:
         from pydicom.filereader import read_partial
         from pydicom.tag import BaseTag, Tag
 
-        from msde.dicom.equipment import MANUFACTURER
+        from msde.dicom.equipment import MANUFACTURER, is_result
         from msde.images.decoder_warnings import decoders_silenced
+        from msde.images.dicom import check_inflation
+        from msde.images.dicom_frame import stored_digest
         from msde.images.dicom_header import read_text
+        from msde.images.files import FaultError
 
         lengths: list[int] = []
 
@@ -61,27 +66,28 @@ class Instance:
                 lengths.append(length)
             return tag in _PIXELS
 
-        wanted: list[BaseTag | int] = [Tag(keyword) for keyword in (*_KEYWORDS, "DeviceSerialNumber")]
+        wanted: list[BaseTag | int] = [Tag(keyword) for keyword in (*_KEYWORDS, *_OF_RESULTS, *_OF_PIXELS)]
+        pixels = None
         with decoders_silenced():
             try:
-                header = read_partial(io.BytesIO(content), at_pixels, specific_tags=wanted)
-                uids = [read_text(header, keyword) or "" for keyword in _KEYWORDS[:4]]
-                maker, serial = (read_text(header, keyword) or "" for keyword in ("Manufacturer", "DeviceSerialNumber"))
-                sized = "Rows" in header
+                file = io.BytesIO(content)
+                check_inflation(file, "the object")
+                file.seek(0)
+                header = read_partial(file, at_pixels, specific_tags=wanted)
+                at = file.tell()
+                uids = [read_text(header, keyword) or "" for keyword in _KEYWORDS]
+                picture = uids[0] in picture_classes()
+                of_ours = is_result(header) if picture else read_text(header, "Manufacturer") == MANUFACTURER
+                if "Rows" in header and any(lengths):
+                    with suppress(FaultError):  # it ends early
+                        pixels = stored_digest(file, header, at)
             except Exception as error:
                 raise ImageError(
                     f"the object is no readable DICOM file ({type(error).__name__}); send it again"
                 ) from None
         if not all(is_uid(uid) for uid in uids):
             raise ImageError("the object lacks one of its UIDs, or it is malformed; mend the source")
-        return cls(
-            uid=uids[1],
-            sop_class=uids[0],
-            study=uids[2],
-            is_picture=uids[0] in picture_classes(),
-            has_pixels=sized and any(lengths),
-            is_own=maker == MANUFACTURER and _SHA256.fullmatch(serial) is not None,
-        )
+        return cls(uids[1], uids[0], uids[2], picture, pixels, of_ours)
 
 
 def is_uid(text: str) -> bool:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from enum import StrEnum
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter
 
 from msde.errors import ImageError
-from msde.serve.errors import Postponed, ServiceError, TooLarge
+from msde.images.formats import DICOM
+from msde.images.passing import times_met
+from msde.serve.errors import OutOfResources, Postponed, ServiceError, TooLarge
 from msde.serve.intake.image_rows import Sender
 from msde.serve.intake.reception import Reception
+from msde.serve.logs import log
 from msde.serve.pacs.instance import Instance
+from msde.serve.pacs.same_picture import same_picture
 from msde.serve.storage.dicom_ledger import DicomLedger
+from msde.serve.storage.tables import DicomInstance
 
 
 class Fate(StrEnum):
@@ -23,10 +30,18 @@ class Fate(StrEnum):
     OWN = "own"
     NO_PICTURE = "no picture"
     REFUSED = "refused"
+    OTHER_PIXELS = "other pixels"
+
+
+SETTLED = frozenset((Fate.TAKEN, Fate.OWN, Fate.NO_PICTURE))
+"""Of an object that need not be fetched again; what was refused may have been damaged on the way."""
 
 
 class Intake:
     """Hands objects over to the service's reception.
+
+    A UID counts with what came under it: other pixels under the UID of an image that is scored are refused, and where
+    that image could not be scored, they replace it.
 
     Parameters
     ----------
@@ -65,26 +80,71 @@ class Intake:
         """
         instance = Instance.of(content)
         with self._turn:
-            known = self.ledger.fate(instance.uid)
-            if known in (None, Fate.REFUSED):  # what was refused may have been mended
-                fate = self._fate(instance, content, sender)
-                self.ledger.note(instance.uid, fate)
+            known = self.ledger.find(instance.uid)
+            if known is not None and known.fate in (Fate.TAKEN, Fate.OWN):
+                fate = self._again(known, instance, content, sender)
             else:
-                fate = Fate.KNOWN if known == Fate.TAKEN else Fate(known)
-        self._objects.labels(sender.origin.partition(":")[0], fate).inc()
+                fate = self._anew(instance, content, sender)
+        way = sender.origin.partition(":")[0]
+        if fate is Fate.OTHER_PIXELS:
+            log("warning", "an object came under the UID of another with other pixels, and was refused", way=way)
+        self._objects.labels(way, fate).inc()
         return instance, fate
 
-    def _fate(self, instance: Instance, content: bytes, sender: Sender) -> Fate:
-        if instance.is_own:
+    def _anew(self, instance: Instance, content: bytes, sender: Sender) -> Fate:
+        """Take in what has not come before, or was refused and may have been mended."""
+        fate, digest = self._first_fate(instance), None
+        if fate is Fate.TAKEN:
+            fate, digest = self._kept(instance, content, sender)
+        self.ledger.note(instance.uid, fate, instance.pixels, digest, for_good=fate in SETTLED)
+        return fate
+
+    def _first_fate(self, instance: Instance) -> Fate:
+        if instance.is_result or (instance.pixels and self.ledger.has(Fate.OWN, instance.pixels)):
             return Fate.OWN
         if not instance.is_picture:
             return Fate.NO_PICTURE
-        if not instance.has_pixels:
-            return Fate.REFUSED
+        return Fate.TAKEN if instance.pixels else Fate.REFUSED
+
+    def _kept(self, instance: Instance, content: bytes, sender: Sender) -> tuple[Fate, str | None]:
         try:
             received = self._reception.ingest(content, f"{instance.uid}.dcm", sender)
         except (Postponed, TooLarge):
             raise
         except (ImageError, ServiceError):
+            return Fate.REFUSED, None
+        return (Fate.REFUSED, None) if received.refused else (Fate.TAKEN, hashlib.sha256(content).hexdigest())
+
+    def _again(self, known: DicomInstance, instance: Instance, content: bytes, sender: Sender) -> Fate:
+        """Decide on an object whose UID has come before, or is that of a result which was sent."""
+        earlier = Fate.KNOWN if known.fate == Fate.TAKEN else Fate.OWN
+        if earlier is Fate.KNOWN and known.digest and self.ledger.could_not_be_scored(known.digest):
+            return self._in_place_of(known.digest, instance, content, sender)
+        if known.pixels in (None, instance.pixels):  # none: taken by an earlier version
+            return earlier
+        if not instance.pixels:
             return Fate.REFUSED
-        return Fate.REFUSED if received.refused else Fate.TAKEN
+        with self._reception.store.arriving() as arrival:
+            path = arrival.file.with_suffix(DICOM.suffixes[0])
+            path.write_bytes(content)
+            met = times_met()
+            if self._is_kept_picture(path, known.digest):
+                return earlier
+            if times_met() != met:  # it could not be read for want of files, memory or room
+                raise OutOfResources
+            return Fate.OTHER_PIXELS
+
+    def _in_place_of(self, digest: str, instance: Instance, content: bytes, sender: Sender) -> Fate:
+        """Replace an image that could not be scored, unless the same bytes come again."""
+        if hashlib.sha256(content).hexdigest() == digest:
+            return Fate.REFUSED
+        fate = self._anew(instance, content, sender)
+        if fate is Fate.TAKEN:
+            self._reception.rows.forget_failed(digest, sender)
+        return fate
+
+    def _is_kept_picture(self, path: Path, digest: str | None) -> bool:
+        """Whether a file shows what an image shows that is kept, though it stores it in other bytes."""
+        if digest is None:
+            return False
+        return same_picture(path, self._reception.store.path(digest, DICOM.suffixes[0]))

@@ -18,7 +18,7 @@ from msde.serve.intake.image_rows import Sender
 from msde.serve.logs import log
 from msde.serve.pacs.dicomweb import Listed, Pacs, PacsDownError, PacsError, Series
 from msde.serve.pacs.instance import picture_classes
-from msde.serve.pacs.intake import Fate, Intake
+from msde.serve.pacs.intake import SETTLED, Fate, Intake
 
 MISSED = "missed"  # not fetched, and to be tried again
 
@@ -47,13 +47,9 @@ def poll(pacs: Pacs, intake: Intake, stopped: Callable[[], bool] = lambda: False
     Postponed
         If the service has no room.
     """
-    from msde.dicom.equipment import MANUFACTURER
-
     settings, ledger, fates = pacs.settings, intake.ledger, Counter[str]()
     since = date.today() - timedelta(days=settings.days)
     for series in pacs.series(since, settings.match):
-        if series.manufacturer == MANUFACTURER:
-            continue
         if series.n_instances is not None and ledger.n_settled(settings.name, series.uid) == series.n_instances:
             continue
         if not ledger.may_try(settings.name, series.uid):
@@ -78,7 +74,8 @@ def _read(series: Series, pacs: Pacs, intake: Intake, stopped: Callable[[], bool
         if stopped():
             fates[MISSED] += 1
             break
-        if ledger.fate(one.uid) is not None:
+        known = ledger.find(one.uid)
+        if known is not None and known.fate in SETTLED:
             continue
         if one.sop_class and one.sop_class not in picture_classes():
             ledger.note(one.uid, Fate.NO_PICTURE)
@@ -100,6 +97,10 @@ def _fetch(one: Listed, pacs: Pacs, intake: Intake) -> str:
         raise
     except Exception as error:  # one that cannot be used must not hold up the others
         _note_failure(error, one.uid, one.series, pacs, intake)
+        return MISSED
+    if fate is Fate.REFUSED:
+        damaged = ImageError("it cannot be read, or has no pixels; mend it in the archive")
+        _note_failure(damaged, one.uid, one.series, pacs, intake)
         return MISSED
     return fate
 

@@ -16,10 +16,11 @@ from msde.serve.pacs.instance import picture_classes
 from msde.serve.pacs.intake import Fate, Intake
 from msde.serve.pacs.settings import ListenSettings
 
-# DIMSE states of part 4, annex B.2.3.
+# DIMSE states of part 4, annex B.2.3, and of part 7, annex C.
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 CANNOT_UNDERSTAND = 0xC000
+DUPLICATE = 0x0111
 NO_SUCH_CLASS = 0x0122
 _STATES = {
     Fate.TAKEN: SUCCESS,
@@ -27,6 +28,7 @@ _STATES = {
     Fate.OWN: SUCCESS,
     Fate.NO_PICTURE: NO_SUCH_CLASS,
     Fate.REFUSED: CANNOT_UNDERSTAND,
+    Fate.OTHER_PIXELS: DUPLICATE,
 }
 _LONGEST_PDU = 131_072
 

@@ -14,9 +14,12 @@ from msde.errors import DataError, ImageError, MSDEError
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.score import ImageScore
 from msde.serve.logs import log, log_failure
-from msde.serve.pacs.dicomweb import Pacs, PacsDownError, PacsError
+from msde.serve.pacs.dicomweb import Pacs, PacsDownError, PacsError, as_file
+from msde.serve.pacs.instance import Instance
+from msde.serve.pacs.intake import Fate
 from msde.serve.service import Service
 from msde.serve.storage import outbox
+from msde.serve.storage.dicom_ledger import DicomLedger
 from msde.serve.storage.store import SERIES
 from msde.serve.storage.tables import Image, Model, Outgoing, Score, Version
 
@@ -72,6 +75,10 @@ def _send(row: Outgoing, pacs: Pacs, service: Service) -> str:
         reason = str(error) if isinstance(error, MSDEError) else f"it cannot be made ({type(error).__name__})"
         _mark(row, service, reason, for_good=isinstance(error, DataError | ImageError))
         return "failed"
+    ledger = DicomLedger(service.database)
+    for one in objects:  # before they are sent, because they may come back at once
+        instance = Instance.of(as_file(one))
+        ledger.note(instance.uid, Fate.OWN, instance.pixels)
     try:
         pacs.store(objects)
     except PacsError as error:
@@ -110,6 +117,8 @@ def _objects(row: Outgoing, service: Service) -> Sequence[Dataset]:
     if found is None:
         raise DataError("the result is no longer there")
     score, image, version, named = found
+    if image.purged is not None:
+        raise DataError("its picture was removed before the result was sent; the archive has to be asked for longer")
     if score.scored is None:
         raise DataError("the result is no longer there")
     model = service.models.version(version.id)

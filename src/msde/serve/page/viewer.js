@@ -125,7 +125,7 @@ export class Viewer {
       return h(
         "button",
         { type: "button", "data-part": part, onclick: () => this.goToSlice(part) },
-        h("img", { src: source, alt: "" }),
+        ...(found.purged ? [] : [h("img", { src: source, alt: "" })]),
         h("span", {}, `Slice ${part + 1}`, h("br"), figures),
       );
     });
@@ -148,6 +148,7 @@ export class Viewer {
     const { id, name, n_parts: parts, range, has_overlay: hasOverlay } = this.shown;
     this.part = part;
     if (parts > 1) this.markSlice(part);
+    if (this.shown.purged) return this.picture.clear();
     const called = parts > 1 ? `${name}, slice ${part + 1}` : name;
     const which = { id, model: this.model.name, version: this.model.version, part: parts > 1 ? part : null };
     this.picture.show({ ...which, name: called, range, hasOverlay }, keep);

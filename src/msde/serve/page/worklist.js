@@ -197,8 +197,9 @@ export class Worklist {
   row(row) {
     const [words, p] = verdictOfModel(row);
     const source = `api/images/${row.id}/picture${query({ model: this.model.name, side: THUMB })}`;
-    const picture = h("img", { src: source, alt: "", loading: "lazy", width: THUMB / 2, height: THUMB / 2 });
-    picture.addEventListener("error", () => picture.replaceWith(h("span", { class: "no-picture" })));
+    const none = () => h("span", { class: "no-picture" });
+    const picture = row.purged ? none() : h("img", { src: source, alt: "", loading: "lazy", width: THUMB / 2, height: THUMB / 2 });
+    picture.addEventListener("error", () => picture.replaceWith(none()));
     const about = [row.kind === "volume" ? `${row.n_parts} slices` : null, row.format, row.modality === "other" ? null : row.modality];
     return h(
       "tr",

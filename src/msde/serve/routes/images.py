@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as PathParameter
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from msde.errors import ImageError
 from msde.images import Part
-from msde.serve import audit, pictures, schemas, worklist
-from msde.serve.errors import Conflict, NotFound, ServiceError
+from msde.serve import erasure, pictures, schemas, worklist
+from msde.serve.errors import NotFound, ServiceError
 from msde.serve.models import Current
 from msde.serve.routes.access import (
     REFUSALS,
@@ -115,7 +115,7 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
         range=None
         if shown is None
         else Range(low=shown.low, high=shown.high, window=shown.window, unit_bits=shown.bits),
-        has_overlay=service.models.version(current.version_id).explains,
+        has_overlay=image.purged is None and service.models.version(current.version_id).explains,
         width=width,
         height=height,
     )
@@ -209,16 +209,8 @@ async def normal(
 @router.delete("/images/{id}", status_code=204, responses=refusals(409))
 def remove(service: Served, caller: Admin, id: ImageId) -> None:
     """Remove an image with its scores and verdicts; the audit log stays."""
-    with service.database.write() as session:
-        image = session.scalars(select(Image).where(Image.id == id).with_for_update()).one_or_none()
-        if image is None:
-            raise NotFound(f"there is no image {id}")
-        if session.scalars(select(Score.id).where(Score.image_id == id, Score.state == "running")).first():
-            raise Conflict(f"image {id} is being scored; try again in a moment")
-        audit.record(session, caller.user, "delete", id, digest=image.digest)
-        session.execute(delete(Image).where(Image.id == id))
-        # Before the rows go for good: a file without a row would stay unnoticed, a row without a file tells of itself.
-        service.store.remove(image.digest, image.suffix)
+    erasure.remove(service.database, service.store, id, caller.user)
+    service.forgetting.look()
 
 
 async def _of_image(
@@ -248,6 +240,8 @@ def _part(service: Service, current: Current, id_: int, part: int | None) -> int
 
 
 def _source(service: Service, image: Image, part: int) -> Path | Part:
+    if image.purged is not None:
+        raise NotFound(f"the picture of image {image.id} was removed; its scores and verdicts are kept")
     sources = service.store.sources(image)
     if part >= len(sources):
         raise NotFound(f"image {image.id} has {len(sources)} parts; count from 0")

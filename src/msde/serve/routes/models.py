@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
+from msde.method.calibration import HIGHEST_RATE, LOWEST_RATE
 from msde.method.predictive_value import PREVALENCE
 from msde.serve import audit, schemas, worklist
 from msde.serve.models import Current
@@ -41,12 +41,12 @@ def tally(
     service: Served,
     caller: Reader,
     current: ThisModel,
-    alpha: Annotated[float | None, Query(gt=0, lt=1, allow_inf_nan=False)] = None,
+    alpha: Annotated[float | None, Query(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)] = None,
     prevalence: Annotated[float, Query(gt=0, lt=1, allow_inf_nan=False)] = PREVALENCE,
 ) -> schemas.Tally:
     """Count false alarms among confirmed normals, at the rate in use or another; say what a flag tells."""
     if alpha is not None:
-        current = replace(current, alpha=alpha)
+        current = service.models.at_rate(current, alpha)
     with service.database.read() as session:
         return worklist.tally(session, current, service.models.calibration(current), prevalence)
 
@@ -57,12 +57,21 @@ def drift(service: Served, caller: Reader, current: ThisModel) -> schemas.Drift:
     with service.database.read() as session:
         images = len(worklist.latest_scores(session, current))
     found = worklist.drift_of(service.database, service.models, current)
-    return schemas.Drift(found=found.found, distance=found.distance, explained=found.explained, images=images)
+    return schemas.Drift(
+        found=found.found,
+        distance=found.distance,
+        explained=found.explained,
+        higher=found.higher,
+        unseen_rate=found.unseen_rate(current.alpha),
+        images=images,
+    )
 
 
 @router.put("/{model}/threshold")
 def set_threshold(service: Served, caller: Admin, current: ThisModel, body: schemas.Threshold) -> schemas.Model:
     """Set the false-alarm rate at which images are flagged."""
+    if body.alpha is not None:
+        service.models.at_rate(current, body.alpha)
     with service.database.write() as session:
         service.models.set_alpha(session, current, body.alpha)
         audit.record(session, caller.user, "threshold", model=current.name, alpha=body.alpha)
@@ -91,7 +100,8 @@ def rescore(service: Served, caller: Admin, current: ThisModel) -> schemas.Queue
     has = select(Score.image_id).where(Score.version_id == current.version_id)
     of_model = select(Score.image_id).where(Score.model_id == current.model_id)
     with service.database.write() as session:
-        missing = session.scalars(select(Image.id).where(Image.id.in_(of_model), Image.id.not_in(has))).all()
+        there = select(Image.id).where(Image.purged.is_(None))
+        missing = session.scalars(there.where(Image.id.in_(of_model), Image.id.not_in(has))).all()
         queued = len(missing) + queue.retry(session, current.version_id)
         queue.put(service.database, session, [(i, current.model_id, current.version_id) for i in missing])
         audit.record(session, caller.user, "rescore", model=current.name, images=queued)
@@ -111,7 +121,9 @@ def _described(service: Service, current: Current) -> schemas.Model:
         ).all()
         normals = select(func.count()).select_from(Score).join(Image, Image.id == Score.image_id)
         confirmed = session.scalar(
-            normals.where(Score.model_id == current.model_id, Score.shown, Image.verdict == "normal")
+            normals.where(
+                Score.model_id == current.model_id, Score.shown, Image.verdict == "normal", Image.purged.is_(None)
+            )
         )
         waiting = session.scalar(
             select(func.count())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from threading import Lock
@@ -19,6 +19,7 @@ from msde.serve.storage import audit_chain
 from msde.serve.storage.tables import Identity
 
 _WAIT = 30  # seconds for a lock of another process
+_PATIENCE = 200  # ms for readers, while the journal is emptied
 _CONNECTIONS = 48  # as many as there are threads that answer requests, and some
 _PRAGMAS = (
     "journal_mode=WAL",
@@ -129,6 +130,20 @@ class Database:
         except SQLAlchemyError:
             return False
         return True
+
+    def empty_journal(self) -> bool:
+        """Bring SQLite's journal into its file and empty it; return whether it is, for a reader may be in the way."""
+        if not self.is_sqlite:
+            return True
+        with self._writing, closing(self.engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout={_PATIENCE}")  # others cannot write meanwhile
+            try:
+                busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={1000 * _WAIT}")
+                cursor.close()
+        return not busy
 
     def close(self) -> None:
         """Close all connections."""

@@ -6,6 +6,7 @@ It may be lost: images are kept by their bytes, so what is fetched again is know
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, select, tuple_
@@ -13,7 +14,7 @@ from sqlalchemy import delete, select, tuple_
 from msde.serve.backoff import pause
 from msde.serve.storage.database import Database
 from msde.serve.storage.outbox import ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE
-from msde.serve.storage.tables import Base, DicomFailure, DicomInstance, DicomSeries, now
+from msde.serve.storage.tables import Base, DicomFailure, DicomInstance, DicomSeries, Image, Score, now
 
 
 class DicomLedger:
@@ -27,16 +28,40 @@ class DicomLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def fate(self, uid: str) -> str | None:
+    def find(self, uid: str) -> DicomInstance | None:
         """Return what became of an instance, None where it has not been seen."""
         with self._database.read() as session:
-            return session.scalar(select(DicomInstance.fate).where(DicomInstance.uid == uid))
+            return session.get(DicomInstance, uid)
 
-    def note(self, uid: str, fate: str) -> None:
-        """Store what became of an instance; the failures to fetch it are forgotten."""
+    def note(
+        self, uid: str, fate: str, pixels: str | None = None, digest: str | None = None, *, for_good: bool = True
+    ) -> None:
+        """Store what became of an instance.
+
+        Parameters
+        ----------
+        uid, fate : str
+        pixels, digest : str, optional
+            Of its pixels and its file.
+        for_good : bool, default=True
+            Whether the failures to fetch it are forgotten, because it will not be fetched again.
+        """
         with self._database.write() as session:
-            session.execute(self._put(DicomInstance, uid=uid, fate=fate))
-            session.execute(delete(DicomFailure).where(DicomFailure.uid == uid))
+            session.execute(self._put(DicomInstance, uid=uid, fate=fate, pixels=pixels, digest=digest))
+            if for_good:
+                session.execute(delete(DicomFailure).where(DicomFailure.uid == uid))
+
+    def has(self, fate: str, pixels: str) -> bool:
+        """Whether an instance with these pixels met a fate, under whichever UID."""
+        chosen = select(DicomInstance.uid).where(DicomInstance.pixels == pixels, DicomInstance.fate == fate)
+        with self._database.read() as session:
+            return session.scalars(chosen.limit(1)).first() is not None
+
+    def could_not_be_scored(self, digest: str) -> bool:
+        """Whether every model that was to score an image has failed."""
+        chosen = select(Score.state).join(Image, Image.id == Score.image_id).where(Image.digest == digest)
+        with self._database.read() as session:
+            return set(session.scalars(chosen)) == {"failed"}
 
     def n_settled(self, pacs: str, series: str) -> int | None:
         """Return how many instances a series of an archive had when all of them were settled; None if never."""
@@ -64,7 +89,8 @@ class DicomLedger:
             row = session.get(DicomFailure, (pacs, uid))
         if row and row.attempts >= ATTEMPTS:
             return None
-        return row is None or row.next_try <= now()
+        # A pause that is longer than any was begun before the clock was put back.
+        return row is None or not timedelta(0) < row.next_try - now() <= LONGEST_PAUSE
 
     def dead(self, limit: int) -> Sequence[DicomFailure]:
         """List what is given up."""

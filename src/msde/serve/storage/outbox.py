@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from msde.serve.backoff import pause
@@ -26,7 +26,9 @@ def due(session: Session, limit: int = 20, destination: str | None = None) -> Se
     destination : str, optional
         By default what goes to any.
     """
-    waiting = select(Outgoing).where(Outgoing.state == "waiting", Outgoing.next_try <= now())
+    # A pause that is longer than any was begun before the clock was put back.
+    ended = or_(Outgoing.next_try <= now(), Outgoing.next_try > now() + LONGEST_PAUSE)
+    waiting = select(Outgoing).where(Outgoing.state == "waiting", ended)
     if destination is not None:
         waiting = waiting.where(Outgoing.destination == destination)
     return session.scalars(

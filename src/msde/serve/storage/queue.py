@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -118,15 +118,19 @@ def prefer(session: Session, model_id: int, version_id: int) -> None:
 def claim(session: Session, worker: str, limit: int) -> list[Claim]:
     """Take what has waited longest, or whose worker let its lease run out.
 
-    What was begun before and not given back may be what ended its worker: it is taken alone, and fails in the end.
+    What was begun before and not given back may be what ended its worker: it is taken alone, and fails in the end. What
+    this worker still holds goes back first: it could neither be stored nor given back when it was at hand.
 
     Returns
     -------
     list of Claim
         At most `limit`, all of one version.
     """
-    # A lease ends; so does the time for which `hold_back` has put off what is queued.
-    free = and_(Score.state.in_(WAITING), or_(Score.leased.is_(None), Score.leased < now()))
+    give_back(session, worker)
+    # A lease ends; so does the time for which `hold_back` puts off what is queued. One that lasts longer than a lease
+    # was given before the clock was put back.
+    ended = or_(Score.leased.is_(None), Score.leased < now(), Score.leased > now() + LEASE)
+    free = and_(Score.state.in_(WAITING), ended)
     wanted = select(Score.id, Score.image_id, Score.version_id, Score.attempts).where(free).order_by(Score.id)
     found = session.execute(wanted.limit(limit).with_for_update(skip_locked=True)).all()
     if spent := [row.id for row in found if row.attempts >= ATTEMPTS]:
@@ -179,9 +183,10 @@ def _values(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def renew(session: Session, worker: str) -> None:
-    """Prolong the leases of a worker that is still at work."""
-    session.execute(update(Score).where(_of(worker)).values(leased=now() + LEASE), execution_options=_PLAIN)
+def renew(session: Session, worker: str, at_hand: Collection[int]) -> None:
+    """Prolong the leases of what a worker is at work on; what else it holds goes to others when its lease ends."""
+    mine = update(Score).where(_of(worker), Score.id.in_(at_hand))
+    session.execute(mine.values(leased=now() + LEASE), execution_options=_PLAIN)
 
 
 def give_back(session: Session, worker: str | None = None) -> int:
@@ -209,7 +214,8 @@ def hold_back(session: Session, worker: str, pauses: Mapping[int, timedelta]) ->
 
 def retry(session: Session, version_id: int) -> int:
     """Queue again what a version could not score; count it."""
-    failed = update(Score).where(Score.version_id == version_id, Score.state == "failed")
+    there = select(Image.id).where(Image.purged.is_(None))
+    failed = update(Score).where(Score.version_id == version_id, Score.state == "failed", Score.image_id.in_(there))
     values = {"state": "queued", "error": None, "scored": None, "attempts": 0}
     result: Any = session.execute(failed.values(values), execution_options=_PLAIN)
     return int(result.rowcount)

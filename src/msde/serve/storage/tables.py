@@ -173,12 +173,14 @@ class Outgoing(Base):
 
 
 class DicomInstance(Base):
-    """A DICOM object that has come, whichever way, and what became of it."""
+    """A DICOM object that has come, whichever way, or that was sent, and what became of it."""
 
     __tablename__ = "dicom_instances"
 
     uid: Mapped[str] = mapped_column(String(64), primary_key=True)
     fate: Mapped[str] = mapped_column(String(16))  # a word of msde.serve.pacs.intake.Fate
+    pixels: Mapped[str | None] = mapped_column(String(64), index=True)  # SHA-256 of them as they are stored
+    digest: Mapped[str | None] = mapped_column(String(64))  # of the file, as in `images`
 
 
 class DicomSeries(Base):

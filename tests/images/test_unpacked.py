@@ -1,0 +1,102 @@
+"""What is unpacked is kept while it is read, and no longer."""
+
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from tests.patience import wait_until
+
+from msde.errors import ImageError
+from msde.images import find_images, forget, nifti, read_pixels, unpacked
+from msde.images.files import guarded
+from msde.images.unpacked import Nameless, Unpacked
+
+MARK = "msde-"
+KEY = ("x", 0, 0)
+
+
+def held() -> list[str]:
+    """List the nameless files that this process has open or mapped."""
+    links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    return [line for line in (*links, *Path("/proc/self/maps").read_text().splitlines()) if "(deleted)" in line]
+
+
+@pytest.fixture
+def volume(tmp_path, rng) -> Path:
+    values = rng.integers(0, 1000, (32, 32, 20)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "v.nii.gz")
+    return tmp_path / "v.nii.gz"
+
+
+def nameless() -> Nameless:
+    with tempfile.TemporaryFile() as file:
+        return Nameless(file)
+
+
+def test_a_volume_is_unpacked_once_for_all_who_read_it_and_let_go_afterwards(volume, monkeypatch):
+    monkeypatch.setattr(unpacked, "IDLE", 0.5)
+    made: list[str] = []
+    unpack = nifti._unpacked
+
+    def count(path: str, *given: int) -> Nameless:
+        made.append(path)
+        return unpack(path, *given)
+
+    monkeypatch.setattr(nifti, "_unpacked", count)
+    before = len(held())
+    slices = find_images([volume])
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(read_pixels, slices))) == 20
+    assert made == [str(volume)]
+    assert len(held()) == before + 1  # the file itself, of which nothing is mapped
+    wait_until(lambda: len(held()) == before, "a file that is let go")
+    read_pixels(slices[0])
+    assert made == [str(volume)] * 2
+
+
+def test_what_is_damaged_is_found_once(monkeypatch):
+    kept, tries = Unpacked(), []
+
+    def fail():
+        tries.append(1)
+        raise ImageError("x: damaged")
+
+    for _ in range(3):
+        with pytest.raises(ImageError, match="x: damaged"):
+            kept.file(KEY, fail)
+    assert len(tries) == 1
+
+
+def test_what_a_full_disk_kept_from_being_unpacked_is_tried_again():
+    kept = Unpacked()
+
+    def fill():
+        with guarded("x", "NIfTI"), open("/dev/full", "wb", buffering=0) as full:
+            full.write(b"x")
+        return full
+
+    with pytest.raises(ImageError, match="No space left"):
+        kept.file(KEY, fill)
+    file = nameless()
+    assert kept.file(KEY, lambda: file) is file
+
+
+def test_all_that_is_idle_goes(monkeypatch):
+    monkeypatch.setattr(unpacked, "IDLE", 0.05)
+    kept = Unpacked()
+    for key in range(20):
+        kept.file(("x", key, 0), nameless)
+    wait_until(lambda: not len(kept), "an empty store")
+
+
+def test_what_was_unpacked_of_a_removed_file_goes_at_once(volume):
+    slices = find_images([volume])
+    read_pixels(slices[0])
+    before = len(held())
+    assert before
+    forget(volume)
+    assert len(held()) < before
