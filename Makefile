@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest -q -n auto --dist loadfile
+QUICK := -m "not slow" --hypothesis-profile=quick
 COVERAGE ?= --cov --cov-report=term
 
 # The matrices of tests are small: more threads would only wait for each other.
@@ -17,7 +18,7 @@ test: lint
 	$(PYTEST)
 
 quick: lint
-	$(PYTEST) -m "not slow"
+	$(PYTEST) $(QUICK)
 
 # Every extra, every test; what is missing is a failure.
 test-all: .venv/all.stamp lint
@@ -28,7 +29,7 @@ test-lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[test]'
-	.venv-lowest/bin/pytest -q -n auto --dist loadfile -m "not slow"
+	.venv-lowest/bin/pytest -q -n auto --dist loadfile $(QUICK)
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .

@@ -6,12 +6,13 @@ A cell is the share of new normals that is flagged, over floor(alpha (n + 1)) / 
 images, or volumes, flags on average; with its standard error over sets and draws. All sixteen sets, pooled.
 
 "Recombined" normals are made of real embeddings: a patient is the mean of two random rows of a set (of the deviations
-from the set's mean, at the same variance), an image another such mean, and the two are added so that images of a patient
-correlate by rho. So any number of independent patients can be drawn, and new ones are like those of the fit. Rows are
-shuffled, patients are given. "Real" normals are all of a set in random order: some are fitted, the others scored, so
-they are exchangeable, whatever their patients. "Near-isotropic" rows are 40 strong axes in 1,000 dimensions of equal
-noise, where held-out distances depend most on how many normals were fitted. In adaptive mode the pool has as many rows
-as there are normals, at most 200, one in five abnormal. --short takes every fourth set and a third of the conditions.
+from the set's mean, at the same variance), an image another such mean, and the two are added so that images of one
+patient correlate by rho. So any number of independent patients can be drawn, and new ones are like those of the fit.
+Rows are shuffled, patients are given. "Real" normals are all of a set in random order: some are fitted, the others
+scored, so they are exchangeable, whatever their patients. "Near-isotropic" rows are 40 strong axes in 1,000
+dimensions of equal noise, where held-out distances depend most on how many normals were fitted. In adaptive mode the
+pool has as many rows as there are normals, at most 200, one in five abnormal. --short takes every fourth set and a
+third of the conditions.
 """
 
 from __future__ import annotations

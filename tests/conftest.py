@@ -11,11 +11,14 @@ import pytest
 from hypothesis import settings
 
 from msde import AnomalyModel
-from tests.pictures import write_discs
+from msde.backbones import Backbone, load_backbone
+from msde.backbones.input_size import with_input_size
+from tests.pictures import SIDE, write_discs
 from tests.requirements import SHARED, need
 
 # A busy machine is no failure.
 settings.register_profile("steady", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)  # of `make quick`; the others try a hundred
 settings.load_profile("steady")
 
 
@@ -37,15 +40,22 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def explaining(discs: Path) -> AnomalyModel:
-    """Return a model of the discs that tells where an image differs; nobody changes it."""
-    return AnomalyModel().fit(discs / "train")
+def network() -> Backbone:
+    """Return the default network for images of the discs' side, which it embeds in an eighth of the time."""
+    return with_input_size(load_backbone(), SIDE)
 
 
 @pytest.fixture(scope="session")
-def plain_model(discs: Path) -> AnomalyModel:
+def explaining(network: Backbone, discs: Path) -> AnomalyModel:
+    """Return a model of the discs that tells where an image differs; nobody changes it."""
+    finer = with_input_size(network, 2 * SIDE)  # whose coarsest map has 4 x 4 places
+    return AnomalyModel(finer).fit(discs / "train")
+
+
+@pytest.fixture(scope="session")
+def plain_model(network: Backbone, discs: Path) -> AnomalyModel:
     """Return the same without heat maps."""
-    return AnomalyModel().fit(discs / "train", heatmaps=False)
+    return AnomalyModel(network).fit(discs / "train", heatmaps=False)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,10 @@ from PIL import Image
 from msde.demo.patient import Patient
 from msde.demo.template import load_template
 
+SIDE = 64
 
-def disc(rng: np.random.Generator, *, lesion: bool = False, side: int = 64) -> np.ndarray:
+
+def disc(rng: np.random.Generator, *, lesion: bool = False, side: int = SIDE) -> np.ndarray:
     """Draw one image, uint8 (side, side)."""
     y, x = np.mgrid[:side, :side]
     radius = side * rng.uniform(0.32, 0.4)

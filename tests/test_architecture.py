@@ -20,6 +20,17 @@ def test_files_that_a_document_names_exist(document):
     assert not {name for name in named - placeholders if not any((root / name).exists() for root in roots)}
 
 
+def test_each_promise_of_the_threat_model_names_tests_that_exist():
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    table = text.partition("## What is promised")[2].partition("## What is not promised")[0]
+    promises = [line for line in table.splitlines() if line.startswith("| ") and "`tests/serve/`" not in line]
+    assert len(promises) > 10
+    for promise in promises:
+        named = re.findall(r"`([^`]+)`", promise.rsplit("|", 2)[1])
+        assert named, promise
+        assert [name for name in named if not (ROOT / "tests" / "serve" / name).exists()] == []
+
+
 @pytest.fixture(scope="module")
 def tool():
     spec = importlib.util.spec_from_file_location("map", ROOT / "tools" / "map.py")

@@ -296,7 +296,7 @@ def test_score_warns_of_another_population(job, tmp_path, rng):
         Image.fromarray(255 - disc(rng)).save(tmp_path / "other" / f"{number}.png")
     done = msde("score", job / "model.msde", tmp_path / "other", "-o", tmp_path / "s.csv")
     assert done.returncode == 0
-    one_line_error(done, "do not look like the normals", "msde calibrate")
+    one_line_error(done, "do not look like the normals", "msde calibrate", "Not seen")
     write_discs(tmp_path / "same", 30, seed=8)
     assert msde("score", job / "model.msde", tmp_path / "same", "-o", tmp_path / "s.csv").stderr == ""
 
@@ -306,6 +306,8 @@ def test_unlabelled_images_make_an_adaptive_model(job, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "the unlabelled images show" in done.stdout
     assert json.loads(msde("info", tmp_path / "m.msde").stdout)["mode"] == "adaptive"
+    scored = msde("score", tmp_path / "m.msde", job / "abnormal", "-o", tmp_path / "s.csv")
+    assert "were in the unlabelled pool" in scored.stderr
     assert msde("fit", job / "train", "--mode", "adaptive", "-o", tmp_path / "m.msde").returncode == 2
 
 

@@ -24,11 +24,11 @@ def test_shape_and_type(lite0: Backbone, lite0_session: EmbeddingSession, pixels
     assert embeddings.std(axis=0).min() > 0  # every dimension answers to the images
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, BATCH, BATCH + 1, 19])
-def test_row_does_not_depend_on_its_batch(lite0_session: EmbeddingSession, pixels: np.ndarray, size: int) -> None:
+def test_row_does_not_depend_on_its_batch(lite0_session: EmbeddingSession, pixels: np.ndarray) -> None:
     alone = np.concatenate([lite0_session.embed(row[None]) for row in pixels])
-    batches = [lite0_session.embed(pixels[i : i + size]) for i in range(0, len(pixels), size)]
-    assert_same_rows(np.concatenate(batches), alone)
+    for size in (2, 3, 5, BATCH, BATCH + 1, 19):
+        batches = [lite0_session.embed(pixels[i : i + size]) for i in range(0, len(pixels), size)]
+        assert_same_rows(np.concatenate(batches), alone)
 
 
 def test_row_does_not_depend_on_the_order(lite0_session: EmbeddingSession, pixels: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from msde.benchmark.detectors import DETECTORS, Detector, Lesson
 from msde.benchmark.draws import Split, Subset
 from msde.benchmark.protocols import PROTOCOLS, Subject, label_free_quality
 from msde.errors import DataError
+from msde.method.calibration import Calibration
 
 
 class Watcher:
@@ -60,6 +61,38 @@ def test_single_refuses_a_detector_that_looks_at_the_batch(rng):
     strange.detector = Detector(lambda lesson: lambda rows: rows[:, 0] - rows[:, 0].mean(), "of the batch")
     with pytest.raises(DataError, match="alone"):
         run("single", strange, given)
+
+
+def test_single_tells_the_false_alarms_of_a_detector_that_calibrates_itself(rng):
+    given = parts(rng)
+    held_out = Calibration(np.linspace(-3, 3, 199), 0.5, "held-out patients")
+
+    def run_with(calibration):
+        watcher = Watcher()
+
+        def fit(rows, pool=None):
+            return watcher.detector.fit(Lesson(rows, pool=pool))
+
+        subject = Subject(
+            given, watcher.detector, fit, lambda: fit(given.train.rows), lambda name: given, 0.05, calibration
+        )
+        return PROTOCOLS["single"].run(subject, None, np.random.default_rng(0)).figures
+
+    assert not any(name.startswith("false_alarms") for name in run_with(None))
+    figures = run_with(lambda: held_out)
+    normals = given.normal.rows[:, 0]
+    for alpha, name in ((0.01, "false_alarms_01"), (0.05, "false_alarms_05"), (0.1, "false_alarms_10")):
+        assert figures[name] == np.mean(normals > held_out.scores[-round(200 * alpha)])
+
+
+def test_the_default_calibrates_itself_by_patient(rng):
+    normals = np.repeat(rng.normal(size=(30, 4)), 3, axis=0) + 0.1 * rng.normal(size=(90, 4))
+    patients = np.repeat(np.arange(30), 3)
+    calibrate = DETECTORS["msde"].calibrate
+    assert calibrate is not None
+    assert calibrate(Lesson(normals, patients=patients)).n_units == 30
+    assert calibrate(Lesson(normals, patients=np.zeros(90, int))).n_units == 90
+    assert DETECTORS["gde"].calibrate is None
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])

@@ -205,14 +205,16 @@ def test_embeddings_are_those_of_one_process(address, discs, model_file, tmp_pat
         assert row["embedding"] == pytest.approx(other.embedding.tolist(), rel=1e-5, abs=1e-6)
 
 
-def test_a_fit_gives_the_same_model_and_with_landmarks_one_of_all_normals(address, discs, plain_model, tmp_path):
+def test_a_fit_gives_the_same_model_and_with_landmarks_one_of_all_normals(
+    address, network, discs, plain_model, tmp_path
+):
     from msde.cluster.fit import fit_on
 
     cluster = Cluster(str(tmp_path / "out"), address, 2, part_rows=9)
-    fitted, _ = fit_on(cluster, AnomalyModel(), [str(discs / "train")], [], 100, quiet)
+    fitted, _ = fit_on(cluster, AnomalyModel(network), [str(discs / "train")], [], 100, quiet)
     assert fitted.calibration_.scores == pytest.approx(plain_model.calibration_.scores, rel=1e-6)
     assert fitted.fingerprint_.n_normals == 40
-    capped, summaries = fit_on(cluster, AnomalyModel(), [str(discs / "train")], [], 30, quiet)
+    capped, summaries = fit_on(cluster, AnomalyModel(network), [str(discs / "train")], [], 30, quiet)
     capped.save(tmp_path / "capped.msde")
     assert summaries[0].images_now == 0
     assert len(capped.calibration_.scores) == 30

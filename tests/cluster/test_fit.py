@@ -1,18 +1,21 @@
 """What of the embeddings in parts a fit takes, without a cluster."""
 
+from pathlib import Path
+
 from msde import AnomalyModel
 from msde.cluster.encoders import encoder_file
 from msde.cluster.fit import Parts
 from msde.cluster.job_folder import JobFolder
 from msde.cluster.worker import PartWorker
+from msde.images.patients import Patients
 
 
-def test_landmarks_are_evenly_spaced_rows_of_all_parts_without_copies(discs, tmp_path, monkeypatch):
+def test_landmarks_are_evenly_spaced_rows_of_all_parts_without_copies(network, discs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = [str(path) for path in sorted((discs / "train").glob("*.png"))[:11]]
     names[3:3] = [names[0], "gone.png"]
     (tmp_path / "m.csv").write_text("path\n" + "".join(f"{name}\n" for name in names))
-    model = AnomalyModel()
+    model = AnomalyModel(network)
     job = JobFolder.start(
         str(tmp_path / "out"), "embed", ("m", encoder_file(model.encoder, model.rule)), [str(tmp_path / "m.csv")], 4
     )
@@ -26,3 +29,7 @@ def test_landmarks_are_evenly_spaced_rows_of_all_parts_without_copies(discs, tmp
     assert [image.name for image in parts.landmarks(5)] == [usable[number] for number in parts.chosen(5)]
     rows, numbers = parts.of_part(1)
     assert [names[4 + row] for row in rows] == [usable[number] for number in numbers]
+    patients = parts.groups(Patients(r"(\d)\.png", headers=False))
+    assert [int(Path(name).stem[-1]) for name in usable] == [*range(10), 0]
+    assert patients.tolist() == [*range(10), 0]
+    assert set(parts.groups(Patients(headers=False)).tolist()) == {-1}

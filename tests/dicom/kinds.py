@@ -1,4 +1,4 @@
-"""The three kinds of objects, made of a source and a result."""
+"""The kinds of objects, made of a source and a result."""
 
 from __future__ import annotations
 
@@ -22,4 +22,5 @@ KINDS: dict[str, Callable[[Dataset, Result], Dataset]] = {
     "secondary capture": lambda source, result: secondary_capture(source, result, overlay_of(source)),
     "parametric map": lambda source, result: parametric_map(source, result, heat_map_of(source)),
     "structured report": lambda source, result: structured_report([source], result),
+    "patient report": lambda source, result: structured_report([source], result, of_patient=True),
 }

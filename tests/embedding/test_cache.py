@@ -109,7 +109,7 @@ for number in numbers:
 """
 
 
-@pytest.mark.parametrize("limit", [5_000_000_000, 1_500_000])
+@pytest.mark.parametrize("limit", [pytest.param(5_000_000_000, marks=pytest.mark.slow), 1_500_000])
 def test_processes_share_a_folder(cache, pytestconfig, limit):
     writers = [
         subprocess.Popen(
@@ -213,9 +213,9 @@ def test_reading_renews_the_time_of_use_once_a_day(cache):
 
 
 def test_the_folder_keeps_to_its_limit(tmp_path):
-    limit = 4_000_000
+    limit = 1_200_000
     cache = EmbeddingCache(tmp_path, limit, refuse)
-    for number in range(2000):
+    for number in range(600):
         cache.put(key(number), values(number))
     assert 0.4 * limit < len(files(cache)) * BLOCK <= limit
 

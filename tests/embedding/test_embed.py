@@ -10,15 +10,14 @@ from PIL import Image
 from tests.pictures import disc
 from tests.scores import assert_same_rows
 
-from msde.backbones import load_backbone
 from msde.embedding.cache import EmbeddingCache
 from msde.embedding.embed import Embedded, embed_images
 from msde.embedding.encoder import Encoder, EncoderSession
 
 
 @pytest.fixture(scope="module")
-def session():
-    return EncoderSession(Encoder((load_backbone("efficientnet_lite0"),)))
+def session(network):
+    return EncoderSession(Encoder((network,)))
 
 
 def with_weights(session, weights):
@@ -175,7 +174,8 @@ LITTLE_MEMORY = """
 import resource, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
-from tests.embedding.test_embed import Encoder, Noting, disc, embed_images, load_backbone, stacked
+from msde.backbones import load_backbone
+from tests.embedding.test_embed import Encoder, Noting, disc, embed_images, stacked
 session = Noting(Encoder((load_backbone(),)))
 rng = np.random.default_rng(0)
 images = [disc(rng) for _ in range(8)]

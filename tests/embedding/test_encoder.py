@@ -2,22 +2,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.pictures import SIDE
 from tests.scores import assert_same_rows
 
-from msde.backbones import load_backbone
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
 from msde.errors import BackboneError
 
 
 @pytest.fixture(scope="module")
-def backbone():
-    return load_backbone()
+def backbone(network):
+    return network
 
 
 @pytest.fixture(scope="module")
 def pixels():
-    return np.random.default_rng(0).random((3, 3, 224, 224), dtype=np.float32)
+    return np.random.default_rng(0).random((3, 3, SIDE, SIDE), dtype=np.float32)
 
 
 def session(*looks, backbones):
@@ -67,7 +67,7 @@ def test_an_encoder_comes_back_from_its_description(backbone):
     again = Encoder.from_description(encoder.describe(), encoder.arrays())
     assert again.sha256 == encoder.sha256
     assert again.looks == encoder.looks
-    assert again.input_sizes == (224,)
+    assert again.input_sizes == (SIDE,)
 
 
 def test_the_digest_tells_looks_and_networks_apart(backbone):

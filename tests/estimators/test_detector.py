@@ -190,3 +190,33 @@ def test_the_published_weights_and_gaussian_go_with_a_shift_of_one_row_alone(rng
         MSDEDetector("adaptive", gaussian="pca").fit(rows, unlabelled=rows)
     with pytest.raises(ValueError, match="shift must be"):
         MSDEDetector(shift="sideways").fit(rows)  # type: ignore[arg-type]
+
+
+def test_a_pool_without_evidence_leaves_the_scores_of_inductive_mode(rng):
+    normals, pool, new = (rng.normal(size=(n, 6)) for n in (80, 60, 30))
+    adaptive = MSDEDetector("adaptive").fit(normals, unlabelled=pool)
+    np.testing.assert_array_equal(adaptive.anomaly_score(new), MSDEDetector().fit(normals).anomaly_score(new))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_adaptive_mode_flags_normals_of_the_pool_about_as_often_as_asked(share):
+    flagged: dict[str, list[float]] = {"adaptive": [], "inductive": []}
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        normals, pool, new = (rng.normal(size=(n, 20)) for n in (200, 200, 300))
+        pool += 0.6
+        new += 0.6
+        pool[: round(share * len(pool)), 0] += 5
+        adaptive = MSDEDetector("adaptive").fit(normals, unlabelled=pool)
+        for mode, detector in (("adaptive", adaptive), ("inductive", MSDEDetector().fit(normals))):
+            flagged[mode].append(float(np.mean(detector.predict(new) < 0)))
+    assert np.mean(flagged["inductive"]) > 0.2
+    assert 0.005 < np.mean(flagged["adaptive"]) < 0.09
+
+
+def test_a_distrusted_row_is_fitted_in_adaptive_mode_as_in_inductive(rng):
+    normals = rng.normal(size=(100, 6))
+    normals[0] += 8
+    adaptive = MSDEDetector("adaptive").fit(normals, unlabelled=normals)
+    assert not adaptive.trusted_[0]
+    np.testing.assert_array_equal(adaptive.anomaly_score(normals), MSDEDetector().fit(normals).anomaly_score(normals))

@@ -53,3 +53,38 @@ def test_arrays_that_do_not_fit_the_network_are_found(localizer, model):
         localizer.check(*network)
     with pytest.raises(ValueError, match="views"):
         replace(localizer, views={"mirrored": localizer.views["plain"]}).check(*network)
+
+
+def test_few_new_normal_images_show_any_colour():
+    shown = []
+    for seed in range(8):
+        localizer = Localizer.fit({"plain": made_up(80, seed=seed)})
+        fresh = localizer.heat({"plain": made_up(80, seed=100 + seed)})
+        assert localizer.colours.calm == 0.05
+        assert localizer.colours.p_value == 0.025
+        shown.append((fresh.max(axis=(1, 2)) > localizer.colours.onset).mean())
+    assert np.mean(shown) <= 0.025 + 0.02
+
+
+def test_images_of_a_patient_are_held_out_together(rng):
+    seen = made_up(20, seed=1)
+    copies = type(seen)(*(np.repeat(part, 5, axis=0) + 0.01 * rng.normal(size=1).astype(np.float32) for part in seen))
+    patients = np.repeat(np.arange(20), 5)
+    order = rng.permutation(100)  # as files named by UIDs
+    mixed = type(seen)(*(part[order] for part in copies))
+    unknown, known = (Localizer.fit({"plain": mixed}, groups) for groups in (None, patients[order]))
+    fresh = {"plain": made_up(60, seed=2)}
+    rates = [(model.heat(fresh) >= 0.5).mean() for model in (unknown, known)]
+    assert rates[1] < 0.5 * rates[0]
+
+
+def test_more_calm_is_a_later_onset(localizer):
+    onsets = [replace(localizer, calm=calm).colours.onset for calm in (0.5, 0.1, 0.02)]
+    assert onsets == sorted(onsets)
+
+
+@pytest.mark.parametrize("calm", [0.0, 1.0, "0.05"])
+def test_a_share_that_is_none_is_refused(localizer, model, calm):
+    network = model.session.mapped_views, model.session.map_channels()
+    with pytest.raises(ValueError, match="share of normal images"):
+        replace(model.localizer_, calm=calm).check(*network)

@@ -58,3 +58,30 @@ def test_normals_that_are_all_alike_give_finite_heat():
 def test_what_is_no_scale_is_refused(middle, width, ladder):
     with pytest.raises(ValueError, match="heat maps"):
         HeatScale(middle, width, ladder)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.2])
+def test_few_new_normals_have_a_place_hotter_than_their_peak(share):
+    exceeding = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        held_out, fresh = (rng.normal(size=(100, 6, 6)).astype(np.float32) for _ in range(2))
+        scale = HeatScale.fit([held_out])
+        peak, told = scale.peak(share)
+        assert told == share
+        heat = np.minimum(scale.heat([fresh]).max(axis=(1, 2)), 1)
+        exceeding.append((heat > peak).mean())
+    assert np.mean(exceeding) <= share + 0.01
+
+
+def test_too_few_normals_tell_of_no_smaller_share_than_there_are():
+    scale = HeatScale.fit([np.random.default_rng(0).normal(size=(9, 6, 6)).astype(np.float32)])
+    peak, told = scale.peak(0.05)
+    assert told == 0.1
+    assert scale.peaks is not None
+    assert peak == scale.peaks[-1]
+
+
+def test_peaks_that_do_not_ascend_are_refused():
+    with pytest.raises(ValueError, match="ascend"):
+        HeatScale(*(np.array(values, np.float32) for values in ([0], [1], range(97), [2, 1])))

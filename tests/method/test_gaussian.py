@@ -3,7 +3,7 @@ import pytest
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 
-from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf, fit_shrunk
+from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf, fit_ridged, fit_shrunk
 
 
 @pytest.mark.parametrize(("n", "d"), [(400, 30), (50, 120), (600, 300)])
@@ -69,3 +69,18 @@ def test_contributions_of_the_features_add_up_to_the_squared_distance(rng, shape
     gaussian = fit_ledoit_wolf(rng.normal(size=shape))
     rows = rng.normal(size=(7, shape[1])) * 3
     np.testing.assert_allclose(gaussian.contributions(rows).sum(axis=1), gaussian.mahalanobis(rows) ** 2)
+
+
+@pytest.mark.parametrize(("n", "d"), [(12, 5), (5, 12), (8, 8)])
+def test_a_ridge_is_added_to_the_variance_of_every_axis(rng, n, d):
+    rows = rng.normal(size=(n, d)) * np.linspace(0.5, 2, d) + 3
+    covariance = np.cov(rows, rowvar=False, bias=True)
+    precision = np.linalg.inv(covariance + 0.1 * np.trace(covariance) * np.eye(d))
+    gaussian, tested = fit_ridged(rows, 0.1), rng.normal(size=(6, d))
+    offsets = tested - rows.mean(axis=0)
+    np.testing.assert_allclose(gaussian.gradient(tested), offsets @ precision, rtol=1e-8)
+    np.testing.assert_allclose(gaussian.mahalanobis(tested) ** 2, (offsets @ precision * offsets).sum(axis=1))
+
+
+def test_a_ridge_is_found_where_all_rows_are_alike():
+    assert np.isfinite(fit_ridged(np.ones((4, 3)), 0.1).mahalanobis(np.zeros((1, 3)))).all()

@@ -15,14 +15,14 @@ from msde.storage.bundle import read_bundle, write_bundle
 
 
 @pytest.fixture(scope="module")
-def adaptive(discs):
-    return AnomalyModel().fit(discs / "train", discs / "abnormal")
+def adaptive(network, discs):
+    return AnomalyModel(network).fit(discs / "train", discs / "abnormal")
 
 
 @pytest.fixture(scope="module")
-def transductive(discs):
+def transductive(network, discs):
     """A model of the other kind, and without heat maps."""
-    return AnomalyModel(detector=MSDEDetector("transductive")).fit(discs / "train", heatmaps=False)
+    return AnomalyModel(network, detector=MSDEDetector("transductive")).fit(discs / "train", heatmaps=False)
 
 
 @pytest.fixture
@@ -80,10 +80,10 @@ def test_scoring_a_saved_model_imports_nothing_heavy(model, discs, tmp_path):
     assert done.stdout.split() == []
 
 
-def test_unreadable_training_images_are_left_out_and_listed(tmp_path, rng):
+def test_unreadable_training_images_are_left_out_and_listed(network, tmp_path, rng):
     write_discs(tmp_path / "train", 5)
     (tmp_path / "train" / "bad.png").write_bytes(b"")
-    model = AnomalyModel().fit(tmp_path / "train")
+    model = AnomalyModel(network).fit(tmp_path / "train")
     assert len(model.unreadable_) == 1
     assert "bad.png" in model.unreadable_[0]
     assert model.info()["training"]["images"] == 5
@@ -95,27 +95,27 @@ def test_unlabelled_images_make_the_default_mode_adaptive(adaptive, discs):
     assert adaptive.score([together[3].path])[0].anomaly_score == pytest.approx(together[3].anomaly_score, rel=1e-6)
 
 
-def test_unusable_unlabelled_images_are_refused(discs, tmp_path):
+def test_unusable_unlabelled_images_are_refused(network, discs, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"0 of 1 unlabelled images can be used .*bad\.png"):
-        AnomalyModel().fit(discs / "train", [tmp_path / "bad.png"])
+        AnomalyModel(network).fit(discs / "train", [tmp_path / "bad.png"])
 
 
-def test_too_few_usable_images_are_refused(rng):
+def test_too_few_usable_images_are_refused(network, rng):
     with pytest.raises(DataError, match="1 of 1 normal images can be used"):
-        AnomalyModel().fit([disc(rng)])
+        AnomalyModel(network).fit([disc(rng)])
 
 
-def test_copies_are_left_out(rng):
+def test_copies_are_left_out(network, rng):
     images = [disc(rng) for _ in range(5)]
-    model = AnomalyModel().fit([*images, images[0], images[3]])
+    model = AnomalyModel(network).fit([*images, images[0], images[3]])
     assert model.n_copies_ == 2
     assert model.info()["training"]["images"] == 5
 
 
-def test_copies_of_one_image_alone_are_refused(rng):
+def test_copies_of_one_image_alone_are_refused(network, rng):
     with pytest.raises(DataError, match="1 of 6 normal images can be used, 5 are copies"):
-        AnomalyModel().fit([disc(rng)] * 6)
+        AnomalyModel(network).fit([disc(rng)] * 6)
 
 
 def test_transductive_scores_have_no_p_values(transductive, discs):
@@ -159,6 +159,12 @@ def test_calibrating_changes_the_threshold_only(saved, discs, tmp_path):
     scores = [score.anomaly_score for score in after.score(discs / "abnormal")]
     assert scores == pytest.approx([score.anomaly_score for score in before], rel=ROUNDING)
     assert (after.calibration_.alpha, len(after.calibration_.scores)) == (0.2, 12)
+
+
+@pytest.mark.parametrize("alpha", [5e-324, 1e-9, 1 - 2**-53])
+def test_a_rate_without_a_rank_does_not_calibrate(saved, discs, alpha):
+    with pytest.raises(ValueError, match="alpha must lie in"):
+        AnomalyModel.load(saved).calibrate(discs / "normal", alpha)
 
 
 def test_training_images_do_not_calibrate(model, discs):
@@ -209,12 +215,13 @@ def test_the_pool_took_part_in_the_fit(adaptive, discs):
 
 @pytest.mark.slow
 def test_a_second_fit_on_the_same_images_does_no_inference(model, discs, tmp_path, monkeypatch):
-    first = AnomalyModel(cache=tmp_path / "cache").fit(discs / "train")
+    networks = model.encoder.backbones
+    first = AnomalyModel(networks, cache=tmp_path / "cache").fit(discs / "train")
     first.save(tmp_path / "m.msde")
     expected = first.score(discs / "normal")
     assert_same_scores(model.score(discs / "normal"), expected)
     monkeypatch.setattr(EncoderSession, "embed", lambda *_: pytest.fail("inference"))
-    second = AnomalyModel(cache=tmp_path / "cache").fit(discs / "train")
+    second = AnomalyModel(networks, cache=tmp_path / "cache").fit(discs / "train")
     for part, arrays in first.localizer_.arrays().items():
         for name, values in arrays.items():
             np.testing.assert_allclose(second.localizer_.arrays()[part][name], values, rtol=1e-4, atol=1e-5)
@@ -224,8 +231,8 @@ def test_a_second_fit_on_the_same_images_does_no_inference(model, discs, tmp_pat
     assert (second.cache.asked, second.cache.found) == (52, 52)
 
 
-def test_the_cache_holds_no_names(discs, tmp_path):
-    AnomalyModel(cache=tmp_path).fit(find_images([discs / "train"])[:12])
+def test_the_cache_holds_no_names(network, discs, tmp_path):
+    AnomalyModel(network, cache=tmp_path).fit(find_images([discs / "train"])[:12])
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(kept) == 24  # embeddings, and what heat maps are fitted on
     for path in kept:

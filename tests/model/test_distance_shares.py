@@ -23,9 +23,9 @@ def test_the_part_that_is_odd_has_the_largest_share(rng, shift):
     assert shares[1].share > 0.8
 
 
-def test_the_shares_of_an_image_name_all_columns_of_its_embedding(tmp_path):
+def test_the_shares_of_an_image_name_all_columns_of_its_embedding(network, tmp_path):
     write_discs(tmp_path / "train", 6)
-    model = AnomalyModel(detector=MSDEDetector()).fit(tmp_path / "train", heatmaps=False)
+    model = AnomalyModel(network, detector=MSDEDetector()).fit(tmp_path / "train", heatmaps=False)
     image = next(iter(model.embed(tmp_path / "train")))
     assert image.embedding is not None
     blocks = model.session.blocks

@@ -8,12 +8,12 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.pictures import write_discs
+from tests.pictures import SIDE, write_discs
 from tests.scores import assert_same_rows
 
 import msde.model.feature_selection
 from msde import AnomalyModel
-from msde.backbones import Backbone, load_backbone
+from msde.backbones import Backbone
 from msde.cli.fit import fit
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
@@ -37,8 +37,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    return load_backbone()
+def backbone(network: Backbone) -> Backbone:
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_candidates_begin_with_the_default_and_have_each_common_level(backbone: 
 
 
 def test_columns_are_what_an_encoder_of_fewer_looks_gives(backbone: Backbone) -> None:
-    pixels = np.random.default_rng(0).random((2, 3, 224, 224), np.float32)
+    pixels = np.random.default_rng(0).random((2, 3, SIDE, SIDE), np.float32)
     looks = tuple(map(FeatureSpec.parse, ("plain:mean", "stretched:std:level2", "plain:own")))
     wide = EncoderSession(Encoder((backbone, backbone), looks), 1)
     for some in (looks, looks[1:], looks[::-1]):

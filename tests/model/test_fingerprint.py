@@ -25,3 +25,10 @@ def test_two_fingerprints_of_the_same_images_share_nothing():
 def test_the_order_of_the_images_does_not_matter(monkeypatch):
     monkeypatch.setattr("secrets.token_hex", lambda _: "00" * 16)
     assert Fingerprint.of(IMAGES).sha256 == Fingerprint.of(IMAGES[::-1]).sha256
+
+
+def test_the_pool_is_told_from_the_normals():
+    fingerprint = Fingerprint.of(IMAGES[:3], IMAGES[2:6])
+    assert fingerprint.count_pooled(IMAGES) == 4
+    assert fingerprint.count_pooled(IMAGES[:2]) == 0
+    assert Fingerprint.of(IMAGES).count_pooled(IMAGES) == 0

@@ -7,6 +7,7 @@ from tests.pictures import disc
 from msde.embedding.embed import embed_images
 from msde.model import normal_maps
 from msde.model.normal_maps import NormalMaps
+from msde.model.training_set import TrainingSet
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ def test_of_too_many_normals_the_same_ones_are_kept_in_any_order(model, embedded
 
 def test_copies_count_once(model, embedded):
     reader = NormalMaps(model.session)
-    list(reader.taking([embedded[0]] * 20))
-    assert reader.localizer() is None
+    normals = TrainingSet.collect(reader.taking([embedded[0]] * 20), "normal", at_least=1)
+    assert reader.localizer(normals) is None
 
 
 def test_values_beyond_half_precision_are_cut_off(model, embedded):

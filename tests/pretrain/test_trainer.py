@@ -62,12 +62,15 @@ def test_a_batch_is_never_of_held_out_normals(normals):
         assert batch(only, SHORT, step).pixels[:4].mean(axis=(1, 2, 3)).max() < 0.9
 
 
-@pytest.mark.parametrize(("task", "random"), [("anatpaste", True), ("cutpaste-3way", True), ("cutpaste", False)])
+@pytest.mark.parametrize(
+    ("task", "random"),
+    [pytest.param("anatpaste", True, marks=pytest.mark.slow), ("cutpaste-3way", True), ("cutpaste", False)],
+)
 def test_training_lowers_the_loss(normals, tmp_path, task, random):
     losses = []
-    plan = replace(SHORT, task=task, steps=60, batch=8, measurements=1)
+    plan = replace(SHORT, task=task, steps=40, rate=2e-3, measurements=1)
     train(start(random), normals, plan, tmp_path / "c", lambda now: losses.append(now.loss))
-    assert np.mean(losses[-15:]) < np.mean(losses[1:16]) - 0.02
+    assert np.mean(losses[-10:]) < np.mean(losses[1:11]) - 0.02
 
 
 @pytest.mark.parametrize("random", [True, False])
@@ -136,13 +139,13 @@ def test_a_size_that_the_network_does_not_take_is_told(normals, tmp_path):
 
 def test_fidelity_keeps_normals_where_the_start_puts_them(normals):
     def drift(fidelity):
-        training = Training(start(random=False), normals, replace(SHORT, fidelity=fidelity, steps=80, rate=2e-4))
-        for step in range(80):
+        training = Training(start(random=False), normals, replace(SHORT, fidelity=fidelity, steps=30, rate=2e-4))
+        for step in range(30):
             training.advance(batch(normals, SHORT, step))
         rows = torch.from_numpy(normals.learning)
         return float(training.anchor.drift(torch.from_numpy(training.embed(normals.images(normals.learning))), rows))
 
-    assert drift(30.0) < drift(0.0) / 2
+    assert drift(1000.0) < drift(0.0) / 2
 
 
 def test_a_random_start_has_no_anchor(normals):

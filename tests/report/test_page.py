@@ -138,7 +138,7 @@ def test_heat_maps_have_a_colour_bar_with_units(explained, explaining, tmp_path)
     assert text.count("data-overlay=") == 7
     assert text.count('class="colours') == 1
     assert "Colours from 1 in 100 to 1 in 10,000" in text
-    assert "as odd as 1 in 100 of the area of normal images" in text
+    assert "full at 1 in 10,000; at most 5.0% of normal images show any" in text
 
 
 def test_a_volume_has_a_row_with_its_slices(model, stack, tmp_path):
@@ -158,10 +158,10 @@ def test_a_model_calibrated_on_volumes_gives_them_p_values(model, stack, tmp_pat
     assert 'id="normal-volumes"' in text
 
 
-def test_transductive_scores_have_no_p_values(train, incoming, tmp_path):
+def test_transductive_scores_have_no_p_values(network, train, incoming, tmp_path):
     from msde.estimators.detector import MSDEDetector
 
-    model = AnomalyModel(detector=MSDEDetector("transductive")).fit(find_images([train]), heatmaps=False)
+    model = AnomalyModel(network, detector=MSDEDetector("transductive")).fit(find_images([train]), heatmaps=False)
     text = Tree(written(make_worklist(model, find_images([incoming])), model, tmp_path)).text
     assert "Transductive scores depend on the batch" in text
     assert "No p-value" in text
@@ -206,3 +206,13 @@ def test_an_interrupted_report_leaves_the_old_one(worklist, model, tmp_path):
 def test_a_folder_that_is_missing_is_one_line(worklist, model, tmp_path):
     with pytest.raises(OutputError, match="report.html: cannot be written"):
         write_report(worklist, model, tmp_path / "missing" / "report.html")
+
+
+def test_a_flagged_case_tells_which_evidence_spoke_and_the_card_what_was_labelled(discs, tmp_path):
+    abnormal = sorted((discs / "abnormal").iterdir())
+    kinds = {str(abnormal[0].parent): "<b>square"}
+    model = AnomalyModel().fit(discs / "train", abnormal=abnormal[:8], kinds=kinds, heatmaps=False)
+    page = written(make_worklist(model, find_images(abnormal[8:])), model, tmp_path)
+    assert "Like the abnormal images you labelled, <b>square." in Tree(page).text
+    assert "8 labelled abnormal images of 8 patients: 8 <b>square" in Tree(page).text
+    assert "<b>" not in page

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,10 @@ from tests.pictures import disc
 from tests.scores import ROUNDING
 
 from msde.images import find_images
+from msde.model.anomaly_model import AnomalyModel
+from msde.model.fingerprint import Fingerprint
 from msde.report import make_worklist
+from msde.report.summary import notices
 from msde.report.worklist import SLICES
 
 
@@ -32,6 +36,16 @@ def test_training_images_are_known(model, train, incoming):
     worklist = make_worklist(model, find_images([train / "000.png", incoming / "normal"]))
     seen = {case.score.path: case.seen_in_training for case in worklist.cases}
     assert [path for path, known in seen.items() if known] == [str(train / "000.png")]
+
+
+def test_images_of_the_pool_are_known(model, train, incoming):
+    pooled = Fingerprint.of([], [score.digest for score in model.score(incoming / "normal")])
+    adapted = AnomalyModel.of(replace(model.fitted, fingerprint=pooled), model.session)
+    worklist = make_worklist(adapted, find_images([train / "000.png", incoming / "normal"]))
+    assert [case.in_pool for case in worklist.cases if case.score.path == str(train / "000.png")] == [False]
+    assert sum(case.in_pool for case in worklist.cases) == len(worklist.cases) - 1
+    assert not any(case.seen_in_training for case in worklist.cases)
+    assert any("unlabelled pool" in line for line in notices(worklist, adapted))
 
 
 def test_a_volume_is_one_case_with_its_highest_slices(model, stack, incoming):

@@ -168,12 +168,12 @@ def test_normals_that_are_copies_count_once_when_recalibrating(serve):
         assert served.get("/api/audit?action=recalibrate")["rows"][0]["detail"]["normals"] == 10
 
 
-def test_a_model_that_cannot_be_served_is_said_at_the_start(serve, tmp_path, normals):
+def test_a_model_that_cannot_be_served_is_said_at_the_start(serve, network, tmp_path, normals):
     with pytest.raises(ModelFileError, match="no such file"), serve(models=(str(tmp_path / "none.msde"),)):
         pass
     from msde import MSDEDetector
 
     batchwise = tmp_path / "batchwise.msde"
-    AnomalyModel(detector=MSDEDetector("transductive")).fit(normals, heatmaps=False).save(batchwise)
+    AnomalyModel(network, detector=MSDEDetector("transductive")).fit(normals, heatmaps=False).save(batchwise)
     with pytest.raises(MSDEError, match="transductive"), serve(models=(str(batchwise),)):
         pass

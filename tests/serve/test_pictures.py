@@ -7,8 +7,6 @@ import pytest
 from PIL import Image
 from tests.serve.conftest import png, running
 
-from msde import AnomalyModel
-
 
 def deep(values: np.ndarray) -> bytes:
     file = io.BytesIO()
@@ -87,15 +85,14 @@ def test_what_cannot_be_read_has_no_picture_and_says_so(serve):
         served.get("/api/images/999/picture", 404)
 
 
-def test_an_overlay_is_drawn_where_the_model_can_tell(serve, discs, tmp_path):
-    model = AnomalyModel().fit(discs)
-    model.save(tmp_path / "heat.msde")
+def test_an_overlay_is_drawn_where_the_model_can_tell(serve, explaining, tmp_path):
+    explaining.save(tmp_path / "heat.msde")
     with serve(models=(str(tmp_path / "heat.msde"),)) as served:
         number = served.send(png(1, lesion=True))
         served.wait()
         path = f"/api/images/{number}/overlay"
         with Image.open(io.BytesIO(png(1, lesion=True))) as picture:
-            expected = model.explain(picture)
+            expected = explaining.explain(picture)
         assert np.array_equal(pixels(served.client.get(path)), expected.overlay)
         assert np.array_equal(pixels(served.client.get(f"{path}?alone=true")), expected.layer)
 

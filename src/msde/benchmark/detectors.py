@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from msde.errors import DataError
 from msde.estimators.detector import Mode, MSDEDetector
 from msde.estimators.enhancer import MeanShiftEnhancer
+from msde.method.calibration import Calibration
 from msde.method.density_weights import density_weights
 from msde.method.gaussian import fit_empirical, fit_ledoit_wolf
 from msde.method.mean_shift import shift
@@ -38,6 +39,7 @@ class Lesson:
     seed: int = 0  # of whatever is random in it
     pool: Rows | None = None  # (m, ...): unlabelled images, for a detector that learns from them too
     spans: NDArray[np.int64] | None = None  # (k, 2): first column and end of each feature map's part of an embedding
+    patients: NDArray[np.int64] | None = None  # (n,): the patient of each of the normals
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Detector:
     batchwise: bool = False  # whether a score depends on the rows scored with it
     pooled: bool = False  # whether it learns from unlabelled images as well
     random: bool = False  # whether a seed, or the order of the rows, changes its scores
+    calibrate: Callable[[Lesson], Calibration] | None = None  # from held-out patients, where it does that
 
 
 def find_detector(name: str) -> Detector:
@@ -75,6 +78,12 @@ def find_detector(name: str) -> Detector:
 
 def _msde(mode: Mode, lesson: Lesson, enhancer: MeanShiftEnhancer | None = None) -> Score:
     return MSDEDetector(mode, enhancer=enhancer).fit(lesson.normals, unlabelled=lesson.pool).anomaly_score
+
+
+def _calibrated_msde(lesson: Lesson) -> Calibration:
+    """Return held-out scores of the normals, those of a patient held out together."""
+    patients = lesson.patients if lesson.patients is not None and len(np.unique(lesson.patients)) > 1 else None
+    return MSDEDetector().fit(lesson.normals, groups=patients).calibration_
 
 
 def _as_published(lesson: Lesson) -> Score:
@@ -178,7 +187,9 @@ def _late(module: str, function: str, lesson: Lesson, **settings: Any) -> Score:
 
 
 DETECTORS: dict[str, Detector] = {
-    "msde": Detector(partial(_msde, "inductive"), "MSDEDetector, the default: one image at a time"),
+    "msde": Detector(
+        partial(_msde, "inductive"), "MSDEDetector, the default: one image at a time", calibrate=_calibrated_msde
+    ),
     "msde-adaptive": Detector(partial(_msde, "adaptive"), "MSDEDetector with an unlabelled pool", pooled=True),
     "msde-transductive": Detector(
         partial(_msde, "transductive"), "mean shift of normals and batch, order-free weights", batchwise=True

@@ -186,7 +186,9 @@ def _run(task: Task) -> tuple[Measurement, _Fitted | None, _Clock]:
     def other(name: str) -> Split:
         return load(task.rows[name])[0]
 
-    subject = Subject(split, detector, fit, clean, other, cell.alpha)
+    calibrate, lesson = detector.calibrate, Lesson(split.train.rows, cell.seed, None, spans, split.train.patients)
+    calibration = None if calibrate is None else lambda: calibrate(lesson)
+    subject = Subject(split, detector, fit, clean, other, cell.alpha, calibration)
     protocol = PROTOCOLS[cell.protocol]
     measured = protocol.run(subject, cell.condition, np.random.default_rng([cell.seed, 1]))
     if cell.select:

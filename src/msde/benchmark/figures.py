@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from msde.benchmark.config import Config
 from msde.benchmark.journal import Line
 from msde.benchmark.protocols import Condition
-from msde.benchmark.statistics import Labelled
+from msde.method.labelled import Labelled
 
 _Key = tuple[str, str, str, str, Condition]
 

@@ -6,19 +6,21 @@ No protocol shows a label to a detector, and none chooses anything by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from msde.benchmark.detectors import Detector, Score
 from msde.benchmark.draws import Split, Subset, at_share, halves, hide
-from msde.benchmark.statistics import Labelled, discrimination, weighted_areas
 from msde.errors import DataError
 from msde.method.calibration import Calibration, folds
+from msde.method.labelled import Labelled, discrimination, weighted_areas
 from msde.method.metrics import auroc
 
 Condition = float | int | str | None
 BATCHES = {0.01: 4, 0.02: 3, 0.05: 2}  # fewer abnormal images a batch, more batches
+FALSE_ALARMS = {0.01: "false_alarms_01", 0.05: "false_alarms_05", 0.10: "false_alarms_10"}
+"""Figures of `single`, by the target rate."""
 ALONE = 3  # images scored alone, to see that they get the score that they get among others
 
 
@@ -32,6 +34,7 @@ class Subject:
     clean: Callable[[], Score]  # gives the fit to all training normals, which is made once
     other: Callable[[str], Split]  # gives another set by name
     alpha: float = 0.05  # target false-alarm rate
+    calibration: Callable[[], Calibration] | None = None  # from held-out patients, where the detector does that
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,11 @@ def single(subject: Subject, condition: Condition, rng: np.random.Generator) -> 
         among = float(measured.labelled.scores[number]) if measured.labelled else np.nan
         if not np.isclose(alone, among, rtol=1e-3, atol=1e-9):
             raise DataError(f"an image scores {alone:g} alone and {among:g} among others; leave the detector out here")
-    return measured
+    if subject.calibration is None or measured.labelled is None:
+        return measured
+    held_out, scores = subject.calibration(), measured.labelled.scores[~measured.labelled.abnormal]
+    rates = {name: float(replace(held_out, alpha=alpha).flagged(scores).mean()) for alpha, name in FALSE_ALARMS.items()}
+    return replace(measured, figures=measured.figures | rates)
 
 
 def label_free_quality(subject: Subject) -> float:

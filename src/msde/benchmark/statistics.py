@@ -1,6 +1,6 @@
-"""What can be said of figures: intervals over patients, tests for pairs of detectors, and over sets.
+"""What can be said of figures: bands over patients, tests for pairs of detectors, and over sets.
 
-Intervals: percentile bootstrap over patients (Efron and Tibshirani, 1993, chapter 13). Pairs on one set: DeLong, DeLong
+Bands: percentile bootstrap over patients (Efron and Tibshirani, 1993, chapter 13). Pairs on one set: DeLong, DeLong
 and Clarke-Pearson (Biometrics 44:837, 1988), in Obuchowski's form for several images of a patient (Biometrics 53:567,
 1997). Over sets: Friedman, Nemenyi's critical difference, and Wilcoxon's signed ranks with Holm's correction (Demsar,
 JMLR 7:1, 2006).
@@ -13,33 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from msde.method.metrics import Discrimination, Metric
+from msde.method.labelled import Floats, Labelled, cumulate
 
-N_RESAMPLES = 1000
 GRID = np.linspace(0, 1, 101)
-_CHUNK = 100
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Anomaly scores of n labelled images, and the patient of each."""
-
-    scores: Floats
-    abnormal: NDArray[np.bool_]
-    patients: NDArray[np.int64]  # the same number for the same patient; a patient may have normal and abnormal images
-
-    def weights(self, n_resamples: int, seed: int = 0) -> Floats:
-        """Resample patients; return how often each image is drawn (r, n). Draws without either class are left out."""
-        rng = np.random.default_rng(seed)
-        _, number = np.unique(self.patients, return_inverse=True)
-        n = int(number.max()) + 1
-        drawn = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples)[:, number].astype(np.float64)
-        both = (drawn @ self.abnormal > 0) & (drawn @ ~self.abnormal > 0)
-        return drawn[both]
 
 
 @dataclass(frozen=True)
@@ -59,24 +36,6 @@ class Difference:
     low: float  # of the 95 % interval
     high: float  # of the same
     p_value: float  # two-sided, of no difference
-
-
-def discrimination(labelled: Labelled, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Discrimination:
-    """Measure AUROC and average precision with 95 % intervals over patients.
-
-    There must be at least one image of either class.
-    """
-    weights = np.vstack([np.ones((1, len(labelled.scores))), labelled.weights(n_resamples, seed)])
-    figures = [_areas(labelled, weights[start : start + _CHUNK]) for start in range(0, len(weights), _CHUNK)]
-    return Discrimination(*(_metric(np.concatenate(column)) for column in zip(*figures, strict=True)))
-
-
-def weighted_areas(labelled: Labelled, share: float) -> tuple[float, float]:
-    """Return AUROC and average precision as they would be, were the stated share of the images abnormal."""
-    n, m = int((~labelled.abnormal).sum()), int(labelled.abnormal.sum())
-    weights = np.where(labelled.abnormal, share / m, (1 - share) / n)
-    auroc, precision = _areas(labelled, weights[None])
-    return float(auroc[0]), float(precision[0])
 
 
 def roc_band(labelled: Labelled, n_resamples: int = 300, seed: int = 0) -> Band:
@@ -164,29 +123,9 @@ def wilcoxon(figures: Floats, reference: int) -> list[float]:
     return holm(found)
 
 
-def _areas(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats]:
-    """Compute AUROC and average precision of each row of image weights (r, n); equal scores are one step."""
-    called, found, last = _cumulate(labelled, weights)
-    steps = np.diff(found[:, last], prepend=0.0)
-    normals = called[:, last] - found[:, last]
-    above = normals - np.diff(normals, prepend=0.0) / 2
-    auroc = 1 - (steps * above).sum(axis=1) / (found[:, -1] * normals[:, -1])
-    precision = found[:, last] / np.maximum(called[:, last], np.finfo(np.float64).tiny)
-    return auroc, (steps * precision).sum(axis=1) / found[:, -1]
-
-
-def _cumulate(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """Sum weights of all and of abnormal images from the highest score down; `last` ends each run of equal scores."""
-    order = np.argsort(-labelled.scores, kind="stable")
-    sorted_scores = labelled.scores[order]
-    last = np.flatnonzero(np.append(np.diff(sorted_scores) != 0, True))
-    sorted_weights = weights[:, order]
-    return np.cumsum(sorted_weights, axis=1), np.cumsum(sorted_weights * labelled.abnormal[order], axis=1), last
-
-
 def _band(labelled: Labelled, n_resamples: int, seed: int, precision: bool) -> Band:
-    weights = np.vstack([np.ones((1, len(labelled.scores))), labelled.weights(n_resamples, seed)])
-    called, found, last = _cumulate(labelled, weights)
+    weights = np.vstack([np.ones((1, len(labelled.scores))), *labelled.resampled(n_resamples, seed)])
+    called, found, last = cumulate(labelled, weights)
     curves = []
     for all_called, all_found in zip(called[:, last], found[:, last], strict=True):
         sensitivity = np.append(0, all_found / all_found[-1])
@@ -213,8 +152,3 @@ def _components(labelled: Labelled) -> tuple[float, Floats]:
     placed[~abnormal] = 1 - (joint[~abnormal] - rankdata(labelled.scores[~abnormal])) / m
     area = float(placed[abnormal].mean())
     return area, placed - area
-
-
-def _metric(figures: Floats) -> Metric:
-    low, high = np.quantile(figures[1:], [0.025, 0.975]) if len(figures) > 1 else (np.nan, np.nan)
-    return Metric(float(figures[0]), float(low), float(high))

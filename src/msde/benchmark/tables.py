@@ -10,7 +10,7 @@ import numpy as np
 
 from msde.benchmark.detectors import find_detector
 from msde.benchmark.figures import Figures
-from msde.benchmark.protocols import PROTOCOLS
+from msde.benchmark.protocols import FALSE_ALARMS, PROTOCOLS
 from msde.benchmark.run import Results
 from msde.benchmark.statistics import compare, friedman, holm, ranks, wilcoxon
 from msde.output.score_table import write_lines
@@ -57,6 +57,7 @@ def all_tables(results: Results) -> Iterator[Table]:
                 yield _whole(found, backbone, protocol, on)
                 yield _pairs(found, backbone, protocol, on)
                 yield from _over_sets(found, backbone, protocol, on)
+        yield from _false_alarms(found, backbone, on)
         for protocol, figure, title in _BY_CONDITION:
             if found.detectors(backbone, protocol):
                 yield _by_condition(found, backbone, protocol, figure, title + on)
@@ -105,6 +106,24 @@ def _whole(found: Figures, backbone: str, protocol: str, on: str) -> Table:
         " deviation over seeds; the means are over the sets."
     )
     return Table(f"Protocol {protocol}{on}", about, ["detector", *sets, "mean AUROC", "mean AP"], rows)
+
+
+def _false_alarms(found: Figures, backbone: str, on: str) -> Iterator[Table]:
+    """Yield the false-alarm rates of the detectors that calibrate themselves, if there are any."""
+    sets, rows = found.sets(backbone, "single"), []
+    for detector in found.detectors(backbone, "single"):
+        for one in sets:
+            rates = [found.mean(name, one, backbone, detector, "single") for name in FALSE_ALARMS.values()]
+            if not np.isnan(rates).any():
+                auroc = found.mean("auroc", one, backbone, detector, "single")
+                rows.append([detector, one, _number(auroc), *(f"{rate:.1%}" for rate in rates)])
+    if rows:
+        about = (
+            "Share of the test normals that is flagged. The thresholds are those of training normals held out by"
+            " patient, as far as names tell patients; sets whose test normals are of other devices may have more."
+        )
+        header = ["detector", "set", "AUROC", *(f"at a target of {target:.0%}" for target in FALSE_ALARMS)]
+        yield Table(f"False alarms{on}", about, header, rows)
 
 
 def _pairs(found: Figures, backbone: str, protocol: str, on: str) -> Table:

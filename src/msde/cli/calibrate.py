@@ -1,4 +1,4 @@
-"""`msde calibrate`: p-values and threshold for a new place, from a few dozen of its normals."""
+"""`msde calibrate`: p-values and threshold for a new place, from normals of it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import Rate, with_cache, with_device
-from msde.cli.progress import progress, report_unreadable, tell, warn_of_few_normals
+from msde.cli.options import Rate, with_cache, with_confidence, with_device, with_groups
+from msde.cli.progress import progress, report_unreadable, tell, tell_how_sure, tell_notes
 
 if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
+    from msde.images.patients import Patients
 
 
 @click.command()
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     type=Rate(),
     help="Target false-alarm rate. [default: the model's]",
 )
+@with_confidence
+@with_groups
 @with_device
 @with_cache
 def calibrate(
@@ -30,13 +33,15 @@ def calibrate(
     normals: tuple[str, ...],
     output: Path,
     alpha: float | None,
+    confidence: float | None,
+    groups: Patients,
     device: str,
     cache: EmbeddingCache | None,
 ) -> None:
     """Set p-values and threshold anew on normals of the place where the model is used.
 
     Nothing is fitted again; scores stay as they are. NORMALS are files, folders (searched recursively) or globs of
-    normal images that the model was not fitted on.
+    normal images that the model was not fitted on, of other patients; 100 patients and more are advised.
     """
     from msde.errors import ModelFileError
     from msde.images import find_images
@@ -47,13 +52,17 @@ def calibrate(
     loaded = AnomalyModel.load(model, cache, device)
     paths = find_images(normals, tell)
     with progress("Scoring normals", len(paths)) as tick:
-        loaded.calibrate(paths, alpha, tick=tick)
+        loaded.calibrate(paths, alpha, groups=groups, confidence=confidence, tick=tick)
     loaded.save(output)
     calibration = loaded.calibration_
     click.echo(
         f"{output}: calibrated on {len(calibration.scores)} normal images, threshold {calibration.threshold:.4g}"
     )
+    tell_notes(loaded.notes_)
+    tell_how_sure(calibration)
     if loaded.volumes_ is not None:
         click.echo(f"and on {len(loaded.volumes_.scores)} volumes, threshold {loaded.volumes_.threshold:.4g}")
-    warn_of_few_normals(calibration)
+        tell_how_sure(loaded.volumes_, "volume")
+    if loaded.patients_ is not None:
+        click.echo(f"and on {loaded.patients_.n_patients} patients, for one p-value of all images of a patient")
     report_unreadable(loaded.unreadable_)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_cache, with_device
-from msde.cli.progress import progress, report_unreadable, tell
+from msde.cli.options import with_cache, with_device, with_groups, with_prevalence
+from msde.cli.progress import progress, report_unreadable, tell, tell_notes
 
 if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
+    from msde.images.patients import Patients
 
 
 @click.command()
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     " suffix; may be repeated. Measures the heat maps.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@with_prevalence
+@with_groups
 @with_device
 @with_cache
 def evaluate(
@@ -34,6 +37,8 @@ def evaluate(
     abnormal: tuple[str, ...],
     masks: tuple[str, ...],
     json_file: Path | None,
+    prevalence: float,
+    groups: Patients,
     device: str,
     cache: EmbeddingCache | None,
 ) -> None:
@@ -54,7 +59,10 @@ def evaluate(
     loaded = AnomalyModel.load(model, cache, device)
     normals, abnormals = find_images(normal, tell), find_images(abnormal, tell)
     with progress("Scoring", len(normals) + len(abnormals)) as tick:
-        evaluation = evaluate_model(loaded, normals, abnormals, masks=masks, tick=tick)
+        evaluation = evaluate_model(
+            loaded, normals, abnormals, masks=masks, groups=groups, prevalence=prevalence, tick=tick
+        )
+    tell_notes(evaluation.notes)
     for line in evaluation.summary():
         click.echo(line)
     if json_file is not None:

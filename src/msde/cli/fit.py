@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import Rate, with_cache, with_device
-from msde.cli.progress import progress, report_unreadable, tell, warn_of_few_normals
+from msde.cli.options import Rate, with_cache, with_confidence, with_device, with_groups
+from msde.cli.progress import progress, report_unreadable, tell, tell_how_sure, tell_notes
 from msde.cli.ray import refuse_with_ray, with_ray
 
 LISTED = 10
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from msde.cluster.cluster import Cluster
     from msde.embedding.cache import EmbeddingCache
     from msde.images import ImageRule, Part
+    from msde.images.patients import Patients
     from msde.method.unlabelled_pool import Direction
     from msde.model.anomaly_model import AnomalyModel
 
@@ -95,12 +96,27 @@ if TYPE_CHECKING:
     help="Images as they come in, normal and abnormal, to learn from; may be repeated.",
 )
 @click.option(
+    "--abnormal",
+    multiple=True,
+    metavar="PATH",
+    help="Images that are known to be abnormal, from one on, to learn from too: what is like them scores higher; may be"
+    " repeated. With --mode inductive.",
+)
+@click.option(
+    "--kinds",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="CSV file with the columns path (of an --abnormal file or folder, from the CSV's folder) and kind.",
+)
+@click.option(
     "--alpha",
     type=Rate(),
     default=0.05,
     show_default=True,
     help="Target false-alarm rate: the expected share of normal images that is flagged.",
 )
+@with_confidence
+@with_groups
 @click.option(
     "--distrusted",
     type=click.Path(path_type=Path),
@@ -127,6 +143,13 @@ if TYPE_CHECKING:
     " model. Not with --ray.",
 )
 @click.option(
+    "--calm",
+    type=Rate(),
+    default=0.05,
+    show_default=True,
+    help="Share of normal images that may show any colour in their heat maps.",
+)
+@click.option(
     "--landmarks",
     type=click.IntRange(min=100),
     default=50_000,
@@ -150,12 +173,17 @@ def fit(
     weighting: str,
     gaussian: str | None,
     unlabelled: tuple[str, ...],
+    abnormal: tuple[str, ...],
+    kinds: Path | None,
     alpha: float,
+    confidence: float | None,
+    groups: Patients,
     distrusted: Path | None,
     input_size: int | None,
     int8: bool,
     select: bool,
     heatmaps: bool,
+    calm: float,
     landmarks: int,
     device: str,
     cache: EmbeddingCache | None,
@@ -169,6 +197,7 @@ def fit(
     from msde.errors import ModelFileError
     from msde.estimators.detector import MSDEDetector
     from msde.images import ImageRule, find_images
+    from msde.images.patients import GroupTable
     from msde.model.anomaly_model import AnomalyModel
     from msde.storage.atomic import check_writable
 
@@ -179,6 +208,10 @@ def fit(
         raise click.UsageError("--no-shift goes with --mode inductive")
     if gaussian == "pca" and mode == "adaptive":
         raise click.UsageError("--gaussian pca does not go with --mode adaptive")
+    if abnormal and mode != "inductive":
+        raise click.UsageError(f"--abnormal does not go with --mode {mode}")
+    if kinds is not None and not abnormal:
+        raise click.UsageError("--kinds are those of --abnormal; give this too")
     if select and looks:
         raise click.UsageError("--select chooses the looks; leave --look out")
     rule = ImageRule(intensity, aspect)
@@ -193,18 +226,30 @@ def fit(
         gaussian=gaussian,  # type: ignore[arg-type]
     )
     if cluster is not None:
-        refuse_with_ray(select=select, cache=cache)
+        refuse_with_ray(select=select, cache=cache, abnormal=abnormal)
         networks = _networks(backbones, checkpoint, input_size, int8)
         unfitted = AnomalyModel(networks, detector, None, looks or DEFAULT_LOOKS, rule, device)
-        model, heatmaps = _fit_on(cluster, unfitted, normals, unlabelled, landmarks), False
+        model, heatmaps = _fit_on(cluster, unfitted, normals, unlabelled, landmarks, groups, confidence), False
     else:
         paths, pool = find_images(normals, tell), find_images(unlabelled, tell) if unlabelled else None
+        labelled = find_images(abnormal, tell) if abnormal else None
+        table = None if kinds is None else GroupTable.read(kinds, tell, "kind")
         networks = _networks(backbones, checkpoint, input_size, int8)
         if select:
-            looks = _selected(networks, paths, pool, rule, cache, device)
+            looks = _selected(networks, paths, pool, rule, cache, device, groups)
         model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule, device)
-        with progress("Embedding", len(paths) + len(pool or ())) as tick:
-            model.fit(paths, pool, heatmaps=heatmaps, tick=tick)
+        with progress("Embedding", len(paths) + len(pool or ()) + len(labelled or ())) as tick:
+            model.fit(
+                paths,
+                pool,
+                abnormal=labelled,
+                kinds=table,
+                groups=groups,
+                heatmaps=heatmaps,
+                calm=calm,
+                confidence=confidence,
+                tick=tick,
+            )
     model.save(output)
     _report(model, output, distrusted)
     if heatmaps and not model.explains:
@@ -234,11 +279,12 @@ def _selected(
     rule: ImageRule,
     cache: EmbeddingCache | None,
     device: str,
+    groups: Patients,
 ) -> tuple[str, ...]:
     """Return the looks chosen for the images, and name them."""
     from msde.model.feature_selection import select_looks
 
-    looks = tuple(map(str, select_looks(networks, paths, pool, rule, cache, device).chosen))
+    looks = tuple(map(str, select_looks(networks, paths, pool, rule, cache, device, groups).chosen))
     click.echo(f"chosen looks: {' '.join(looks)}")
     if pool is not None:
         click.echo("msde: a choice by a pool does harm where few of its images are abnormal", err=True)
@@ -246,12 +292,18 @@ def _selected(
 
 
 def _fit_on(
-    cluster: Cluster, unfitted: AnomalyModel, normals: Sequence[str], unlabelled: Sequence[str], landmarks: int
+    cluster: Cluster,
+    unfitted: AnomalyModel,
+    normals: Sequence[str],
+    unlabelled: Sequence[str],
+    landmarks: int,
+    groups: Patients,
+    confidence: float | None,
 ) -> AnomalyModel:
     """Fit on a cluster, which lists the images itself."""
     from msde.cluster.fit import fit_on
 
-    model, summaries = fit_on(cluster, unfitted, normals, unlabelled, landmarks, tell)
+    model, summaries = fit_on(cluster, unfitted, normals, unlabelled, landmarks, tell, groups, confidence)
     for summary in summaries:
         for line in summary.lines():
             tell(line)
@@ -263,9 +315,14 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
     from msde.method.scorers import AdaptiveScorer
     from msde.output.score_table import write_lines
 
+    tell_notes(model.notes_)
     if model.volumes_ is not None:
         click.echo(f"{len(model.volumes_.scores)} whole volumes are calibrated on too")
+    if model.patients_ is not None:
+        click.echo(f"{model.patients_.n_patients} patients are calibrated on too, for one p-value of all their images")
     click.echo(f"{output}: fitted on {model.fingerprint_.n_normals} normal images")
+    if model.fitted.labels is not None:
+        click.echo(f"and on {model.fitted.labels.in_words()}")
     if model.n_copies_:
         click.echo(f"{model.n_copies_} exact copies of other images are left out")
     if model.distrusted_:
@@ -287,12 +344,16 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
             err=True,
         )
     if not model.scorer_.batchwise:
-        warn_of_few_normals(model.calibration_)
+        tell_how_sure(model.calibration_)
 
 
 def _words(direction: Direction) -> str:
     """Tell what the pool contributes."""
-    weight = f"evidence {direction.evidence:.2f}, weight of the pool's direction {direction.gate:.0%}"
-    if direction.gate < 0.01:
-        return f"the unlabelled images show no distinct abnormal group ({weight}); most are taken as normals"
-    return f"the unlabelled images show a distinct abnormal group ({weight})"
+    weight = direction.weight or 0
+    figures = f"evidence {direction.evidence:.2f}, weight of their direction {weight:.2f}"
+    if weight == 0:
+        return f"the unlabelled images show no distinct abnormal group ({figures}); scores are those without them"
+    return (
+        f"the unlabelled images show a distinct group ({figures}); scores use what it shares. Whether it is abnormal,"
+        " or normals of another source, cannot be seen without labels"
+    )

@@ -85,3 +85,48 @@ def with_cache(command: Command) -> Command:
                 click.echo(f"msde: {line}", err=True)
 
     return cached
+
+
+def with_groups(command: Command) -> Command:
+    """Add --patient and --groups to a command, and hand it the Patients that they make."""
+
+    @click.option(
+        "--patient",
+        metavar="REGEX",
+        help="Regular expression that finds in the path of a file which patient it is of, such as 'TCGA_\\w\\w_\\w+'."
+        " Images of a patient are one unit, as are those of a DICOM patient, of a volume, series or slide without it.",
+    )
+    @click.option(
+        "--groups",
+        "table",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="CSV file with the columns path (of a file or a folder, from the CSV's folder) and group: images of a"
+        " group are of one patient. Goes with --patient; what either joins is joined.",
+    )
+    @wraps(command)
+    def grouped(*, patient: str | None, table: Path | None, **arguments: Any) -> None:
+        from msde.cli.progress import tell
+        from msde.images.patients import GroupTable, Patients
+
+        groups = Patients(patient, None if table is None else GroupTable.read(table, tell))
+        command(groups=groups, **arguments)
+
+    return grouped
+
+
+with_confidence = click.option(
+    "--confidence",
+    type=Rate(),
+    metavar="P",
+    help="Probability, such as 0.9, with which this model's own false-alarm rate is at most --alpha."
+    " [default: it is --alpha on average over models]",
+)
+
+with_prevalence = click.option(
+    "--prevalence",
+    type=Rate(),
+    default=0.01,
+    show_default=True,
+    help="Share of abnormal images where the model is used, for the predictive values.",
+)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from msde.output.words import how_sure
+
 if TYPE_CHECKING:
     from msde.method.calibration import Calibration
 
@@ -39,14 +41,24 @@ def report_unreadable(errors: Sequence[str]) -> None:
         sys.exit(3)
 
 
-def warn_of_few_normals(calibration: Calibration) -> None:
-    """Say so where too few normals were held out to flag any image at the target false-alarm rate."""
-    if math.isinf(calibration.threshold):
-        from msde.method.calibration import normals_needed
+def tell_how_sure(calibration: Calibration, kind: str = "image") -> None:
+    """Say how far the false-alarm rate may lie from the target, or that too few normals were held out to flag any."""
+    if not math.isinf(calibration.threshold):
+        click.echo(how_sure(calibration, kind))
+        return
+    sure = "" if calibration.confidence is None else f" with a probability of {calibration.confidence:g}"
+    from msde.method.calibration import normals_needed
 
-        needed = normals_needed(calibration.alpha)
-        click.echo(
-            f"msde: {len(calibration.scores)} held-out normals are too few to flag any image at a false-alarm rate of"
-            f" {calibration.alpha:g}; give at least {needed} or a larger --alpha",
-            err=True,
-        )
+    units = "held-out normals" if calibration.n_units == len(calibration.scores) else "held-out patients or volumes"
+    click.echo(
+        f"msde: {calibration.n_units} {units} are too few to flag any {kind} at a false-alarm rate of"
+        f" {calibration.alpha:g}{sure}; give at least {normals_needed(calibration.alpha, calibration.confidence)} or a"
+        " larger --alpha",
+        err=True,
+    )
+
+
+def tell_notes(notes: Sequence[str]) -> None:
+    """Say what has come up about the patients of images."""
+    for note in notes:
+        tell(note)

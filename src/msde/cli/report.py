@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_cache, with_device, with_identifiers
-from msde.cli.progress import progress, report_unreadable, tell
+from msde.cli.options import with_cache, with_device, with_groups, with_identifiers, with_prevalence
+from msde.cli.progress import progress, report_unreadable, tell, tell_notes
 
 if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
+    from msde.images.patients import Patients
 
 
 @click.command()
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Normal images to compare with, such as those of the fit; may be repeated. A model file holds none.",
 )
+@with_prevalence
+@with_groups
 @with_identifiers
 @with_device
 @with_cache
@@ -32,6 +35,8 @@ def report(
     images: tuple[str, ...],
     output: Path,
     normals: tuple[str, ...],
+    prevalence: float,
+    groups: Patients,
     identifiers: bool,
     device: str,
     cache: EmbeddingCache | None,
@@ -55,10 +60,11 @@ def report(
     paths, to_compare = find_images(images, tell), find_images(normals, tell) if normals else []
     with progress("Scoring", len(paths) + len(to_compare)) as tick:
         compared = NearestNormals.embed(loaded, to_compare, tick) if to_compare else None
-        worklist = make_worklist(loaded, paths, compared, tick=tick)
+        worklist = make_worklist(loaded, paths, compared, groups=groups, tick=tick)
     settings = {"Model file": model.name, "SHA-256 of it": digest_of(model), "Made by": f"msde {version('msde')}"}
     with progress("Drawing", len(worklist.cases)) as tick:
-        write_report(worklist, loaded, output, settings, identifiers=identifiers, tick=tick)
+        write_report(worklist, loaded, output, settings, identifiers=identifiers, prevalence=prevalence, tick=tick)
+    tell_notes(worklist.notes)
     if worklist.drift.found:
         click.echo(
             "msde: these images do not look like the normals that the model is calibrated on; see the report", err=True

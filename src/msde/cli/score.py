@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_cache, with_device, with_identifiers
-from msde.cli.progress import progress, report_unreadable, tell
+from msde.cli.options import Rate, with_cache, with_device, with_groups, with_identifiers
+from msde.cli.progress import progress, report_unreadable, tell, tell_notes
 from msde.cli.ray import refuse_with_ray, report, with_ray
 
 if TYPE_CHECKING:
     from msde.cluster.cluster import Cluster
     from msde.embedding.cache import EmbeddingCache
     from msde.embedding.embed import Embedded
+    from msde.images.patients import Patients
     from msde.model.anomaly_model import AnomalyModel
+    from msde.model.patient_score import PatientScore
+    from msde.model.score import ImageScore
+    from msde.output.score_table import Scored
 
 
 @click.command()
@@ -58,6 +62,22 @@ if TYPE_CHECKING:
     help="Give the published output in (0, 1), the sigmoid of a score's place in its batch; with models of transductive"
     " mode only.",
 )
+@click.option(
+    "--by",
+    type=click.Choice(["image", "patient"]),
+    default="image",
+    show_default=True,
+    help="Rows of the table: an image, or a patient with one p-value for all images, where the model is calibrated on"
+    " patients. A patient has more columns: images, how many they are, and highest, the one that scores highest.",
+)
+@click.option(
+    "--fdr",
+    type=Rate(),
+    metavar="RATE",
+    help="Add the column discovery: true for those of which the share of normals is expected to be at most this"
+    " (Benjamini-Hochberg). It counts rows as independent: with several images a patient, use it with --by patient.",
+)
+@with_groups
 @with_identifiers
 @with_device
 @with_cache
@@ -70,6 +90,9 @@ def score(
     heatmaps: Path | None,
     why: Path | None,
     sigmoid: bool,
+    by: str,
+    fdr: float | None,
+    groups: Patients,
     identifiers: bool,
     device: str,
     cache: EmbeddingCache | None,
@@ -81,7 +104,8 @@ def score(
     image scores at least as high), flagged (p-value at most the target false-alarm rate), error; p_value and flagged
     are empty in transductive mode. A volume, stack or slide has a row for each slice, page or tile, PATH#PART, and then
     one for itself, PATH: the mean of the highest tenth of its scores. That one has a p-value where the model is
-    calibrated on normal volumes.
+    calibrated on normal volumes. A model that learnt from --abnormal images has a column evidence: whether an image is
+    like these, or unlike the normals.
     """
     if cluster is not None:
         refuse_with_ray(
@@ -90,6 +114,8 @@ def score(
             heatmaps=heatmaps,
             why=why,
             sigmoid=sigmoid,
+            by=by == "patient",
+            fdr=fdr,
             identifiers=identifiers,
             cache=cache,
         )
@@ -102,12 +128,16 @@ def score(
     from msde.images.rule import OUTDATED
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.distance_shares import check_shares
-    from msde.model.score import batch_probabilities
-    from msde.output.score_table import check_table, write_csv, write_table
+    from msde.model.patient_score import PATIENT_COLUMNS
+    from msde.model.score import COLUMNS, EVIDENCE, batch_probabilities, with_discoveries
+    from msde.output.score_table import check_table
+    from msde.output.words import drift_in_words
     from msde.storage.atomic import check_writable
 
     if why is not None and heatmaps is not None:
         raise click.UsageError("--why and --heatmaps are two runs")
+    if groups.stated and by != "patient" and dicom is None:
+        raise click.UsageError("--patient and --groups go with --by patient or --dicom")
     if output is not None:
         check_table(output)
     if why is not None:
@@ -117,7 +147,7 @@ def score(
         check_shares(loaded.scorer_)
     if sigmoid and not loaded.scorer_.batchwise:
         raise click.UsageError("--sigmoid needs a model of transductive mode; the other modes have p-values")
-    exporter = None if dicom is None else Exporter(loaded, model, dicom)
+    exporter = None if dicom is None else Exporter(loaded, model, dicom, groups)
     paths = find_images(images, tell)
     if heatmaps is not None:
         from msde.output.heat_files import HeatFiles
@@ -134,29 +164,64 @@ def score(
             scores = iter(batch_probabilities(list(scores)))
         if exporter is not None:
             scores = exporter.following(scores)
-        if output is None:
-            written = write_csv(scores, sys.stdout, identifiers=identifiers)
+        if by == "patient":
+            written = [score.without_heat() for score in scores]
+            _write(_by_patient(loaded, written, groups, fdr), output, identifiers, PATIENT_COLUMNS, fdr)
         else:
-            written = write_table(scores, output, identifiers=identifiers)
+            if fdr is not None:
+                scores = iter(with_discoveries([score.without_heat() for score in scores], fdr))
+            columns = COLUMNS if loaded.fitted.labels is None else (*COLUMNS, EVIDENCE)
+            written = _write(scores, output, identifiers, columns, fdr)
     if loaded.rule.outdated:
         tell(OUTDATED)
     if loaded.scorer_.batchwise:
         click.echo("msde: transductive scores depend on the batch, so they have no p-values and no flags", err=True)
-    drift = loaded.drift(written)
-    if drift.found:
-        click.echo(
-            "msde: these images do not look like the normals that the model is calibrated on: their scores lie"
-            f" {drift.distance:.2f} apart (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain"
-            f" {drift.explained:.2f}; either over a tenth are abnormal, or their source is another and p-values are"
-            " wrong until `msde calibrate` has seen normals of it",
-            err=True,
+    digests = [score.digest for score in written if score.digest]
+    if seen := loaded.fingerprint_.count_known(digests):
+        tell(f"{seen} of these images took part in the fit, where scores are too low; leave them out")
+    if pooled := loaded.fingerprint_.count_pooled(digests):
+        tell(
+            f"{pooled} of them were in the unlabelled pool, which the model has learned from: what it says of the pool"
+            " is no measure of what it says of other images"
         )
+    drift = loaded.drift(written, groups)
+    if drift.found:
+        click.echo(f"msde: {drift_in_words(drift, loaded.calibration_.alpha)}", err=True)
     errors = [result.error for result in written if result.error is not None]
     if exporter is not None:
         errors += exporter.errors
         if exporter.skipped:
             click.echo(f"msde: {exporter.skipped} of the images are no DICOM and have no DICOM results", err=True)
     report_unreadable(errors)
+
+
+def _write(
+    scores: Iterable[Scored], output: Path | None, identifiers: bool, columns: Sequence[str], fdr: float | None
+) -> list[Scored]:
+    """Write a table of scores, or print it."""
+    from msde.model.score import DISCOVERY
+    from msde.output.score_table import write_csv, write_table
+
+    named = (*columns, DISCOVERY) if fdr is not None else columns
+    if output is None:
+        return write_csv(scores, sys.stdout, identifiers=identifiers, columns=named)
+    return write_table(scores, output, identifiers=identifiers, columns=named)
+
+
+def _by_patient(
+    model: AnomalyModel, scores: Sequence[ImageScore], groups: Patients, fdr: float | None
+) -> list[PatientScore]:
+    """Put scores together by patient, and say what has come up about these."""
+    from msde.model.patient_score import patients_with_discoveries, score_patients
+
+    patients, notes = score_patients(scores, groups, None if model.scorer_.batchwise else model.patients_)
+    tell_notes(notes)
+    if model.patients_ is None and not model.scorer_.batchwise:
+        tell(
+            "no p-values, because the model is not calibrated on patients; `msde calibrate` does that with --patient,"
+            " --groups, or DICOM files of several patients"
+        )
+    return patients if fdr is None else patients_with_discoveries(patients, fdr)
 
 
 def _writing_shares(model: AnomalyModel, embedded: Iterable[Embedded], path: Path) -> Iterator[Embedded]:

@@ -19,17 +19,21 @@ from msde.cluster.job_folder import JobFolder
 from msde.cluster.moments import Moments
 from msde.embedding.embed import Embedded
 from msde.estimators.detector import MSDEDetector
-from msde.method.arrays import evenly_spaced
-from msde.method.calibration import Calibration, folds
+from msde.images.patients import Key, Patients, settled
+from msde.method.arrays import IndexArray, evenly_spaced
+from msde.method.calibration import Calibration
+from msde.method.groups import apart, dealt_folds, joined
 from msde.method.outliers import LIMIT
 from msde.method.scorers import InductiveScorer
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.fingerprint import Fingerprint
 from msde.model.fitted import FittedModel
+from msde.model.grouping import check_groups
 from msde.model.learning import learn
 from msde.model.training_set import TrainingSet
 
 GROUPS_PER_WORKER = 4
+N_FOLDS = 10
 NAMED = 10_000
 """Distrusted normals that are named at most when there are more normals than landmarks."""
 
@@ -41,6 +45,8 @@ def fit_on(
     unlabelled: Sequence[str],
     landmarks: int,
     tell: Tell,
+    groups: Patients | None = None,
+    confidence: float | None = None,
 ) -> tuple[AnomalyModel, list[Summary]]:
     """Fit a model as :meth:`msde.AnomalyModel.fit` does, on a cluster, whose folder takes the embeddings.
 
@@ -49,9 +55,13 @@ def fit_on(
     spaced landmarks stand for all: they decide the scale of the features, how rows are shifted, and calibrate; the
     Gaussian is that of all normals in inductive mode, in the others of the landmarks.
 
+    Patients are told by `groups` from the names of images, and from the headers of DICOM files that this machine can
+    open.
+
     Returns the fitted model, without heat maps, and the figures of embedding normals and unlabelled images. Raises
     DataError if too few images can be used, MSDEError if the cluster fails.
     """
+    patients = groups or Patients()
     detector = model.detector or MSDEDetector("adaptive" if unlabelled else "inductive")
     jobs, summaries = [], []
     with cluster.running() as workers:
@@ -61,17 +71,21 @@ def fit_on(
                 job, summary = embed_on(place, model.encoder, model.rule, inputs, tell)
                 jobs.append(Parts.of(job))
                 summaries.append(summary)
-        collected = TrainingSet.collect(jobs[0].landmarks(landmarks), "normal", at_least=2)
+        collected = TrainingSet.collect(
+            jobs[0].landmarks(landmarks), "normal", 2, lambda image: patients.keys(image.name)
+        )
+        notes = check_groups(patients, collected.names, collected.keys, collected.groups)
+        collected = replace(collected, notes=collected.notes + notes)
         pool = None
         if unlabelled:
             pool = TrainingSet.collect(jobs[1].landmarks(landmarks), "unlabelled", at_least=1)
-        fitted, report = learn(collected, pool, detector, model.encoder, model.rule)
+        fitted, report = learn(collected, pool, detector, model.encoder, model.rule, confidence=confidence)
         parts = jobs[0]
         if len(parts.kept) > landmarks:  # some slices of each volume were seen, and a whole one scores otherwise
-            fitted = replace(fitted, volumes=None)
+            fitted = replace(fitted, volumes=None, patients=None)
         if len(parts.kept) > landmarks and detector.mode == "inductive":
             tell(f"the Gaussian takes all {len(parts.kept)} normals")
-            fitted, distrusted = _take_all(fitted, detector, parts, landmarks, workers)
+            fitted, distrusted = _take_all(fitted, detector, parts, collected.digests, parts.groups(patients), workers)
             report = replace(report, distrusted=distrusted)
     if any(len(parts.kept) > landmarks for parts in jobs):
         errors, n_copies = [error for parts in jobs for error in parts.errors], sum(parts.n_copies for parts in jobs)
@@ -115,6 +129,17 @@ class Parts:
                     kept.append(starts[-1])
                 starts[-1] += 1
         return cls(job, np.array(kept, np.int64), np.array(starts), digests, errors, n_copies, peak)
+
+    def groups(self, patients: Patients) -> IndexArray:
+        """Return the number of the patient or volume of each image that is kept, (n,); -1 where nothing tells it."""
+        keys: list[frozenset[Key]] = []
+        volumes: list[str | None] = []
+        for part in range(self.job.n_parts):
+            for row in _read(self.job, part, ["path", "volume"]).take(self.of_part(part)[0]).to_pylist():
+                keys.append(patients.keys(row["path"]))
+                volumes.append(row["volume"])
+        told, _ = settled(keys, one_is_none=True)
+        return joined([{*keys, volume} if volume else keys for keys, volume in zip(told, volumes, strict=True)])
 
     def landmarks(self, most: int) -> Iterator[Embedded]:
         """Yield all images in order, or only as many as asked for, evenly spaced, where more could be used."""
@@ -186,16 +211,22 @@ def pass_over(
 
 
 def _take_all(
-    fitted: FittedModel, detector: MSDEDetector, parts: Parts, landmarks: int, workers: int
+    fitted: FittedModel,
+    detector: MSDEDetector,
+    parts: Parts,
+    learnt: Sequence[bytes],
+    patients: IndexArray,
+    workers: int,
 ) -> tuple[FittedModel, list[str]]:
     """Put the Gaussian of all normals in place of that of the landmarks, and calibrate the landmarks on it.
 
-    Returns the model and the names of normals that stand out.
+    `learnt` are the digests of the landmarks in the order in which the detector saw them, `patients` the groups of all
+    normals. Returns the model and the names of normals that stand out.
     """
     scorer = detector.scorer_
     assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
     fold = np.empty(len(parts.kept), np.int8)
-    held_out = list(folds(len(fold)))
+    held_out = dealt_folds(patients, N_FOLDS)
     for number, members in enumerate(held_out):
         fold[members] = number
     groups = []
@@ -203,11 +234,16 @@ def _take_all(
         by_part = ((int(part), *parts.of_part(int(part))) for part in numbers)
         groups.append([(part, rows, fold[which]) for part, rows, which in by_part if len(rows)])
     looked = _looked(
-        parts.job.storage.url, [group for group in groups if group], scorer, farthest_trusted(detector), workers
+        parts.job.storage.url,
+        [group for group in groups if group],
+        scorer,
+        farthest_trusted(detector),
+        workers,
+        len(held_out),
     )
     total = sum(looked.folds[1:], looked.folds[0])
-    chosen = parts.chosen(landmarks)
-    rows = np.stack([image.embedding for image in parts.landmarks(landmarks) if image.embedding is not None])
+    chosen = parts.chosen(len(learnt))
+    rows = np.stack([image.embedding for image in parts.landmarks(len(learnt)) if image.embedding is not None])
     scores = np.empty(len(rows))
     for number in range(len(held_out)):
         others = [moments for other, moments in enumerate(looked.folds) if other != number]
@@ -217,17 +253,27 @@ def _take_all(
             scores[mine] = without.score(rows[mine])
     if scorer.shift is not None and len(scorer.shift.weights) < len(scores):
         # Those that took the frozen path pull themselves, which no new image does; where all did, there are no others.
-        scores = np.delete(scores, evenly_spaced(len(scores), len(scorer.shift.weights)))
+        took_it = {learnt[row] for row in evenly_spaced(len(scores), len(scorer.shift.weights))}
+        beside_it = [place for place, number in enumerate(chosen) if parts.digests[number] not in took_it]
+        scores, chosen = scores[beside_it], chosen[beside_it]
     fitted = replace(
         fitted,
         scorer=replace(scorer, gaussian=total.gaussian()),
-        images=Calibration(np.sort(scores), detector.alpha, "cross-fitted landmarks of the training normals"),
+        images=Calibration.of(
+            scores,
+            detector.alpha,
+            "cross-fitted landmarks of the training normals",
+            apart(patients[chosen]),
+            fitted.images.confidence,
+        ),
         fingerprint=Fingerprint.of(parts.digests),
     )
     return fitted, [name for _, name in looked.worst]
 
 
-def _looked(url: str, groups: Sequence[Any], scorer: InductiveScorer, farthest: float, workers: int) -> Pass:
+def _looked(
+    url: str, groups: Sequence[Any], scorer: InductiveScorer, farthest: float, workers: int, n_folds: int
+) -> Pass:
     """Pass over groups of parts, one a worker at a time, and add up what comes back."""
     import ray
 
@@ -238,7 +284,7 @@ def _looked(url: str, groups: Sequence[Any], scorer: InductiveScorer, farthest: 
     total: Pass | None = None
     while waiting or running:
         while waiting and len(running) < workers:
-            running.append(task.remote(url, waiting.popleft(), frozen, farthest, 10))
+            running.append(task.remote(url, waiting.popleft(), frozen, farthest, n_folds))
         (ready, *_), running = ray.wait(running)
         looked: Pass = ray.get(ready)
         total = looked if total is None else total + looked

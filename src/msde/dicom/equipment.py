@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from msde.dicom.source import Source
 
 MANUFACTURER = "MSDE"
-SERIES_NUMBERS = {"secondary capture": 9901, "parametric map": 9902, "structured report": 9903}
+SERIES_NUMBERS = {"secondary capture": 9901, "parametric map": 9902, "structured report": 9903, "patient report": 9904}
 
 
 def highdicom() -> Any:
@@ -64,10 +64,12 @@ def is_result(header: Dataset) -> bool:
 def identity(sources: Sequence[Source], result: Result, kind: str) -> dict[str, Any]:
     """Return what highdicom asks for in every kind of object, a key of `SERIES_NUMBERS`, as keyword arguments.
 
-    The sources are of one series. Results of one model, series and kind share a series.
+    The sources are of one series, those of a patient report of one study. Results of one model, series (or study) and
+    kind share a series.
     """
+    whole = sources[0].study if kind == "patient report" else sources[0].series
     return {
-        "series_instance_uid": derived_uid(result, sources[0].series, kind, "series"),
+        "series_instance_uid": derived_uid(result, whole, kind, "series"),
         "series_number": SERIES_NUMBERS[kind],
         "sop_instance_uid": derived_uid(result, *sorted(source.instance for source in sources), kind),
         "instance_number": min(source.number for source in sources),

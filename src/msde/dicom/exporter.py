@@ -11,7 +11,9 @@ from msde.dicom.equipment import highdicom
 from msde.dicom.folder import write_datasets
 from msde.dicom.result_objects import ResultObjects
 from msde.errors import DataError, ImageError
+from msde.images.patients import Patients
 from msde.model.anomaly_model import AnomalyModel
+from msde.model.patient_score import PatientScore, score_patients
 from msde.model.score import ImageScore
 from msde.storage.atomic import make_folder
 from msde.storage.digests import digest_of
@@ -28,6 +30,8 @@ class Exporter:
         The file it was loaded from; name and SHA-256 are stated in the objects.
     folder : path-like
         Made if it is missing.
+    groups : Patients, optional
+        How it is told which images are of one patient; by default by their headers.
 
     Attributes
     ----------
@@ -42,21 +46,44 @@ class Exporter:
         If highdicom is missing, or the folder cannot be written to.
     """
 
-    def __init__(self, model: AnomalyModel, model_file: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        model: AnomalyModel,
+        model_file: str | os.PathLike[str],
+        folder: str | os.PathLike[str],
+        groups: Patients | None = None,
+    ) -> None:
         highdicom()
         make_folder(folder)
         sha256 = digest_of(model_file)
         self._result_objects = ResultObjects(model, Path(model_file).stem, sha256[:12], sha256)
-        self._folder = folder
+        self._model, self._folder, self._groups = model, folder, groups or Patients()
         self.skipped = 0
         self.errors: list[str] = []
 
     def following(self, scores: Iterable[ImageScore]) -> Iterator[ImageScore]:
-        """Write the objects of each score before it is passed on; raise OutputError if one cannot be written."""
+        """Write the objects of each score before it is passed on, and after the last those of patients.
+
+        Raises OutputError if one cannot be written.
+        """
+        passed = []
         for score in scores:
             if score.error is None and score.volume is None:
                 self._export(score)
+            passed.append(score.without_heat())
             yield score
+        if self._model.patients_ is not None:
+            for patient in score_patients(passed, self._groups, self._model.patients_)[0]:
+                self._export_patient(patient)
+
+    def _export_patient(self, patient: PatientScore) -> None:
+        """Write the reports on a patient of more than one image, volume or series."""
+        if not patient.known or len({score.volume or score.path for score in patient.scores}) < 2:
+            return
+        try:
+            write_datasets(self._result_objects.patient_reports(patient, datetime.now()), self._folder)
+        except (DataError, ImageError) as error:
+            self.errors.append(f"{patient.path}: the patient has no DICOM results: {error}")
 
     def _export(self, score: ImageScore) -> None:
         try:

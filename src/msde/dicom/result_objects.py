@@ -15,10 +15,12 @@ from msde.dicom.source import read_number
 from msde.dicom.structured_report import structured_report
 from msde.heatmaps.colours import marked
 from msde.images import Part
-from msde.images.dicom_header import read_header
+from msde.images.dicom_header import read_header, read_text
 from msde.method.volume_score import highest_parts
 from msde.model.anomaly_model import AnomalyModel
+from msde.model.patient_score import PatientScore
 from msde.model.score import ImageScore
+from msde.output.words import counted, how_often
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -62,6 +64,35 @@ class ResultObjects:
             return None
         return self._objects(score, [image for image in images if image is not None], scored_at)
 
+    def patient_reports(self, patient: PatientScore, scored_at: datetime) -> Iterator[Dataset]:
+        """Make a report on all images of a patient for each study that has some; none of images that are no DICOM.
+
+        Raises as `objects`.
+        """
+        calibration = self.model.patients_
+        if calibration is None or math.isnan(patient.p_value):
+            return
+        files = dict.fromkeys(path for score in patient.scores for path in _files(score))
+        studies: dict[str, list[Dataset]] = {}
+        for path in files:
+            if (image := read_header(path)) is not None:
+                studies.setdefault(read_text(image, "StudyInstanceUID") or "", []).append(image)
+        often = how_often(patient.p_value, calibration.n_patients, "patient")
+        result = Result(
+            anomaly_score=patient.anomaly_score,
+            p_value=patient.p_value,
+            threshold=math.nan,
+            alpha=calibration.alpha,
+            flagged=patient.flagged,
+            model_name=_line(self.name),
+            model_version=self.version,
+            model_sha256=self.sha256,
+            text=f"Of all {counted(patient.images, 'image')} of the patient together: {often}.",
+            scored_at=scored_at,
+        )
+        for images in studies.values():
+            yield structured_report(images, result, of_patient=True)
+
     def _objects(self, score: ImageScore, images: list[Dataset], scored_at: datetime) -> Iterator[Dataset]:
         yield structured_report(images, self._result(score, self._words(score, images), scored_at))
         if not score.is_volume:
@@ -98,8 +129,9 @@ class ResultObjects:
         if math.isnan(score.p_value) or calibration is None:
             said = f"There is no p-value: the model is not calibrated on {kind}."
         else:
-            n = len(calibration.scores)
-            said = f"Of {n} held-out normal {kind}, {round(score.p_value * (n + 1)) - 1} score at least as high."
+            n, as_high = len(calibration.scores), int((calibration.scores >= score.anomaly_score).sum())
+            of = f" of {calibration.n_units} patients or volumes" if calibration.n_units < n else ""
+            said = f"Of {n} held-out normal {kind}{of}, {as_high} score at least as high."
         if score.is_volume:
             highest = [f"{_number(images, k)} ({score.parts[k].anomaly_score:.4g})" for k in _averaged_parts(score)]
             unit = "instance numbers" if len(images) > 1 else "frames"

@@ -130,6 +130,14 @@ def read_series(datasets: Sequence[Dataset]) -> list[Source]:
     return sources
 
 
+def read_study(datasets: Sequence[Dataset]) -> list[Source]:
+    """Read several images of one study, as `read_series` those of one series."""
+    sources = [read_source(dataset) for dataset in datasets]
+    if len({(source.study, source.patient_and_study["PatientID"]) for source in sources}) != 1:
+        raise DataError("the source images are not of one study; give at least one image, and report studies apart")
+    return sources
+
+
 def check_grid(source: Source, shape: tuple[int, ...]) -> None:
     """Check that a picture lies on the source's pixel grid.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msde.dicom.equipment import MANUFACTURER, bare, complete, derived_uid, highdicom, identity
 from msde.dicom.result import RESEARCH_USE, Result
-from msde.dicom.source import read_series
+from msde.dicom.source import read_series, read_study
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -20,7 +20,7 @@ P_VALUE = ("2", SCHEME, "Conformal p-value")
 FLAGGED = ("3", SCHEME, "Anomaly score above threshold")
 
 
-def structured_report(sources: Sequence[Dataset], result: Result) -> Dataset:
+def structured_report(sources: Sequence[Dataset], result: Result, *, of_patient: bool = False) -> Dataset:
     """Make a Comprehensive SR document of a result.
 
     Parameters
@@ -28,6 +28,8 @@ def structured_report(sources: Sequence[Dataset], result: Result) -> Dataset:
     sources : sequence of pydicom.Dataset
         The images of one series that were scored together; frames may be many.
     result : Result
+    of_patient : bool, default=False
+        Whether the result is of all images of a patient; the sources are then those of one study, of any series.
 
     Returns
     -------
@@ -39,7 +41,7 @@ def structured_report(sources: Sequence[Dataset], result: Result) -> Dataset:
     ImageError
         If a source is no image or lacks a UID.
     DataError
-        If the sources are not of one series.
+        If the sources are not of one series, or one study.
     OutputError
         If highdicom is missing.
     """
@@ -48,8 +50,8 @@ def structured_report(sources: Sequence[Dataset], result: Result) -> Dataset:
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from pydicom.sr.codedict import codes
 
-    images = read_series(sources)
-    arguments = identity(images, result, "structured report")
+    images = read_study(sources) if of_patient else read_series(sources)
+    arguments = identity(images, result, "patient report" if of_patient else "structured report")
     uid = arguments["sop_instance_uid"]
     numbers = (
         (sr.CodedConcept(*ANOMALY_SCORE), result.anomaly_score),

@@ -20,10 +20,12 @@ from msde.method.density_weights import WEIGHTINGS, Weighting
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
 from msde.method.held_out_scores import HeldOut
+from msde.method.labelled_fit import fit_labelled
 from msde.method.outliers import FEWEST_ROWS, LIMIT, outlyingness
-from msde.method.scorers import SCORERS, AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
+from msde.method.pool_calibration import HeldOutScores, MovedToPool
+from msde.method.scorers import AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
 from msde.method.standardizer import CompressingStandardizer, Standardizer
-from msde.method.unlabelled_pool import fit_adaptive
+from msde.method.unlabelled_pool import fit_direction
 
 JOINT_SHIFT = ("weighting", "n_neighbors", "learning_rate", "max_iter", "tol")
 Mode = Literal["inductive", "adaptive", "transductive"]
@@ -40,14 +42,14 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     mode : {"inductive", "adaptive", "transductive"}, default="inductive"
         "inductive" is Mean Shift Density Enhancement of each row alone, along the frozen path of the normals: the same
-        row gets the same score in any batch. "adaptive" scores each row alone too, and learns at `fit` from a pool of
-        unlabelled rows as well, without a shift. "transductive" is the published procedure: scored rows and normals are
-        shifted together, so a score depends on the batch.
+        row gets the same score in any batch. "adaptive" does the same, and adds the direction of abnormal rows where a
+        pool of unlabelled rows gives evidence of some at `fit`. "transductive" is the published procedure: scored rows
+        and normals are shifted together, so a score depends on the batch.
     alpha : float, default=0.05
         Target false-alarm rate of `predict`: the expected share of normals that it flags, in (0, 1).
     shift : "displacement" or None, default="displacement"
-        What the Gaussian of inductive mode measures: where rows are shifted to from where they were, or with None where
-        they are. See :class:`msde.method.frozen_shift.FrozenShift`.
+        What the Gaussian of inductive and adaptive mode measures: where rows are shifted to from where they were, or
+        with None where they are. See :class:`msde.method.frozen_shift.FrozenShift`.
     weighting : {"density", "published", "uniform"}, optional
         Density weights of the shift, see :class:`msde.MeanShiftEnhancer`; by default "density", or the enhancer's. In
         transductive mode "published" computes what the authors' scripts do.
@@ -69,8 +71,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         for fewer than 50 rows
         and in transductive mode.
     trusted_ : ndarray of shape (n,), bool
-        Whether a training row stands out no more than normals do; the others may be abnormal images among them. Only
-        adaptive mode leaves these out of its Gaussian.
+        Whether a training row stands out no more than normals do; the others may be abnormal images among them. All
+        are fitted.
     offset_ : float
         `decision_function` is `score_samples` minus this; minus the threshold.
 
@@ -112,7 +114,16 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.gaussian = gaussian
         self.enhancer = enhancer
 
-    def fit(self, X: Any, y: Any = None, *, unlabelled: Any = None, groups: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        unlabelled: Any = None,
+        groups: Any = None,
+        abnormal: Any = None,
+        abnormal_groups: Any = None,
+    ) -> Self:
         """Learn what normal embeddings look like.
 
         Parameters
@@ -126,6 +137,11 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             Patient or volume of each row, by numbers or names, at least two different ones: rows of one are held out
             together, and count together. By default runs of neighbouring rows are held out together, and each row
             counts.
+        abnormal : array-like of shape (k, d), optional
+            Embeddings of images that are known to be abnormal, in inductive mode: what is like them scores higher. See
+            :mod:`msde.method.labelled_abnormals`.
+        abnormal_groups : array-like of shape (k,), optional
+            Patient of each labelled row, by numbers or names; by default each is a patient's own.
 
         Returns
         -------
@@ -134,7 +150,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If X, the unlabelled rows or a parameter is out of range.
+            If X, the unlabelled or labelled rows or a parameter is out of range, or a labelled row is a normal too.
         """
         check_parameters(self, {"alpha": (Real, 0, 1)})
         check_rate(self.alpha)
@@ -146,14 +162,21 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError("mode 'adaptive' has a Ledoit-Wolf Gaussian; leave gaussian='pca' out")
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         sift = len(rows) >= FEWEST_ROWS and self.mode != "transductive"
-        fit_scorer = self._scorer_fit(self._checked_pool(unlabelled, rows), sift)
+        pool = self._checked_pool(unlabelled, rows)
+        fit_scorer = self._scorer_fit(pool)
         self.scorer_ = fit_scorer(rows)
         self.outlyingness_ = _doubt(CompressingStandardizer.fit(rows).apply(rows), sift)
         self.trusted_ = self.outlyingness_ <= LIMIT
         self._groups = None if groups is None else _numbered(groups, len(rows))
-        self._held_out: HeldOut | CrossFit = CrossFit(rows, fit_scorer, self._groups)
-        if isinstance(self.scorer_, InductiveScorer) and self.gaussian != "pca":
-            self._held_out = HeldOut(self.scorer_, rows, runs(len(rows)) if self._groups is None else self._groups)
+        if abnormal is not None:
+            labelled = self._checked_labels(abnormal, rows)
+            fitted = fit_labelled(rows, labelled, fit_scorer, _patients(abnormal_groups, len(labelled)), self._groups)
+            self._held_out: HeldOutScores = fitted
+            self.scorer_ = fitted.scorer
+        elif abnormal_groups is not None:
+            raise ValueError("abnormal_groups are those of labelled rows; give fit(X, abnormal=...) too")
+        else:
+            self._held_out = self._hold_out(rows, pool, fit_scorer)
         return self
 
     @property
@@ -183,7 +206,11 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return self.scorer_.score(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
 
     def cross_fitted_scores(self) -> NDArray[np.float64]:
-        """Return the anomaly score of each training row (n,) by a detector that has not seen it; none if n < 3."""
+        """Return the anomaly score of each training row (n,) by a detector that has not seen it; none if n < 3.
+
+        In adaptive mode they are moved to where the normals of the pool score, if these score higher by more than
+        chance: see :func:`msde.method.pool_calibration.move_of_normals`.
+        """
         check_is_fitted(self)
         return self._held_out.scores
 
@@ -211,19 +238,40 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return None if unlabelled is None else validate_data(self, unlabelled, reset=False, dtype=rows.dtype)
 
-    def _scorer_fit(self, pool: FloatArray | None, sift: bool) -> Fit:
-        if pool is not None:
-            # Decided once for the fit and its folds, which would be below the limit where all rows are just above it.
-            return partial(_fit_adaptive, pool, sift)
-        if self.mode == "inductive":
+    def _checked_labels(self, abnormal: Any, rows: FloatArray) -> FloatArray:
+        if self.mode != "inductive":
+            raise ValueError(f"labelled abnormal rows go with mode 'inductive'; got {self.mode!r}")
+        labelled: FloatArray = validate_data(self, abnormal, reset=False, dtype=rows.dtype)
+        known = {row.tobytes() for row in rows}
+        both = [number for number, row in enumerate(labelled) if row.tobytes() in known]
+        if both:
+            raise ValueError(f"{len(both)} labelled abnormal rows are among the normals: {both[:10]}; leave them out")
+        return labelled
+
+    def _hold_out(self, rows: FloatArray, pool: FloatArray | None, fit_scorer: Fit) -> HeldOutScores:
+        """Score the training rows by what has not seen them, once that is asked for."""
+        groups = runs(len(rows)) if self._groups is None else self._groups
+        scorer = self.scorer_
+        if isinstance(scorer, InductiveScorer) and self.gaussian != "pca":
+            return HeldOut(scorer, rows, groups)
+        if pool is None or not isinstance(scorer, AdaptiveScorer):
+            return CrossFit(rows, fit_scorer, self._groups)
+        if weight := scorer.direction.weight:
+            # Decided once: folds near the limit would score on another scale.
+            return MovedToPool(CrossFit(rows, self._scorer_fit(pool, weight), self._groups), scorer, pool)
+        return MovedToPool(HeldOut(scorer.inductive, rows, groups), scorer, pool)
+
+    def _scorer_fit(self, pool: FloatArray | None, weight: float | None = None) -> Fit:
+        if self.mode in ("inductive", "adaptive"):
             weighting = None if self.shift is None else self.weighting or "density"
-            return partial(_fit_inductive, weighting, GAUSSIANS[self.gaussian or "ledoit-wolf"])
+            inductive = partial(_fit_inductive, weighting, GAUSSIANS[self.gaussian or "ledoit-wolf"])
+            return inductive if pool is None else partial(_fit_adaptive, pool, weight, inductive)
         if self.mode == "transductive":
             settings = MeanShiftEnhancer() if self.enhancer is None else clone(self.enhancer)
             if self.weighting is not None:
                 settings.set_params(weighting=self.weighting)
             return partial(_fit_transductive, settings, GAUSSIANS[self.gaussian or "pca"])
-        raise ValueError(f"mode must be one of {', '.join(SCORERS)}; got {self.mode!r}")
+        raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}")
 
 
 def _numbered(groups: Any, n: int) -> IndexArray:
@@ -238,11 +286,20 @@ def _numbered(groups: Any, n: int) -> IndexArray:
     return numbers.astype(np.intp)
 
 
+def _patients(groups: Any, n: int) -> IndexArray:
+    if groups is None:
+        return np.arange(n)
+    values = np.asarray(groups)
+    if values.shape != (n,):
+        raise ValueError(f"abnormal_groups must have shape ({n},); got {values.shape}")
+    return np.unique(values, return_inverse=True)[1].astype(np.intp)
+
+
 def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:
     return outlyingness(normals) if sift else np.zeros(len(normals))
 
 
-def _fit_inductive(weighting: Weighting | None, fit_gaussian: FitGaussian, rows: FloatArray) -> Scorer:
+def _fit_inductive(weighting: Weighting | None, fit_gaussian: FitGaussian, rows: FloatArray) -> InductiveScorer:
     """Fit with the shift of this weighting, or none."""
     standardizer = CompressingStandardizer.fit(rows)
     normals = standardizer.apply(rows)
@@ -252,12 +309,13 @@ def _fit_inductive(weighting: Weighting | None, fit_gaussian: FitGaussian, rows:
     return InductiveScorer(standardizer, fit_gaussian(displacement, axes=axes), shift)
 
 
-def _fit_adaptive(pool: FloatArray, sift: bool, rows: FloatArray) -> Scorer:
-    standardizer = CompressingStandardizer.fit(rows)
-    normals = standardizer.apply(rows)
-    trusted = _doubt(normals, sift) <= LIMIT
-    gaussian, direction = fit_adaptive(normals, standardizer.apply(pool), trusted=trusted)
-    return AdaptiveScorer(standardizer, gaussian, direction)
+def _fit_adaptive(
+    pool: FloatArray, weight: float | None, fit_inductive: Callable[[FloatArray], InductiveScorer], rows: FloatArray
+) -> Scorer:
+    """Fit to the normals, and take a direction from the pool; its weight from the evidence, or as given."""
+    alone = fit_inductive(rows)
+    direction = fit_direction(alone.gaussian, alone.measured(pool), weight)
+    return AdaptiveScorer(alone.standardizer, alone.gaussian, direction, alone.shift)
 
 
 def _fit_transductive(settings: MeanShiftEnhancer, fit_gaussian: FitGaussian, rows: FloatArray) -> Scorer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,14 @@ from msde.evaluation.masks import Masks
 from msde.evaluation.pixel_metrics import PixelCounter, PixelFigures
 from msde.heatmaps.feature_maps import SIDE
 from msde.images import Part, expanded, from_input
-from msde.method.metrics import Discrimination, discrimination
+from msde.images.patients import Patients
+from msde.method.arrays import IndexArray
+from msde.method.groups import apart
+from msde.method.labelled import Labelled, discrimination
+from msde.method.metrics import Discrimination
+from msde.method.predictive_value import PREVALENCE, PredictiveValue
 from msde.model.anomaly_model import AnomalyModel
+from msde.model.grouping import check_ways, number_groups
 from msde.model.score import ImageScore
 
 
@@ -31,7 +38,10 @@ class Evaluation:
     discrimination: Discrimination  # AUROC and average precision
     alpha: float  # target false-alarm rate of the model
     n_seen_in_training: int  # images that the model was trained on
+    patients: IndexArray  # (n,): the number of each one's patient; an image of no known patient has its own
+    prevalence: float = PREVALENCE  # share of abnormal images where the model is used, for the predictive values
     pixels: PixelFigures | None = None  # of the heat maps, where masks were given
+    notes: Sequence[str] = ()  # what is to be told of the patients
 
     @property
     def errors(self) -> list[str]:
@@ -44,9 +54,11 @@ class Evaluation:
         Returns
         -------
         dict
-            auroc, auroc_ci, ap, ap_ci, n_normal, n_abnormal, n_unreadable, n_seen_in_training, alpha,
-            false_alarm_rate and sensitivity (shares flagged at alpha, None in transductive mode). With masks also
-            pixel_auroc, pixel_ap, aupro, n_masks and n_regions.
+            auroc, auroc_ci, ap, ap_ci, ap_chance (the share of abnormal images), n_normal, n_abnormal, n_patients,
+            n_unreadable, n_seen_in_training, alpha, false_alarm_rate and sensitivity (shares flagged at alpha, None in
+            transductive mode), prevalence, and what to expect at it: flags_per_1000, false_flags_per_1000,
+            positive_predictive_value and negative_predictive_value. With masks also pixel_auroc, pixel_ap, aupro,
+            n_masks and n_regions.
         """
         usable = np.array([score.error is None for score in self.scores])
         auroc, ap = self.discrimination.auroc, self.discrimination.ap
@@ -55,13 +67,29 @@ class Evaluation:
             "auroc_ci": [auroc.low, auroc.high],
             "ap": ap.value,
             "ap_ci": [ap.low, ap.high],
+            "ap_chance": float(self.abnormal[usable].mean()),
             "n_normal": int((usable & ~self.abnormal).sum()),
             "n_abnormal": int((usable & self.abnormal).sum()),
+            "n_patients": len(np.unique(self.patients[usable])),
             "n_unreadable": int((~usable).sum()),
             "n_seen_in_training": self.n_seen_in_training,
             "alpha": self.alpha,
-            **dict(zip(("false_alarm_rate", "sensitivity"), self._flagged_shares(usable), strict=True)),
+            **self._of_flags(usable),
             **self._of_pixels(),
+        }
+
+    def _of_flags(self, usable: NDArray[np.bool_]) -> dict[str, Any]:
+        false_alarms, sensitivity = self._flagged_shares(usable)
+        known = false_alarms is not None and sensitivity is not None
+        value = PredictiveValue(self.prevalence, false_alarms or 0.0, sensitivity or 0.0) if known else None
+        return {
+            "false_alarm_rate": false_alarms,
+            "sensitivity": sensitivity,
+            "prevalence": self.prevalence,
+            "flags_per_1000": value and value.flags,
+            "false_flags_per_1000": value and value.false_flags,
+            "positive_predictive_value": value and value.positive,
+            "negative_predictive_value": value and value.negative,
         }
 
     def _of_pixels(self) -> dict[str, Any]:
@@ -88,13 +116,29 @@ class Evaluation:
         lines = []
         for name in ("auroc", "ap"):
             low, high = figures[f"{name}_ci"]
-            lines.append(f"{name.upper():6} {figures[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})")
+            chance = f"; by chance {figures['ap_chance']:.3f}" if name == "ap" else ""
+            lines.append(f"{name.upper():6} {figures[name]:.3f}  (95 % interval {low:.3f} to {high:.3f}{chance})")
         counts = f"normal {figures['n_normal']}, abnormal {figures['n_abnormal']}, unreadable {figures['n_unreadable']}"
+        if figures["n_patients"] < figures["n_normal"] + figures["n_abnormal"]:
+            counts += f"; intervals by {figures['n_patients']} patients"
         lines.append(counts)
         shares = [(figures["false_alarm_rate"], "normal"), (figures["sensitivity"], "abnormal")]
         said = [f"{share:.1%} of the {kind} images" for share, kind in shares if share is not None]
         if said:
             lines.append(f"flagged at a target false-alarm rate of {self.alpha:g}: {' and '.join(said)}")
+        if figures["flags_per_1000"] is not None:
+            values = [
+                f"{figures[name]:.1%} of {kind}"
+                for name, kind in (
+                    ("positive_predictive_value", "the flagged are abnormal"),
+                    ("negative_predictive_value", "the others normal"),
+                )
+                if math.isfinite(figures[name])
+            ]
+            lines.append(
+                f"where {self.prevalence:.1%} are abnormal: {figures['flags_per_1000']:.0f} flags in 1,000 images,"
+                f" {figures['false_flags_per_1000']:.0f} of them false; {' and '.join(values)}"
+            )
         if self.pixels is not None:
             lines.append(
                 f"heat maps: pixel AUROC {self.pixels.auroc:.3f}, pixel AP {self.pixels.ap:.3f}, AUPRO"
@@ -110,6 +154,8 @@ def evaluate_model(
     abnormal: Sequence[Path | Part],
     *,
     masks: Sequence[str | os.PathLike[str]] = (),
+    groups: Patients | None = None,
+    prevalence: float = PREVALENCE,
     tick: Tick | None = None,
 ) -> Evaluation:
     """Score labelled images as one batch and compare the scores with the labels; a volume counts once, by its score.
@@ -123,6 +169,11 @@ def evaluate_model(
     masks : sequence of path-like, optional
         What is abnormal in abnormal images, as :class:`msde.evaluation.masks.Masks` takes it. Of normal images nothing
         is; abnormal images without a mask do not count for the heat maps.
+    groups : Patients, optional
+        How it is told which images are of one patient, over whom intervals go; by default DICOM files go by their
+        headers.
+    prevalence : float, default=0.01
+        Share of abnormal images where the model is used, in (0, 1), for the predictive values.
     tick : callable, optional
         Called after each image.
 
@@ -154,13 +205,20 @@ def evaluate_model(
         if not usable[labels == label].any():
             first = next(score.error for score, is_abnormal in zip(scores, labels, strict=True) if is_abnormal == label)
             raise DataError(f"none of the {name} images can be used, so there is no AUROC; the first: {first}")
+    patients = groups or Patients()
+    keys, numbers = number_groups([(score.parts or (score,))[0].source for score in scores], patients)
+    units = apart(numbers)
+    units = np.arange(len(scores)) if units is None else units
     return Evaluation(
         scores,
         labels,
-        discrimination(values[usable & ~labels], values[usable & labels]),
+        discrimination(Labelled(values[usable], labels[usable], units[usable])),
         model.calibration_.alpha,
         model.fingerprint_.count_known([image.digest for image in images if image.digest]),
+        units,
+        prevalence,
         _measured(model, images, of_images, marked) if marked else None,
+        check_ways(patients, [score.path for score in scores], keys),
     )
 
 

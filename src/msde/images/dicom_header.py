@@ -103,6 +103,13 @@ def read_text(dataset: Dataset, keyword: str) -> str | None:
     return text
 
 
+def read_raw(dataset: Dataset, keyword: str) -> bytes:
+    """Read the bytes of an attribute without padding, to be compared and never shown; empty where it has none."""
+    element = dataset.get_item(keyword) if keyword in dataset else None
+    value = b"" if element is None or element.value is None else element.value
+    return (value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")).strip(b" \0")
+
+
 def _is_undeclared(dataset: Dataset, element: Any) -> bool:
     """Whether a text's file declares no character set, or an unknown one; text set in memory is as it was meant."""
     from pydicom.charset import default_encoding, python_encoding

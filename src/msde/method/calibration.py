@@ -48,15 +48,19 @@ def check_rate(alpha: float) -> None:
         raise ValueError(f"alpha must lie in (0, 1), {LOWEST_RATE:g} away from either end; got {alpha!r}")
 
 
-def normals_needed(alpha: float) -> int:
-    """Return how many held-out normals it takes to flag anything at a false-alarm rate.
+def normals_needed(alpha: float, confidence: float | None = None) -> int:
+    """Return how many held-out normals, each alone, it takes to flag anything at a false-alarm rate.
+
+    With a confidence it is as many as hold the rate with that probability.
 
     Examples
     --------
     >>> normals_needed(0.05)
     19
     """
-    return math.ceil(min((1 - _ROUNDING) / alpha, _MOST_NORMALS)) - 1
+    if confidence is None:
+        return math.ceil(min((1 - _ROUNDING) / alpha, _MOST_NORMALS)) - 1
+    return math.ceil(min(math.log(1 - confidence) / math.log1p(-alpha) - _ROUNDING, _MOST_NORMALS))
 
 
 @dataclass(frozen=True)

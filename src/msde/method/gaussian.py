@@ -83,12 +83,16 @@ class Gaussian:
         ndarray of shape (m, d), float64
             Their sum over the features is the squared distance. Those of correlated features may be below 0.
         """
+        return np.asarray((rows - self.mean) * self.gradient(rows))
+
+    def gradient(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Multiply the offset of each row of shape (m, d) from the centre by the precision, (m, d)."""
         offsets = rows - self.mean
         white = offsets @ self.whitening
         gradient = white @ self.whitening.T
         if self.outside:
             gradient += self.outside * (offsets - (white / self._lengths**2) @ self.whitening.T)
-        return np.asarray(offsets * gradient)
+        return np.asarray(gradient)
 
     @cached_property
     def whitening_of_all(self) -> NDArray[np.float64]:
@@ -179,6 +183,33 @@ def fit_shrunk(rows: FloatArray, axes: NDArray[np.float64] | None = None) -> tup
     if axes is not None:
         mean, whitening = axes @ mean, axes @ whitening
     return Gaussian(mean, whitening, 1 / floor), amount
+
+
+def fit_ridged(rows: FloatArray, share: float) -> Gaussian:
+    """Fit a Gaussian whose covariance has a ridge added, over all axes.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Normals.
+    share : float
+        Of the total variance, above 0: what is added to the variance of each axis.
+
+    Returns
+    -------
+    Gaussian
+        In d dimensions.
+    """
+    mean = rows.mean(axis=0, dtype=np.float64)
+    offsets = rows - mean
+    n, d = offsets.shape
+    total = float(np.einsum("ij,ij->", offsets, offsets)) / n
+    ridge = share * total + float(np.finfo(np.float64).eps)
+    variances, sides = np.linalg.eigh((offsets @ offsets.T if n < d else offsets.T @ offsets) / n)
+    apart = variances > max(n, d) * np.finfo(np.float64).eps * max(total, np.finfo(np.float64).tiny)
+    variances, sides = variances[apart], sides[:, apart]
+    axes = offsets.T @ (sides / np.sqrt(n * variances)) if n < d else sides
+    return Gaussian(mean, axes / np.sqrt(variances + ridge), 1 / ridge)
 
 
 def shrunk(mean: NDArray[np.float64], covariance: NDArray[np.float64], n: int, fourth: float) -> tuple[Gaussian, float]:

@@ -7,6 +7,7 @@ choice of neighbours, in the density weights and in the standardisation. docs/gu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,22 +32,37 @@ class HeldOutShift:
         Numbers of those that took the path.
     shares : ndarray of shape (n_steps, m, m), float32
         Before each step, the share of each landmark's position that comes from the first position of each.
-    last : ndarray of shape (n, m), float32
-        The same of all rows after the last step; what comes from a row's own first position if it is no landmark is
-        left out.
-    moved : ndarray of shape (n, p) or (n, d), float64
-        Displacements of all rows; where all are landmarks, and so lie in the space of the path, its coordinates.
+    inside : bool
+        Whether all normals are landmarks, so that displacements are given in the space of the path.
     """
 
     shift: FrozenShift
     landmarks: IndexArray
     shares: NDArray[np.float32]
-    last: NDArray[np.float32]
-    moved: NDArray[np.float64]
+    inside: bool
 
     @classmethod
-    def of(cls, shift: FrozenShift, rows: FloatArray) -> HeldOutShift:
-        """Follow the path with all its normals (n, d), and note who pulls whom."""
+    def of(
+        cls, shift: FrozenShift, rows: FloatArray, standardize: Callable[[FloatArray], FloatArray]
+    ) -> tuple[HeldOutShift, FloatArray, Pulls]:
+        """Follow the path with all its normals, and note who pulls whom.
+
+        Parameters
+        ----------
+        shift : FrozenShift
+        rows : ndarray of shape (n, d)
+            Its normals, in their order at the fit.
+        standardize : callable
+            Standardises some of them.
+
+        Returns
+        -------
+        path : HeldOutShift
+        moved : ndarray of shape (n, p), float64, or (n, d), float32
+            Displacements of all rows, inside the space of the path or not.
+        pulls : Pulls
+            Who pulls whom, over the whole path.
+        """
         n, m = len(rows), len(shift.weights)
         landmarks = evenly_spaced(n, m)
         shares = np.zeros((n, m), dtype=np.float32)
@@ -54,7 +70,7 @@ class HeldOutShift:
         position = np.empty((n, shift.axes.shape[1]))
 
         def start(block: slice) -> None:
-            position[block] = shift.inside(rows[block])
+            position[block] = shift.inside(standardize(rows[block]))
 
         for_blocks(start, n, _BLOCK_ROWS)
         noted = []
@@ -68,18 +84,13 @@ class HeldOutShift:
                 shares[block] += np.float32(shift.learning_rate) * (pull.astype(np.float32) @ among - shares[block])
 
             for_blocks(move, n, _BLOCK_ROWS)
-        moved = np.empty((n, shift.axes.shape[m == n]))
+        moved = np.empty((n, shift.axes.shape[m == n]), dtype=np.float64 if m == n else np.float32)
 
         def measure(block: slice) -> None:
-            moved[block] = _displacement(shift, rows[block], position[block], m == n)
+            moved[block] = _displacement(shift, standardize(rows[block]), position[block], m == n)
 
         for_blocks(measure, n, _BLOCK_ROWS)
-        return cls(shift, landmarks, np.stack(noted), shares, moved)
-
-    @property
-    def pulls(self) -> Pulls:
-        """Who pulls whom, over the whole path."""
-        return Pulls(self.last, self.landmarks)
+        return cls(shift, landmarks, np.stack(noted), m == n), moved, Pulls(shares, landmarks)
 
     def displacement(self, rows: FloatArray, groups: IndexArray, of_landmarks: IndexArray) -> NDArray[np.float64]:
         """Tell where rows move along the path without their groups.
@@ -96,7 +107,7 @@ class HeldOutShift:
         Returns
         -------
         ndarray of shape (b, p) or (b, d), float64
-            Last position minus first, as in `moved`.
+            Last position minus first, as `of` gives them.
         """
         shift = self.shift
         left_out = groups[:, None] == of_landmarks
@@ -108,7 +119,7 @@ class HeldOutShift:
             others = 1 - theirs.sum(axis=1, keepdims=True)
             mean = (pull @ shift.layer(step) - theirs @ first) / np.maximum(others, np.finfo(np.float32).eps)
             position = shift.moved(position, mean)
-        return _displacement(shift, rows, position, len(self.landmarks) == len(self.last))
+        return _displacement(shift, rows, position, self.inside)
 
 
 def _displacement(

@@ -23,7 +23,8 @@ from msde.method.parallel import in_order, single_threaded_products
 Held = Callable[[IndexArray], tuple[FloatArray, NDArray[np.float64]]]
 
 _BLOCK_BYTES = 8 * 2**20
-_MOST_ROWS = 256
+_MOST_ROWS = 32
+_SUMMED_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,13 @@ class LeaveGroupOut:
     basis: NDArray[np.float64] | None
     mean: NDArray[np.float64]
     axes: NDArray[np.float64]
-    along: NDArray[np.float64]
+    along: FloatArray
     scatter: NDArray[np.float64]
     skew: NDArray[np.float64]
     shares: FloatArray
     place: IndexArray
-    pulled: NDArray[np.float64]
-    both: NDArray[np.float64]
+    pulled: FloatArray
+    both: FloatArray
 
     @classmethod
     def of(cls, rows: FloatArray, basis: NDArray[np.float64] | None, pulls: Pulls) -> LeaveGroupOut:
@@ -109,18 +110,31 @@ class LeaveGroupOut:
             group's displacements.
         """
         mean = rows.mean(axis=0, dtype=np.float64)
-        offsets = rows - mean
-        n, p = offsets.shape
-        scatter, sides = np.linalg.eigh(offsets @ offsets.T if n < p else offsets.T @ offsets)
+        n, p = rows.shape
+        blocks = [slice(start, start + _SUMMED_ROWS) for start in range(0, n, _SUMMED_ROWS)]
+        if n < p:
+            offsets = rows - mean
+            scatter, sides = np.linalg.eigh(offsets @ offsets.T)
+        else:
+            products = np.zeros((p, p))
+            for block in blocks:
+                offsets = rows[block] - mean
+                products += offsets.T @ offsets
+            scatter, sides = np.linalg.eigh(products)
+            del products
         apart = scatter > n * np.finfo(np.float64).eps * scatter[-1]
-        scatter, sides = scatter[apart], sides[:, apart]
+        scatter, sides = (scatter, sides) if apart.all() else (scatter[apart], sides[:, apart])
         axes = offsets.T @ (sides / np.sqrt(scatter)) if n < p else sides
-        along = sides * np.sqrt(scatter) if n < p else offsets @ axes
+        # In many dimensions rows of single precision stay such, to save room.
+        along = np.empty((n, len(scatter)), dtype=rows.dtype if n >= p else np.float64)
+        for block in blocks:
+            along[block] = sides[block] * np.sqrt(scatter) if n < p else (rows[block] - mean) @ axes
         shares = np.pad(pulls.shares, [(0, 0), (0, 1)])
         place = np.full(n, shares.shape[1] - 1)
         place[pulls.pulling] = np.arange(len(pulls.pulling))
         skew = np.einsum("ij,ij->i", along, along) @ along
-        return cls(basis, mean, axes, along, scatter, skew, shares, place, shares.T @ along, shares.T @ shares)
+        pulled, both = shares.T @ along, shares.T @ shares
+        return cls(basis, mean, axes, along, scatter, skew, shares, place, pulled, both)
 
     @property
     def dim(self) -> int:
@@ -157,7 +171,7 @@ class LeaveGroupOut:
     def _distances(self, block: IndexArray, asked: FloatArray, grown: NDArray[np.float64]) -> NDArray[np.float64]:
         """Measure rows (b s, p) from the Gaussians without their groups, whose row numbers are (b, s)."""
         left = len(self.along) - block.shape[1]
-        out = self.along[block]
+        out = self.along[block].astype(np.float64)
         offsets = asked - self.mean
         inside = offsets @ self.axes
         beyond = (offsets - inside @ self.axes.T).reshape(*block.shape, -1)
@@ -200,7 +214,7 @@ class LeaveGroupOut:
 
     def _fourth(self, block: IndexArray, trace: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum the fourth powers of the other rows' distances from their mean, grown as the trace has."""
-        out, left = self.along[block], len(self.along) - block.shape[1]
+        out, left = self.along[block].astype(np.float64), len(self.along) - block.shape[1]
         mean = -out.sum(axis=1) / left
         length = np.einsum("br,br->b", mean, mean)
         total = (self._lengths**2).sum() + 4 * (mean**2 @ self.scatter) + len(self.along) * length**2
@@ -213,7 +227,7 @@ class LeaveGroupOut:
 
     @cached_property
     def _lengths(self) -> NDArray[np.float64]:
-        return np.einsum("ij,ij->i", self.along, self.along)
+        return np.einsum("ij,ij->i", self.along, self.along, dtype=np.float64)
 
 
 def _change(both: NDArray[np.float64], left: int) -> NDArray[np.float64]:

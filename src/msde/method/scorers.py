@@ -11,13 +11,14 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.arrays import FloatArray
+from msde.method.arrays import FloatArray, IndexArray
 from msde.method.density_weights import Weighting, density_weights
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
+from msde.method.labelled_abnormals import Blend, Likeness, soft_mean
 from msde.method.mean_shift import shift
 from msde.method.standardizer import CompressingStandardizer, Standardizer
-from msde.method.unlabelled_pool import Direction
+from msde.method.unlabelled_pool import Direction, held_out_along
 
 
 class Scorer(Protocol):
@@ -61,16 +62,14 @@ class InductiveScorer:
 
 @dataclass(frozen=True)
 class AdaptiveScorer:
-    """Score each row alone against normals and an unlabelled pool, both frozen.
+    """Score each row alone against the normals, and in the direction of a pool's outer rows; both are frozen.
 
     Parameters
     ----------
-    standardizer : CompressingStandardizer
-        Of the training normals.
-    gaussian : Gaussian
-        Of the normals and the inner rows of the pool.
+    standardizer, gaussian, shift
+        Of the inductive scorer. In older model files the Gaussian is of normals and inner rows of the pool.
     direction : Direction
-        What the abnormal rows of the pool share; its gate is shut where the pool gives no evidence of any.
+        What the abnormal rows of the pool share; without weight where the pool gives no evidence of any.
     """
 
     batchwise: ClassVar[bool] = False
@@ -78,14 +77,29 @@ class AdaptiveScorer:
     standardizer: CompressingStandardizer
     gaussian: Gaussian
     direction: Direction
+    shift: FrozenShift | None = None
+
+    @property
+    def inductive(self) -> InductiveScorer:
+        """The scorer of the normals alone."""
+        return InductiveScorer(self.standardizer, self.gaussian, self.shift)
 
     def score(self, rows: FloatArray) -> NDArray[np.float64]:
-        """Score embeddings of shape (m, d) by distance and direction in the proportion of the evidence."""
-        standard = self.standardizer.apply(rows)
-        gate = self.direction.gate
-        # A Mahalanobis distance has a deviation near 1/sqrt(2) under the normals, the direction one of 1.
-        distance = np.sqrt(2) * self.gaussian.mahalanobis(standard)
-        return (1 - gate) * distance + gate * self.direction.along(standard)
+        """Score embeddings of shape (m, d) as the inductive scorer does, and add the direction by its weight."""
+        measured = self.inductive.measured(rows)
+        return self._sum(measured, self.direction.along(measured))
+
+    def held_out_of_direction(self, pool: FloatArray) -> NDArray[np.float64]:
+        """Score the pool's embeddings of shape (m, d), each in the direction of the others."""
+        measured = self.inductive.measured(pool)
+        return self._sum(measured, held_out_along(self.gaussian, measured) if self.direction.weight else 0)
+
+    def _sum(self, measured: FloatArray, along: NDArray[np.float64] | int) -> NDArray[np.float64]:
+        distance = self.gaussian.mahalanobis(measured)
+        if self.direction.weight is None:
+            gate = self.direction.gate
+            return (1 - gate) * np.sqrt(2) * distance + gate * along
+        return distance + self.direction.weight * along
 
 
 @dataclass(frozen=True)
@@ -131,8 +145,57 @@ class TransductiveScorer:
         return self.gaussian.mahalanobis(shifted[len(self.normals) :])
 
 
+@dataclass(frozen=True)
+class LabelledScorer:
+    """Score each row alone against normals and labelled abnormal rows, both frozen.
+
+    Parameters
+    ----------
+    scorer : InductiveScorer
+        Of the normals.
+    likeness : Likeness
+        To the labelled rows.
+    blend : Blend
+        Of the two.
+    familiar : float
+        Cosine to the nearest labelled row from which on a row passes for one of a labelled kind.
+    """
+
+    batchwise: ClassVar[bool] = False
+
+    scorer: InductiveScorer
+    likeness: Likeness
+    blend: Blend
+    familiar: float
+
+    @property
+    def standardizer(self) -> CompressingStandardizer:
+        """That of the normals."""
+        return self.scorer.standardizer
+
+    def score(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Score embeddings of shape (m, d) by distance, and in its unit what the likeness adds; each row by itself."""
+        return self.blend.score(self.scorer.score(rows), self._likeness(rows))
+
+    def known(self, rows: FloatArray) -> NDArray[np.bool_]:
+        """Tell which rows (m, d), if they are abnormal, pass for a labelled kind.
+
+        They are more likely of one than not, and as near to a labelled row as these are to those of other patients.
+        """
+        cosines = self.likeness.cosines(self.standardizer.apply(rows))
+        return np.asarray((self.blend.share(soft_mean(cosines)) > 0.5) & (cosines.max(axis=1) >= self.familiar))
+
+    def nearest(self, rows: FloatArray) -> IndexArray:
+        """Return the number of the labelled row that each embedding (m, d) is most like, (m,)."""
+        return np.asarray(self.likeness.cosines(self.standardizer.apply(rows)).argmax(axis=1))
+
+    def _likeness(self, rows: FloatArray) -> NDArray[np.float64]:
+        return self.likeness.of(self.standardizer.apply(rows))
+
+
 SCORERS: dict[str, type] = {
     "inductive": InductiveScorer,
+    "labelled": LabelledScorer,
     "adaptive": AdaptiveScorer,
     "transductive": TransductiveScorer,
 }

@@ -1,10 +1,11 @@
 """What an unlabelled pool of images tells about normals and abnormals, frozen at fit.
 
 A pool differs from the training normals for two reasons: its normals come from other patients or machines, and some of
-its images are abnormal. The first moves all of its rows, the second only some, which lie far out. So the two are told
-apart by whether the pool's mean has moved towards where the pool's own outer rows lie. The density ratio of a pool to
-normals is the optimal score in theory (Blanchard, Lee, Scott, "Semi-supervised novelty detection", JMLR 11:2973, 2010)
-and does harm where few of the pool are abnormal. docs/method.md gives the measurements, docs/ideas.md what lost.
+its images are abnormal. The first moves all of its rows, the second only some, which lie far out. So the pool gives a
+direction, in which its own outer rows lie from its inner ones, and that is believed as far as the pool's mean has moved
+in it. The density ratio of a pool to normals is the optimal score in theory (Blanchard, Lee, Scott, "Semi-supervised
+novelty detection", JMLR 11:2973, 2010) and does harm where few of the pool are abnormal. docs/guarantees.md gives the
+measurements, docs/ideas.md what lost.
 """
 
 from __future__ import annotations
@@ -14,90 +15,116 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.method.arrays import FloatArray
-from msde.method.gaussian import Gaussian, fit_ledoit_wolf
+from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
+from msde.method.gaussian import Gaussian
 
-JOINING_SHARE = 0.7
-HALF_OPEN = 0.2
-STEEPNESS = 4
+LARGEST_WEIGHT = 0.4
+HALF_OPEN = 0.25
+STEEPNESS = 16
+SHUT = 0.001
 N_HALVINGS = 8
 SMALLEST_POOL = 8
+FEWEST_BLOCKS = 4
+MOST_ROWS = 2000  # whose neighbours are searched
+N_FOLDS = 5
+
+_FORMER_HALF_OPEN = 0.2
+_FORMER_STEEPNESS = 4
+_TINY = float(np.finfo(np.float64).tiny)
+
+White = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Direction:
-    """The direction in which a pool leaves the normals, and how far it is to be believed.
+    """The direction in which a pool's outer rows lie, and how far it is to be believed.
 
     Parameters
     ----------
     origin : ndarray of shape (d,), float64
         Mean of the normals.
     axis : ndarray of shape (d,), float64
-        Linear discriminant of the pool against the normals; unit variance under the normals.
+        Unit variance along it under the Gaussian of the normals.
     evidence : float
         Agreement of the pool's mean shift with its own outer rows, a cosine in [0, 1].
+    weight : float or None
+        What a deviation along the axis adds to a distance, at least 0, and 0 while the gate is shut. None in older
+        model files, whose scores mix both by a `gate`.
     """
 
     origin: NDArray[np.float64]
     axis: NDArray[np.float64]
     evidence: float
+    weight: float | None = None
 
     @property
     def gate(self) -> float:
-        """Weight of the direction against the distance, in [0, 1]."""
-        # Directions without relation have a cosine of deviation 1 / sqrt(d), which must not pass for evidence.
-        half_open = max(HALF_OPEN, 2 / np.sqrt(len(self.axis)))
-        opened = self.evidence**STEEPNESS
-        return float(opened / (opened + half_open**STEEPNESS))
+        """Share of the direction in the scores of older model files, in [0, 1]."""
+        return _opening(self.evidence, len(self.axis), _FORMER_HALF_OPEN, _FORMER_STEEPNESS)
 
     def along(self, rows: FloatArray) -> NDArray[np.float64]:
         """Measure how far rows of shape (m, d) lie in this direction, in deviations of the normals."""
         return (rows - self.origin) @ self.axis
 
 
-def fit_adaptive(
-    normals: FloatArray, pool: FloatArray, trusted: NDArray[np.bool_] | None = None
-) -> tuple[Gaussian, Direction]:
-    """Learn from normals and an unlabelled pool.
+def fit_direction(gaussian: Gaussian, pool: FloatArray, weight: float | None = None) -> Direction:
+    """Learn what the abnormal rows of a pool share, if there are any.
 
     Parameters
     ----------
-    normals : ndarray of shape (n, d)
-        Standardised normals.
+    gaussian : Gaussian
+        Of the normals, in d dimensions.
     pool : ndarray of shape (m, d)
-        Unlabelled rows, standardised by the normals.
-    trusted : ndarray of shape (n,), optional
-        The normals that the Gaussian is fitted to; by default all. The direction is taken against all of them: without
-        its outer normals the cloud is narrower, and a pool of normals would seem to leave it.
+        Unlabelled rows, measured as the normals are.
+    weight : float, optional
+        Of the direction; by default by its evidence.
 
     Returns
     -------
-    gaussian : Gaussian
-        Of the trusted normals joined by the inner 70 % of the pool, which takes over a change of the normals.
-    direction : Direction
-        What the pool's abnormal rows share, if there are any.
+    Direction
+        From the pool's inner half to its outer half, so that a change common to all of the pool cancels.
     """
-    own = fit_ledoit_wolf(normals)
-    whitening = own.whitening_of_all
-    white = (pool - own.mean) @ whitening
-    squared = np.einsum("ij,ij->i", white, white)
-    inner = np.argsort(squared, kind="stable")[: round(JOINING_SHARE * len(pool))]
-    moved = white.mean(axis=0)
-    axis = whitening @ (moved / max(float(np.linalg.norm(moved)), np.finfo(np.float64).tiny))
-    joined = np.vstack([normals if trusted is None else normals[trusted], pool[inner]])
-    return fit_ledoit_wolf(joined), Direction(own.mean, axis, pool_evidence(white))
+    whitening = gaussian.whitening_of_all
+    white = (pool - gaussian.mean) @ whitening
+    evidence = pool_evidence(white)
+    if weight is None:
+        opening = _opening(evidence, white.shape[1], HALF_OPEN, STEEPNESS)
+        weight = LARGEST_WEIGHT * opening if opening > SHUT else 0.0
+    return Direction(gaussian.mean, whitening @ _unit_contrast(white), evidence, weight)
 
 
-def pool_evidence(white: NDArray[np.float64]) -> float:
+def held_out_along(gaussian: Gaussian, pool: FloatArray) -> NDArray[np.float64]:
+    """Measure each row of a pool in the direction of the other rows.
+
+    Parameters
+    ----------
+    gaussian, pool
+        As in :func:`fit_direction`; neighbouring rows are held out together.
+
+    Returns
+    -------
+    ndarray of shape (m,), float64
+    """
+    white = (pool - gaussian.mean) @ gaussian.whitening_of_all
+    along = np.zeros(len(white))
+    for fold in np.array_split(np.arange(len(white)), N_FOLDS):
+        others = np.delete(white, fold, axis=0)
+        if len(fold) and len(others):
+            along[fold] = white[fold] @ _unit_contrast(others)
+    return along
+
+
+def pool_evidence(white: White) -> float:
     """Measure whether a pool's mean has moved towards its own outer rows.
 
     The shift comes from one half of the pool, the contrast of outer and inner rows from the other, so that noise
-    averages out; the contrast is taken around the inner rows, so that a shift common to all rows cancels.
+    averages out; the contrast is taken around the inner rows, so that a shift common to all rows cancels. Rows go to a
+    half with their nearest neighbours, since the images of one odd patient would agree with each other.
 
     Parameters
     ----------
     white : ndarray of shape (m, d)
-        Pool, whitened by the normals.
+        Pool, whitened by the normals; of more than 2,000 rows so many, evenly spaced, are looked at.
 
     Returns
     -------
@@ -105,32 +132,57 @@ def pool_evidence(white: NDArray[np.float64]) -> float:
         Mean cosine over random halvings, negative ones cut to 0; 0 for fewer than 8 rows. The order of the rows does
         not matter.
     """
-    if len(white) < SMALLEST_POOL:
-        return 0.0
+    white = white[evenly_spaced(len(white), MOST_ROWS)] if len(white) else white
     white = white[np.argsort(np.einsum("ij,ij->i", white, white), kind="stable")]
+    if len(white) < SMALLEST_POOL or (n_blocks := (blocks := _blocks(white)).max() + 1) < FEWEST_BLOCKS:
+        return 0.0
     rng = np.random.default_rng(0)
     cosines = []
     for _ in range(N_HALVINGS):
-        shuffled = rng.permutation(white)
-        one, other = shuffled[: len(white) // 2], shuffled[len(white) // 2 :]
+        first = np.isin(blocks, rng.permutation(n_blocks)[: n_blocks // 2])
+        one, other = white[first], white[~first]
         cosines += [_agreement(one, other), _agreement(other, one)]
     return max(float(np.mean(cosines)), 0.0)
 
 
-def _agreement(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    shift = one.mean(axis=0)
-    contrast = _outer_minus_inner(other, centre=one[~_outer(one)].mean(axis=0))
-    lengths = float(np.linalg.norm(shift) * np.linalg.norm(contrast))
-    return float(shift @ contrast) / max(lengths, np.finfo(np.float64).tiny)
+def _opening(evidence: float, d: int, half_open: float, steepness: int) -> float:
+    # Directions without relation have a cosine of deviation 1 / sqrt(d), which must not pass for evidence.
+    half = max(half_open, 2 / np.sqrt(d)) ** steepness
+    return float(evidence**steepness / (evidence**steepness + half))
 
 
-def _outer(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
-    squared = np.einsum("ij,ij->i", rows, rows)
-    return squared > np.median(squared)
+def _blocks(white: White) -> IndexArray:
+    """Give each row the number of its block: rows that lead to each other by nearest neighbours."""
+    squared = np.einsum("ij,ij->i", white, white)
+    distances = squared - 2 * white @ white.T  # less those of the row itself, the same for all
+    np.fill_diagonal(distances, np.inf)
+    nearest = distances.argmin(axis=1)
+    ends = nearest
+    for _ in range(len(white).bit_length()):
+        ends = ends[ends]
+    # The way from neighbour to neighbour ends in two that are nearest to each other.
+    return np.unique(np.minimum(ends, nearest[ends]), return_inverse=True)[1]
 
 
-def _outer_minus_inner(rows: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
+def _agreement(one: White, other: White) -> float:
+    return float(_unit(one.mean(axis=0)) @ _unit(_outer_minus_inner(other, centre=one[~_outer(one)].mean(axis=0))))
+
+
+def _unit_contrast(white: White) -> NDArray[np.float64]:
+    return _unit(_outer_minus_inner(white, centre=white[~_outer(white)].mean(axis=0)))
+
+
+def _outer_minus_inner(rows: White, centre: NDArray[np.float64]) -> NDArray[np.float64]:
     outer = _outer(rows - centre)
     if not outer.any():
         return np.zeros(rows.shape[1])
     return rows[outer].mean(axis=0) - rows[~outer].mean(axis=0)
+
+
+def _outer(rows: White) -> NDArray[np.bool_]:
+    squared = np.einsum("ij,ij->i", rows, rows)
+    return squared > np.median(squared)
+
+
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    return vector / max(float(np.linalg.norm(vector)), _TINY)

@@ -25,9 +25,13 @@ def volume_score(scores: NDArray[np.float64]) -> float:
     float
         NaN where one of the scores is: what cannot be read may hold the lesion.
     """
-    if np.isnan(scores).any():
-        return math.nan
-    return float(np.sort(scores)[-_n_highest(len(scores)) :].mean())
+    return float(volume_scores(scores[None])[0])
+
+
+def volume_scores(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what `volume_score` does for each of k volumes of n parts, (k, n)."""
+    highest = np.sort(scores, axis=1)[:, -_n_highest(scores.shape[1]) :]  # NaN are sorted to the end
+    return np.asarray(highest.mean(axis=1))
 
 
 def highest_parts(scores: ArrayLike) -> NDArray[np.intp]:

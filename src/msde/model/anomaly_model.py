@@ -12,12 +12,17 @@ from msde.embedding.cache import EmbeddingCache, Embeddings
 from msde.embedding.embed import Embedded, MapReader, Tick, embed_images, ticking
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
-from msde.errors import ImageError, MSDEError
+from msde.errors import DataError, ImageError, MSDEError
+from msde.heatmaps.colours import ColourScale
+from msde.heatmaps.localizer import CALM
 from msde.images import ImageRule, expanded, find_images
+from msde.images.patients import Patients
 from msde.method.drift import Drift
 from msde.model.explanation import Explanation, explain
 from msde.model.file import read_model, write_model
 from msde.model.fitted import FittedModel
+from msde.model.grouping import Groups, check_groups, with_keys
+from msde.model.labels import Kinds
 from msde.model.learning import FitReport, learn
 from msde.model.normal_maps import NormalMaps
 from msde.model.score import ImageScore
@@ -63,9 +68,9 @@ class AnomalyModel:
     session : msde.embedding.encoder.EncoderSession
         The encoder at work.
     cache : Embeddings or None
-    scorer_, calibration_, volumes_, localizer_, fingerprint_, libraries_
+    scorer_, calibration_, volumes_, patients_, localizer_, fingerprint_, libraries_
         After a fit, of `fitted`: see :class:`msde.model.fitted.FittedModel`; ``calibration_`` is that of single images.
-    unreadable_, distrusted_, n_copies_, peak_
+    unreadable_, distrusted_, n_copies_, peak_, notes_
         What became of the training images: see :class:`msde.model.learning.FitReport`. Empty after `load`.
 
     Examples
@@ -114,14 +119,25 @@ class AnomalyModel:
 
     def _hold(self, fitted: FittedModel, report: FitReport) -> Self:
         self._fitted, self._report = fitted, report
-        self.scorer_, self.calibration_, self.volumes_ = fitted.scorer, fitted.images, fitted.volumes
+        self.scorer_, self.calibration_ = fitted.scorer, fitted.images
+        self.volumes_, self.patients_ = fitted.volumes, fitted.patients
         self.localizer_, self.fingerprint_, self.libraries_ = fitted.localizer, fitted.fingerprint, fitted.libraries
         self.unreadable_, self.distrusted_ = report.unreadable, report.distrusted
-        self.n_copies_, self.peak_ = report.n_copies, report.peak
+        self.n_copies_, self.peak_, self.notes_ = report.n_copies, report.peak, report.notes
         return self
 
     def fit(
-        self, images: Images, unlabelled: Images | None = None, *, heatmaps: bool = True, tick: Tick | None = None
+        self,
+        images: Images,
+        unlabelled: Images | None = None,
+        *,
+        abnormal: Images | None = None,
+        kinds: Kinds | None = None,
+        groups: Groups | None = None,
+        heatmaps: bool = True,
+        calm: float = CALM,
+        confidence: float | None = None,
+        tick: Tick | None = None,
     ) -> Self:
         """Learn what normal images look like.
 
@@ -132,28 +148,65 @@ class AnomalyModel:
         unlabelled : images, optional
             Images as they come in, normal and abnormal, which a detector in adaptive mode learns from too. With them
             the default detector is in that mode.
+        abnormal : images, optional
+            Images that are known to be abnormal: what is like them scores higher, and `ImageScore.evidence` says so.
+            A detector in inductive mode learns from them. Their patients are told as those of the normals, where
+            `groups` is no sequence.
+        kinds : GroupTable or mapping of str to str, optional
+            Kind of the abnormal images by path, or by the path of a folder that holds them.
+        groups : Patients or sequence of labels, optional
+            Which of the normals are of one patient: how it is told, or a label for each image. They are held out
+            together, as the parts of a volume always are. By default DICOM files go by their headers.
         heatmaps : bool, default=True
             Learn to tell where an image differs too, of at most 500 of the normals; see `explain`. Fewer than ten
             normals, or a network without feature maps, give no heat maps.
+        calm : float, default=0.05
+            Share of normal images that may show any colour in their heat maps, in (0, 1).
+        confidence : float, optional
+            Probability, such as 0.9, with which the false-alarm rate is at most the detector's alpha; by default it is
+            alpha on average over fits.
 
-        Raises DataError if fewer than two different normals, or none of the unlabelled images, can be used.
+        Raises DataError if fewer than two different normals, or none of the unlabelled or abnormal images, can be used,
+        an abnormal image is among the normals, or what is said of patients or kinds does not hold for the images.
         """
         from msde.estimators.detector import MSDEDetector
 
         maps = NormalMaps(self.session) if heatmaps and self.session.mapped_views else None
-        embedded = ticking(self.embed(images, maps), tick)
-        normals = TrainingSet.collect(maps.taking(embedded) if maps else embedded, "normal", at_least=2)
+        normals = self._collected(images, groups, "normal", 2, tick, maps)
         pool = None
         if unlabelled is not None:
             pool = TrainingSet.collect(ticking(self.embed(unlabelled), tick), "unlabelled", at_least=1)
+        labelled = None
+        if abnormal is not None:
+            listed, keys = with_keys(_listed(abnormal), groups if isinstance(groups, Patients) else None)
+            labelled = TrainingSet.collect(ticking(self.embed(listed), tick), "abnormal", at_least=1, keys=keys)
+        elif kinds is not None:
+            raise DataError("kinds are those of abnormal images; give these too")
         detector = self.detector or MSDEDetector("inductive" if pool is None else "adaptive")
-        localizer = maps.localizer() if maps else None
-        return self._hold(*learn(normals, pool, detector, self.encoder, self.rule, localizer))
+        localizer = maps.localizer(normals, calm) if maps else None
+        return self._hold(
+            *learn(normals, pool, detector, self.encoder, self.rule, localizer, confidence, labelled, kinds)
+        )
 
     def embed(self, images: Images, reader: MapReader | None = None) -> Iterator[Embedded]:
         """Embed images in order; `reader` reads the feature maps in the same pass."""
-        sources = find_images([images]) if isinstance(images, str | os.PathLike) else images
-        return embed_images(self.session, sources, cache=self.cache, rule=self.rule, reader=reader)
+        return embed_images(self.session, _listed(images), cache=self.cache, rule=self.rule, reader=reader)
+
+    def _collected(
+        self,
+        images: Images,
+        groups: Groups | None,
+        kind: str,
+        at_least: int,
+        tick: Tick | None,
+        maps: NormalMaps | None = None,
+    ) -> TrainingSet:
+        """Embed normals, and check what is said of their patients."""
+        listed, keys = with_keys(_listed(images), groups)
+        embedded = ticking(self.embed(listed, maps), tick)
+        normals = TrainingSet.collect(maps.taking(embedded) if maps else embedded, kind, at_least, keys)
+        notes = check_groups(groups, normals.names, normals.keys, normals.groups)
+        return replace(normals, notes=normals.notes + notes)
 
     def score(self, images: Images, *, tick: Tick | None = None) -> list[ImageScore]:
         """Return the scores of images in their order; a volume has one for each slice, then one for itself."""
@@ -190,29 +243,44 @@ class AnomalyModel:
     ) -> Iterator[tuple[ImageScore, Explanation | None]]:
         """Yield what `score_iter` does, with explanations: None for volumes and for images that could not be used."""
         embedded = ticking(self.embed(images, self.fitted.heat_maps()), tick)
-        return explain(self.score_embedded(embedded), self.rule)
+        return explain(self.score_embedded(embedded), self.rule, self.colours)
 
-    def calibrate(self, images: Images, alpha: float | None = None, *, tick: Tick | None = None) -> Self:
+    def calibrate(
+        self,
+        images: Images,
+        alpha: float | None = None,
+        *,
+        groups: Groups | None = None,
+        confidence: float | None = None,
+        tick: Tick | None = None,
+    ) -> Self:
         """Replace the calibration by one on normals of the place where the model is used; nothing is fitted again.
 
         Parameters
         ----------
         images : images
-            Normals that the model was not fitted on; a few dozen are enough.
+            Normals that the model was not fitted on, of other patients; 100 and more.
         alpha : float, optional
             Target false-alarm rate, in (0, 1); by default the present one.
+        groups : Patients or sequence of labels, optional
+            As in `fit`.
+        confidence : float, optional
+            As in `fit`.
 
-        Raises DataError if no image can be used, or one took part in the fit, and MSDEError in transductive mode,
-        whose scores depend on the batch.
+        Raises DataError if no image can be used, one took part in the fit, or what is said of patients does not hold,
+        and MSDEError in transductive mode, whose scores depend on the batch.
         """
         self.fitted.check_scores_alone()
-        normals = TrainingSet.collect(ticking(self.embed(images), tick), "calibration", at_least=1)
-        report = replace(self._report, unreadable=normals.errors, n_copies=normals.n_copies)
-        return self._hold(self.fitted.recalibrated(normals, alpha), report)
+        normals = self._collected(images, groups, "calibration", 1, tick)
+        report = replace(self._report, unreadable=normals.errors, n_copies=normals.n_copies, notes=normals.notes)
+        return self._hold(self.fitted.recalibrated(normals, alpha, confidence), report)
 
-    def drift(self, scores: Iterable[ImageScore]) -> Drift:
-        """Measure whether images look like the calibrating normals; more than a tenth of abnormal ones is drift too."""
-        return self.fitted.drift(scores)
+    def drift(self, scores: Iterable[ImageScore], groups: Patients | None = None) -> Drift:
+        """Measure whether images look like the calibrating normals; more than a tenth of abnormal ones is drift too.
+
+        `groups` tells which images are of one patient, as in :meth:`msde.model.fitted.FittedModel.drift`.
+        """
+        return self.fitted.drift(scores, groups)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file, backbone included; docs/model-file.md is its specification.
@@ -242,8 +310,17 @@ class AnomalyModel:
         return self.fitted.localizer is not None
 
     @property
+    def colours(self) -> ColourScale:
+        """Where the colours of heat maps begin."""
+        return self.fitted.heat_maps().colours
+
+    @property
     def fitted(self) -> FittedModel:
         """The fitted model as a value; raises MSDEError before `fit`."""
         if self._fitted is None:
             raise MSDEError("the model is not fitted; call fit() first, or AnomalyModel.load() a model file")
         return self._fitted
+
+
+def _listed(images: Images) -> Iterable[ImageSource]:
+    return find_images([images]) if isinstance(images, str | os.PathLike) else images

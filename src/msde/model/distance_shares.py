@@ -44,7 +44,9 @@ def check_shares(scorer: Scorer) -> InductiveScorer:
         If the score of its mode is something else.
     """
     if not isinstance(scorer, InductiveScorer):
-        raise MSDEError("only a model of inductive mode tells what a distance is made of; fit without --mode")
+        raise MSDEError(
+            "only a model of inductive mode tells what a distance is made of; fit without --mode and --abnormal"
+        )
     return scorer
 
 

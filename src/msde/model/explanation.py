@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.errors import ImageError
-from msde.heatmaps.colours import layer, overlaid
+from msde.heatmaps.colours import ColourScale, layer, overlaid
 from msde.heatmaps.feature_maps import SIDE
 from msde.images import ImageRule, from_input, read_pixels
 from msde.method.parallel import in_order
@@ -32,35 +32,52 @@ class Explanation:
         a hundred, 0.75 for one in a thousand; 1, for one in ten thousand and less, is extrapolated.
     pixels : ndarray of shape (h, w) or (h, w, 3), float32
         The image as the model reads it, in [0, 1].
+    colours : ColourScale
+        Where colour begins.
     """
 
     score: ImageScore
     heat: NDArray[np.float32]
     pixels: NDArray[np.float32]
+    colours: ColourScale
 
     @classmethod
-    def of(cls, score: ImageScore, heat: NDArray[np.float32], pixels: NDArray[np.float32], rule: ImageRule) -> Self:
+    def of(
+        cls,
+        score: ImageScore,
+        heat: NDArray[np.float32],
+        pixels: NDArray[np.float32],
+        rule: ImageRule,
+        colours: ColourScale,
+    ) -> Self:
         """Lay heat as it comes with a score, (56 * 56,), over the image's pixels, read by the rule."""
         height, width = pixels.shape[:2]
-        return cls(score, from_input(heat.reshape(SIDE, SIDE), height, width, aspect=rule.aspect), pixels)
+        return cls(score, from_input(heat.reshape(SIDE, SIDE), height, width, aspect=rule.aspect), pixels, colours)
+
+    @property
+    def onset(self) -> float:
+        """Heat above which a place of this image is coloured."""
+        return self.colours.begins(self.score.p_value)
 
     @cached_property
     def overlay(self) -> NDArray[np.uint8]:
         """The image with its heat in colour, (h, w, 3), RGB; see :mod:`msde.heatmaps.colours`."""
-        return overlaid(self.pixels, self.heat)
+        return overlaid(self.pixels, self.heat, self.onset)
 
     @cached_property
     def layer(self) -> NDArray[np.uint8]:
         """The heat in colour without the image, (h, w, 4), RGBA, transparent where it is calm."""
-        return layer(self.heat)
+        return layer(self.heat, self.onset)
 
 
-def explain(scores: Iterable[ImageScore], rule: ImageRule) -> Iterator[tuple[ImageScore, Explanation | None]]:
+def explain(
+    scores: Iterable[ImageScore], rule: ImageRule, colours: ColourScale
+) -> Iterator[tuple[ImageScore, Explanation | None]]:
     """Compute where images differ; see :meth:`msde.AnomalyModel.explain_iter`."""
-    return in_order(lambda score: _explained(score, rule), scores)
+    return in_order(lambda score: _explained(score, rule, colours), scores)
 
 
-def _explained(score: ImageScore, rule: ImageRule) -> tuple[ImageScore, Explanation | None]:
+def _explained(score: ImageScore, rule: ImageRule, colours: ColourScale) -> tuple[ImageScore, Explanation | None]:
     plain = score.without_heat()
     if score.heat is None or score.source is None:
         return plain, None
@@ -68,4 +85,4 @@ def _explained(score: ImageScore, rule: ImageRule) -> tuple[ImageScore, Explanat
         pixels = read_pixels(score.source, rule)  # again, because those of all images under way would fill the memory
     except ImageError as error:
         return plain.unusable(str(error)), None
-    return plain, Explanation.of(plain, score.heat, pixels, rule)
+    return plain, Explanation.of(plain, score.heat, pixels, rule, colours)

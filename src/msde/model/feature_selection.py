@@ -21,9 +21,11 @@ from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
 from msde.errors import DataError
 from msde.images import ImageRule, expanded, read_pixels, to_input
-from msde.method.arrays import evenly_spaced
-from msde.method.calibration import folds
+from msde.images.patients import Patients
+from msde.method.arrays import IndexArray, evenly_spaced
+from msde.method.groups import UNKNOWN, dealt_folds
 from msde.method.metrics import auroc
+from msde.model.grouping import number_groups
 
 if TYPE_CHECKING:
     from msde.embedding.embed import ImageSource
@@ -142,6 +144,7 @@ def select_looks(
     rule: ImageRule = _DEFAULT_RULE,
     cache: EmbeddingCache | None = None,
     device: str = "cpu",
+    groups: Patients | None = None,
 ) -> Selection:
     """Compare candidates; each image goes through the networks once for all of them.
 
@@ -158,6 +161,8 @@ def select_looks(
         Where embeddings are kept.
     device : {"cpu", "cuda"}, default="cpu"
         Where the networks run.
+    groups : Patients, optional
+        How it is told which normals are of one patient; they are held out together.
 
     Returns
     -------
@@ -184,7 +189,8 @@ def select_looks(
     if not len(others):
         raise DataError("none of the unlabelled images can be used; give others, or leave the choice out")
     columns = [session.columns(looks) for looks in compared]
-    return Selection(compared, np.array([quality(rows[:, own], others[:, own], origins) for own in columns]))
+    numbers = number_groups(usable, groups or Patients())[1]
+    return Selection(compared, np.array([quality(rows[:, own], others[:, own], origins, numbers) for own in columns]))
 
 
 def embedded(
@@ -210,7 +216,7 @@ def changed(
     return np.array(kept, np.intp) // len(KINDS), np.array([found[number] for number in kept])
 
 
-def quality(normals: Rows, others: Rows, origins: NDArray[np.intp]) -> float:
+def quality(normals: Rows, others: Rows, origins: IndexArray, groups: IndexArray | None = None) -> float:
     """Measure how well normals are told from other rows, both scored by detectors that have seen neither.
 
     Parameters
@@ -219,6 +225,8 @@ def quality(normals: Rows, others: Rows, origins: NDArray[np.intp]) -> float:
     others : ndarray of shape (m, d)
     origins : ndarray of shape (m,)
         The normal that each of the others was made of, or -1.
+    groups : ndarray of shape (n,), optional
+        The group of each normal, or -1; by default none is known.
 
     Returns
     -------
@@ -226,18 +234,16 @@ def quality(normals: Rows, others: Rows, origins: NDArray[np.intp]) -> float:
         AUROC in [0, 1], the mean over the rounds.
     """
     found = []
-    for held_out, detector in fitted(normals):
+    for held_out, detector in fitted(normals, groups):
         theirs = np.isin(origins, held_out) | (origins < 0)
         if theirs.any():
             found.append(auroc(*(detector.anomaly_score(rows) for rows in (normals[held_out], others[theirs]))))
     return float(np.mean(found))
 
 
-def fitted(normals: Rows) -> Iterator[tuple[NDArray[np.intp], MSDEDetector]]:
-    """Hold out each fifth of the normals in turn, neighbours together, and fit the default detector to the others."""
+def fitted(normals: Rows, groups: IndexArray | None = None) -> Iterator[tuple[IndexArray, MSDEDetector]]:
+    """Hold out each fifth of the normals in turn, groups together, and fit the default detector to the others."""
     from msde.estimators.detector import MSDEDetector
 
-    parts = list(folds(len(normals)))
-    for number in range(ROUNDS):
-        held_out = np.concatenate(parts[number::ROUNDS])
+    for held_out in dealt_folds(np.full(len(normals), UNKNOWN) if groups is None else groups, ROUNDS):
         yield held_out, MSDEDetector().fit(np.delete(normals, held_out, axis=0))

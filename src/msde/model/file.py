@@ -14,9 +14,11 @@ from msde.errors import ModelFileError, MSDEError
 from msde.heatmaps.localizer import Localizer
 from msde.images import stored_rule
 from msde.method.calibration import Calibration
-from msde.method.scorers import SCORERS
+from msde.method.patient_score import PatientCalibration
+from msde.method.scorers import SCORERS, LabelledScorer
 from msde.model.fingerprint import Fingerprint
 from msde.model.fitted import FittedModel
+from msde.model.labels import Labels
 from msde.storage.bundle import ArraysByPart, read_bundle, write_bundle
 from msde.storage.records import put_together, take_apart
 
@@ -31,6 +33,8 @@ def write_model(fitted: FittedModel, path: str | os.PathLike[str]) -> None:
         "fingerprint": fitted.fingerprint,
         "images": fitted.rule,
         **({"volumes": fitted.volumes} if fitted.volumes else {}),
+        **({"patients": fitted.patients} if fitted.patients else {}),
+        **({"labels": fitted.labels} if fitted.labels else {}),
     }
     taken = {part: take_apart(record) for part, record in records.items()}
     parts = {part: arrays for part, (arrays, _) in taken.items() if arrays}
@@ -75,9 +79,13 @@ def _fitted(config: Mapping[str, Any], parts: ArraysByPart) -> FittedModel:
         scorer=put_together(SCORERS[config["mode"]], parts["scorer"], config["scorer"]),
         images=calibration("calibration"),
         volumes=calibration("volumes") if "volumes" in config else None,
+        patients=put_together(PatientCalibration, parts["patients"], config["patients"])
+        if "patients" in config
+        else None,
         localizer=Localizer.from_description(config["localizer"], parts) if "localizer" in config else None,
         fingerprint=put_together(Fingerprint, parts["fingerprint"], config["fingerprint"]),
         libraries=config["libraries"],
+        labels=put_together(Labels, parts["labels"], config["labels"]) if "labels" in config else None,
     )
 
 
@@ -87,6 +95,11 @@ def _check(fitted: FittedModel, session: EncoderSession) -> None:
         raise ValueError(f"an input of {max(fitted.encoder.input_sizes)} px is larger than {MAX_INPUT_SIZE}")
     if fitted.localizer is not None:
         fitted.localizer.check(session.mapped_views, session.map_channels())
+    if (fitted.labels is not None) != isinstance(fitted.scorer, LabelledScorer):
+        raise ValueError("labels and a scorer that learnt from them go together")
+    n_labelled = len(fitted.scorer.likeness.labelled) if isinstance(fitted.scorer, LabelledScorer) else 0
+    if fitted.labels is not None and len(fitted.labels.of_rows) != n_labelled:
+        raise ValueError("the scorer has another number of labelled images than the labels")
     score = fitted.scorer.score(np.zeros((1, session.dim), dtype=np.float32))
     if score.shape != (1,):
         raise ValueError("the scorer gives no single score an image")

@@ -23,17 +23,22 @@ class Fingerprint:
         How many of the images are normals; the others are the unlabelled pool.
     digests : ndarray of shape (n,), uint64
         Salted digests of all images, ascending.
+    pooled : ndarray of shape (n,), bool, or None
+        Which of them are of the pool; None where there is none, and in older model files.
     """
 
     salt: str
     n_normals: int
     digests: NDArray[np.uint64]
+    pooled: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(cls, normals: Sequence[bytes], pool: Sequence[bytes] = ()) -> Fingerprint:
         """Compute the fingerprint of images by their digests (see :class:`msde.embedding.embed.Embedded`)."""
         salt = secrets.token_hex(16)
-        return cls(salt, len(normals), np.sort(_salted(salt, [*normals, *pool])))
+        digests = _salted(salt, [*normals, *pool])
+        order = np.argsort(digests, kind="stable")
+        return cls(salt, len(normals), digests[order], order >= len(normals) if pool else None)
 
     @property
     def sha256(self) -> str:
@@ -43,6 +48,11 @@ class Fingerprint:
     def count_known(self, image_digests: Sequence[bytes]) -> int:
         """Count those images that are among the training images."""
         return int(np.isin(_salted(self.salt, image_digests), self.digests).sum())
+
+    def count_pooled(self, image_digests: Sequence[bytes]) -> int:
+        """Count those images that are among the unlabelled pool, as far as the model file tells."""
+        pool = self.digests[:0] if self.pooled is None else self.digests[self.pooled]
+        return int(np.isin(_salted(self.salt, image_digests), pool).sum())
 
 
 def _salted(salt: str, image_digests: Sequence[bytes]) -> NDArray[np.uint64]:

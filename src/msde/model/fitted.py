@@ -15,11 +15,16 @@ from msde.embedding.encoder import Encoder
 from msde.errors import DataError, MSDEError
 from msde.heatmaps.localizer import Localizer
 from msde.images import ImageRule
+from msde.images.patients import Patients
 from msde.method.calibration import Calibration, check_rate
 from msde.method.drift import Drift, measure_drift
-from msde.method.scorers import SCORERS, Scorer
+from msde.method.groups import completed
+from msde.method.patient_score import PatientCalibration
+from msde.method.scorers import SCORERS, LabelledScorer, Scorer
 from msde.method.volume_score import volume_score
 from msde.model.fingerprint import Fingerprint
+from msde.model.grouping import number_groups
+from msde.model.labels import Labels
 from msde.model.score import ImageScore
 from msde.model.training_set import TrainingSet
 from msde.storage.records import take_apart
@@ -42,12 +47,16 @@ class FittedModel:
     volumes : Calibration or None
         Of whole volumes: where enough of them were among the normals to flag one, and once a recalibration was given
         some.
+    patients : PatientCalibration or None
+        Of all images of a patient; None where no patient of the normals was known.
     localizer : Localizer or None
         Draws heat maps; None where the fit left it out, or the network gives no feature maps.
     fingerprint : Fingerprint
         Of the training images.
     libraries : mapping of str to str
         Versions of the libraries that fitted the model.
+    labels : Labels or None
+        Of the labelled abnormal images that it learnt from.
     """
 
     encoder: Encoder
@@ -55,9 +64,11 @@ class FittedModel:
     scorer: Scorer
     images: Calibration
     volumes: Calibration | None
+    patients: PatientCalibration | None
     localizer: Localizer | None
     fingerprint: Fingerprint
     libraries: Mapping[str, str]
+    labels: Labels | None = None
 
     @property
     def mode(self) -> str:
@@ -107,7 +118,9 @@ class FittedModel:
         if parts:
             yield self._of_volume(parts)
 
-    def recalibrated(self, normals: TrainingSet, alpha: float | None = None) -> FittedModel:
+    def recalibrated(
+        self, normals: TrainingSet, alpha: float | None = None, confidence: float | None = None
+    ) -> FittedModel:
         """Return the model calibrated on other normals; nothing is fitted again.
 
         Parameters
@@ -116,6 +129,8 @@ class FittedModel:
             That the model was not fitted on.
         alpha : float, optional
             Target false-alarm rate, in (0, 1); by default the present one.
+        confidence : float, optional
+            Probability with which the false-alarm rate is to be at most the target; by default it is so on average.
 
         Returns
         -------
@@ -124,7 +139,7 @@ class FittedModel:
         Raises
         ------
         DataError
-            If a normal took part in the fit.
+            If a normal took part in the fit, or was labelled abnormal there.
         MSDEError
             As `check_scores_alone`.
         """
@@ -136,18 +151,17 @@ class FittedModel:
                 f"{known[0]}: took part in the fit ({len(known)} of the calibration images did), where scores are too"
                 " low; leave such images out"
             )
+        if self.labels and (n_labelled := self.labels.fingerprint.count_known(normals.digests)):
+            raise DataError(f"{n_labelled} of the calibration images were labelled abnormal at the fit; leave them out")
         if alpha is None:
             alpha = self.images.alpha
         else:
             check_rate(alpha)
         # One by one, as images are scored: in a batch, the last bits differ, and a normal may score above itself.
         held_out = np.concatenate([self.scorer.score(row[None]) for row in normals.rows])
-        volumes = normals.volume_scores(held_out)
-        return replace(
-            self,
-            images=Calibration(np.sort(held_out), alpha, "held-out normals given to calibrate"),
-            volumes=Calibration(volumes, alpha, "held-out volumes given to calibrate") if len(volumes) else None,
-        )
+        source = "held-out, given to calibrate:"
+        images, volumes, patients = normals.calibrations(held_out, alpha, source, confidence)
+        return replace(self, images=images, volumes=volumes, patients=patients)
 
     def check_scores_alone(self) -> None:
         """Check that a score does not depend on the batch, so that it can be calibrated.
@@ -162,10 +176,25 @@ class FittedModel:
                 "transductive scores depend on the batch, so there is nothing to calibrate; fit without --mode"
             )
 
-    def drift(self, scores: Iterable[ImageScore]) -> Drift:
-        """Measure whether scored images look like the normals that the model is calibrated on."""
-        alone = [score.anomaly_score for score in scores if not score.is_volume]
-        return measure_drift(self.images.scores, np.array(alone))
+    def drift(self, scores: Iterable[ImageScore], groups: Patients | None = None) -> Drift:
+        """Measure whether scored images look like the calibrating normals.
+
+        Parameters
+        ----------
+        scores : iterable of ImageScore
+            Of images; those of volumes are passed over, because their parts are there.
+        groups : Patients, optional
+            How it is told which images are of one patient, who counts once, as a volume does; by default DICOM files
+            go by their headers.
+        """
+        alone = [score for score in scores if not score.is_volume]
+        _, numbers = number_groups([score.source for score in alone], groups or Patients())
+        return measure_drift(
+            self.images.scores,
+            [score.anomaly_score for score in alone],
+            calibration_groups=self.images.groups,
+            incoming_groups=completed(numbers),
+        )
 
     def describe(self) -> dict[str, Any]:
         """Describe the model, ready for JSON: networks, mode, training set, calibration, settings, versions."""
@@ -177,19 +206,31 @@ class FittedModel:
                 "images": self.fingerprint.n_normals,
                 "unlabelled": len(self.fingerprint.digests) - self.fingerprint.n_normals,
                 "fingerprint": self.fingerprint.sha256,
+                "labelled": self.labels.describe() if self.labels else None,
             },
             "calibration": {
                 "source": self.images.source,
                 "normals": len(self.images.scores),
                 "alpha": self.images.alpha,
                 "threshold": self.images.threshold if math.isfinite(self.images.threshold) else None,
+                "confidence": self.images.confidence,
                 "resolution": self.images.resolution,
+                "units": self.images.n_units,
+                "false_alarm_range": self.images.far_range(),
+                "next_useful": self.images.next_useful,
                 "volumes": len(self.volumes.scores) if self.volumes else 0,
+                "patients": self.patients.n_patients if self.patients else 0,
             },
             "scorer": take_apart(self.scorer)[1],
             "heatmaps": self.localizer is not None,
             "libraries": dict(self.libraries),
         }
+
+    def _evidence(self, rows: NDArray[np.float32]) -> list[str | None]:
+        """Tell of embeddings (m, d) what speaks for their being abnormal; None where there were no labels."""
+        if self.labels is None or not isinstance(self.scorer, LabelledScorer):
+            return [None] * len(rows)
+        return list(self.labels.evidence(self.scorer, rows))
 
     def _of_images(self, embedded: Iterable[Embedded]) -> Iterator[ImageScore]:
         if self.scorer.batchwise:
@@ -201,10 +242,13 @@ class FittedModel:
     def _of_batch(self, embedded: Sequence[Embedded]) -> Iterator[ImageScore]:
         usable = [image.embedding for image in embedded if image.embedding is not None]
         scores: NDArray[np.float64] = np.full(len(embedded), np.nan)
+        evidence: Iterator[str | None] = iter(())
         if usable:
             scores[[image.embedding is not None for image in embedded]] = self.scorer.score(np.stack(usable))
+            evidence = iter(self._evidence(np.stack(usable)))
         for image, anomaly_score in zip(embedded, scores.tolist(), strict=True):
-            score = ImageScore.of(image, anomaly_score)
+            said = next(evidence) if image.embedding is not None else None
+            score = replace(ImageScore.of(image, anomaly_score), evidence=said)
             if image.error is not None:
                 yield score.unusable(image.error)
             elif not math.isfinite(anomaly_score):
@@ -215,7 +259,8 @@ class FittedModel:
     def _of_volume(self, parts: Sequence[ImageScore]) -> ImageScore:
         name, n_bad = str(parts[0].volume), sum(part.error is not None for part in parts)
         value = math.nan if n_bad else volume_score(np.array([part.anomaly_score for part in parts]))
-        score = ImageScore(name, value, math.nan, None, None, parts=tuple(parts))
+        highest = max(parts, key=lambda part: -math.inf if part.error else part.anomaly_score)
+        score = ImageScore(name, value, math.nan, None, None, parts=tuple(parts), evidence=highest.evidence)
         if n_bad:
             return score.unusable(
                 f"{name}: {n_bad} of its {len(parts)} parts cannot be used, so it has no score; see their lines"

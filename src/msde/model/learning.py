@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -12,8 +13,13 @@ from msde.embedding.encoder import Encoder
 from msde.heatmaps.localizer import Localizer
 from msde.images import ImageRule
 from msde.method.calibration import Calibration
+from msde.method.groups import UNKNOWN, completed
+from msde.method.scorers import LabelledScorer
+from msde.method.siblings import FEWEST_ROWS, nearness
+from msde.method.standardizer import CompressingStandardizer
 from msde.model.fingerprint import Fingerprint
 from msde.model.fitted import FittedModel
+from msde.model.labels import Kinds, Labels, check_labels, notes_on, patients_of
 from msde.model.training_set import TrainingSet
 
 if TYPE_CHECKING:
@@ -36,12 +42,15 @@ class FitReport:
         Exact copies of other images, which are left out.
     peak : float
         The brightest pixel of all normals, in [0, 1]; NaN where that is not known.
+    notes : list of str
+        What is to be told of the patients of the normals.
     """
 
     unreadable: list[str] = field(default_factory=list)
     distrusted: list[str] = field(default_factory=list)
     n_copies: int = 0
     peak: float = float("nan")
+    notes: list[str] = field(default_factory=list)
 
 
 def learn(
@@ -51,6 +60,9 @@ def learn(
     encoder: Encoder,
     rule: ImageRule,
     localizer: Localizer | None = None,
+    confidence: float | None = None,
+    labelled: TrainingSet | None = None,
+    kinds: Kinds | None = None,
 ) -> tuple[FittedModel, FitReport]:
     """Fit a model to embedded images.
 
@@ -66,36 +78,81 @@ def learn(
         How the images were embedded.
     localizer : Localizer, optional
         Fitted to the feature maps of the normals.
+    confidence : float, optional
+        Probability with which the false-alarm rate is to be at most the target, see
+        :class:`msde.method.calibration.Calibration`.
+    labelled : TrainingSet, optional
+        Images that are known to be abnormal, for a detector in inductive mode.
+    kinds : GroupTable or mapping of str to str, optional
+        Of these.
 
     Returns
     -------
     FittedModel
     FitReport
+
+    Raises
+    ------
+    DataError
+        If a labelled abnormal image is among the normals, or kinds are those of none.
     """
-    groups = normals.groups(detector.alpha)
-    detector.fit(normals.rows, unlabelled=None if pool is None else pool.rows, groups=groups)
+    labels = None
+    if labelled is not None:
+        check_labels(normals, labelled)
+        labels = Labels.of(labelled, kinds)
+    detector.fit(
+        normals.rows,
+        unlabelled=None if pool is None else pool.rows,
+        groups=normals.held_out,
+        abnormal=None if labelled is None else labelled.rows,
+        abnormal_groups=None if labelled is None else patients_of(labelled),
+    )
     batchwise = detector.scorer_.batchwise
-    images, volumes = Calibration(np.empty(0), detector.alpha, "none: scores depend on the batch"), None
+    images, volumes, patients = Calibration(np.empty(0), detector.alpha, "none: scores depend on the batch"), None, None
     if not batchwise:
-        images = detector.calibration_
-    if groups is not None and not batchwise:
-        scores = normals.volume_scores(detector.cross_fitted_scores())
-        volumes = Calibration(scores, detector.alpha, "cross-fitted training volumes")
+        images, volumes, patients = normals.calibrations(
+            detector.cross_fitted_scores(), detector.alpha, "cross-fitted training", confidence
+        )
+    if volumes is not None and math.isinf(volumes.threshold):
+        volumes = None
     fitted = FittedModel(
         encoder,
         rule,
         detector.scorer_,
         images,
         volumes,
+        patients,
         localizer,
         Fingerprint.of(normals.digests, pool.digests if pool else []),
         {library: version(library) for library in _LIBRARIES},
+        labels,
     )
     worst_first = np.argsort(-detector.outlyingness_, kind="stable")
+    notes = normals.notes + _of_siblings(normals, detector)
+    if labelled and labels and isinstance(fitted.scorer, LabelledScorer):
+        notes += notes_on(labelled, labels, fitted.scorer, images.scores)
+    sets = [training_set for training_set in (normals, pool, labelled) if training_set]
     report = FitReport(
-        normals.errors + (pool.errors if pool else []),
+        [error for training_set in sets for error in training_set.errors],
         [normals.names[row] for row in worst_first if not detector.trusted_[row]],
-        normals.n_copies + (pool.n_copies if pool else 0),
+        sum(training_set.n_copies for training_set in sets),
         normals.peak,
+        notes,
     )
     return fitted, report
+
+
+def _of_siblings(normals: TrainingSet, detector: MSDEDetector) -> list[str]:
+    """Tell where rows of unknown patients look like several images of each."""
+    unknown = (normals.groups == UNKNOWN).all()
+    if not unknown or len(normals.rows) < FEWEST_ROWS or detector.scorer_.batchwise:
+        return []
+    rows = CompressingStandardizer.fit(normals.rows).apply(normals.rows)
+    found = nearness(rows, completed(normals.groups))
+    if not found.tells:
+        return []
+    return [
+        f"the normals lie nearer to each other (median cosine {found.all_rows:.2f}) than to those held out apart"
+        f" ({found.other_groups:.2f}), as several images of a patient do; they were held out in runs of neighbours,"
+        " which is not enough where names do not sort by patient: say which are of one with --patient or --groups"
+    ]

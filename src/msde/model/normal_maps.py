@@ -13,7 +13,8 @@ from msde.backbones.raw_maps import RawMaps
 from msde.embedding.embed import Embedded
 from msde.embedding.encoder import EncoderSession
 from msde.heatmaps.feature_maps import PackedMaps
-from msde.heatmaps.localizer import Localizer
+from msde.heatmaps.localizer import CALM, Localizer
+from msde.model.training_set import TrainingSet
 
 LEAST_IMAGES = 10
 MOST_IMAGES = 500
@@ -67,14 +68,20 @@ class NormalMaps:
                     del self._rows[max(self._rows)]
             yield replace(image, maps=None)
 
-    def localizer(self) -> Localizer | None:
-        """Fit heat maps, or give None where fewer than ten images were taken."""
+    def localizer(self, normals: TrainingSet, calm: float = CALM) -> Localizer | None:
+        """Fit heat maps, or return None where fewer than ten images were taken.
+
+        `normals` are the images that passed: their order and groups are those of the fit. At most a share `calm` of
+        normal images is to show any colour.
+        """
         if len(self._rows) < LEAST_IMAGES:
             return None
-        rows = np.stack(list(self._rows.values()))
+        kept = [number for number, digest in enumerate(normals.digests) if digest in self._rows]
+        rows = np.stack([self._rows[normals.digests[number]] for number in kept])
         ends = np.cumsum([seen.packed().shape[1] for seen in self._blank.values()])
         parts = np.split(rows, ends[:-1], axis=1)
         blanks = self._blank.items()
-        return Localizer.fit(
-            {name: PackedMaps.unpacked(part, blank.shapes()) for (name, blank), part in zip(blanks, parts, strict=True)}
-        )
+        seen = {
+            name: PackedMaps.unpacked(part, blank.shapes()) for (name, blank), part in zip(blanks, parts, strict=True)
+        }
+        return replace(Localizer.fit(seen, normals.groups[kept]), calm=calm)

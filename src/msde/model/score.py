@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from msde.embedding.embed import Embedded
 from msde.images import Part
+from msde.method.false_discoveries import discoveries
 from msde.method.scorers import batch_probability
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 COLUMNS = ("path", "anomaly_score", "p_value", "flagged", "error")
 """Of a table of scores."""
+DISCOVERY = "discovery"
+"""Column of a table of scores, where false discoveries are limited."""
+EVIDENCE = "evidence"
+"""Column of a table of scores, where the model learnt from labelled abnormal images."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,12 @@ class ImageScore:
         Height and width in pixels.
     heat : ndarray of shape (56 * 56,), float32, or None
         Where it differs from the normals, if that was asked for.
+    discovery : bool or None
+        Whether it is one of the discoveries among many, if that was asked for; see
+        :func:`msde.method.false_discoveries.discoveries`.
+    evidence : str or None
+        What speaks for its being abnormal, in words, where the model learnt from labelled abnormal images; see
+        :mod:`msde.model.labels`. Of a volume that of its highest part.
     """
 
     path: str
@@ -66,6 +77,8 @@ class ImageScore:
     digest: bytes = field(default=b"", repr=False)
     shape: tuple[int, int] = field(default=(0, 0), repr=False)
     heat: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    discovery: bool | None = field(default=None, repr=False)
+    evidence: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, image: Embedded, anomaly_score: float) -> ImageScore:
@@ -97,10 +110,9 @@ class ImageScore:
             return (self.source if isinstance(self.source, Part) else Path(self.source),)
         return ()
 
-    def row(self) -> dict[str, Any]:
-        """Return `COLUMNS` for a table; what is missing is None."""
-        values = {name: getattr(self, name) for name in COLUMNS}
-        return {name: None if value != value else value for name, value in values.items()}
+    def row(self, columns: Sequence[str] = COLUMNS) -> dict[str, Any]:
+        """Return the columns for a table; what is missing is None."""
+        return table_row(self, columns)
 
     def without_heat(self) -> ImageScore:
         """Return what may be kept of very many images: without heat and images in memory."""
@@ -111,7 +123,40 @@ class ImageScore:
 
     def unusable(self, error: str) -> ImageScore:
         """Return the score of an image that cannot be used after all."""
-        return replace(self, anomaly_score=math.nan, p_value=math.nan, flagged=None, error=error, heat=None)
+        return replace(
+            self, anomaly_score=math.nan, p_value=math.nan, flagged=None, error=error, heat=None, evidence=None
+        )
+
+
+def table_row(score: Any, columns: Sequence[str]) -> dict[str, Any]:
+    """Return attributes of a score by name for a table; what is missing is None."""
+    values = {name: getattr(score, name) for name in columns}
+    return {name: None if value != value else value for name, value in values.items()}
+
+
+def with_discoveries(scores: Sequence[ImageScore], rate: float) -> list[ImageScore]:
+    """Tell which scores are discoveries, images among images and volumes among volumes.
+
+    Parameters
+    ----------
+    scores : sequence of ImageScore
+    rate : float
+        Expected share of normals among the discoveries, at most; in (0, 1).
+
+    Returns
+    -------
+    list of ImageScore
+        In their order; None for a score without a p-value.
+    """
+    p_values = np.array([score.p_value for score in scores], dtype=np.float64)
+    volumes = np.array([score.is_volume for score in scores], dtype=bool)
+    chosen = np.zeros(len(scores), dtype=bool)
+    for kind in (volumes, ~volumes):
+        chosen[kind] = discoveries(p_values[kind], rate)
+    return [
+        replace(score, discovery=None if math.isnan(score.p_value) else bool(found))
+        for score, found in zip(scores, chosen, strict=True)
+    ]
 
 
 def batch_probabilities(scores: Sequence[ImageScore]) -> list[ImageScore]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -11,15 +12,31 @@ from numpy.typing import NDArray
 
 from msde.embedding.embed import Embedded
 from msde.errors import DataError
-from msde.method.calibration import grouped
+from msde.images.patients import Key, settled
+from msde.method.arrays import IndexArray
+from msde.method.calibration import Calibration
+from msde.method.groups import UNKNOWN, apart, completed, joined
+from msde.method.patient_score import PatientCalibration
 from msde.method.volume_score import volume_score
+
+Keys = Callable[[Embedded], Iterable[Key]]
+"""Gives what tells the patient of an image; called once an image, in order."""
 
 _UNUSABLE = -1
 
 
+def without_keys(image: Embedded) -> Iterable[Key]:
+    """Tell of no image which patient it is of."""
+    return ()
+
+
 @dataclass(frozen=True)
 class TrainingSet:
-    """Usable, distinct images of one kind, and what became of the others."""
+    """Usable, distinct images of one kind, and what became of the others.
+
+    Where the group of every row is known, rows are in the order of their digests, so that nothing depends on the order
+    or the names of the files.
+    """
 
     rows: NDArray[np.float32]
     names: list[str]
@@ -28,10 +45,12 @@ class TrainingSet:
     n_copies: int
     volumes: dict[str, list[int]]  # the row of each one's parts, or _UNUSABLE
     peak: float
+    keys: list[frozenset[Key]]  # what tells the patient of each row
+    notes: list[str] = field(default_factory=list)  # what is to be told of the patients
 
     @classmethod
-    def collect(cls, embedded: Iterable[Embedded], kind: str, at_least: int) -> Self:
-        """Collect embedded images of one kind, named in errors.
+    def collect(cls, embedded: Iterable[Embedded], kind: str, at_least: int, keys: Keys = without_keys) -> Self:
+        """Collect embedded images of one kind, named in errors; images that share a key are of one patient.
 
         Raises
         ------
@@ -44,16 +63,20 @@ class TrainingSet:
         errors: list[str] = []
         n_copies = 0
         volumes: dict[str, list[int]] = {}
+        known: list[set[Key]] = []
         peak = 0.0
         for image in embedded:
+            of_image = keys(image)
             if image.embedding is None:
                 errors.append(image.error or "")
             elif image.digest in digests:  # a copy among the held-out normals would vouch for itself
                 n_copies += 1
+                known[digests[image.digest]].update(of_image)
             else:
                 digests[image.digest] = len(rows)
                 rows.append(image.embedding)
                 names.append(image.name)
+                known.append(set(of_image))
             peak = max(peak, image.peak)
             if image.volume is not None:
                 volumes.setdefault(image.volume, []).append(digests.get(image.digest, _UNUSABLE))
@@ -64,21 +87,67 @@ class TrainingSet:
             raise DataError(
                 f"{len(rows)} of {n} {kind} images can be used{copies}{reason}; give at least {at_least} of them"
             )
-        return cls(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak)
+        told, note = settled(known, one_is_none=True)
+        notes = [note] if note else []
+        found = cls(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak, told, notes)
+        return found if (found.groups == UNKNOWN).any() else found._in_order_of_digests()
+
+    @cached_property
+    def groups(self) -> IndexArray:
+        """The number of each row's group (n,): of its patient, or its volume; -1 where nothing tells it."""
+        of_rows: list[set[Hashable]] = list(map(set, self.keys))
+        for name, members in self.volumes.items():
+            for row in members:
+                if row != _UNUSABLE:
+                    of_rows[row].add(("volume", name))
+        return joined(of_rows)
+
+    @cached_property
+    def patients(self) -> IndexArray:
+        """The group of each row (n,) whose patient is told by more than its volume; -1 for the others."""
+        told = self.groups[list(map(bool, self.keys))]
+        return np.where(np.isin(self.groups, told), self.groups, UNKNOWN)
 
     @property
     def whole(self) -> list[list[int]]:
         """The volumes of which all parts can be used; of copies the first."""
         return list({tuple(sorted(rows)): rows for rows in self.volumes.values() if _UNUSABLE not in rows}.values())
 
-    def volume_scores(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Score the whole volumes by the scores of the rows; ascending."""
-        return np.sort([volume_score(scores[rows]) for rows in self.whole])
-
-    def groups(self, alpha: float) -> NDArray[np.intp] | None:
-        """Return the number of each row's volume, or None where too few volumes are whole to flag one at this rate."""
-        if int(alpha * (len(self.whole) + 1) + 1e-9) < 1:
+    @property
+    def held_out(self) -> IndexArray | None:
+        """The number of what each row is held out with: its group, or a run of neighbours; None where none is known."""
+        if (self.groups == UNKNOWN).all():
             return None
-        parts = [[row for row in rows if row != _UNUSABLE] for rows in self.volumes.values()]
-        groups = grouped(len(self.rows), parts)
-        return groups if groups.max() > 0 else None
+        numbers = completed(self.groups)
+        return numbers if len(np.unique(numbers)) > 1 else None
+
+    def calibrations(
+        self, scores: NDArray[np.float64], alpha: float, source: str, confidence: float | None = None
+    ) -> tuple[Calibration, Calibration | None, PatientCalibration | None]:
+        """Calibrate on the held-out scores of the rows (n,): single images, whole volumes, and all of a patient.
+
+        None stands for kinds of which there is nothing. `source` says where the scores come from, up to their kind.
+        """
+        units, known = apart(self.groups), self.patients != UNKNOWN
+        by = "" if units is None else ", by patient" if known.any() else ", by volume"
+        images = Calibration.of(scores, alpha, f"{source} normals{by}", units, confidence)
+        volumes = patients = None
+        if self.whole and len(scores):
+            of_volumes = np.array([volume_score(scores[rows]) for rows in self.whole])
+            groups = self.groups[[rows[0] for rows in self.whole]]
+            volumes = Calibration.of(of_volumes, alpha, f"{source} volumes{by}", groups, confidence)
+        if known.any() and len(scores):
+            patients = PatientCalibration(scores[known], self.patients[known], alpha, f"{source} patients")
+        return images, volumes, patients
+
+    def _in_order_of_digests(self) -> Self:
+        order = sorted(range(len(self.rows)), key=self.digests.__getitem__)
+        place = {row: number for number, row in enumerate(order)} | {_UNUSABLE: _UNUSABLE}
+        return replace(
+            self,
+            rows=self.rows[order],
+            names=[self.names[row] for row in order],
+            digests=[self.digests[row] for row in order],
+            volumes={name: [place[row] for row in members] for name, members in self.volumes.items()},
+            keys=[self.keys[row] for row in order],
+        )

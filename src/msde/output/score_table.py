@@ -6,16 +6,19 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from msde.errors import OutputError
 from msde.images.patient_identifiers import Identifiers
+from msde.model.patient_score import PatientScore
 from msde.model.score import COLUMNS, ImageScore
 from msde.storage.atomic import check_writable, writing
+
+Scored = TypeVar("Scored", ImageScore, PatientScore)
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _BREAKS = {ord(c): ascii(c)[1:-1] for c in "\n\r"}  # in a list with a name a line
@@ -46,44 +49,54 @@ def csv_row(cells: Iterable[object]) -> str:
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
-def write_csv(scores: Iterable[ImageScore], file: TextIO, *, identifiers: bool = False) -> list[ImageScore]:
+def write_csv(
+    scores: Iterable[Scored], file: TextIO, *, identifiers: bool = False, columns: Sequence[str] = COLUMNS
+) -> list[Scored]:
     """Write scores as CSV with a header, a row as soon as it is there.
 
     Parameters
     ----------
-    scores : iterable of ImageScore
+    scores : iterable of ImageScore or PatientScore
     file : text file
         Opened with ``newline=""``. Missing values are left empty; flagged is true or false; text is as in `csv_row`.
     identifiers : bool
         Whether to add columns with those of DICOM images, :class:`msde.images.patient_identifiers.Identifiers`.
+    columns : sequence of str
+        Attributes of the scores.
 
     Returns
     -------
-    list of ImageScore
+    list
         Those written, without heat.
     """
-    file.write(csv_row(_columns(identifiers)))
+    file.write(csv_row(_columns(columns, identifiers)))
     written = []
     for score in scores:
-        file.write(csv_row(_row(score, identifiers).values()))
+        file.write(csv_row(_row(score, columns, identifiers).values()))
         file.flush()
         written.append(score.without_heat())
     return written
 
 
-def write_jsonl(scores: Iterable[ImageScore], file: TextIO, *, identifiers: bool = False) -> list[ImageScore]:
+def write_jsonl(
+    scores: Iterable[Scored], file: TextIO, *, identifiers: bool = False, columns: Sequence[str] = COLUMNS
+) -> list[Scored]:
     """Write scores as JSON lines, one object an image; missing values are null; see `write_csv`."""
     written = []
     for score in scores:
-        file.write(json.dumps(_row(score, identifiers), ensure_ascii=False).translate(_BREAKS_IN_JSON) + "\n")
+        file.write(json.dumps(_row(score, columns, identifiers), ensure_ascii=False).translate(_BREAKS_IN_JSON) + "\n")
         file.flush()
         written.append(score.without_heat())
     return written
 
 
 def write_table(
-    scores: Iterable[ImageScore], path: str | os.PathLike[str], *, identifiers: bool = False
-) -> list[ImageScore]:
+    scores: Iterable[Scored],
+    path: str | os.PathLike[str],
+    *,
+    identifiers: bool = False,
+    columns: Sequence[str] = COLUMNS,
+) -> list[Scored]:
     """Write scores to a file, its format by its suffix: .csv, .jsonl or .parquet.
 
     Rows are written as they come to a file beside it, ``PATH.*.part``, which takes the name PATH when it is complete
@@ -91,14 +104,14 @@ def write_table(
 
     Parameters
     ----------
-    scores : iterable of ImageScore
+    scores : iterable of ImageScore or PatientScore
     path : path-like
-    identifiers : bool
+    identifiers, columns
         As in `write_csv`.
 
     Returns
     -------
-    list of ImageScore
+    list
         Those written, without heat.
 
     Raises
@@ -110,10 +123,10 @@ def write_table(
     check_table(path)
     with writing(path, keep=True) as unfinished:
         if path.suffix.lower() == ".parquet":
-            return _write_parquet(scores, unfinished, identifiers)
+            return _write_parquet(scores, unfinished, columns, identifiers)
         write = write_csv if path.suffix.lower() == ".csv" else write_jsonl
         with unfinished.open("w", newline="", encoding="utf-8") as file:
-            return write(scores, file, identifiers=identifiers)
+            return write(scores, file, identifiers=identifiers, columns=columns)
 
 
 def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -162,8 +175,8 @@ def check_table(path: str | os.PathLike[str]) -> None:
     check_writable(path)
 
 
-def _columns(identifiers: bool) -> list[str]:
-    return [*COLUMNS, *(field.name for field in fields(Identifiers) if identifiers)]
+def _columns(columns: Sequence[str], identifiers: bool) -> list[str]:
+    return [*columns, *(field.name for field in fields(Identifiers) if identifiers)]
 
 
 def _storable(value: Any) -> Any:
@@ -177,8 +190,10 @@ def _storable(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _row(score: ImageScore, identifiers: bool) -> dict[str, Any]:
-    row: dict[str, Any] = _storable(score.row() | (asdict(Identifiers.of(*score.sources)) if identifiers else {}))
+def _row(score: Scored, columns: Sequence[str], identifiers: bool) -> dict[str, Any]:
+    row: dict[str, Any] = _storable(
+        score.row(columns) | (asdict(Identifiers.of(*score.sources)) if identifiers else {})
+    )
     return row
 
 
@@ -189,14 +204,17 @@ def _in_csv(value: object) -> object:
     return encodable(f"'{value}" if value.startswith(_FORMULA) else value) if isinstance(value, str) else value
 
 
-def _write_parquet(scores: Iterable[ImageScore], path: Path, identifiers: bool) -> list[ImageScore]:
+def _write_parquet(scores: Iterable[Scored], path: Path, columns: Sequence[str], identifiers: bool) -> list[Scored]:
     pyarrow = _pyarrow(path)
     from pyarrow import parquet
 
-    types = {"anomaly_score": pyarrow.float64(), "p_value": pyarrow.float64(), "flagged": pyarrow.bool_()}
-    schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in _columns(identifiers)])
+    numbers = dict.fromkeys(("anomaly_score", "p_value"), pyarrow.float64())
+    types = {**numbers, "flagged": pyarrow.bool_(), "discovery": pyarrow.bool_(), "images": pyarrow.int64()}
+    schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in _columns(columns, identifiers)])
     written = [score.without_heat() for score in scores]
-    parquet.write_table(pyarrow.Table.from_pylist([_row(score, identifiers) for score in written], schema=schema), path)
+    parquet.write_table(
+        pyarrow.Table.from_pylist([_row(score, columns, identifiers) for score in written], schema=schema), path
+    )
     return written
 
 

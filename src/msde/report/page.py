@@ -15,6 +15,7 @@ from msde.embedding.embed import Tick
 from msde.errors import MSDEError
 from msde.images import read_pixels
 from msde.method.parallel import in_order
+from msde.method.predictive_value import PREVALENCE
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.nearest_normals import NearestNormals
 from msde.report import summary
@@ -35,6 +36,7 @@ def write_report(
     settings: Mapping[str, str] | None = None,
     *,
     identifiers: bool = False,
+    prevalence: float = PREVALENCE,
     tick: Tick | None = None,
 ) -> None:
     """Write a worklist as an HTML file.
@@ -53,6 +55,8 @@ def write_report(
         What else the page is to say of how it was made.
     identifiers : bool, default=False
         Whether to state patient ID, study date and UIDs of DICOM images.
+    prevalence : float, default=0.01
+        Share of abnormal images where the model is used, in (0, 1), by which the page tells what a flag tells at most.
     tick : callable, optional
         Called after each case.
 
@@ -65,11 +69,16 @@ def write_report(
         writing(Path(path), keep=True) as unfinished,
         unfinished.open("w", encoding="utf-8", newline="\n") as file,
     ):
-        file.writelines(_page(worklist, model, settings or {}, identifiers, tick))
+        file.writelines(_page(worklist, model, settings or {}, identifiers, prevalence, tick))
 
 
 def _page(
-    worklist: Worklist, model: AnomalyModel, settings: Mapping[str, str], identifiers: bool, tick: Tick | None
+    worklist: Worklist,
+    model: AnomalyModel,
+    settings: Mapping[str, str],
+    identifiers: bool,
+    prevalence: float,
+    tick: Tick | None,
 ) -> Iterator[str]:
     held_out = HeldOutScores.of("image", model.calibration_), HeldOutScores.of("volume", model.volumes_)
     cases, normals = worklist.cases, worklist.normals
@@ -82,11 +91,11 @@ def _page(
         style=style,
         script=script,
         title=escape(summary.title(worklist)),
-        summary=_paragraphs("", summary.lines(worklist, held_out))
+        summary=_paragraphs("", summary.lines(worklist, held_out, model, prevalence))
         + _paragraphs(' class="notice"', summary.notices(worklist, model)),
         symbols="".join(compared.histogram.symbol() for compared in held_out if compared),
         legend=escape(summary.legend(*held_out)),
-        colours=colour_bar() if model.explains else "",
+        colours=colour_bar(model.colours) if model.explains else "",
         alike="Most like these normals, except where marked" if model.explains else "Most like these normals",
         card=_facts(summary.card(model)),
         settings=_facts({**settings, **summary.settings(worklist, model, identifiers)}),

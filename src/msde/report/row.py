@@ -88,6 +88,14 @@ class Rows:
         score = case.score
         held_out = self.volumes if case.score.is_volume else self.images
         notes = ["The model was fitted on it, so its score is too low."] if case.seen_in_training else []
+        if case.in_pool:
+            notes.append("It was in the unlabelled pool that the model has learned from.")
+        if case.patient is not None and not math.isnan(case.patient.p_value) and self.model.patients_:
+            often = how_often(case.patient.p_value, self.model.patients_.n_patients, "patient")
+            notes.append(
+                f"Of the patient's {case.patient.images:,} images together: {often}"
+                f" (p&nbsp;=&nbsp;{case.patient.p_value:.2g})."
+            )
         if score.error is not None:
             return self._errors(case)
         if not math.isnan(score.p_value) and held_out:
@@ -98,6 +106,8 @@ class Rows:
             notes.append(f"Of the slices' scores, the highest: {self.images.often(case.pictures[0].score)}.")
         else:
             said = "No p-value: there are no held-out normals to compare with."
+        if score.flagged and score.evidence:
+            notes.append(f"{escape(score.evidence[0].upper() + score.evidence[1:])}.")
         return said + "".join(f' <span class="quiet">{note}</span>' for note in notes)
 
     def _errors(self, case: Case) -> str:
@@ -126,7 +136,7 @@ class Rows:
         overlay = None
         if picture.heat is not None:
             heat = picture.heat.astype(np.float32) / np.float32(MOST_HEAT)
-            overlay = Explanation.of(picture.score, heat, pixels, self.model.rule).overlay
+            overlay = Explanation.of(picture.score, heat, pixels, self.model.rule, self.model.colours).overlay
         name = escape(self.names.short(picture.score.path))
         data: dict[str, Any] = {"large": Thumbnail.of(pixels, VIEWER_SIDE).uri}
         if picture.alike:

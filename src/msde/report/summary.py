@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from msde.method.drift import Drift
+from msde.method.predictive_value import PREVALENCE
 from msde.model.anomaly_model import AnomalyModel
-from msde.output.words import counted
+from msde.output.words import at_most_told, counted, drift_in_words, how_sure, percent, unseen_in_words
 from msde.report.row import VIEWER_SIDE, HeldOutScores
 from msde.report.worklist import Worklist
 
@@ -22,8 +22,13 @@ def title(worklist: Worklist) -> str:
     return f"Worklist of {' and '.join(counted(n, kind) for kind, n in kinds.items() if n) or 'no images'}"
 
 
-def lines(worklist: Worklist, held_out: tuple[HeldOutScores | None, HeldOutScores | None]) -> Iterator[str]:
-    """Yield how many cases are flagged, of how many to expect, and whether there is drift where none is found."""
+def lines(
+    worklist: Worklist,
+    held_out: tuple[HeldOutScores | None, HeldOutScores | None],
+    model: AnomalyModel,
+    prevalence: float = PREVALENCE,
+) -> Iterator[str]:
+    """Yield how many cases are flagged, of how many to expect, what a flag tells, and that there is no drift."""
     for compared, is_volume in zip(held_out, (False, True), strict=True):
         flags = [case.score.flagged for case in worklist.cases if case.score.is_volume == is_volume]
         flags = [flag for flag in flags if flag is not None]
@@ -33,8 +38,17 @@ def lines(worklist: Worklist, held_out: tuple[HeldOutScores | None, HeldOutScore
                 f"{sum(map(bool, flags)):,} of {counted(len(flags), compared.kind)} flagged, with p-values of at most"
                 f" {alpha:g}. If all were normal, about {alpha * len(flags):.0f} would be."
             )
+            yield how_sure(compared.calibration, compared.kind)
+            yield at_most_told(alpha, prevalence, compared.kind)
+    known = [patient for patient in worklist.patients if patient.flagged is not None]
+    if known and model.patients_:
+        yield (
+            f"{sum(bool(patient.flagged) for patient in known):,} of {counted(len(known), 'patient')} flagged by all of"
+            f" their images together, compared with {counted(model.patients_.n_patients, 'normal patient')}."
+        )
     if not worklist.drift.found and worklist.drift.explained < 1:
-        yield "Drift: none found beyond what chance and a tenth of abnormal images explain."
+        unseen = unseen_in_words(worklist.drift, model.calibration_.alpha)
+        yield f"Drift: none found beyond what chance and a tenth of abnormal images explain. {unseen}"
 
 
 def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
@@ -48,7 +62,7 @@ def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
             f" {calibration.alpha:g}."
         )
     if worklist.drift.found:
-        yield _of_drift(worklist.drift)
+        yield f"Drift: {drift_in_words(worklist.drift, calibration.alpha)}"
     elif worklist.drift.explained >= 1 and not model.scorer_.batchwise:
         yield "Too few images or held-out normals to tell whether these images look like the normals."
     volumes = sum(case.score.is_volume and case.score.error is None for case in worklist.cases)
@@ -60,18 +74,15 @@ def notices(worklist: Worklist, model: AnomalyModel) -> Iterator[str]:
     seen = sum(case.seen_in_training for case in worklist.cases)
     if seen:
         yield f"The model was fitted on {counted(seen, 'case')} of this list, whose scores are too low."
+    pooled = sum(case.in_pool for case in worklist.cases)
+    if pooled:
+        yield (
+            f"{counted(pooled, 'case')} of this list were in the unlabelled pool, which the model has learned from:"
+            " what it says of them is no measure of what it says of others."
+        )
     unusable = sum(case.score.error is not None for case in worklist.cases)
     if unusable:
         yield f"No score for {counted(unusable, 'case')}, at the end of the list: what is there could not be used."
-
-
-def _of_drift(drift: Drift) -> str:
-    return (
-        "Drift: these images do not look like the normals that the model is calibrated on. Their scores lie"
-        f" {drift.distance:.2f} apart (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain"
-        f" {drift.explained:.2f}. Either over a tenth are abnormal, or their source is another and p-values are wrong"
-        " until the model has been calibrated on normals of it."
-    )
 
 
 def legend(images: HeldOutScores | None, volumes: HeldOutScores | None) -> str:
@@ -96,10 +107,17 @@ def card(model: AnomalyModel) -> dict[str, str]:
         "Mode": info["mode"],
         "Fitted on": counted(training["images"], "normal image"),
         "Unlabelled images at the fit": f"{training['unlabelled']:,}",
+        "Labelled abnormal images at the fit": model.fitted.labels.in_words() if model.fitted.labels else "0",
         "Fingerprint of these images": training["fingerprint"],
         "Calibrated on": f"{counted(calibration['normals'], 'normal image')} ({calibration['source']})",
         "Calibrated on volumes": f"{calibration['volumes']:,}",
+        "Calibrated on patients": f"{calibration['patients']:,}",
         "Target false-alarm rate": f"{calibration['alpha']:g}",
+        "False-alarm rate of this model": "–"
+        if threshold is None
+        else f"{percent(calibration['false_alarm_range'][0])} to {percent(calibration['false_alarm_range'][1])}"
+        f" (90 % range, from {counted(calibration['units'], 'unit')})",
+        "Next useful number of normals": f"{calibration['next_useful']:,}",
         "Threshold of the score": "none" if threshold is None else f"{threshold:.4g}",
         "Lowest p-value possible": f"{calibration['resolution']:.2g}",
         "Networks": "; ".join(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import tee
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from msde.embedding.embed import Embedded, Tick, ticking
 from msde.images import Part
+from msde.images.patients import Patients
 from msde.method.drift import Drift
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.nearest_normals import NearestNormals
+from msde.model.patient_score import PatientScore, score_patients
 from msde.model.score import ImageScore
 
 SLICES = 5
@@ -52,12 +54,18 @@ class Case:
     pictures : tuple of Picture
         What can be shown of it: the image, or the volume's highest slices, the highest first.
     seen_in_training : bool
-        Whether the model was fitted on it, or on a slice of it.
+        Whether the model was fitted on it as a normal, or on a slice of it.
+    in_pool : bool
+        Whether it, or a slice of it, was in the unlabelled pool.
+    patient : PatientScore or None
+        Of all images of the patient, where there are others than those of the case.
     """
 
     score: ImageScore
     pictures: tuple[Picture, ...]
     seen_in_training: bool = False
+    in_pool: bool = False
+    patient: PatientScore | None = None
 
     @property
     def unusable(self) -> list[ImageScore]:
@@ -77,11 +85,17 @@ class Worklist:
         Whether the images look like the normals that the model is calibrated on.
     normals : NearestNormals or None
         What the pictures are compared with.
+    patients : list of PatientScore
+        Those who are known.
+    notes : list of str
+        What is to be told of the patients.
     """
 
     cases: list[Case]
     drift: Drift
     normals: NearestNormals | None
+    patients: list[PatientScore] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def errors(self) -> list[str]:
@@ -95,6 +109,7 @@ def make_worklist(
     images: Iterable[Path | Part],
     normals: NearestNormals | None = None,
     *,
+    groups: Patients | None = None,
     tick: Tick | None = None,
 ) -> Worklist:
     """Score images and put them in order.
@@ -107,6 +122,8 @@ def make_worklist(
         As `find_images` lists them.
     normals : NearestNormals, optional
         Normals to compare with.
+    groups : Patients, optional
+        How it is told which images are of one patient; by default DICOM files go by their headers.
     tick : callable, optional
         Called after each image.
     """
@@ -122,10 +139,23 @@ def make_worklist(
         elif score.volume is not None:
             slices += shown
             continue
-        seen = model.fingerprint_.count_known([one.digest for one in score.parts or (score,)])
+        digests = [one.digest for one in score.parts or (score,)]
+        pooled = model.fingerprint_.count_pooled(digests)
+        seen = model.fingerprint_.count_known(digests) > pooled
         highest = sorted(shown, key=lambda picture: -picture.score.anomaly_score)[:SLICES]
-        cases.append(Case(scores[-1], tuple(highest), bool(seen)))
-    return Worklist(sorted(cases, key=_urgency), model.drift(scores), normals)
+        cases.append(Case(scores[-1], tuple(highest), seen, pooled > 0))
+    patients, notes = score_patients(scores, groups or Patients(), model.patients_)
+    of_images = {score.path: patient for patient in patients for score in patient.scores if patient.known}
+    cases = [replace(case, patient=_of_more(case, of_images)) for case in cases]
+    known = [patient for patient in patients if patient.known]
+    return Worklist(sorted(cases, key=_urgency), model.drift(scores, groups), normals, known, notes)
+
+
+def _of_more(case: Case, of_images: Mapping[str, PatientScore]) -> PatientScore | None:
+    """Return the patient of a case, where that has further images."""
+    images = case.score.parts or (case.score,)
+    patient = of_images.get(images[0].path)
+    return patient if patient is not None and patient.images > len(images) else None
 
 
 def _shown(score: ImageScore, image: Embedded, normals: NearestNormals | None) -> list[Picture]:

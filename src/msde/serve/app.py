@@ -71,15 +71,15 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=life,
     )
     app.state.service = service
+    # FastAPI's own include_router would build copies of them when first asked for one, which takes time, under warning
+    # filters that another thread can upset meanwhile.
     for routes in ROUTERS:
-        app.include_router(routes.router)
+        app.router.routes.extend(routes.router.routes)
     app.add_exception_handler(MSDEError, _refused)
     app.add_exception_handler(HTTPException, _failed)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(SQLAlchemyError, _no_database)
     app.add_middleware(Middleware, settings=settings, metrics=service.metrics)
-    # FastAPI builds routes when first asked for one, under warning filters that another thread can upset meanwhile.
-    app.openapi()
     return app
 
 

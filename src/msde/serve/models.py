@@ -186,7 +186,7 @@ class Models:
     def calibration(self, current: Current) -> Calibration:
         """Return the calibration at the rate in use."""
         own = self.version(current.version_id).calibration_
-        return Calibration(own.scores, current.alpha, own.source)
+        return replace(own, alpha=current.alpha)
 
     def at_rate(self, current: Current, alpha: float) -> Current:
         """Return a model at another false-alarm rate.

@@ -153,7 +153,7 @@ def overlay(source: Path | Part, model: AnomalyModel, side: int | None, *, alone
         pixels = np.divide(_drawn(source, model.rule), 255, dtype=np.float32)
     else:
         pixels = read_pixels(source, model.rule)
-    explanation = Explanation.of(score, score.heat, pixels, model.rule)
+    explanation = Explanation.of(score, score.heat, pixels, model.rule, model.colours)
     return png(explanation.layer if alone else explanation.overlay, side)
 
 

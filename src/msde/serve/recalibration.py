@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,11 @@ def recalibrate(service: Service, current: Current, alpha: float | None, user: s
             raise Conflict(
                 f"{used} of the {len(images)} images confirmed as normal can be used, as the others are copies or"
                 f" cannot be read; at least {needed} are needed to flag anything at a false-alarm rate of {alpha:g}"
+            )
+        if math.isinf(model.calibration_.threshold):
+            raise Conflict(
+                f"the confirmed normals are of {model.calibration_.n_units} patients, too few to flag anything at a"
+                f" false-alarm rate of {alpha:g}"
             )
         return f"recalibrated from version {current.number} on {used} confirmed normals"
 

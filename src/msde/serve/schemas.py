@@ -230,6 +230,7 @@ class Model(BaseModel):
     resolution: float
     mode: str
     has_overlays: bool
+    colours: str | None
     has_normals: bool
     confirmed_normals: int
     queued: int
@@ -284,6 +285,8 @@ class Tally(BaseModel):
     found: int
     images: int
     flagged: int
+    sure: str | None
+    told: str | None
 
 
 class Drift(BaseModel):
@@ -292,6 +295,8 @@ class Drift(BaseModel):
     found: bool
     distance: float
     explained: float
+    higher: bool
+    unseen_rate: float
     images: int
 
 

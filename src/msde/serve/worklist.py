@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from msde.method.calibration import Calibration
 from msde.method.drift import Drift, measure_drift
-from msde.output.words import how_often
+from msde.method.predictive_value import PREVALENCE
+from msde.output.words import at_most_told, how_often, how_sure
 from msde.serve.errors import NotFound
 from msde.serve.intake.uploads import clean
 from msde.serve.models import Current, Models
@@ -121,11 +121,12 @@ def row(current: Current, threshold: float, image: Image, score: Score, version:
     )
 
 
-def tally(session: Session, current: Current, calibration: Calibration) -> Tally:
+def tally(session: Session, current: Current, calibration: Calibration, prevalence: float = PREVALENCE) -> Tally:
     """Count false alarms among the images that readers call normal, by the model's latest scores.
 
-    The interval is Wilson's (1927), 95 %.
+    The interval is Wilson's (1927), 95 %. What a flag tells is said for this share of abnormal images.
     """
+    flags = math.isfinite(calibration.threshold)
     above = Score.p_value <= current.highest_p
     query = (
         select(Image.verdict, above.label("above"), func.count())
@@ -148,6 +149,8 @@ def tally(session: Session, current: Current, calibration: Calibration) -> Tally
         found=counts.get(("abnormal", True), 0),
         images=sum(counts.values()),
         flagged=sum(n for (_, flagged), n in counts.items() if flagged),
+        sure=how_sure(calibration) if flags else None,
+        told=at_most_told(current.alpha, prevalence) if flags else None,
     )
 
 
@@ -169,7 +172,8 @@ def drift_of(database: Database, models: Models, current: Current) -> Drift:
     """Compute whether the latest images look like the normals that the current version is calibrated on."""
     with database.read() as session:
         scores = latest_scores(session, current)
-    return measure_drift(models.calibration(current).scores, np.array(scores))
+    calibration = models.calibration(current)
+    return measure_drift(calibration.scores, scores, calibration_groups=calibration.groups)
 
 
 def latest_scores(session: Session, current: Current) -> list[float]:

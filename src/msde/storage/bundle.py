@@ -18,8 +18,8 @@ from msde.storage.atomic import writing
 from msde.storage.records import Arrays
 
 FORMAT = "msde-model"
-FORMAT_VERSION = 4
-READABLE_VERSIONS = (3, 4)
+FORMAT_VERSION = 5
+READABLE_VERSIONS = (3, 4, 5)
 
 ArraysByPart = dict[str, Arrays]
 
@@ -113,7 +113,7 @@ def _checked_config(path: str | os.PathLike[str], metadata: Mapping[str, str]) -
         raise ModelFileError(f"{path}: a safetensors file, but no msde model; give a file that `msde fit` wrote")
     version = metadata.get("format_version", "")
     if not version.isdecimal() or int(version) not in READABLE_VERSIONS:
-        known = " and ".join(map(str, READABLE_VERSIONS))
+        known = f"{', '.join(map(str, READABLE_VERSIONS[:-1]))} and {READABLE_VERSIONS[-1]}"
         raise ModelFileError(
             f"{path}: model format {version or 'unknown'}, this version of msde reads {known};"
             " upgrade msde, or fit an older model again"

@@ -120,7 +120,7 @@ def test_what_is_begun_and_not_gone_on_with_is_closed(data):
     with serving() as server, server.connect(data) as made:
         assert ended(made)
         wait_until(lambda: not len(server.connections), "no connection")
-        assert server.broken_off == (b"\r\n\r\n" in data)
+        wait_until(lambda: server.broken_off == (b"\r\n\r\n" in data), "an end of what the application does")
         assert server.get() == 200
 
 

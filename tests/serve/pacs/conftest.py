@@ -19,6 +19,7 @@ from tests.dicom.sources import radiograph
 from tests.serve.pacs.orthanc import Orthanc
 
 from msde import AnomalyModel
+from msde.backbones import Backbone
 from msde.serve.app import create_app
 from msde.serve.lifecycle import prepare
 from msde.serve.service import Service
@@ -49,9 +50,9 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_file(network: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "chest.msde"
-    AnomalyModel().fit(np.random.default_rng(5).uniform(size=(12, 64, 64))).save(path)
+    AnomalyModel(network).fit(np.random.default_rng(5).uniform(size=(12, 64, 64))).save(path)
     return path
 
 

@@ -17,6 +17,7 @@ from tests.serve.pacs.impostor import forgetful, impostor, partly, silent
 from tests.serve.pacs.orthanc import Orthanc
 from tests.serve.pacs.test_multipart import KIND, encoded
 
+from msde.serve.erasure import purge
 from msde.serve.pacs.dicomweb import Pacs, PacsDownError
 from msde.serve.pacs.sender import send
 from msde.serve.pacs.settings import PacsSettings
@@ -80,6 +81,7 @@ def test_an_archive_killed_in_the_midst_loses_and_doubles_nothing(orthanc: Ortha
     assert len(orthanc.instances()) == len({one["uid"] for one in orthanc.instances()})
 
 
+@pytest.mark.slow
 def test_results_wait_while_the_archive_is_slow_and_are_put_aside_when_it_keeps_none(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,3 +119,16 @@ def test_a_series_that_the_archive_cannot_list_holds_up_no_other(serving: Servin
         (dead,) = served.get("/api/pacs")["dead_instances"]
         assert (dead["pacs"], dead["error"]) == ("pacs", "no")
         assert served.post("/api/pacs/retry").json()["instances"] == 1
+
+
+def test_a_result_whose_picture_is_kept_no_longer_is_put_aside_and_says_so(serving: Serving) -> None:
+    away = "http://127.0.0.1:1/dicom-web"
+    with serving(f'[stow]\n[[pacs]]\nurl = "{away}"') as served:
+        served.post("/dicomweb/studies", content=encoded(radiographs(1)), headers={"Content-Type": KIND})
+        wait_until(lambda: n_rows(served, Outgoing, Outgoing.state == "waiting"), "a result that waits")
+        assert purge(served.service.database, served.service.store, timedelta(0), "test") == 1
+        served.post("/api/pacs/retry")
+        wait_until(lambda: n_rows(served, Outgoing, Outgoing.state == "dead"), "a result that is given up")
+        [dead] = served.get("/api/pacs")["dead_results"]
+        assert "its picture was removed before the result was sent" in dead["error"]
+        assert PATIENT not in str(served.get("/api/images"))

@@ -72,6 +72,9 @@ def test_images_are_taken_once_and_everything_else_is_told(serving: Serving, res
                 opened.send_c_store(report)
         assert n_rows(served, Image) == 3
         assert {row["origin"] for row in served.get("/api/images")["rows"]} == {"dimse:CT1"}
+        recorded = served.get("/api/audit?action=upload")["rows"]
+        sent = {"origin": "dimse:CT1", "address": "127.0.0.1", "known": False}
+        assert [(row["user"], row["detail"]) for row in recorded] == [("dimse:CT1", sent)] * 3
         large = radiograph()
         large.SOPInstanceUID, large.Rows, large.Columns = "1.2.3.4", 1500, 1000
         large.PixelData = bytes(1_500_000)

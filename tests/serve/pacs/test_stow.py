@@ -49,6 +49,9 @@ def test_what_is_stored_and_what_is_not_is_told_for_each(serving: Serving, resul
         assert post(served, encoded([as_file(KINDS["parametric map"](radiograph(), result))]))[0] == 200
         assert n_rows(served, Image) == 3
         assert {row["origin"] for row in served.get("/api/images")["rows"]} == {"stow"}
+        recorded = served.get("/api/audit?action=upload")["rows"]
+        sent = {"origin": "stow", "address": "testclient", "known": False}
+        assert [(row["user"], row["detail"]) for row in recorded] == [("admin", sent)] * 3
 
         for body, kind, status in (
             (encoded(images)[:-20], KIND, 400),

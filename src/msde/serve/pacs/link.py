@@ -68,9 +68,9 @@ def plug(app: FastAPI, service: Service, file: PacsFile) -> Iterator[None]:
     """
     intake = Intake(service.reception, DicomLedger(service.database), service.metrics.registry)
     jobs: list[Periodic] = []
-    app.include_router(status_router(intake, lambda: jobs))
+    app.router.routes.extend(status_router(intake, lambda: jobs).routes)
     if file.stow is not None:
-        app.include_router(stow_router(intake, file.stow))
+        app.router.routes.extend(stow_router(intake, file.stow).routes)
     stop = Event()
     with ExitStack() as stack:
         later = Thread(

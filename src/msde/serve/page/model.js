@@ -33,6 +33,7 @@ export class ModelPanel {
     slider.max = this.rates.length - 1;
     if (before?.name !== model.name || before?.alpha !== model.alpha || before?.version !== model.version) this.back();
     $("rate-own").textContent = `The model's own rate, ${percent(model.own_alpha)}`;
+    $("colours-say").textContent = model.colours ? `${model.colours}.` : "";
     $("version").textContent = `version ${model.version}`;
     $("threshold").firstElementChild.textContent = `Threshold: flags ${percent(model.alpha)} of normals`;
     this.drawVersions();
@@ -75,6 +76,7 @@ export class ModelPanel {
       const score = tally.threshold === null ? "" : `Flagged above a score of ${figure(tally.threshold)}. `;
       const here = `${tally.flagged.toLocaleString("en-GB")} of ${counted(tally.images, "image")} flagged`;
       $("rate-tally").textContent = `${score}Here: ${here}; false alarms: ${falseAlarms(tally)}.`;
+      $("rate-sure").textContent = [tally.sure, tally.told].filter(Boolean).join(" ");
       $("rate-chart").replaceChildren(chart(this.model.curve, tally.threshold, null));
     } catch (error) {
       this.failed(error);
@@ -118,12 +120,16 @@ export class ModelPanel {
     );
   }
 
-  drawDrift({ found, distance, explained, images }) {
+  drawDrift({ found, distance, explained, higher, unseen_rate: unseenRate, images }) {
     const banner = $("drift");
+    const meaning = higher
+      ? "Either over a tenth are abnormal, or their source is another and p-values are wrong"
+      : "Their source is another, and what is abnormal may go unflagged";
+    const rise = unseenRate < 1 ? `, or a rise of false alarms from ${percent(this.model.alpha)} to less than ${percent(unseenRate)}` : "";
     const text =
-      ` The scores of the latest ${counted(images, "image")} lie ${distance.toFixed(2)} apart from theirs` +
-      ` (Kolmogorov-Smirnov), of which chance and 10 % abnormal images explain ${explained.toFixed(2)}. Either over a tenth are` +
-      " abnormal, or their source is another and p-values are wrong until the model is recalibrated on normals of it.";
+      ` The scores of the latest ${counted(images, "image")} are ${higher ? "higher, a tenth of abnormal images granted," : "lower"}` +
+      ` by ${distance.toFixed(2)} (Kolmogorov-Smirnov), of which chance explains ${explained.toFixed(2)}. ${meaning} until the model` +
+      ` is recalibrated on normals of it. Not seen: what leaves scores as they are, what concerns few images${rise}.`;
     banner.hidden = !found;
     if (!found || banner.textContent.endsWith(text)) return; // said once
     banner.replaceChildren(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
 from msde.method.calibration import HIGHEST_RATE, LOWEST_RATE
+from msde.method.predictive_value import PREVALENCE
 from msde.serve import audit, schemas, worklist
 from msde.serve.models import Current
 from msde.serve.recalibration import recalibrate
@@ -41,12 +42,13 @@ def tally(
     caller: Reader,
     current: ThisModel,
     alpha: Annotated[float | None, Query(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)] = None,
+    prevalence: Annotated[float, Query(gt=0, lt=1, allow_inf_nan=False)] = PREVALENCE,
 ) -> schemas.Tally:
-    """Count false alarms among confirmed normals, at the rate in use or another."""
+    """Count false alarms among confirmed normals, at the rate in use or another; say what a flag tells."""
     if alpha is not None:
         current = service.models.at_rate(current, alpha)
     with service.database.read() as session:
-        return worklist.tally(session, current, service.models.calibration(current))
+        return worklist.tally(session, current, service.models.calibration(current), prevalence)
 
 
 @router.get("/{model}/drift")
@@ -55,7 +57,14 @@ def drift(service: Served, caller: Reader, current: ThisModel) -> schemas.Drift:
     with service.database.read() as session:
         images = len(worklist.latest_scores(session, current))
     found = worklist.drift_of(service.database, service.models, current)
-    return schemas.Drift(found=found.found, distance=found.distance, explained=found.explained, images=images)
+    return schemas.Drift(
+        found=found.found,
+        distance=found.distance,
+        explained=found.explained,
+        higher=found.higher,
+        unseen_rate=found.unseen_rate(current.alpha),
+        images=images,
+    )
 
 
 @router.put("/{model}/threshold")
@@ -133,6 +142,7 @@ def _described(service: Service, current: Current) -> schemas.Model:
         resolution=calibration.resolution,
         mode=info["mode"],
         has_overlays=loaded.explains,
+        colours=loaded.colours.legend() if loaded.explains else None,
         has_normals=service.normals.has(current),
         confirmed_normals=confirmed or 0,
         queued=waiting or 0,

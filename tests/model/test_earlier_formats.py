@@ -1,4 +1,4 @@
-"""A model file that an older version wrote, with heat maps and calibrated volumes, and what it said of images."""
+"""Model files that older versions wrote, with heat maps and calibrated volumes, and what they said of images."""
 
 from pathlib import Path
 
@@ -7,13 +7,19 @@ import pytest
 from PIL import Image
 
 from msde import AnomalyModel
+from msde.heatmaps.colours import ColourScale
 
 DATA = Path(__file__).parents[1] / "data"
 
 
+@pytest.fixture(scope="module", params=[3, 4])
+def version(request):
+    return request.param
+
+
 @pytest.fixture(scope="module", params=["as written", "saved again"])
-def model(request, tmp_path_factory):
-    model = AnomalyModel.load(DATA / "format-3.msde")
+def model(request, version, tmp_path_factory):
+    model = AnomalyModel.load(DATA / f"format-{version}.msde")
     if request.param == "saved again":
         path = tmp_path_factory.mktemp("model") / "again.msde"
         model.save(path)
@@ -22,8 +28,8 @@ def model(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def expected():
-    with np.load(DATA / "format-3.npz") as file:
+def expected(version):
+    with np.load(DATA / f"format-{version}.npz") as file:
         return dict(file)
 
 
@@ -45,3 +51,15 @@ def test_a_volume_scores_as_it_did(model, expected, tmp_path):
 def test_heat_maps_are_as_they_were(model, expected):
     heat = [explanation.heat for _, explanation in model.explain_iter(list(expected["images"]))]
     np.testing.assert_allclose(heat, expected["heat"], atol=1e-3)
+
+
+def test_its_calibration_says_that_it_is_not_by_patient(model):
+    described = model.info()["calibration"]
+    assert described["source"] == "cross-fitted training normals"
+    assert described["units"] == described["normals"]
+    assert described["patients"] == 0
+
+
+def test_its_colours_begin_where_they_did(model):
+    assert model.colours == ColourScale()
+    assert "normal images show any" not in model.colours.legend()

@@ -1,0 +1,393 @@
+"""What a handful of labelled abnormal images is worth, and what is forgotten of kinds without labels, as tables.
+
+Run: python benchmarks/labels.py CACHE_FOLDER [--draws 10]
+
+Each draw halves the patients of a set's abnormal images: labels come from one half, what is scored is of the other, and
+no scored normal is of a patient who may be labelled. The first k of the shuffled labels are learnt from, so a draw's
+labels grow. Scales come from held-out normals, by fits that did not see their patient. One class is the default
+detector, which no label reaches.
+
+Open set: labels of one kind, scored are the other kinds. Kinds are those of the file names, or, of two sets pooled, the
+set. Figures are the change of AUROC against one class.
+
+The rule's constants are chosen for each set on the others, pooled sets with it left out: the highest AUROC over all k
+where one abnormal image in five is of an unlabelled kind, among the choices that lose at most .01 on any of these sets
+at any k. A table tells how the choice depends on that share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from embeddings import PARTS, SHARED, Sets, load_sets
+from sklearn.linear_model import LogisticRegression
+from table import print_header
+
+from msde.benchmark.draws import Subset
+from msde.images import find_images
+from msde.method.calibration import folds
+from msde.method.frozen_shift import FrozenShift
+from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.labelled_abnormals import Blend, Likeness, soft_mean
+from msde.method.metrics import auroc
+from msde.method.scorers import InductiveScorer
+from msde.method.standardizer import CompressingStandardizer
+
+KS = (1, 3, 5, 10, 20, 50)
+OPEN_KS = (3, 10, 50)
+GOALS = (0.0, 0.84, 0.0, 0.875, 0.89, 0.905)
+KINDS = {
+    "bloodsmear_leukemia": r"(Early|Pre|Pro)-",
+    "brain_mri_nickparvar": r"^(glioma|meningioma)",
+    "busi_ultrasound": r"^(benign|malignant)",
+    "cytology_sipakmed_cervix": r"^(Dyske|Koilo)",
+    "otoscopy_otitis": r"_(e|mi|o)\d",
+    "us_lung_pocus": r"^(Pneu|pneu|Cov)",
+    "xray_knee_osteoarthritis": r"^(KL\d)",
+}
+PAIRS = (
+    ("fundus_idrid_dr", "fundus_odir_glaucoma"),
+    ("brain_mri_nickparvar", "lgg_flair_hemispheres"),
+    ("ct_covid_sarscov2", "ct_ich_phe"),
+    ("nih_cxr_pneumonia", "xray_knee_osteoarthritis"),
+    ("histology_oral_oscc", "cytology_sipakmed_cervix"),
+    ("otoscopy_otitis", "colonoscopy_polyp_tiles"),
+    ("busi_ultrasound", "us_lung_pocus"),
+    ("bloodsmear_leukemia", "mri_dwi_stroke"),
+)
+POOLED_SIZES = (200, 120, 120)  # of each of the two sets: training normals, test normals, test abnormals
+TOLERATED = 0.01
+SHARES = (0.0, 0.2, 1 / 3)  # of unlabelled kinds among abnormal images
+UNLABELLED = 0.2  # where constants are chosen
+
+RIDGES = (0.001, 0.003, 0.01)
+CONCENTRATIONS = (0.0, 3.0, 10.0)
+SLOPES = (1.0, 1.5, 2.0)
+KNOWN_AFTER = (10.0, 20.0, 40.0)
+GATED = (True, False)
+GRID = tuple(product(RIDGES, CONCENTRATIONS, SLOPES, KNOWN_AFTER, GATED))
+
+Array = np.ndarray
+Scores = tuple[Array, Array]  # of the scored normals and abnormals
+Choice = tuple[float, float, float, float, bool]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A set's images as seen by the fits: distances of held-out normals, test normals and abnormals, and cosines."""
+
+    distances: tuple[Array, Array, Array]
+    cosines: dict[float, tuple[Array, Array, Array]]  # by ridge; columns are all abnormals
+    along: tuple[Array, Array]  # whitened displacements of test normals and abnormals times those of the abnormals
+    rows: tuple[Array, Array, Array]  # standardised training normals, test normals, abnormals
+    patients: tuple[Array, Array]  # of test normals and abnormals
+    kinds: Array | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows of abnormals that are labelled, and which normals and abnormals are scored."""
+
+    labels: Array
+    normal: Array
+    abnormal: Array
+
+
+def measure(parts: list[Subset], kinds: Array | None) -> Measured:
+    train, normal, abnormal = parts
+    fit = fitted(train.rows)
+    standard = [fit.standardizer.apply(part.rows) for part in parts]
+    offsets = [fit.measured(part.rows) - fit.gaussian.mean for part in parts[1:]]
+    gradient = fit.gaussian.gradient(offsets[1] + fit.gaussian.mean)
+    likeness = {ridge: Likeness.fit(standard[0], standard[2], ridge) for ridge in RIDGES}
+    distances = np.empty(len(train))
+    cosines = {ridge: np.empty((len(train), len(abnormal))) for ridge in RIDGES}
+    for fold in folds(len(train), np.unique(train.patients, return_inverse=True)[1]):
+        others = np.delete(train.rows, fold, axis=0)
+        without = fitted(others)
+        distances[fold] = without.score(train.rows[fold])
+        held_out, seen, labelled = (
+            without.standardizer.apply(rows) for rows in (train.rows[fold], others, abnormal.rows)
+        )
+        for ridge in RIDGES:
+            cosines[ridge][fold] = Likeness.fit(seen, labelled, ridge).cosines(held_out)
+    return Measured(
+        (distances, fit.score(normal.rows), fit.score(abnormal.rows)),
+        {
+            ridge: (cosines[ridge], like.cosines(standard[1]), like.cosines(standard[2]))
+            for ridge, like in likeness.items()
+        },
+        (offsets[0] @ gradient.T, offsets[1] @ gradient.T),
+        (standard[0], standard[1], standard[2]),
+        (normal.patients, abnormal.patients),
+        kinds,
+    )
+
+
+def fitted(rows: Array) -> InductiveScorer:
+    """Fit the default's scorer."""
+    standardizer = CompressingStandardizer.fit(rows)
+    shift, displacement, axes = FrozenShift.fit(standardizer.apply(rows))
+    return InductiveScorer(standardizer, fit_ledoit_wolf(displacement, axes=axes), shift)
+
+
+def halved(of: Measured, draw: int) -> tuple[Array, Array, Array]:
+    """Draw rows that may be labelled, shuffled, and those of normals and abnormals that are scored."""
+    patients = np.random.default_rng(draw // 2).permutation(np.unique(of.patients[1]))
+    first = np.isin(of.patients[1], patients[: len(patients) // 2])
+    pool = first if draw % 2 == 0 else ~first
+    shuffled = np.random.default_rng(draw).permutation(np.flatnonzero(pool))
+    return shuffled, np.flatnonzero(~np.isin(of.patients[0], of.patients[1][pool])), np.flatnonzero(~pool)
+
+
+def closed_tasks(of: Measured, draws: int) -> Iterator[tuple[int, Task]]:
+    for draw in range(draws):
+        shuffled, normal, abnormal = halved(of, draw)
+        for k in KS:
+            yield k, Task(shuffled[:k], normal, abnormal)
+
+
+def open_tasks(of: Measured, draws: int) -> Iterator[tuple[int, str, Task]]:
+    """Give k, the labelled kind, and a task that scores the other kinds."""
+    kinds = np.asarray(of.kinds)
+    for draw in range(draws):
+        shuffled, normal, abnormal = halved(of, draw)
+        for kind in np.unique(kinds):
+            for k in OPEN_KS:
+                labels = shuffled[kinds[shuffled] == kind][:k]
+                yield k, str(kind), Task(labels, normal, abnormal[kinds[abnormal] != kind])
+
+
+def one_class(of: Measured, task: Task) -> Scores:
+    return of.distances[1][task.normal], of.distances[2][task.abnormal]
+
+
+def untuned(of: Measured, task: Task) -> Scores:
+    """Add the whitened mean of the labels as a direction, by the weight k / (k + 10)."""
+    k = len(task.labels)
+    length = np.sqrt(of.along[1][np.ix_(task.labels, task.labels)].mean())
+    along = [products[:, task.labels].mean(axis=1) / length for products in of.along]
+    normal, abnormal = (
+        distances + k / (k + 10) * values for distances, values in zip(of.distances[1:], along, strict=True)
+    )
+    return normal[task.normal], abnormal[task.abnormal]
+
+
+def discriminant(of: Measured, task: Task) -> Scores:
+    """Project on the linear discriminant with a Ledoit-Wolf covariance of both classes."""
+    classes = of.rows[0], of.rows[2][task.labels]
+    means = [rows.mean(axis=0, dtype=np.float64) for rows in classes]
+    within = fit_ledoit_wolf(np.vstack([rows - mean for rows, mean in zip(classes, means, strict=True)]))
+    axis = within.gradient((means[1] - means[0] + within.mean)[None])[0]
+    return of.rows[1][task.normal] @ axis, of.rows[2][task.abnormal] @ axis
+
+
+def logistic(of: Measured, task: Task) -> Scores:
+    """Fit a ridged logistic regression, both classes with the same weight, in the space that the rows span."""
+    rows = np.vstack([of.rows[0], of.rows[2][task.labels]]).astype(np.float64)
+    mean = rows.mean(axis=0)
+    variances, sides = np.linalg.eigh((rows - mean) @ (rows - mean).T)
+    apart = variances > 1e-9 * variances[-1]
+    axes = (rows - mean).T @ (sides[:, apart] / np.sqrt(variances[apart]))
+    classes = np.arange(len(rows)) >= len(of.rows[0])
+    model = LogisticRegression(C=1e-3, class_weight="balanced", max_iter=500).fit((rows - mean) @ axes, classes)
+    weights = axes @ model.coef_[0]
+    return of.rows[1][task.normal] @ weights, of.rows[2][task.abnormal] @ weights
+
+
+def nearest(of: Measured, task: Task) -> Scores:
+    """Subtract the distance to the nearest labelled row from the mean one to the three nearest normals."""
+    scored = of.rows[1][task.normal], of.rows[2][task.abnormal]
+    to_normals = [np.sort(distances(rows, of.rows[0]), axis=1)[:, :3].mean(axis=1) for rows in scored]
+    to_labels = [distances(rows, of.rows[2][task.labels]).min(axis=1) for rows in scored]
+    return to_normals[0] - to_labels[0], to_normals[1] - to_labels[1]
+
+
+def distances(rows: Array, others: Array) -> Array:
+    squared = (rows**2).sum(axis=1)[:, None] - 2 * rows @ others.T + (others**2).sum(axis=1)
+    return np.sqrt(np.maximum(squared, 0))
+
+
+RIVALS: dict[str, Callable[[Measured, Task], Scores]] = {
+    "one class": one_class,
+    "untuned formula": untuned,
+    "logistic regression": logistic,
+    "shrunk LDA": discriminant,
+    "nearest labelled": nearest,
+}
+
+
+def by_choice(of: Measured, task: Task) -> Iterator[Scores]:
+    """Score by the rule with each choice of the grid."""
+    n_patients = len(np.unique(of.patients[1][task.labels]))
+    for ridge, concentration in product(RIDGES, CONCENTRATIONS):
+        held_out, normal, abnormal = (
+            soft_mean(cosines[:, task.labels][rows], concentration)
+            for cosines, rows in zip(of.cosines[ridge], (slice(None), task.normal, task.abnormal), strict=True)
+        )
+        for slope, known_after, gated in product(SLOPES, KNOWN_AFTER, GATED):
+            blend = Blend.fit(of.distances[0], held_out, n_patients, slope, known_after, gated)
+            yield (
+                blend.score(of.distances[1][task.normal], normal),
+                blend.score(of.distances[2][task.abnormal], abnormal),
+            )
+
+
+# By set and k, of each draw the AUROC of each rival, then of each choice.
+Figures = dict[tuple[str, int], list[Array]]
+
+
+def figures(of: Measured, task: Task) -> Array:
+    rivals = [auroc(*rival(of, task)) for rival in RIVALS.values()]
+    return np.array([*rivals, *(auroc(*scores) for scores in by_choice(of, task))])
+
+
+def kinds_of(name: str) -> Array | None:
+    if name not in KINDS:
+        return None
+    paths = find_images([SHARED / "data" / name / PARTS[2]])
+    found = (re.search(KINDS[name], Path(path).name) for path in paths)
+    return np.array([match.group(1).lower() if match else "?" for match in found])
+
+
+def pooled(sets: Sets, pair: tuple[str, str]) -> tuple[list[Subset], Array]:
+    """Pool some images of two sets; the kind of an abnormal image is its set."""
+    parts, kinds = [], np.empty(0, dtype=str)
+    for number, size in enumerate(POOLED_SIZES):
+        some = []
+        for name in pair:
+            of_set = sets[name][number]
+            some.append(of_set.where(np.sort(np.random.default_rng(0).permutation(len(of_set))[:size])))
+        patients = [np.char.add(name, part.patients.astype(str)) for name, part in zip(pair, some, strict=True)]
+        parts.append(Subset(np.vstack([part.rows for part in some]), np.concatenate(patients)))
+        kinds = np.repeat(pair, [len(part) for part in some])
+    return parts, kinds
+
+
+def print_farness(sets: Sets) -> None:
+    """Print how far abnormal images lie, of the set itself and of the others, over held-out normals; medians."""
+    print("\nDistance of abnormal images over that of held-out normals, medians\n")
+    print_header("set", ["its own", "nearest, farthest other set"])
+    for name, (train, _, abnormal) in sets.items():
+        groups = np.unique(train.patients, return_inverse=True)[1]
+        held_out = np.concatenate(
+            [fitted(np.delete(train.rows, fold, axis=0)).score(train.rows[fold]) for fold in folds(len(train), groups)]
+        )
+        score, middle = fitted(train.rows).score, float(np.median(held_out))
+        others = [float(np.median(score(parts[2].rows))) / middle for other, parts in sets.items() if other != name]
+        own = float(np.median(score(abnormal.rows))) / middle
+        print(f"| {name} | {own:.2f} | {min(others):.2f}, {max(others):.2f} |")
+
+
+def means(found: Figures, k: int) -> tuple[list[str], Array]:
+    """Give the sets and the mean over draws of each, (sets, rules)."""
+    names = [name for name, of_k in found if of_k == k]
+    return names, np.array([np.mean(found[name, k], axis=0) for name in names])
+
+
+def choose(closed: Array, unlabelled: Array, share: float) -> int:
+    """Choose a rule by gains (sets, k, choices) and by the change of unlabelled kinds (sets, k, choices)."""
+    lost = np.maximum(-closed.min(axis=(0, 1)) - TOLERATED, 0)
+    gain = (1 - share) * closed.mean(axis=(0, 1)) + share * unlabelled.mean(axis=(0, 1))
+    return int(np.argmax(np.where(lost, -1 - lost, gain)))
+
+
+def gains(found: Figures, ks: tuple[int, ...]) -> tuple[list[str], Array, Array]:
+    """Give the sets, the AUROC of one class (sets, k), and what each rule gains on it, (sets, k, rules)."""
+    names = means(found, ks[0])[0]
+    table = np.stack([means(found, k)[1] for k in ks], axis=1)
+    return names, table[..., 0], table - table[..., :1]
+
+
+def print_rules(title: str, rules: dict[str, Array], base: Array, ks: tuple[int, ...]) -> None:
+    """Print of each rule the mean AUROC over sets, and its worst and best set against one class, (sets, k)."""
+    print(f"\n{title}\n")
+    print_header("rule", [*(f"k = {k}" for k in ks), *(f"worst, best set at {k}" for k in ks)])
+    for name, gain in rules.items():
+        cells = [f"{mean:.4f}" for mean in (base + gain).mean(axis=0)]
+        cells += [f"{low:+.3f}, {high:+.3f}" for low, high in zip(gain.min(axis=0), gain.max(axis=0), strict=True)]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def print_changes(title: str, names: list[str], rules: dict[str, Array], base: Array, ks: tuple[int, ...]) -> None:
+    """Print of each set how each rule changes the AUROC of one class, (sets, k)."""
+    print(f"\n{title}; k = {', '.join(map(str, ks))}\n")
+    print_header("set", ["one class", *rules])
+    with_mean = {name: np.vstack([gain, gain.mean(axis=0)]) for name, gain in rules.items()}
+    of_one_class = [*base[:, 0], base[:, 0].mean()]
+    for number, name in enumerate([*names, "mean"]):
+        cells = [" ".join(f"{change:+.3f}" for change in gain[number]) for gain in with_mean.values()]
+        print(f"| {name} | {of_one_class[number]:.3f} | {' | '.join(cells)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--draws", type=int, default=10)
+    arguments = parser.parse_args()
+    sets = load_sets(arguments.cache)
+    closed, opened, pools = Figures(), Figures(), Figures()
+    for name, parts in sets.items():
+        of = measure(parts, kinds_of(name))
+        for k, task in closed_tasks(of, arguments.draws):
+            closed.setdefault((name, k), []).append(figures(of, task))
+        if of.kinds is not None:
+            for k, _, task in open_tasks(of, arguments.draws):
+                opened.setdefault((name, k), []).append(figures(of, task))
+    for pair in PAIRS:
+        of = measure(*pooled(sets, pair))
+        for k, kind, task in open_tasks(of, max(1, arguments.draws // 5)):
+            pools.setdefault((f"{kind} labelled, of {' + '.join(pair)}", k), []).append(figures(of, task))
+    report(closed, opened, pools)
+    print_farness(sets)
+
+
+def report(closed: Figures, opened: Figures, pools: Figures) -> None:
+    names, base, gain = gains(closed, KS)
+    open_names, open_base, open_gain = gains(opened, OPEN_KS)
+    pool_names, pool_base, pool_gain = gains(pools, OPEN_KS)
+    n_rivals = len(RIVALS)
+    unlabelled = np.concatenate([open_gain, pool_gain])[..., n_rivals:]
+    apart = {name: np.array([name not in of for of in open_names + pool_names]) for name in names}
+    choices: dict[float, tuple[int, list[int]]] = {}
+    for share in SHARES:
+        left_out = [
+            choose(np.delete(gain, number, axis=0)[..., n_rivals:], unlabelled[apart[name]], share)
+            for number, name in enumerate(names)
+        ]
+        choices[share] = choose(gain[..., n_rivals:], unlabelled, share), left_out
+    best, nested = choices[UNLABELLED]
+    print("Choices are (ridge, concentration, slope, known after, gated).")
+    print("Chosen for the sets left out:", {GRID[at]: nested.count(at) for at in sorted(set(nested))})
+    by_share = {}
+    for share, (chosen, left_out) in choices.items():
+        by_share[f"{share:.2f}, on all sets: {GRID[chosen]}"] = gain[..., n_rivals + chosen]
+        by_share[f"{share:.2f}, nested"] = np.stack([gain[row, :, n_rivals + at] for row, at in enumerate(left_out)])
+    print_rules("By the share of unlabelled kinds", by_share, base, KS)
+    rules = {name: gain[..., at] for at, name in enumerate(RIVALS)}
+    rules["the rule, chosen on all sets (optimistic)"] = gain[..., n_rivals + best]
+    rules["the rule, nested choice"] = np.stack([gain[number, :, n_rivals + at] for number, at in enumerate(nested)])
+    print_rules("Labelled kinds: mean AUROC over the sets", rules, base, KS)
+    print("\nGoals:", " | ".join(f"{goal or '-'}" for goal in GOALS))
+    ours = {name: table for name, table in rules.items() if name.startswith("the rule")}
+    print_changes("Labelled kinds, by set", names, ours, base, KS)
+    picked = [n_rivals + nested[names.index(name)] for name in open_names]
+    shown = {name: open_gain[..., at] for at, name in enumerate(RIVALS) if at}
+    shown["the rule"] = open_gain[..., n_rivals + best]
+    shown["the rule, nested"] = np.stack([open_gain[number, :, at] for number, at in enumerate(picked)])
+    print_changes("Unlabelled kinds of a set", open_names, shown, open_base, OPEN_KS)
+    shown = {name: pool_gain[..., at] for at, name in enumerate(RIVALS) if at}
+    shown["the rule"] = pool_gain[..., n_rivals + best]
+    print_changes("Unlabelled kinds, sets pooled", pool_names, shown, pool_base, OPEN_KS)
+
+
+main()

@@ -1,0 +1,166 @@
+"""What labelled abnormal images tell beside the normals: likeness to them, and how far it is to be believed.
+
+A few labels must not drown what the normals tell, because abnormal images of other kinds will come. So an abnormal
+image is taken for one of two sorts: of a kind that was labelled, or of any other. The more patients were labelled, the
+likelier the first (the share of the known in sampling with new kinds, Good, Biometrika 40:237, 1953). For the first
+the likeness counts, for the second nothing is known but the distance from the normals; the score adds to the distance
+the log of the two together. Likeness so can only raise an image above others, never push one below those that are as
+unlike the labels. docs/labels.md gives the measurements, and what is forgotten all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.method.arrays import FloatArray
+from msde.method.gaussian import Gaussian, fit_ridged
+
+RIDGE = 0.001
+CONCENTRATION = 3.0
+SLOPE = 1.5
+KNOWN_AFTER = 20
+
+_STEEPEST = 80.0  # of an exponent
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How like labelled abnormal rows others are, seen from the normals.
+
+    Parameters
+    ----------
+    normals : Gaussian
+        Of the standardised normals; directions in which they vary little count more.
+    labelled : ndarray of shape (k, d), float64
+        Of each labelled row the precision-weighted direction in which it lies: the cosine to a row is its product with
+        the row's offset, over the row's distance.
+    """
+
+    normals: Gaussian
+    labelled: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        """Refuse what tells no likeness, such as values of a damaged model file."""
+        if self.labelled.ndim != 2 or self.labelled.shape[1] != len(self.normals.mean) or not len(self.labelled):
+            raise ValueError("labelled rows must have shape (k, d), at least one")
+        if not np.isfinite(self.labelled).all():
+            raise ValueError("labelled rows must be finite")
+
+    @classmethod
+    def fit(cls, normals: FloatArray, abnormal: FloatArray, ridge: float = RIDGE) -> Self:
+        """Learn from standardised normals (n, d) and labelled abnormal rows (k, d)."""
+        gaussian = fit_ridged(normals, ridge)
+        return cls(gaussian, gaussian.gradient(abnormal) / _lengths(gaussian, abnormal)[:, None])
+
+    def cosines(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Compute the cosine of each standardised row (m, d) to each labelled one, (m, k)."""
+        return np.asarray((rows - self.normals.mean) @ self.labelled.T / _lengths(self.normals, rows)[:, None])
+
+    def of(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Tell how like the labelled ones standardised rows (m, d) are, (m,)."""
+        return soft_mean(self.cosines(rows))
+
+
+def _lengths(gaussian: Gaussian, rows: FloatArray) -> NDArray[np.float64]:
+    return np.maximum(gaussian.mahalanobis(rows), np.finfo(np.float64).tiny)
+
+
+def soft_mean(cosines: NDArray[np.float64], concentration: float = CONCENTRATION) -> NDArray[np.float64]:
+    """Average cosines (m, k) over the labelled rows, the larger the more.
+
+    That is the logarithm of a mixture of von Mises-Fisher densities around the labelled rows, which may be of several
+    kinds; 0 is the plain mean, infinity the nearest.
+    """
+    if not concentration:
+        return np.asarray(cosines.mean(axis=1))
+    return np.asarray(np.log(np.exp(concentration * cosines).mean(axis=1)) / concentration)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Distance from the normals and likeness to the labelled abnormals as one score.
+
+    Parameters
+    ----------
+    distance_mean, distance_deviation, likeness_mean, likeness_deviation : float
+        Of held-out normals.
+    prior : float
+        Probability that an abnormal image is of a kind that was labelled, in [0, 1).
+    slope : float
+        Growth of the log odds of a labelled kind for each deviation of the likeness, at least 0.
+    """
+
+    distance_mean: float
+    distance_deviation: float
+    likeness_mean: float
+    likeness_deviation: float
+    prior: float
+    slope: float
+
+    def __post_init__(self) -> None:
+        """Refuse what blends nothing, such as values of a damaged model file."""
+        numbers = (self.distance_mean, self.likeness_mean, self.prior, self.slope)
+        if not (np.isfinite(numbers).all() and 0 <= self.prior < 1 and self.slope >= 0):
+            raise ValueError("a blend needs finite means, a prior in [0, 1) and a slope of at least 0")
+        if not (0 < self.distance_deviation < np.inf and 0 < self.likeness_deviation < np.inf):
+            raise ValueError("the deviations of a blend must be finite and above 0")
+
+    @classmethod
+    def fit(
+        cls,
+        distances: NDArray[np.float64],
+        likeness: NDArray[np.float64],
+        n_patients: int,
+        slope: float = SLOPE,
+        known_after: float = KNOWN_AFTER,
+        gated: bool = True,
+    ) -> Self:
+        """Learn from held-out normals how much each of the two means.
+
+        Where normals that lie far out are the ones that look like the labels, the labels tell of what normals of other
+        patients and machines do too, so likeness counts for less: by one minus the correlation of the two.
+
+        Parameters
+        ----------
+        distances, likeness : ndarray of shape (n,)
+            Of held-out normals.
+        n_patients : int
+            Of the labelled rows.
+        slope : float
+            Before the gate.
+        known_after : float
+            Number of labelled patients after which a labelled kind is as likely as any other.
+        gated : bool
+        """
+        correlation = np.corrcoef(distances, likeness)[0, 1] if distances.std() and likeness.std() else 0.0
+        gate = 1 - max(0.0, float(correlation)) if gated else 1.0
+        return cls(
+            float(distances.mean()),
+            _deviation(distances),
+            float(likeness.mean()),
+            _deviation(likeness),
+            n_patients / (n_patients + known_after),
+            slope * gate,
+        )
+
+    def score(self, distances: NDArray[np.float64], likeness: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Score rows by both, (m,): the distance, and in its unit what the likeness adds."""
+        known = self.prior * self._odds(likeness)
+        return distances + self.distance_deviation * np.log(1 - self.prior + known)
+
+    def share(self, likeness: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Tell the probability, (m,), that an image, if it is abnormal, is of a labelled kind."""
+        known = self.prior * self._odds(likeness)
+        return np.asarray(known / (1 - self.prior + known))
+
+    def _odds(self, likeness: NDArray[np.float64]) -> NDArray[np.float64]:
+        deviations = (likeness - self.likeness_mean) / self.likeness_deviation
+        return np.asarray(np.exp(np.minimum(self.slope * deviations, _STEEPEST)))
+
+
+def _deviation(values: NDArray[np.float64]) -> float:
+    return max(float(values.std()), 1e-9)

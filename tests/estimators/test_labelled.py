@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from msde import MSDEDetector
+from msde.method.scorers import InductiveScorer, LabelledScorer
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Training normals, other normals, and abnormal rows that lie in one direction."""
+    rng = np.random.default_rng(3)
+    normals, others, abnormal = (rng.normal(size=(n, 12)).astype(np.float32) for n in (120, 400, 60))
+    abnormal[:, 0] += 2
+    return normals, others, abnormal
+
+
+@pytest.fixture(scope="module")
+def fitted(rows):
+    normals, _, abnormal = rows
+    return MSDEDetector(alpha=0.1).fit(normals, abnormal=abnormal[:20])
+
+
+def test_labels_find_more_at_the_stated_false_alarm_rate(rows, fitted):
+    normals, others, abnormal = rows
+    alone = MSDEDetector(alpha=0.1).fit(normals)
+    found = {detector: (detector.predict(abnormal[20:]) < 0).mean() for detector in (alone, fitted)}
+    assert found[fitted] > found[alone] + 0.1
+    assert (fitted.predict(others) < 0).mean() == pytest.approx(0.1, abs=0.06)
+
+
+def test_a_score_does_not_depend_on_the_batch(rows, fitted):
+    _, others, _ = rows
+    together = fitted.anomaly_score(others[:30])
+    alone = np.concatenate([fitted.anomaly_score(row[None]) for row in others[:30]])
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
+
+
+def test_without_labels_nothing_changes(rows):
+    normals, others, _ = rows
+    assert isinstance(MSDEDetector().fit(normals).scorer_, InductiveScorer)
+    fitted = MSDEDetector().fit(normals, abnormal=others[:3])
+    assert isinstance(fitted.scorer_, LabelledScorer)
+    np.testing.assert_allclose(
+        fitted.scorer_.scorer.score(others), MSDEDetector().fit(normals).anomaly_score(others), rtol=1e-9
+    )
+
+
+def test_patients_of_labels_are_told_by_names(rows):
+    normals, _, abnormal = rows
+    four, two = (
+        MSDEDetector().fit(normals, abnormal=abnormal[:4], abnormal_groups=groups).scorer_
+        for groups in (None, ["b", "a", "a", "b"])
+    )
+    assert isinstance(four, LabelledScorer)
+    assert isinstance(two, LabelledScorer)
+    assert four.blend.prior > two.blend.prior
+
+
+def test_labels_go_with_position_too(rows):
+    normals, others, abnormal = rows
+    fitted = MSDEDetector(shift=None, gaussian="pca").fit(normals, abnormal=abnormal[:5])
+    assert np.isfinite(fitted.anomaly_score(others)).all()
+
+
+def test_a_label_among_the_normals_is_refused_and_named(rows):
+    normals, _, abnormal = rows
+    with pytest.raises(ValueError, match=r"1 labelled abnormal rows are among the normals: \[2\]"):
+        MSDEDetector().fit(normals, abnormal=np.vstack([abnormal[:2], normals[7:8]]))
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "transductive"])
+def test_labels_are_refused_in_other_modes(rows, mode):
+    normals, others, abnormal = rows
+    with pytest.raises(ValueError, match="mode 'inductive'"):
+        MSDEDetector(mode).fit(
+            normals[:30], unlabelled=others[:20] if mode == "adaptive" else None, abnormal=abnormal[:3]
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"abnormal_groups": [1]}, "give fit"),
+        ({"abnormal": np.zeros((2, 12)), "abnormal_groups": [1]}, r"shape \(2,\)"),
+        ({"abnormal": np.zeros((2, 5))}, "features"),
+        ({"abnormal": np.full((1, 12), np.nan)}, "NaN"),
+        ({"abnormal": np.zeros((0, 12))}, "0 sample"),
+    ],
+)
+def test_bad_labels_are_refused(rows, arguments, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        MSDEDetector().fit(rows[0], **arguments)

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from msde.method.calibration import folds
+from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.labelled_abnormals import Blend, Likeness
+from msde.method.labelled_fit import familiar, fit_labelled
+from msde.method.metrics import auroc
+from msde.method.scorers import InductiveScorer
+from msde.method.standardizer import CompressingStandardizer
+
+
+def fit(rows):
+    standardizer = CompressingStandardizer.fit(rows)
+    return InductiveScorer(standardizer, fit_ledoit_wolf(standardizer.apply(rows)))
+
+
+@pytest.fixture
+def data(rng):
+    """Normals, and abnormal rows that lie no farther out but all in one direction."""
+    normals = rng.normal(size=(120, 20))
+    abnormal = rng.normal(size=(80, 20)) * 0.9
+    abnormal[:, 0] += 2
+    return normals, abnormal
+
+
+def test_labels_find_what_the_distance_does_not(rng, data):
+    normals, abnormal = data
+    tested = rng.normal(size=(200, 20))
+    fitted = fit_labelled(normals, abnormal[:40], fit, np.arange(40))
+    alone = fitted.scorer.scorer
+    before = auroc(alone.score(tested), alone.score(abnormal[40:]))
+    assert auroc(fitted.scorer.score(tested), fitted.scorer.score(abnormal[40:])) > before + 0.1
+
+
+def test_a_held_out_normal_has_no_part_in_its_score(data):
+    normals, abnormal = data
+    labels = abnormal[:6]
+    scores = fit_labelled(normals, labels, fit, np.arange(6)).scores
+    dealt = list(folds(len(normals)))
+    distances, likeness = np.empty(len(normals)), np.empty(len(normals))
+    for fold in dealt:
+        scorer = fit(np.delete(normals, fold, axis=0))
+        standard = scorer.standardizer.apply
+        distances[fold] = scorer.score(normals[fold])
+        seen = standard(np.delete(normals, fold, axis=0))
+        likeness[fold] = Likeness.fit(seen, standard(labels)).of(standard(normals[fold]))
+    fold = dealt[3]
+    blend = Blend.fit(np.delete(distances, fold), np.delete(likeness, fold), 6)
+    np.testing.assert_allclose(scores[fold], blend.score(distances[fold], likeness[fold]))
+
+
+def test_rows_of_one_patient_are_one_voice(data):
+    normals, abnormal = data
+    one = fit_labelled(normals, abnormal[:10], fit, np.zeros(10, dtype=int)).scorer
+    ten = fit_labelled(normals, abnormal[:10], fit, np.arange(10)).scorer
+    assert one.blend.prior < ten.blend.prior
+    np.testing.assert_array_equal(one.likeness.labelled, ten.likeness.labelled)
+
+
+def test_the_order_of_labels_does_not_matter(rng, data):
+    normals, abnormal = data
+    order = rng.permutation(12)
+    rows = np.vstack([normals[:5], abnormal[20:25]])
+    there, back = (fit_labelled(normals, abnormal[pick], fit, np.arange(12)) for pick in (np.arange(12), order))
+    np.testing.assert_allclose(there.scorer.score(rows), back.scorer.score(rows))
+    np.testing.assert_allclose(there.scores, back.scores)
+
+
+def test_more_labels_than_normals_will_do(rng):
+    fitted = fit_labelled(rng.normal(size=(25, 6)), rng.normal(size=(300, 6)) + 1, fit, np.arange(300))
+    assert np.isfinite(fitted.scorer.score(rng.normal(size=(4, 6)))).all()
+    assert fitted.scorer.known(np.array([[1.5] * 6, [-1.5] * 6])).tolist() == [True, False]
+
+
+def test_a_row_is_familiar_as_far_as_labels_of_other_patients_are():
+    cosines = np.array([[1, 0.9, 0.2], [0.9, 1, 0.3], [0.2, 0.3, 1]])
+    assert familiar(cosines, np.arange(3)) == pytest.approx(np.quantile([0.9, 0.9, 0.3], 0.1))
+    assert familiar(cosines, np.array([0, 0, 1])) == pytest.approx(np.quantile([0.2, 0.3, 0.3], 0.1))
+    assert familiar(cosines, np.zeros(3, dtype=int)) == -1
+
+
+def test_too_few_normals_are_refused(rng):
+    with pytest.raises(ValueError, match="at least 20 normals; got 19"):
+        fit_labelled(rng.normal(size=(19, 4)), rng.normal(size=(2, 4)), fit, np.arange(2))
