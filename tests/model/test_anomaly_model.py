@@ -161,6 +161,12 @@ def test_calibrating_changes_the_threshold_only(saved, discs, tmp_path):
     assert (after.calibration_.alpha, len(after.calibration_.scores)) == (0.2, 12)
 
 
+@pytest.mark.parametrize("alpha", [5e-324, 1e-9, 1 - 2**-53])
+def test_a_rate_without_a_rank_does_not_calibrate(saved, discs, alpha):
+    with pytest.raises(ValueError, match="alpha must lie in"):
+        AnomalyModel.load(saved).calibrate(discs / "normal", alpha)
+
+
 def test_training_images_do_not_calibrate(model, discs):
     with pytest.raises(DataError, match=r"000\.png: took part in the fit \(40 of the calibration images"):
         model.calibrate(discs / "train")

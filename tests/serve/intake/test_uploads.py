@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 from tests.images.medical import ct_slice, nifti_bytes
+from tests.images.overstated import overstated
+from tests.images.tiffs import huge_tile
 from tests.serve.conftest import png
 
 from msde.serve.intake.image_rows import Sender
@@ -302,3 +304,24 @@ def test_a_name_is_made_one_that_can_be_stored_and_shown(name):
     made = clean(name)
     assert made.isprintable()
     assert 0 < len(made.encode()) <= 1600
+
+
+def test_what_states_more_than_it_can_hold_is_refused_before_any_work(serve):
+    with serve() as served:
+        for name, content in overstated().items():
+            answer = served.client.post("/api/images", params={"name": name}, content=content)
+            assert (answer.status_code, answer.json()["detail"].startswith(f"{name}: ")) == (415, True), answer.text
+            told = served.client.post("/api/score", params={"name": name}, content=content).json()
+            assert (told["anomaly_score"], told["n_parts"]) == (None, 1)
+            assert told["error"].startswith(f"{name}: ")
+        assert files_of(served) == []
+        assert served.get("/api/images")["total"] == 0
+
+
+def test_a_tile_as_large_as_no_picture_is_a_line_about_the_image(serve):
+    with serve() as served:
+        told = served.client.post("/api/score", params={"name": "a.tif"}, content=huge_tile()).json()
+        assert told["error"].startswith("a.tif: ")
+        served.send(huge_tile(), "a.tif")
+        (row,) = served.wait()
+        assert (row["state"], row["error"].startswith("a.tif: ")) == ("failed", True)
