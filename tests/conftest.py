@@ -11,10 +11,9 @@ import pytest
 from hypothesis import settings
 
 from msde import AnomalyModel
-from msde.backbones import Backbone, load_backbone
-from msde.backbones.input_size import with_input_size
+from msde.backbones import Backbone
 from tests.networks import shallow
-from tests.pictures import SIDE, write_discs
+from tests.pictures import write_discs
 from tests.requirements import SHARED, need
 
 # A busy machine is no failure.
@@ -49,8 +48,7 @@ def network() -> Backbone:
 @pytest.fixture(scope="session")
 def explaining(discs: Path) -> AnomalyModel:
     """Return a model of the discs that tells where an image differs; nobody changes it."""
-    finer = with_input_size(load_backbone(), 2 * SIDE)  # whose coarsest map has 4 x 4 places
-    return AnomalyModel(finer).fit(discs / "train")
+    return AnomalyModel(shallow(3)).fit(discs / "train")
 
 
 @pytest.fixture(scope="session")

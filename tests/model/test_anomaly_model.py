@@ -208,7 +208,12 @@ def test_settings_that_make_no_model_are_refused(model, tmp_path, alpha):
 
 
 def test_the_pool_took_part_in_the_fit(adaptive, discs):
-    assert adaptive.info()["training"] | {"fingerprint": ""} == {"images": 40, "unlabelled": 12, "fingerprint": ""}
+    assert adaptive.info()["training"] | {"fingerprint": ""} == {
+        "images": 40,
+        "unlabelled": 12,
+        "labelled": None,
+        "fingerprint": "",
+    }
     with pytest.raises(DataError, match="took part in the fit"):
         adaptive.calibrate(discs / "abnormal")
 
