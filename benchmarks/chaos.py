@@ -47,7 +47,7 @@ HELD_SECONDS = (2.0, 8.0)
 PAUSE_SECONDS = (1.0, 4.0)
 SETTLE_SECONDS = 300.0
 CONNECTIONS = 300
-SENDER_PAUSE = 0.4
+SENDERS, SENDER_PAUSE = 2, 0.3  # of each way, and seconds between two images
 HOUR = 3600
 
 
@@ -62,7 +62,7 @@ class World:
     disk: Path | None
     dicom_port: int
     over: threading.Event = field(default_factory=threading.Event)
-    accepted: Counter[str] = field(default_factory=Counter)
+    accepted: list[str] = field(default_factory=list)  # the way of each image
 
     def ask(
         self, method: str, path: str, content: bytes = b"", kind: str = "application/octet-stream", timeout: float = 30
@@ -128,7 +128,7 @@ def sender(world: World, way: str, seed: int) -> None:
                 if send():
                     break
             time.sleep(SENDER_PAUSE)
-        world.accepted[way] += 1
+        world.accepted.append(way)
         time.sleep(SENDER_PAUSE)
 
 
@@ -250,8 +250,9 @@ def tell(world: World, database: Database) -> list[str]:
         states = Counter(session.scalars(select(Score.state)))
         sent = Counter(session.scalars(select(Outgoing.state)))
     reports = Counter(one["uid"] for one in world.orthanc.instances() if one["modality"] == "SR")
-    accepted, dicom = sum(world.accepted.values()), world.accepted["stow"] + world.accepted["dimse"]
-    print(f"accepted: {accepted}, {', '.join(f'{n} by {way}' for way, n in sorted(world.accepted.items()))}")
+    ways = Counter(world.accepted)
+    accepted, dicom = len(world.accepted), ways["stow"] + ways["dimse"]
+    print(f"accepted: {accepted}, {', '.join(f'{n} by {way}' for way, n in sorted(ways.items()))}")
     print(f"images: {images}; scores: {dict(states)}; results of {dicom} DICOM images: {dict(sent)}")
     print(f"reports in the archive: {len(reports)}")
     wrong = {
@@ -317,7 +318,7 @@ def main() -> None:
         with world_of(folder, model, given.database) as (world, database):
             threads = [
                 threading.Thread(target=sender, args=(world, way, 1000 * given.seed + number))
-                for number, way in enumerate(WAYS)
+                for number, way in enumerate([*WAYS] * SENDERS)
             ]
             for thread in threads:
                 thread.start()

@@ -206,7 +206,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of shape (m,), float64
-            Mahalanobis distances, at least 0; in adaptive mode any number.
+            Mahalanobis distances, at least 0; in adaptive mode, and after labelled rows, any number.
         """
         check_is_fitted(self)
         return self.scorer_.score(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
