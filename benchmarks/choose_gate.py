@@ -1,6 +1,6 @@
 """How far adaptive mode uses a pool's direction: chosen on all sets, and for each set on the others; Markdown tables.
 
-Run: python benchmarks/choose_gate.py CACHE_FOLDER [--draws 5]     (3 minutes of processor time)
+Run: python benchmarks/choose_gate.py CACHE_FOLDER [--draws 5] [--harm 2]     (3 minutes of processor time)
 
 A score is the inductive distance plus weight x e^s / (e^s + h^s) x place along an axis, e being the evidence. Compared
 are axes (the shift of the pool's mean; the contrast of its outer to its inner rows), how rows are dealt to the halves
@@ -35,7 +35,6 @@ WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.0)
 AXES = {"mean shift": lambda white: _unit(white.mean(axis=0)), "contrast": _unit_contrast}
 HALF_OPEN = (0.125, 0.15, 0.175, 0.2, 0.225, 0.25, 0.275, 0.3, 0.4)
 STEEPNESS = (4, 8, 12, 16)
-HARM = 2
 
 
 DEALINGS = {"rows": evidence_by_rows, "nearest neighbours together": pool_evidence}
@@ -69,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--harm", type=float, default=2, help="how often a loss of models fitted to a part counts")
     arguments = parser.parse_args()
     sets, found, evidences, areas = load_sets(arguments.cache), [], [], []
     fitted, scorer = None, None
@@ -87,7 +87,7 @@ def main() -> None:
     def choose(allowed: np.ndarray, eligible: np.ndarray) -> int:
         kept, part = allowed & (kinds != "part"), allowed & (kinds == "part")
         own = allowed & (kinds == "own")
-        value = table[:, own][..., 3:].mean(axis=(1, 2)) + HARM * table[:, part][..., :low].mean(axis=(1, 2))
+        value = table[:, own][..., 3:].mean(axis=(1, 2)) + arguments.harm * table[:, part][..., :low].mean(axis=(1, 2))
         safe = table[:, kept][..., :low].min(axis=(1, 2)) >= MOST_LOST
         return int(np.argmax(np.where(safe & eligible, value, -np.inf)))
 
