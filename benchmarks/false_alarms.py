@@ -1,6 +1,6 @@
 """False-alarm rates of new normals over what is asked, as Markdown tables.
 
-Run: python benchmarks/false_alarms.py CACHE_FOLDER [--short]
+Run: python benchmarks/false_alarms.py CACHE_FOLDER [--short] [--draws N]
 
 A cell is the share of new normals that is flagged, over floor(alpha (n + 1)) / (n + 1), what an exact calibration on n
 images, or volumes, flags on average; with its standard error over sets and draws. All sixteen sets, pooled.
@@ -152,14 +152,15 @@ def table(kind: str, columns: list[str]) -> None:
     print(f"\n| {kind} | draws | " + " | ".join(columns) + " |\n" + "|---" * (2 + len(columns)) + "|", flush=True)
 
 
-def seeds(n: int, n_sets: int) -> Iterator[int]:
-    yield from range(max(1, ROWS_A_CONDITION // (n * n_sets)))
+def seeds(n: int, n_sets: int, draws: int | None) -> Iterator[int]:
+    yield from range(draws or max(1, ROWS_A_CONDITION // (n * n_sets)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--short", action="store_true", help="every fourth set, a third of the conditions")
+    parser.add_argument("--draws", type=int, help="fits of each set and condition; by default more of small ones")
     arguments = parser.parse_args()
     sets = list(load_sets(arguments.cache).values())
     normals = [(np.vstack([train.rows, normal.rows]), abnormal.rows) for train, normal, abnormal in sets]
@@ -172,13 +173,13 @@ def main() -> None:
         ratios = []
         for number, pair in enumerate(normals):
             rows, abnormal = (part[:, : condition.dim] for part in pair)
-            rngs = [np.random.default_rng((seed, number)) for seed in seeds(condition.n, len(sets))]
+            rngs = [np.random.default_rng((seed, number)) for seed in seeds(condition.n, len(sets), arguments.draws)]
             ratios += [one_draw(rng, rows, abnormal, condition) for rng in rngs]
         print(line(str(condition), ratios), flush=True)
     table("real normals", at)
     for n in (58, 150, 300):
         fitted = [rows for rows, _ in normals if len(rows) >= n + FEWEST_SCORED]
-        rngs = [np.random.default_rng(seed) for seed in seeds(n, len(sets))]
+        rngs = [np.random.default_rng(seed) for seed in seeds(n, len(sets), arguments.draws)]
         print(line(f"{n}", [real_draw(rng, rows, n) for rows in fitted for rng in rngs]), flush=True)
     table("near-isotropic", at)
     for n in (150, 300):

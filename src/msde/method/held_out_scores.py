@@ -17,7 +17,7 @@ from msde.method.standardizer import HeldOutStandardizer
 
 MOST_PAIRED = 300
 MOST_DRAWS = 8
-FEWEST_GROUPS = 4
+FEWEST_GROUPS = 20  # of fewer, one is much of the whole, and those of one source vouch for each other
 
 _LEAST = np.finfo(np.float64).eps
 
