@@ -23,6 +23,7 @@ from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
@@ -72,6 +73,11 @@ def radiographs(folder: Path, n: int) -> list[bytes]:
 def _radiograph(path: Path, rng: np.random.Generator) -> bytes:
     pixels = np.array(Image.open(path).convert("L"))
     pixels[0, :8] = rng.integers(0, 255, 8)  # no two alike
+    return radiograph(pixels)
+
+
+def radiograph(pixels: NDArray[np.uint8]) -> bytes:
+    """Write a radiograph of these pixels, of shape (rows, columns), of a study of its own."""
     image = Dataset()
     image.PatientID = image.PatientName = image.PatientBirthDate = image.PatientSex = image.AccessionNumber = ""
     image.StudyID = image.StudyTime = image.ReferringPhysicianName = ""

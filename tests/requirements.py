@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ SHARED = "MSDE_SHARED"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 WHEELS = Path(__file__).parents[1] / ".venv" / "wheels"
 DICOMWEB = [Path(folder) / "libOrthancDicomWeb.so" for folder in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc")]
+FAKETIME = next((file for file in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 
@@ -46,6 +48,12 @@ def _program(*names: str) -> Callable[[], bool]:
     return lambda: any(shutil.which(name, path=PATH) for name in names)
 
 
+def _may_mount() -> bool:
+    """Whether a process may mount, tried in a namespace that ends with it."""
+    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return os.getuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
+
+
 def _shared() -> bool:
     return bool(os.environ.get(SHARED)) and (Path(os.environ[SHARED]) / "data").is_dir()
 
@@ -72,6 +80,10 @@ REQUIREMENTS = {
         "PostgreSQL",
         lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         "apt-get install postgresql",
+    ),
+    "faketime": Requirement("libfaketime", lambda: FAKETIME is not None, "apt-get install libfaketime"),
+    "mount": Requirement(
+        "the right to mount a disk of its own", _may_mount, "run as root, a container with --privileged"
     ),
     "systemd": Requirement("systemd-analyze", _program("systemd-analyze"), "apt-get install systemd"),
     "wheels": Requirement("the folder of wheels", WHEELS.is_dir, "make test-all"),

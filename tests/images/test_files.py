@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -29,8 +27,10 @@ from msde.model.anomaly_model import AnomalyModel
 from msde.model.file import read_model, write_model
 
 from .medical import dicom_bytes, nifti_bytes
+from .overstated import overstated
 from .pictures import gray_ramp
 from .syntaxes import RLE, encapsulated, stream
+from .tiffs import huge_tile
 
 
 def broken_tables() -> dict[str, dict[str, Any]]:
@@ -124,29 +124,6 @@ def test_scoring_tells_of_a_model_of_older_rules(folder: Path) -> None:
         assert ("fitted when some kinds of files were read in another way" in done.stderr) == said
 
 
-def stating(n: int, **elements: Any) -> bytes:
-    """Give a DICOM file of two frames that states n."""
-    frames = np.stack([gray_ramp(), gray_ramp()[::-1]])
-    return dicom_bytes(frames, NumberOfFrames=n, **elements)
-
-
-def overstated() -> dict[str, bytes]:
-    """Give files that state far more pictures than they hold."""
-    tiny = np.zeros((8, 8, 32_767), np.uint8)
-    wide = nifti_bytes(gray_ramp()[..., None].astype(np.uint8), packed=True)
-    header = bytearray(gzip.decompress(wide))
-    header[40:56] = np.array([3, 64, 64, 32_767, 1, 1, 1, 1], "<i2").tobytes()
-    two = [stream(RLE, gray_ramp(40, 32))] * 2
-    return {
-        "native.dcm": stating(90_000),
-        "one-more.dcm": stating(3),
-        "rle.dcm": encapsulated(two, RLE, gray_ramp(40, 32)).replace(b"IS\x02\x002 ", b"IS\x02\x009 "),
-        "slices.nii.gz": nifti_bytes(tiny, packed=True),
-        "narrow.nii.gz": nifti_bytes(np.zeros((1, 2, 32_767), np.uint8), packed=True),
-        "short.nii.gz": gzip.compress(bytes(header), 9),
-    }
-
-
 @pytest.mark.parametrize("name", overstated())
 def test_more_pictures_than_a_file_can_hold_are_refused_before_any_is_read(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -182,12 +159,8 @@ def test_a_dicom_picture_is_whole_or_not_without_decoding_it(tmp_path: Path, nam
 
 def test_a_tile_as_large_as_no_picture_does_not_end_the_process(tmp_path: Path) -> None:
     """OpenSlide ends its process where it gets no memory, so it must not be asked to make room for such a tile."""
-    side, content = 65_536, bytes(4096)
-    entries = [(256, 5000), (257, 64), (258, 8), (259, 1), (262, 1), (277, 1), (322, side), (323, side)]
-    entries += [(324, 8 + 2 + 12 * 10 + 4), (325, len(content))]
-    listed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
     path = tmp_path / "tile.tif"
-    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(entries)) + listed + bytes(4) + content)
+    path.write_bytes(huge_tile())
     code = (
         "import resource, sys; from msde.images.files import *; from msde.errors import ImageError\n"
         "resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))\n"

@@ -38,7 +38,7 @@ def test_nothing_of_a_patient_is_in_the_keys_and_another_salt_gives_others(tmp_p
     path = radiograph(tmp_path, "a.dcm", PatientID="ID-4711")
     keys = Patients().keys(path)
     assert keys
-    assert "4711" not in str(keys)
+    assert "4711" not in repr(keys)
     assert Patients().keys(path) != keys
     assert "salt" not in repr(Patients())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -35,3 +36,12 @@ def tiff_files() -> dict[str, bytes]:
     keep("big", gray, photometric="minisblack", big=True)
     keep("stack", *(np.roll(gray, k, axis=0) for k in range(4)), photometric="minisblack", compression="lzw")
     return files
+
+
+def huge_tile(side: int = 65_536) -> bytes:
+    """Give a TIFF whose only tile is as large as no picture."""
+    content = bytes(4096)
+    entries = [(256, 5000), (257, 64), (258, 8), (259, 1), (262, 1), (277, 1), (322, side), (323, side)]
+    entries += [(324, 8 + 2 + 12 * 10 + 4), (325, len(content))]
+    listed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + listed + bytes(4) + content

@@ -32,8 +32,7 @@ class Postgres:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
         self._run("initdb", "-D", "data", "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        options = f"-c listen_addresses=127.0.0.1 -p {self._port} -c unix_socket_directories='' -c fsync=off"
-        self._run("pg_ctl", "-D", "data", "-w", "-o", options, "-l", "log", "start")
+        self.start()
 
     def database(self) -> str:
         """Make an empty database and return its URL."""
@@ -42,8 +41,16 @@ class Postgres:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         return self._url(name)
 
-    def stop(self) -> None:
+    def start(self) -> None:
+        options = f"-c listen_addresses=127.0.0.1 -p {self._port} -c unix_socket_directories='' -c fsync=off"
+        self._run("pg_ctl", "-D", "data", "-w", "-o", options, "-l", "log", "start")
+
+    def kill(self) -> None:
+        """End it in the midst of what it does; it can be started again."""
         self._run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
+
+    def stop(self) -> None:
+        self.kill()
         shutil.rmtree(self._folder)
 
     def _url(self, name: str) -> str:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +21,15 @@ MSDE = Path(sys.executable).with_name("msde")
 class Process:
     """`msde serve` on a free port of loopback."""
 
-    def __init__(self, model: Path, data: Path, *options: str, command: Path = MSDE, umask: int = -1) -> None:
+    def __init__(
+        self,
+        model: Path,
+        data: Path,
+        *options: str,
+        command: Path = MSDE,
+        umask: int = -1,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -29,6 +38,7 @@ class Process:
         self._command = [*map(str, (command, "serve", model, "--data", data, "--port", self.port, *options))]
         self._umask = umask
         self.log = data.with_suffix(".log")
+        self._environment = {**os.environ, **(environment or {})}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -45,11 +55,14 @@ class Process:
     def start(self, status: int = 200) -> None:
         """Start it, and wait until it answers so whether it is ready."""
         with self.log.open("a") as log:
-            self._process = subprocess.Popen(self._command, stderr=log, start_new_session=True, umask=self._umask)
+            self._process = subprocess.Popen(
+                self._command, stderr=log, start_new_session=True, umask=self._umask, env=self._environment
+            )
         wait_until(lambda: self._is_ready(status), "a service that answers")
 
     def ask(self, method: str, path: str, **further: Any) -> httpx.Response:
-        return httpx.request(method, f"{self.url}{path}", headers=self.headers, timeout=PATIENCE, **further)
+        headers = {**self.headers, **further.pop("headers", {})}
+        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=PATIENCE, **further)
 
     def rows(self) -> list[dict[str, Any]]:
         """Wait until nothing is queued and return the rows."""

@@ -9,13 +9,13 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 from msde.errors import DataError, ImageError
 from msde.images.dicom_header import read_header, read_raw
 from msde.images.formats import by_suffix
+from msde.images.remembered import remembering
 from msde.images.source import ONE_PICTURE, Part
 
 Tell = Callable[[str], object]
@@ -237,7 +237,7 @@ def _file(source: str | os.PathLike[str]) -> str:
     return part.path if part is not None else os.fspath(source)
 
 
-@lru_cache(maxsize=64)
+@remembering(64)
 def _stated(path: str, changed: int) -> Mapping[str, bytes]:
     """Return what a DICOM header states of patient and study; one file may hold many frames."""
     try:

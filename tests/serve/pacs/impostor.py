@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,16 +47,18 @@ class Request(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def impostor(behave: Behaviour) -> Iterator[str]:
+def impostor(behave: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Run such a server; give its root."""
     ended = threading.Event()
     handler = type("Handler", (Request,), {"behave": staticmethod(behave), "ended": ended})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/dicom-web"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}/dicom-web"
     finally:
         ended.set()
         server.shutdown()

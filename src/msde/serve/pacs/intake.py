@@ -136,7 +136,8 @@ class Intake:
 
     def _in_place_of(self, digest: str, instance: Instance, content: bytes, sender: Sender) -> Fate:
         """Replace an image that could not be scored, unless the same bytes come again."""
-        if hashlib.sha256(content).hexdigest() == digest:
+        kept = self._reception.store.path(digest, DICOM.suffixes[0])
+        if kept.exists() and hashlib.sha256(content).hexdigest() == digest:  # else it was purged before it was scored
             return Fate.REFUSED
         fate = self._anew(instance, content, sender)
         if fate is Fate.TAKEN:

@@ -127,8 +127,8 @@ def claim(session: Session, worker: str, limit: int) -> list[Claim]:
         At most `limit`, all of one version.
     """
     give_back(session, worker)
-    # A lease ends; so does the time for which `hold_back` puts off what is queued. One that lasts longer than a lease
-    # was given before the clock was put back.
+    # A lease ends, and so does the time for which `hold_back` puts off what is queued. What would last longer than a
+    # lease was given before the clock was put back.
     ended = or_(Score.leased.is_(None), Score.leased < now(), Score.leased > now() + LEASE)
     free = and_(Score.state.in_(WAITING), ended)
     wanted = select(Score.id, Score.image_id, Score.version_id, Score.attempts).where(free).order_by(Score.id)
