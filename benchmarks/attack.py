@@ -110,8 +110,10 @@ def _is_open(one: socket.socket) -> bool:
 def pictures(server: Server) -> None:
     """Ask at once 44 times for a picture of 9,990 x 9,990 pixels in colour of 16 bits."""
     content = deep_png(SIDE)
-    number = _sent(server, content)
-    server.drain()
+    with Watch(server) as scored:
+        number = _sent(server, content)
+        server.drain()
+    print(f"a picture of {SIDE} x {SIDE} RGB16 is scored: memory to {scored.most:.0f} MB; {scored.words()}", flush=True)
     at_rest = _at_rest(server)
     with Watch(server) as watch, ThreadPoolExecutor(PICTURES) as clients:
         start = time.perf_counter()

@@ -1,6 +1,6 @@
 """What is lost where abnormal images hide among the training normals, as Markdown tables.
 
-Run: python benchmarks/contamination.py CACHE_FOLDER [--draws 2]
+Run: python benchmarks/contamination.py CACHE_FOLDER [--draws 2] [--shares 0 0.02 0.05 0.10]
 
 Per set, share and draw: abnormal test images are added to the training normals until they are the stated share of them,
 and no image of their patients is scored; losses are against the same test images scored by a fit without them.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 # The matrices here are small: threads would wait for each other. NumPy reads this when it is imported.
@@ -92,12 +92,12 @@ def holds(split: Split, draws: int) -> bool:
     return True
 
 
-def print_choice(table: np.ndarray) -> None:
+def print_choice(shares: Sequence[float], table: np.ndarray) -> None:
     """Say which of fitting all and leaving the listed out has the higher mean AUROC on the sets not left out."""
     gain = table[:, :, 1, 0] - table[:, :, 0, 0]
     print("\n| hidden | gain of leaving the listed out, ± error | worst, best set | chosen for the set left out |")
     print("|---|---|---|---|")
-    for share, of_sets in zip(SHARES, gain, strict=True):
+    for share, of_sets in zip(shares, gain, strict=True):
         error = of_sets.std(ddof=1) / np.sqrt(len(of_sets))
         out = sum(np.delete(of_sets, left).mean() > 0 for left in range(len(of_sets)))
         ends = f"{of_sets.min():+.3f}, {of_sets.max():+.3f}"
@@ -109,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--draws", type=int, default=2)
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
     arguments = parser.parse_args()
     splits = {name: Split(*parts) for name, parts in load_sets(arguments.cache).items()}
     splits = {name: split for name, split in splits.items() if holds(split, arguments.draws)}
@@ -116,7 +117,7 @@ def main() -> None:
     print(f"| set | hidden | {' | '.join(columns)} | rows listed | precision | recall |")
     print("|---" * (5 + len(columns)) + "|")
     table, lost = [], []
-    for share in SHARES:
+    for share in arguments.shares:
         of_share, plains = [], []
         for name, split in splits.items():
             cells, plain_areas, lists = measure(split, share, arguments.draws)
@@ -129,10 +130,10 @@ def main() -> None:
     print(f"\n| mean of {len(splits)} sets, hidden | plain Gaussian AUROC | {' | '.join(columns)} |")
     print("|---" * (2 + len(columns)) + "|")
     means = np.mean(table, axis=1)
-    for share, cells, areas in zip(SHARES, means, lost, strict=True):
+    for share, cells, areas in zip(arguments.shares, means, lost, strict=True):
         numbers = " | ".join(f"{value:.4f}" for value in cells.T.ravel())
         print(f"| {share:.0%} | {areas[1]:.4f} | {numbers} |")
-    print_choice(np.array(table))
+    print_choice(arguments.shares, np.array(table))
 
 
 main()

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from embeddings import FIRST_LOOKS, load_sets
+from embeddings import load_sets
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -23,7 +23,7 @@ SHARES = (1.0, 0.5, 0.25, 0.1)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cache", type=Path)
-    sets = load_sets(parser.parse_args().cache, FIRST_LOOKS)
+    sets = load_sets(parser.parse_args().cache)
     print("set                      normals  " + "  ".join(f"{share:5.0%}" for share in SHARES))
     table = []
     for name, (train, normal, abnormal) in sets.items():

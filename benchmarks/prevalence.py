@@ -5,7 +5,8 @@ Run: python benchmarks/prevalence.py CACHE_FOLDER [--draws 5] [--transductive] [
 Protocol, per set and draw: the patients of the test images are split in halves. One half is the source of the pool, the
 other is scored. The pool has as many rows as possible at the stated share. The modes that score one image at a time
 score the whole other half; with --transductive the published method does too, on batches drawn from the other half at
-the same share (several a draw). --all-sets prints each set, --rates the false-alarm rates too, which take longer.
+the same share (several a draw). --all-sets prints each set. --rates prints false-alarm rates and sensitivities in place
+of AUROCs.
 
 The second table has pools whose normals differ from the training normals: see benchmarks/pools.py.
 """
@@ -140,6 +141,23 @@ def print_moved(found: list[tuple[Case, np.ndarray]]) -> None:
         print(f"<!-- worst at 1 to 20 %: {members[at][0].set}, pool of {members[at][0].other} -->")
 
 
+def print_rates(sets: Sets, arguments: argparse.Namespace) -> None:
+    """Print false-alarm rates and sensitivities of both modes, calibrated as they come."""
+    print(header("set", "at a target of .05"))
+    rates = {}
+    for case in cases(sets):
+        if case.kind == "own":
+            rates[case.set] = measure_rates(case, arguments.draws)
+            for mode, cells in zip(("inductive", "adaptive"), rates[case.set], strict=True):
+                if arguments.all_sets:
+                    numbers = (f"{cell:.3f}" for cell in cells[0])
+                    print(row(case.set, f"false-alarm rate, {mode}", *numbers), flush=True)
+    means = np.mean(list(rates.values()), axis=0)
+    for kind, name in enumerate(("false-alarm rate", "sensitivity")):
+        for mode, cells in zip(("inductive", "adaptive"), means, strict=True):
+            print(row(f"**mean of {len(rates)}**", f"{name}, {mode}", *(f"{cell:.3f}" for cell in cells[kind])))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
@@ -147,23 +165,17 @@ def main() -> None:
     for option in ("--transductive", "--rates", "--all-sets"):
         parser.add_argument(option, action="store_true")
     arguments = parser.parse_args()
-    sets, found, fitted, alone = load_sets(arguments.cache), [], None, None
+    sets = load_sets(arguments.cache)
+    if arguments.rates:
+        print_rates(sets, arguments)
+        return
+    found, fitted, alone = [], None, None
     for case in cases(sets):
         if fitted is not case.train:
             fitted, alone = case.train, MSDEDetector().fit(case.train.rows).scorer_
         found.append((case, measure(case, alone, arguments.draws)))
     print_own(sets, {case.set: table for case, table in found if case.kind == "own"}, arguments)
     print_moved(found)
-    if arguments.rates:
-        print(f"\n{header('set', 'at a target of .05')}")
-        rates = {case.set: measure_rates(case, arguments.draws) for case, _ in found if case.kind == "own"}
-        for name, table in (rates if arguments.all_sets else {}).items():
-            for mode, cells in zip(("inductive", "adaptive"), table, strict=True):
-                print(row(name, f"false-alarm rate, {mode}", *(f"{cell:.3f}" for cell in cells[0])))
-        means = np.mean(list(rates.values()), axis=0)
-        for kind, name in enumerate(("false-alarm rate", "sensitivity")):
-            for mode, cells in zip(("inductive", "adaptive"), means, strict=True):
-                print(row(f"**mean of {len(rates)}**", f"{name}, {mode}", *(f"{cell:.3f}" for cell in cells[kind])))
 
 
 main()

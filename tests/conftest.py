@@ -11,9 +11,9 @@ import pytest
 from hypothesis import settings
 
 from msde import AnomalyModel
-from msde.backbones import Backbone, load_backbone
-from msde.backbones.input_size import with_input_size
-from tests.pictures import SIDE, write_discs
+from msde.backbones import Backbone
+from tests.networks import shallow
+from tests.pictures import write_discs
 from tests.requirements import SHARED, need
 
 # A busy machine is no failure.
@@ -41,15 +41,14 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def network() -> Backbone:
-    """Return the default network for images of the discs' side, which it embeds in an eighth of the time."""
-    return with_input_size(load_backbone(), SIDE)
+    """Return a small network, for tests of what is made of embeddings."""
+    return shallow()
 
 
 @pytest.fixture(scope="session")
-def explaining(network: Backbone, discs: Path) -> AnomalyModel:
+def explaining(discs: Path) -> AnomalyModel:
     """Return a model of the discs that tells where an image differs; nobody changes it."""
-    finer = with_input_size(network, 2 * SIDE)  # whose coarsest map has 4 x 4 places
-    return AnomalyModel(finer).fit(discs / "train")
+    return AnomalyModel(shallow(3)).fit(discs / "train")
 
 
 @pytest.fixture(scope="session")

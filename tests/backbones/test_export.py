@@ -72,6 +72,7 @@ def test_network_of_something_else(network: Any, settings: dict[str, int], reaso
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_network_that_depends_on_the_pixels_is_refused(torch: Any) -> None:
     class Fickle(torch.nn.Module):  # type: ignore[misc]
         def forward(self, images: Any) -> tuple[Any, ...]:

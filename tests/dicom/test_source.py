@@ -144,7 +144,7 @@ def with_other_patient() -> pydicom.Dataset:
     return image
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=min(40, settings().max_examples))
 @given(keyword=st.sampled_from((*PATIENT_AND_STUDY, *PIXELS)), value=st.binary(max_size=90))
 @example(keyword="PatientName", value=b"SECRET" * 20)
 @example(keyword="PatientName", value=b"SECRET")  # highdicom would log it, for it lacks a caret

@@ -109,7 +109,7 @@ for number in numbers:
 """
 
 
-@pytest.mark.parametrize("limit", [5_000_000_000, 1_500_000])
+@pytest.mark.parametrize("limit", [pytest.param(5_000_000_000, marks=pytest.mark.slow), 1_500_000])
 def test_processes_share_a_folder(cache, pytestconfig, limit):
     writers = [
         subprocess.Popen(

@@ -7,17 +7,19 @@ from typing import cast
 import numpy as np
 import pytest
 from PIL import Image
-from tests.pictures import disc
+from tests.pictures import SIDE, disc
 from tests.scores import assert_same_rows
 
+from msde.backbones import load_backbone
+from msde.backbones.input_size import with_input_size
 from msde.embedding.cache import EmbeddingCache
 from msde.embedding.embed import Embedded, embed_images
 from msde.embedding.encoder import Encoder, EncoderSession
 
 
 @pytest.fixture(scope="module")
-def session(network):
-    return EncoderSession(Encoder((network,)))
+def session():
+    return EncoderSession(Encoder((with_input_size(load_backbone(), SIDE),)))
 
 
 def with_weights(session, weights):

@@ -5,14 +5,16 @@ import pytest
 from tests.pictures import SIDE
 from tests.scores import assert_same_rows
 
+from msde.backbones import load_backbone
+from msde.backbones.input_size import with_input_size
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
 from msde.errors import BackboneError
 
 
 @pytest.fixture(scope="module")
-def backbone(network):
-    return network
+def backbone():
+    return with_input_size(load_backbone(), SIDE)
 
 
 @pytest.fixture(scope="module")

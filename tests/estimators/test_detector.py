@@ -138,7 +138,7 @@ def test_rows_of_one_group_are_held_out_together(rng):
     scores = whole.cross_fitted_scores()
     for number in (0, 17):
         alone = MSDEDetector().fit(rows[numbers != number]).anomaly_score(rows[numbers == number])
-        np.testing.assert_allclose(scores[numbers == number], alone, rtol=0.05)
+        np.testing.assert_allclose(scores[numbers == number], alone, rtol=0.1)
     apart = MSDEDetector().fit(rows, groups=np.arange(len(rows))).cross_fitted_scores().mean()
     unseen = whole.anomaly_score(new).mean()
     assert apart < scores.mean()
@@ -210,6 +210,7 @@ def test_adaptive_mode_flags_normals_of_the_pool_about_as_often_as_asked(share):
         adaptive = MSDEDetector("adaptive").fit(normals, unlabelled=pool)
         for mode, detector in (("adaptive", adaptive), ("inductive", MSDEDetector().fit(normals))):
             flagged[mode].append(float(np.mean(detector.predict(new) < 0)))
+        assert "moved to the pool" in adaptive.calibration_.source
     assert np.mean(flagged["inductive"]) > 0.2
     assert 0.005 < np.mean(flagged["adaptive"]) < 0.09
 

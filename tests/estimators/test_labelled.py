@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from msde import MSDEDetector
+from msde.method.metrics import auroc
 from msde.method.scorers import InductiveScorer, LabelledScorer
 
 
@@ -26,6 +27,19 @@ def test_labels_find_more_at_the_stated_false_alarm_rate(rows, fitted):
     found = {detector: (detector.predict(abnormal[20:]) < 0).mean() for detector in (alone, fitted)}
     assert found[fitted] > found[alone] + 0.1
     assert (fitted.predict(others) < 0).mean() == pytest.approx(0.1, abs=0.06)
+
+
+@pytest.mark.shared
+def test_labels_find_more_on_real_images_at_the_stated_false_alarm_rate(shared):
+    with np.load(shared / "golden" / "nih_cxr_pneumonia_M.npz") as file:
+        train, test, label = file["train"], file["test"], file["label"]
+    normals, abnormal = test[label == 0], test[label == 1]
+    alone, fitted = MSDEDetector(alpha=0.1).fit(train), MSDEDetector(alpha=0.1).fit(train, abnormal=abnormal[::20])
+    tested = abnormal[np.arange(len(abnormal)) % 20 > 0]
+    before, after = (auroc(*map(detector.anomaly_score, (normals, tested))) for detector in (alone, fitted))
+    assert after > before + 0.03
+    allowed = 4 * np.sqrt(0.1 * 0.9 * (1 / len(normals) + 1 / len(train)))
+    assert abs((fitted.predict(normals) < 0).mean() - 0.1) <= allowed
 
 
 def test_a_score_does_not_depend_on_the_batch(rows, fitted):

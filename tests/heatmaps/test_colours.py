@@ -62,26 +62,30 @@ def test_the_mark_is_seen_on_dark_and_light_and_leaves_the_rest():
 
 @given(st.floats(0.5, 1), st.floats(0, 1))
 def test_colour_begins_above_the_onset(onset, heat):
-    scale = ColourScale(onset, 0.05)
-    calm = np.float32(heat) <= np.float32(onset)
-    assert bool(layer(np.full((1, 1), heat, np.float32), scale)[0, 0, 3] == 0) or not calm
-    if calm:
-        assert (overlaid(np.zeros((1, 1), np.float32), np.full((1, 1), heat, np.float32), scale) == 0).all()
+    shown = layer(np.full((1, 1), heat, np.float32), onset)[0, 0, 3] > 0
+    if np.float32(heat) <= np.float32(onset):
+        assert not shown
+        assert (overlaid(np.zeros((1, 1), np.float32), np.full((1, 1), heat, np.float32), onset) == 0).all()
+
+
+def test_images_that_stand_out_show_colour_early_and_others_late():
+    scale = ColourScale(0.8, 0.05, 0.025)
+    assert [scale.begins(p_value) for p_value in (0.01, 0.025, 0.03, 1, np.nan)] == [0.5, 0.5, 0.8, 0.8, 0.8]
+    assert ColourScale().begins(1.0) == ColourScale().begins(np.nan) == 0.5
 
 
 def test_the_legend_says_how_calm_normal_images_are():
-    assert ColourScale().legend() == (
-        "Colour begins where a place is as odd as 1 in 100 of the area of normal images, and is full at 1 in 10,000"
+    begins = "Colour begins where a place is as odd as 1 in 100 of the area of normal images"
+    assert ColourScale().legend() == f"{begins}, and is full at 1 in 10,000"
+    assert ColourScale(0.75, 0.05, 0.025).legend() == (
+        f"{begins} in images with a p-value of at most 0.025, at 1 in 1,000 in others, and is full at 1 in 10,000;"
+        " at most 5.0% of normal images show any"
     )
-    assert ColourScale(0.75, 0.05).legend() == (
-        "Colour begins where a place is as odd as 1 in 1,000 of the area of normal images, so that at most 5% of normal"
-        " images show any, and is full at 1 in 10,000"
-    )
-    assert ColourScale(1.0, 0.2).legend().startswith("No place is coloured, so that at most 20% of normal images")
+    assert "0.025, nowhere in others" in ColourScale(1.0, 0.05, 0.025).legend()
 
 
-def test_the_bar_is_dark_where_no_place_is_coloured(rng):
+def test_the_bar_is_dark_where_no_place_is_coloured():
     overlay = np.zeros((300, 40, 3), np.uint8)
-    early, late = (with_bar(overlay, ColourScale(onset, 0.05)) for onset in (0.5, 0.9))
+    early, late = (with_bar(overlay, onset, 0.05) for onset in (0.5, 0.9))
     assert early.shape == late.shape
     assert (early > 60).sum() > (late > 60).sum()

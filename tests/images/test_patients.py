@@ -7,7 +7,7 @@ import pytest
 
 from msde.errors import DataError
 from msde.images import find_images
-from msde.images.patients import GroupTable, Patients
+from msde.images.patients import GroupTable, Patients, settled
 
 from .medical import dicom_bytes
 
@@ -38,7 +38,7 @@ def test_nothing_of_a_patient_is_in_the_keys_and_another_salt_gives_others(tmp_p
     path = radiograph(tmp_path, "a.dcm", PatientID="ID-4711")
     keys = Patients().keys(path)
     assert keys
-    assert not any(b"4711" in digest for _, digest in keys)
+    assert "4711" not in repr(keys)
     assert Patients().keys(path) != keys
     assert "salt" not in repr(Patients())
 
@@ -60,10 +60,32 @@ def test_a_pattern_that_is_none_is_refused():
     ],
 )
 def test_dicom_goes_by_patient_id_and_where_that_is_blank_by_study(tmp_path, one, other, same):
-    keys = [Patients("x", salt="00").keys(radiograph(tmp_path, f"{n}.dcm", **e)) for n, e in enumerate((one, other))]
+    read = [Patients("x", salt="00").keys(radiograph(tmp_path, f"{n}.dcm", **e)) for n, e in enumerate((one, other))]
+    keys, note = settled(read, one_is_none=False)
     assert all(keys)
+    assert note is None
     assert (keys[0] == keys[1]) == same
     assert not Patients(headers=False).keys(tmp_path / "0.dcm")
+
+
+def test_a_patient_id_of_all_normals_tells_nothing_and_studies_take_its_place(tmp_path):
+    paths = [radiograph(tmp_path, f"{n}.dcm", PatientID="ANON", StudyInstanceUID=f"1.2.{n // 2}") for n in range(4)]
+    read = [*map(Patients().keys, paths), frozenset()]
+    keys, note = settled(read, one_is_none=True)
+    assert keys[0] == keys[1]
+    assert not keys[0] & keys[2]
+    assert note is not None
+    assert note.startswith("all 4 DICOM images state one PatientID")
+    assert "ANON" not in note
+    scored, note = settled(read, one_is_none=False)  # images of one patient may well be scored together
+    assert scored[0] == scored[2]
+    assert note is None
+    other = Patients().keys(radiograph(tmp_path, "blank.dcm", PatientID="", StudyInstanceUID="1.2.9"))
+    assert settled([*read, other], one_is_none=True)[1] is None
+    one_study, note = settled(read[:2], one_is_none=True)
+    assert one_study == [frozenset()] * 2
+    assert note is not None
+    assert "one PatientID and one StudyInstanceUID" in note
 
 
 def test_dicom_without_either_and_files_that_cannot_be_read_have_no_key(tmp_path):

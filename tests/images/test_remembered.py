@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from msde import images
 from msde.images.remembered import Remembering, forget
 
 
@@ -43,3 +47,11 @@ def test_what_begins_so_is_forgotten_by_all():
     forget("/data/ab")
     read_all()
     assert of_one[3:] == of_other[3:] == ["/data/ab.png", "/data/ab.series/0"]
+
+
+def test_nothing_of_a_file_is_remembered_where_it_cannot_be_forgotten():
+    package = Path(images.__file__).parent
+    others = {
+        path.name for path in package.glob("*.py") if re.search(r"\b(lru_cache|cache)\(", path.read_text("utf-8"))
+    }
+    assert others == {"paths.py"}  # which remembers for as long as it lists a folder

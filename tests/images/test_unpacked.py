@@ -16,7 +16,6 @@ from msde.images.files import guarded
 from msde.images.unpacked import Nameless, Unpacked
 
 MARK = "msde-"
-KEY = ("x", 0, 0)
 
 
 def held() -> list[str]:
@@ -58,6 +57,15 @@ def test_a_volume_is_unpacked_once_for_all_who_read_it_and_let_go_afterwards(vol
     assert made == [str(volume)] * 2
 
 
+def test_it_is_let_go_at_once_where_its_file_is_to_be_forgotten(volume):
+    before = len(held())
+    read_pixels(find_images([volume])[0])
+    forget(volume.parent / "other")
+    assert len(held()) == before + 1
+    forget(volume)
+    assert len(held()) == before
+
+
 def test_what_is_damaged_is_found_once(monkeypatch):
     kept, tries = Unpacked(), []
 
@@ -67,7 +75,7 @@ def test_what_is_damaged_is_found_once(monkeypatch):
 
     for _ in range(3):
         with pytest.raises(ImageError, match="x: damaged"):
-            kept.file(KEY, fail)
+            kept.file(("key", 0, 0), fail)
     assert len(tries) == 1
 
 
@@ -80,23 +88,14 @@ def test_what_a_full_disk_kept_from_being_unpacked_is_tried_again():
         return full
 
     with pytest.raises(ImageError, match="No space left"):
-        kept.file(KEY, fill)
+        kept.file(("key", 0, 0), fill)
     file = nameless()
-    assert kept.file(KEY, lambda: file) is file
+    assert kept.file(("key", 0, 0), lambda: file) is file
 
 
 def test_all_that_is_idle_goes(monkeypatch):
     monkeypatch.setattr(unpacked, "IDLE", 0.05)
     kept = Unpacked()
     for key in range(20):
-        kept.file(("x", key, 0), nameless)
+        kept.file((str(key), 0, 0), nameless)
     wait_until(lambda: not len(kept), "an empty store")
-
-
-def test_what_was_unpacked_of_a_removed_file_goes_at_once(volume):
-    slices = find_images([volume])
-    read_pixels(slices[0])
-    before = len(held())
-    assert before
-    forget(volume)
-    assert len(held()) < before

@@ -33,11 +33,12 @@ def test_labels_find_what_the_distance_does_not(rng, data):
     assert auroc(fitted.scorer.score(tested), fitted.scorer.score(abnormal[40:])) > before + 0.1
 
 
-def test_a_held_out_normal_has_no_part_in_its_score(data):
+@pytest.mark.parametrize("groups", [None, np.arange(120) % 17])
+def test_a_held_out_normal_and_its_group_have_no_part_in_its_score(data, groups):
     normals, abnormal = data
     labels = abnormal[:6]
-    scores = fit_labelled(normals, labels, fit, np.arange(6)).scores
-    dealt = list(folds(len(normals)))
+    scores = fit_labelled(normals, labels, fit, np.arange(6), groups).scores
+    dealt = list(folds(len(normals), groups))
     distances, likeness = np.empty(len(normals)), np.empty(len(normals))
     for fold in dealt:
         scorer = fit(np.delete(normals, fold, axis=0))

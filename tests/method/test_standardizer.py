@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from msde.method.standardizer import CompressingStandardizer, Standardizer
+from msde.method.standardizer import CompressingStandardizer, HeldOutStandardizer, Standardizer
 
 
 @pytest.mark.parametrize("kind", [Standardizer, CompressingStandardizer])
@@ -24,3 +26,31 @@ def test_compressing_keeps_the_order_and_shortens_the_tail(rng):
     plain, compressed = Standardizer.fit(rows).apply(rows), CompressingStandardizer.fit(rows).apply(rows)
     np.testing.assert_array_equal(np.argsort(plain[:, 0]), np.argsort(compressed[:, 0]))
     assert compressed.max() < plain.max()
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(60, 1), (60, 5), (25, 1)]))
+@settings(max_examples=20)
+def test_a_group_is_standardised_by_the_others(seed, shape):
+    n, size = shape
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(n, 6)) * rng.lognormal(size=6) + rng.normal(size=6) * 3
+    whole = CompressingStandardizer.fit(rows)
+    groups = np.arange(n).reshape(-1, size)
+    held_out, deviations = HeldOutStandardizer.of(whole, rows).apply(groups)
+    for number in (0, len(groups) - 1):
+        out = np.isin(np.arange(n), groups[number])
+        exact = CompressingStandardizer.fit(rows[~out]).apply(rows[out])
+        others = whole.apply(rows[~out])
+        np.testing.assert_allclose(deviations[number], others.std(axis=0), rtol=1e-9)
+        found = (held_out[number] - others.mean(axis=0)) / deviations[number]
+        np.testing.assert_allclose(found, exact, atol=0.08)
+        assert np.abs(found - exact).mean() < 0.01
+
+
+def test_features_that_vary_in_one_group_alone_stay_finite(rng):
+    rows = np.zeros((12, 3))
+    rows[0, 0] = 7
+    rows[:, 1] = rng.normal(size=12)
+    held_out, deviations = HeldOutStandardizer.of(CompressingStandardizer.fit(rows), rows).apply(np.arange(12)[:, None])
+    assert np.isfinite(held_out).all()
+    assert (deviations > 0).all()

@@ -181,7 +181,7 @@ def test_abnormal_images_are_a_drift(model, discs):
     ("part", "name", "value"),
     [
         ("scorer", "gaussian.mean", np.zeros(3)),
-        ("scorer", "gaussian.mean", np.full(496, np.nan)),
+        ("scorer", "gaussian.mean", np.nan),
         ("scorer", "standardizer.before.mean", np.zeros(7, np.float32)),
         ("calibration", "scores", np.array([2.0, 1.0])),
         ("calibration", "scores", np.array([np.nan])),
@@ -190,7 +190,7 @@ def test_abnormal_images_are_a_drift(model, discs):
 def test_arrays_that_make_no_model_are_refused(model, tmp_path, part, name, value):
     model.save(tmp_path / "m.msde")
     config, parts = read_bundle(tmp_path / "m.msde")
-    parts[part][name] = value
+    parts[part][name] = np.full_like(parts[part][name], value) if np.isscalar(value) else value
     write_bundle(tmp_path / "odd.msde", parts, config)
     with pytest.raises(ModelFileError, match=r"odd\.msde: is no model") as error:
         AnomalyModel.load(tmp_path / "odd.msde")
@@ -208,7 +208,12 @@ def test_settings_that_make_no_model_are_refused(model, tmp_path, alpha):
 
 
 def test_the_pool_took_part_in_the_fit(adaptive, discs):
-    assert adaptive.info()["training"] | {"fingerprint": ""} == {"images": 40, "unlabelled": 12, "fingerprint": ""}
+    assert adaptive.info()["training"] | {"fingerprint": ""} == {
+        "images": 40,
+        "unlabelled": 12,
+        "labelled": None,
+        "fingerprint": "",
+    }
     with pytest.raises(DataError, match="took part in the fit"):
         adaptive.calibrate(discs / "abnormal")
 

@@ -12,12 +12,6 @@ from msde.model.explanation import explain
 LESION = np.s_[24:29, 24:29]  # within the square of `tests.pictures.disc`
 
 
-@pytest.fixture(scope="module")
-def model(discs):
-    """A model of the default network, whose coarsest map has 7 x 7 places."""
-    return AnomalyModel().fit(discs / "train")
-
-
 def test_the_lesion_is_hot_and_the_rest_is_less_so(model, discs):
     for path in find_images([discs / "abnormal"])[:8]:
         explanation = model.explain(path)
@@ -52,8 +46,8 @@ def test_the_resolution_is_the_images_own(model, rng):
     assert explanation.overlay.shape == (*picture.shape, 3)
 
 
-def test_black_bars_are_cut_off_again(explaining, discs, rng):
-    model = AnomalyModel(explaining.encoder.backbones, rule=ImageRule(aspect="letterbox")).fit(discs / "train")
+def test_black_bars_are_cut_off_again(model, discs, rng):
+    model = AnomalyModel(model.encoder.backbones, rule=ImageRule(aspect="letterbox")).fit(discs / "train")
     picture = np.full((64, 128), 20, np.uint8)
     picture[:, :64] = disc(rng, lesion=True)
     heat = model.explain(picture).heat

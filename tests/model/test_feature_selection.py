@@ -13,7 +13,8 @@ from tests.scores import assert_same_rows
 
 import msde.model.feature_selection
 from msde import AnomalyModel
-from msde.backbones import Backbone
+from msde.backbones import Backbone, load_backbone
+from msde.backbones.input_size import with_input_size
 from msde.cli.fit import fit
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
@@ -37,8 +38,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.fixture(scope="module")
-def backbone(network: Backbone) -> Backbone:
-    return network
+def backbone() -> Backbone:
+    return with_input_size(load_backbone(), SIDE)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def image(name, group=None, volume=None, pixels=None, embedding=True):
 
 
 def keys(image):
-    return [image.name.partition("|")[0]] if "|" in image.name else []
+    return [("label", image.name.partition("|")[0])] if "|" in image.name else []
 
 
 def collect(*images):

@@ -62,7 +62,10 @@ def test_a_batch_is_never_of_held_out_normals(normals):
         assert batch(only, SHORT, step).pixels[:4].mean(axis=(1, 2, 3)).max() < 0.9
 
 
-@pytest.mark.parametrize(("task", "random"), [("anatpaste", True), ("cutpaste-3way", True), ("cutpaste", False)])
+@pytest.mark.parametrize(
+    ("task", "random"),
+    [pytest.param("anatpaste", True, marks=pytest.mark.slow), ("cutpaste-3way", True), ("cutpaste", False)],
+)
 def test_training_lowers_the_loss(normals, tmp_path, task, random):
     losses = []
     plan = replace(SHORT, task=task, steps=40, rate=2e-3, measurements=1)

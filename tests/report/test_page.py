@@ -138,7 +138,7 @@ def test_heat_maps_have_a_colour_bar_with_units(explained, explaining, tmp_path)
     assert text.count("data-overlay=") == 7
     assert text.count('class="colours') == 1
     assert "Colours from 1 in 100 to 1 in 10,000" in text
-    assert "so that at most 5% of normal images show any, and is full at 1 in 10,000" in text
+    assert "full at 1 in 10,000; at most 5.0% of normal images show any" in text
 
 
 def test_a_volume_has_a_row_with_its_slices(model, stack, tmp_path):

@@ -119,3 +119,10 @@ def database(url) -> Iterator[Database]:
 def serve(tmp_path, disc_model) -> Serve:
     """Run a service on one data folder."""
     return partial(running, tmp_path, disc_model)
+
+
+@pytest.fixture(scope="module")
+def standing(disc_model, tmp_path_factory) -> Iterator[Served]:
+    """Share a service among the tests of a file which ask for answers that no other's images change."""
+    with running(tmp_path_factory.mktemp("standing"), disc_model) as served:
+        yield served

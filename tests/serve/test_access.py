@@ -5,6 +5,7 @@ import hashlib
 import os
 import stat
 from datetime import timedelta
+from itertools import product
 from threading import Timer
 
 import anyio
@@ -34,20 +35,18 @@ def add_token(served, user: str, role: str) -> str:
     return user
 
 
-@pytest.mark.parametrize("header", [None, "Bearer ", "Bearer wrong", "Basic admin"])
-def test_without_a_token_nothing_is_given(serve, header):
+def test_without_a_token_nothing_is_given(serve):
     with serve() as served:
         served.client.headers.pop("authorization")
-        if header:
-            served.client.headers["authorization"] = header
         schema = served.get("/api/openapi.json")["paths"]
-        for path, methods in schema.items():
-            for method in methods:
-                if path in ("/livez", "/readyz") or (path, method) == ("/api/session", "post"):
-                    continue
-                answer = served.client.request(method, path.replace("{", "1").replace("}", ""), json={})
-                assert answer.status_code == 401, (method, path)
-                assert "www-authenticate" in answer.headers
+        asked = [(method, path) for path, methods in schema.items() for method in methods]
+        for (method, path), header in product(asked, (None, "Bearer ", "Bearer wrong", "Basic admin")):
+            if path in ("/livez", "/readyz") or (method, path) == ("post", "/api/session"):
+                continue
+            address, given = path.replace("{", "1").replace("}", ""), {"authorization": header} if header else {}
+            answer = served.client.request(method, address, json={}, headers=given)
+            assert answer.status_code == 401, (method, path)
+            assert "www-authenticate" in answer.headers
 
 
 def test_a_reader_reads_and_judges_but_changes_no_model(serve):
@@ -116,11 +115,10 @@ def test_a_trusted_proxy_names_the_user_and_nobody_else_can(serve):
         assert served.client.get("/api/session", headers={"x-remote-user": "jane"}).status_code == 401
 
 
-def test_secrets_are_for_the_owner_alone(serve):
-    with serve() as served:
-        for name in ("admin-token", "tokens", "secret"):
-            mode = (served.service.settings.folder / name).stat().st_mode
-            assert stat.S_IMODE(mode) == 0o600, name
+def test_secrets_are_for_the_owner_alone(standing):
+    for name in ("admin-token", "tokens", "secret"):
+        mode = (standing.service.settings.folder / name).stat().st_mode
+        assert stat.S_IMODE(mode) == 0o600, name
 
 
 def gate_of(folder, **given) -> Gate:
@@ -261,28 +259,27 @@ def test_a_session_runs_out(database, monkeypatch):
     assert cookie not in repr([vars(row) for row in stored])
 
 
-def test_security_headers_are_on_every_answer(serve):
-    with serve() as served:
-        for path in ("/livez", "/api/images", "/api/none", "/api/images/0"):
-            headers = served.client.get(path).headers
-            assert "default-src 'none'" in headers["content-security-policy"]
-            assert "unsafe" not in headers["content-security-policy"]
-            assert headers["x-content-type-options"] == "nosniff"
-            assert headers["x-frame-options"] == "DENY"
-            assert headers["cache-control"] == "no-store"
+def test_security_headers_are_on_every_answer(standing):
+    for path in ("/livez", "/api/images", "/api/none", "/api/images/0"):
+        headers = standing.client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "[::", ""])
-def test_another_host_name_is_not_served(serve, host):
+def test_another_host_name_is_not_served(serve):
     with serve() as served:
-        assert served.client.get("/api/images", headers={"host": host}).status_code == 421
+        for host in ("evil.example", "localhost.evil.example", "[::", ""):
+            assert served.client.get("/api/images", headers={"host": host}).status_code == 421, host
     with serve(hosts=("msde.hospital.example",)) as served:
         assert served.client.get("/livez", headers={"host": "msde.hospital.example:8765"}).status_code == 200
 
 
-def test_one_service_a_folder(serve):
-    with serve() as served, pytest.raises(MSDEError, match="another service uses this folder"):
-        prepare(served.service.settings)
+def test_one_service_a_folder(standing):
+    with pytest.raises(MSDEError, match="another service uses this folder"):
+        prepare(standing.service.settings)
 
 
 def test_a_start_waits_for_processes_that_outlived_the_one_before(serve, tmp_path, monkeypatch):
@@ -325,7 +322,7 @@ def test_an_unforeseen_error_is_one_line_without_its_words(serve, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
-def test_no_body_is_read_before_it_is_known_who_asks(serve, method, path, kind):
+def test_no_body_is_read_before_it_is_known_who_asks(standing, method, path, kind):
     answered = []
 
     async def receive():
@@ -338,6 +335,5 @@ def test_no_body_is_read_before_it_is_known_who_asks(serve, method, path, kind):
     headers.append((b"authorization", b"Bearer wrong"))
     scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
     scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "client": ("127.0.0.1", 1)}
-    with serve() as served:
-        anyio.run(served.client.app, scope, receive, send)
+    anyio.run(standing.client.app, scope, receive, send)
     assert answered[0] == 401

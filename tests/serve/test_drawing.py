@@ -57,7 +57,8 @@ def test_no_more_pixels_are_drawn_at_once_than_there_is_room_for(pool, sizes, hi
 
     async def ask() -> None:
         asked = [asyncio.ensure_future(pool.run(lambda n=n: drawn(n, at_work, most, go_on))) for n in sizes]
-        await asyncio.sleep(0.1)
+        while sum(at_work) < highest:
+            await asyncio.sleep(0.01)
         go_on.set()
         await asyncio.gather(*asked)
 

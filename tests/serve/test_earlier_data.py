@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.serve.conftest import png
 
+from msde.serve.storage import audit_chain
 from msde.serve.storage.dicom_ledger import DicomLedger
 
 EARLIER = Path(__file__).parents[1] / "data" / "service-0.1"
@@ -38,5 +39,7 @@ def test_the_service_goes_on_with_the_data_of_an_earlier_version(serve, earlier)
         assert (ledger.find("1.2.3").fate, ledger.n_settled("pacs", "1.2")) == ("taken", 1)
         assert ledger.may_try("pacs", "1.2.4")
         assert ledger.revive() == 1
+        with served.service.database.read() as session:
+            assert audit_chain.verify(session).lines > 2  # those of the earlier version among them
         new = served.send(png(3), "3.png")
         assert {row["id"] for row in served.wait() if row["state"] == "scored"} == {1, 2, new}

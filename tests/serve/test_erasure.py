@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import tempfile
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.serve.process import Process
 from tests.serve.test_data_folder import run
 
 from msde.cli.main import msde
+from msde.images.remembered import Remembering
 from msde.serve import erasure
 from msde.serve.audit import SERVICE
 from msde.serve.erasure import purge
@@ -43,7 +43,7 @@ def files_with(folder: Path, what: bytes) -> list[Path]:
 def held_files(pid: int | str = "self") -> set[str]:
     """List the images that a process has open, and the files without a name, of samples, that it has mapped."""
     maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    mapped = {line.split(maxsplit=5)[5] for line in maps if f"{tempfile.gettempdir()}/#" in line}
+    mapped = {line.split(maxsplit=5)[5] for line in maps if "/#" in line and line.endswith("(deleted)")}
     opened = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):
@@ -99,6 +99,24 @@ def test_removal_in_one_process_is_seen_by_the_others(serve):
         assert before
         erasure.remove(service.database, service.store, number, "another process")
         wait_until(lambda: held_files() < before and not len(service.models.recent), "nothing of it to be held")
+
+
+@pytest.mark.parametrize("few", [0, 100])
+def test_what_a_look_under_way_remembers_after_all_goes_too(serve, few, monkeypatch):
+    monkeypatch.setattr(erasure, "_FEW", few)
+    made = Remembering(lambda path: object(), 3)
+    with serve() as served:
+        number = served.send(png(4))
+        served.wait()
+        store, forgetting = served.service.store, served.service.forgetting
+        [path] = [str(path) for path in store.images.rglob("*.png")]
+        first = made(path)
+        erasure.remove(served.service.database, store, number, "a")
+        forgetting.look()
+        second = made(path)  # by somebody who began before it was removed
+        assert second is not first
+        forgetting.look()
+        assert made(path) is not second
 
 
 def age(served, number: int, days: float) -> None:

@@ -61,6 +61,7 @@ def test_the_lowest_p_value_comes_first_and_among_equals_the_highest_score(liste
     assert rows[0]["words"].startswith("none of 40 held-out normal images")
 
 
+@pytest.mark.slow
 def test_ten_thousand_rows_are_paged_through_once_each(serve):
     with serve() as served:
         served.send(png(1))

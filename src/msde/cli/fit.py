@@ -328,7 +328,7 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
     if model.distrusted_:
         n = len(model.distrusted_)
         click.echo(f"{n} normals stand out from the others; look whether they are normal. They need not be abnormal,")
-        click.echo("because up to a twelfth of clean normals did so where this was measured. Most of all:")
+        click.echo("because up to a quarter of clean normals did so where this was measured. Most of all:")
         for name in model.distrusted_[:LISTED]:
             click.echo(f"  {name}")
         if n > LISTED and distrusted is None:

@@ -19,7 +19,7 @@ from msde.cluster.job_folder import JobFolder
 from msde.cluster.moments import Moments
 from msde.embedding.embed import Embedded
 from msde.estimators.detector import MSDEDetector
-from msde.images.patients import Patients
+from msde.images.patients import Key, Patients, settled
 from msde.method.arrays import IndexArray, evenly_spaced
 from msde.method.calibration import Calibration
 from msde.method.groups import apart, dealt_folds, joined
@@ -75,7 +75,7 @@ def fit_on(
             jobs[0].landmarks(landmarks), "normal", 2, lambda image: patients.keys(image.name)
         )
         notes = check_groups(patients, collected.names, collected.keys, collected.groups)
-        collected = replace(collected, notes=notes)
+        collected = replace(collected, notes=collected.notes + notes)
         pool = None
         if unlabelled:
             pool = TrainingSet.collect(jobs[1].landmarks(landmarks), "unlabelled", at_least=1)
@@ -132,14 +132,14 @@ class Parts:
 
     def groups(self, patients: Patients) -> IndexArray:
         """Return the number of the patient or volume of each image that is kept, (n,); -1 where nothing tells it."""
-        known: dict[object, int] = {}
-        keys: list[tuple[int, ...]] = []
+        keys: list[frozenset[Key]] = []
+        volumes: list[str | None] = []
         for part in range(self.job.n_parts):
-            rows = _read(self.job, part, ["path", "volume"]).take(self.of_part(part)[0])
-            for row in rows.to_pylist():
-                told = [*patients.keys(row["path"]), *([("volume", row["volume"])] if row["volume"] else [])]
-                keys.append(tuple(known.setdefault(key, len(known)) for key in told))
-        return joined(keys)
+            for row in _read(self.job, part, ["path", "volume"]).take(self.of_part(part)[0]).to_pylist():
+                keys.append(patients.keys(row["path"]))
+                volumes.append(row["volume"])
+        told, _ = settled(keys, one_is_none=True)
+        return joined([{*keys, volume} if volume else keys for keys, volume in zip(told, volumes, strict=True)])
 
     def landmarks(self, most: int) -> Iterator[Embedded]:
         """Yield all images in order, or only as many as asked for, evenly spaced, where more could be used."""

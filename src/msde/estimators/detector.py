@@ -182,7 +182,13 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def calibration_(self) -> Calibration:
         """Cross-fitted scores of the normals: p-values and threshold."""
-        return Calibration.of(self.cross_fitted_scores(), self.alpha, "cross-fitted training normals", self._groups)
+        return Calibration.of(self.cross_fitted_scores(), self.alpha, f"{self.held_out_from} normals", self._groups)
+
+    @property
+    def held_out_from(self) -> str:
+        """Where the held-out scores come from, up to what they are of."""
+        moved = isinstance(self._held_out, MovedToPool) and self._held_out.move > 0
+        return "cross-fitted and moved to the pool: training" if moved else "cross-fitted training"
 
     @property
     def offset_(self) -> float:
@@ -200,7 +206,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of shape (m,), float64
-            Mahalanobis distances, at least 0; in adaptive mode any number.
+            Mahalanobis distances, at least 0; in adaptive mode, and after labelled rows, any number.
         """
         check_is_fitted(self)
         return self.scorer_.score(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))

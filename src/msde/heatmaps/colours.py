@@ -27,7 +27,7 @@ _OPACITY = 0.6
 _RAMP = 0.1
 _BAR_WIDTH, _BAR_MARGIN, _BAR_SIDE = 12, 8, 78
 _CAPTION = "of the area\nof normals\n\n{}Research\nuse only"
-_CALM = "Normal images\nwith any colour:\nat most {:.0%}\n\n"
+_CALM = "Normal images\nwith any colour:\nat most {:.1%}\n\n"
 _LINE = 14
 _MARK = "Research use only"
 _MARK_SHARE = 40  # of a picture's height is the mark's
@@ -35,7 +35,7 @@ _MARK_SHARE = 40  # of a picture's height is the mark's
 
 @dataclass(frozen=True)
 class ColourScale:
-    """Where colour begins.
+    """Where colour begins: early in images that stand out as wholes, late in the others.
 
     Parameters
     ----------
@@ -43,36 +43,44 @@ class ColourScale:
         Heat above which a place is coloured, in [`LEAST_SHOWN`, 1]; at 1 none is.
     calm : float, optional
         Share of normal images that show any colour at most, in (0, 1); None where that was not measured.
+    p_value : float
+        Images with at most this p-value show colour from `LEAST_SHOWN` on.
     """
 
     onset: float = LEAST_SHOWN
     calm: float | None = None
+    p_value: float = 0.0
+
+    def begins(self, p_value: float) -> float:
+        """Return the heat above which places of an image with this p-value are coloured; it may be NaN."""
+        return LEAST_SHOWN if p_value <= self.p_value else self.onset
 
     def legend(self) -> str:
         """Return what the colours mean."""
-        begins = f"{round(float(f'{10 ** (DECADES * self.onset):.2g}')):,}"
-        among = "" if self.calm is None else f", so that at most {self.calm:.0%} of normal images show any"
-        if self.onset >= 1:
-            return f"No place is coloured{among}: normal images have places as odd as 1 in 10,000 of their area"
+        full = "and is full at 1 in 10,000"
+        begins = "Colour begins where a place is as odd as 1 in 100 of the area of normal images"
+        if self.calm is None:
+            return f"{begins}, {full}"
+        later = f"at 1 in {round(float(f'{10 ** (DECADES * self.onset):.2g}')):,}" if self.onset < 1 else "nowhere"
         return (
-            f"Colour begins where a place is as odd as 1 in {begins} of the area of normal images{among}, and is full"
-            " at 1 in 10,000"
+            f"{begins} in images with a p-value of at most {self.p_value:g}, {later} in others, {full}; at most"
+            f" {self.calm:.1%} of normal images show any"
         )
 
 
-def overlaid(pixels: Floats, heat: Floats, scale: ColourScale = ColourScale()) -> NDArray[np.uint8]:
+def overlaid(pixels: Floats, heat: Floats, onset: float = LEAST_SHOWN) -> NDArray[np.uint8]:
     """Lay heat (h, w) in [0, 1] over a picture (h, w) or (h, w, 3) in [0, 1]; return RGB (h, w, 3)."""
     picture = 255 * (np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels)
-    picture += _opacity(heat, scale)[..., None] * (_colours(heat) - picture)
+    picture += _opacity(heat, onset)[..., None] * (_colours(heat) - picture)
     return np.rint(picture).astype(np.uint8)
 
 
-def layer(heat: Floats, scale: ColourScale = ColourScale()) -> NDArray[np.uint8]:
+def layer(heat: Floats, onset: float = LEAST_SHOWN) -> NDArray[np.uint8]:
     """Draw heat (h, w) in [0, 1] alone, to be laid over any picture; return RGBA (h, w, 4).
 
     It is opaque where the picture would be hidden; at 60 % it gives what `overlaid` gives.
     """
-    opacity = 255 / np.float32(_OPACITY) * _opacity(heat, scale)
+    opacity = 255 / np.float32(_OPACITY) * _opacity(heat, onset)
     return np.rint(np.dstack([_colours(heat), opacity])).astype(np.uint8)
 
 
@@ -91,15 +99,15 @@ def marked(overlay: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-def with_bar(overlay: NDArray[np.uint8], scale: ColourScale = ColourScale()) -> NDArray[np.uint8]:
-    """Put the colour bar, the same for all images, to the right of an overlay; the overlay's pixels stay as they are.
+def with_bar(overlay: NDArray[np.uint8], onset: float = LEAST_SHOWN, calm: float | None = None) -> NDArray[np.uint8]:
+    """Put the colour bar to the right of an overlay, dark where nothing is coloured; the overlay's pixels stay.
 
     Takes (h, w, 3), returns (max(h, 200), w + 110 or so, 3).
     """
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(10)
-    caption = _CAPTION.format("" if scale.calm is None else _CALM.format(scale.calm))
+    caption = _CAPTION.format("" if calm is None else _CALM.format(calm))
     below = _LINE * (1 + caption.count("\n"))
     height = max(len(overlay), _BAR_SIDE + below)
     texts = (font.getlength(line) for line in (*caption.splitlines(), *TICKS.values()))
@@ -109,7 +117,7 @@ def with_bar(overlay: NDArray[np.uint8], scale: ColourScale = ColourScale()) -> 
     draw = ImageDraw.Draw(canvas)
     left, top, bottom = overlay.shape[1] + _BAR_MARGIN, _BAR_MARGIN, min(height, 4 * _BAR_SIDE) - _BAR_MARGIN - below
     levels = np.linspace(1, LEAST_SHOWN, bottom - top, dtype=np.float32)[:, None].repeat(_BAR_WIDTH, axis=1)
-    canvas.paste(Image.fromarray(overlaid(np.zeros_like(levels), levels, scale)), (left, top))
+    canvas.paste(Image.fromarray(overlaid(np.zeros_like(levels), levels, onset)), (left, top))
     for level, text in TICKS.items():
         y = top + (1 - level) / (1 - LEAST_SHOWN) * (bottom - top - 1)
         draw.text((left + _BAR_WIDTH + _BAR_MARGIN, y), text, "white", font, anchor="lm")
@@ -122,5 +130,5 @@ def _colours(heat: Floats) -> Floats:
     return np.stack([np.interp(heat, places, channel) for channel in _VIRIDIS.T], axis=2).astype(np.float32)
 
 
-def _opacity(heat: Floats, scale: ColourScale) -> Floats:
-    return np.clip((heat - np.float32(scale.onset)) / _RAMP, 0, 1) * np.float32(_OPACITY)
+def _opacity(heat: Floats, onset: float) -> Floats:
+    return np.clip((heat - np.float32(onset)) / _RAMP, 0, 1) * np.float32(_OPACITY)

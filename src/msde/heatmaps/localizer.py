@@ -61,11 +61,16 @@ class Localizer:
 
     @property
     def colours(self) -> ColourScale:
-        """Where colour begins, so that few normal images show any; models of older formats were not calm by image."""
+        """Where colour begins, so that few normal images show any; models of older formats were not calm by image.
+
+        Half of the normal images that may show colour are those that stand out as wholes, by their p-values, and half
+        those that do by their hottest place.
+        """
         if self.scale.peaks is None:
             return ColourScale()
-        peak, calm = self.scale.peak(self.calm)
-        return ColourScale(min(max(peak, LEAST_SHOWN), 1.0), calm)
+        half = self.calm / 2
+        peak, exceeding = self.scale.peak(half)
+        return ColourScale(min(max(peak, LEAST_SHOWN), 1.0), half + exceeding, half)
 
     # What follows makes it a `msde.embedding.embed.MapReader`.
 

@@ -7,24 +7,24 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 from msde.errors import DataError, ImageError
 from msde.images.dicom_header import read_header, read_raw
 from msde.images.formats import by_suffix
+from msde.images.remembered import remembering
 from msde.images.source import ONE_PICTURE, Part
 
 Tell = Callable[[str], object]
-Key = tuple[str, bytes]
-"""Where the name of a patient comes from, and its digest."""
+Key = tuple[str, Hashable]
+"""Where the name of a patient comes from, and its digest or label."""
 
-PATTERN, TABLE, HEADER = "pattern", "table", "header"
+PATTERN, TABLE, HEADER, STUDY = "pattern", "table", "header", "study"
 MOST_ROWS = 10_000_000
-_IN_HEADERS = ("PatientID", "StudyInstanceUID")
+_IN_HEADERS = {HEADER: "PatientID", STUDY: "StudyInstanceUID"}
 _KEY_BYTES = 16
 
 
@@ -139,7 +139,7 @@ class Patients:
         return self.pattern is not None or self.table is not None
 
     def keys(self, source: Any) -> frozenset[Key]:
-        """Return what tells the patient of an image: images that share a key are of one patient.
+        """Return what tells the patient of an image, to be settled by `settled`: images that share a key are of one.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ class Patients:
         """
         if not isinstance(source, str | os.PathLike):
             return frozenset()
-        names = {PATTERN: self._found(source), TABLE: self._tabled(source), HEADER: self._headed(source)}
+        names = {PATTERN: self._found(source), TABLE: self._tabled(source), **self._headed(source)}
         return frozenset((kind, self._digest(kind, name)) for kind, name in names.items() if name)
 
     def label(self, source: Any) -> str | None:
@@ -169,19 +169,62 @@ class Patients:
         group = self.table.group(_file(source))
         return group if group or not isinstance(source, Part) else self.table.group(source.volume)
 
-    def _headed(self, source: str | os.PathLike[str]) -> bytes | None:
+    def _headed(self, source: str | os.PathLike[str]) -> Mapping[str, bytes]:
         path = _file(source)
         form = by_suffix(path)
         if not self.headers or (form is not None and form.name in ONE_PICTURE):
-            return None
+            return {}
         try:
-            return _patient_in(path, os.stat(path).st_mtime_ns)
+            return _stated(path, os.stat(path).st_mtime_ns)
         except OSError:
-            return None
+            return {}
 
     def _digest(self, kind: str, name: str | bytes) -> bytes:
         name = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
         return hashlib.sha256(bytes.fromhex(self.salt) + kind.encode() + b"\0" + name).digest()[:_KEY_BYTES]
+
+
+def settled(keys: Sequence[Collection[Key]], *, one_is_none: bool) -> tuple[list[frozenset[Key]], str | None]:
+    """Decide between PatientID and study.
+
+    Parameters
+    ----------
+    keys : sequence of collections of Key
+        Of each image, as `Patients.keys` gives them.
+    one_is_none : bool
+        Whether a PatientID, or a study, that all DICOM images state tells nothing: normals are of many patients, so
+        their files were anonymised alike then.
+
+    Returns
+    -------
+    list of frozenset
+        Without the study where a PatientID tells, and without what tells nothing.
+    str or None
+        What is to be told of that.
+    """
+    headers = [{key for key in of_image if key[0] in _IN_HEADERS} for of_image in keys]
+    of_dicom = [stated for stated in headers if stated]
+    alike: list[str] = []
+    for kind in _IN_HEADERS if one_is_none and len(of_dicom) > 1 else ():
+        if _is_one(kind, of_dicom):
+            alike.append(kind)
+        elif any(key[0] == kind for stated in of_dicom for key in stated):
+            break
+    chosen = []
+    for of_image, stated in zip(keys, headers, strict=True):
+        kinds = [kind for kind in _IN_HEADERS if kind not in alike and any(key[0] == kind for key in stated)]
+        chosen.append(frozenset(key for key in of_image if key not in stated or key[0] in kinds[:1]))
+    if not alike:
+        return chosen, None
+    what = " and one ".join(_IN_HEADERS[kind] for kind in alike)
+    units = "as if they stated nothing" if STUDY in alike else "by study"
+    return chosen, (f"all {len(of_dicom)} DICOM images state one {what}, as files anonymised alike do; they go {units}")
+
+
+def _is_one(kind: str, of_dicom: Sequence[Collection[Key]]) -> bool:
+    """Whether all DICOM images state the same of a kind."""
+    first = {key for key in of_dicom[0] if key[0] == kind}
+    return bool(first) and all(first <= set(stated) for stated in of_dicom)
 
 
 def _real(path: str) -> str:
@@ -194,14 +237,14 @@ def _file(source: str | os.PathLike[str]) -> str:
     return part.path if part is not None else os.fspath(source)
 
 
-@lru_cache(maxsize=64)
-def _patient_in(path: str, changed: int) -> bytes | None:
-    """Return what a DICOM header names its patient, or its study; one file may hold many frames."""
+@remembering(64)
+def _stated(path: str, changed: int) -> Mapping[str, bytes]:
+    """Return what a DICOM header states of patient and study; one file may hold many frames."""
     try:
         header = read_header(path)
     except ImageError:
-        return None
-    return next((raw for keyword in _IN_HEADERS if header and (raw := read_raw(header, keyword))), None)
+        return {}
+    return {kind: raw for kind, keyword in _IN_HEADERS.items() if header and (raw := read_raw(header, keyword))}
 
 
 def _rows(reader: csv.DictReader[str], name: str, column: str) -> Iterator[tuple[int, tuple[str, str]]]:

@@ -12,14 +12,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Forgets(Protocol):
-    """What remembers something of files."""
+class Holder(Protocol):
+    """Holds something of files."""
 
     def forget(self, beginning: str = "") -> None:
-        """Let go of what is remembered of files whose path begins so; by default of all."""
+        """Let go of what is held of files whose path begins so."""
+        ...
 
 
-_ALL: list[Forgets] = []
+HOLDERS: list[Holder] = []
+"""Those that `forget` asks."""
 
 
 class Remembering(Generic[P, R]):
@@ -37,7 +39,7 @@ class Remembering(Generic[P, R]):
         self._function, self._most = function, most
         self._results: OrderedDict[tuple[Any, ...], R] = OrderedDict()
         self._lock = Lock()
-        forgettable(self)
+        HOLDERS.append(self)
 
     def __call__(self, *given: P.args, **none: P.kwargs) -> R:
         """Return the result for these arguments, all by position."""
@@ -64,12 +66,7 @@ def remembering(most: int) -> Callable[[Callable[P, R]], Remembering[P, R]]:
     return lambda function: Remembering(function, most)
 
 
-def forgettable(one: Forgets) -> None:
-    """Have `forget` reach one more that remembers."""
-    _ALL.append(one)
-
-
 def forget(beginning: str | os.PathLike[str]) -> None:
     """Let go of all that is remembered of files whose path begins so: headers, samples, open files."""
-    for one in _ALL:
-        one.forget(os.fspath(beginning))
+    for holder in HOLDERS:
+        holder.forget(os.fspath(beginning))

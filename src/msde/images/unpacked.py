@@ -12,8 +12,9 @@ from typing import IO
 
 from msde.errors import ImageError
 from msde.images.passing import is_passing
-from msde.images.remembered import forgettable
+from msde.images.remembered import HOLDERS
 
+Key = tuple[str, int, int]
 IDLE = 10.0
 """Seconds without a reader after which a file is let go."""
 
@@ -46,25 +47,19 @@ class _Entry:
 
 
 class Unpacked:
-    """The files of a process; none of them has a name, so that nothing is left of it when it is let go."""
+    """Files by a key that begins with the path of what was unpacked; none has a name, so nothing is left of it."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[str, int, int], _Entry] = {}
+        self._entries: dict[Key, _Entry] = {}
         self._lock = Lock()
         self._timer: Timer | None = None
-        forgettable(self)
+        HOLDERS.append(self)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def forget(self, beginning: str = "") -> None:
-        """Let go of what was unpacked of files whose path begins so, once nobody reads it any more."""
-        with self._lock:
-            for key in [key for key in self._entries if key[0].startswith(beginning)]:
-                del self._entries[key]
-
-    def file(self, key: tuple[str, int, int], unpack: Callable[[], Nameless]) -> Nameless:
-        """Return what `unpack` has made of a file, by path, time and size, now or before.
+    def file(self, key: Key, unpack: Callable[[], Nameless]) -> Nameless:
+        """Return what `unpack` has made for a key, now or before.
 
         Raises
         ------
@@ -88,6 +83,12 @@ class Unpacked:
         if isinstance(entry.content, ImageError):
             raise ImageError(str(entry.content))
         return entry.content
+
+    def forget(self, beginning: str = "") -> None:
+        """Let go of what was unpacked of files whose path begins so; by default of all."""
+        with self._lock:
+            for key in [key for key in self._entries if key[0].startswith(beginning)]:
+                del self._entries[key]
 
     def _wait(self) -> None:
         self._timer = Timer(IDLE / 2, self._let_go)

@@ -16,19 +16,19 @@ from msde.method.scorers import InductiveScorer
 from msde.method.standardizer import HeldOutStandardizer
 
 MOST_PAIRED = 300
-FEWEST_PAIRS = 2
+MOST_DRAWS = 8
+FEWEST_GROUPS = 4
 
 _LEAST = np.finfo(np.float64).eps
-_MOST_GROWTH = 0.5  # far beyond what a group is worth, but where rows are all alike
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """Normals scored without their groups, for a scorer with a Ledoit-Wolf Gaussian that was fitted to all of them.
 
-    Fewer normals make other distances, and new images are scored by a fit to all. What a group is worth shows where two
-    are left out in place of one; so much is taken back, which leaves errors of second order (the jackknife of
-    Quenouille, "Notes on bias in estimation", Biometrika 43:353, 1956).
+    Fewer normals make other distances, and new images are scored by a fit to all. What a group changes in the scores of
+    others shows where two are left out in place of one. So much is taken back: as if new images were scored without the
+    group too, as by jackknife+ (Barber et al., Annals of Statistics 49:486, 2021).
 
     Parameters
     ----------
@@ -60,20 +60,30 @@ class HeldOut:
             return np.empty(0), np.empty(0)
         normals = _Normals.of(self.scorer, self.rows)
         alone = normals.distances(self.groups, np.arange(n_groups))
-        n_pairs = (n_groups + 1) // 2
-        if n_pairs < FEWEST_PAIRS:
+        if n_groups < FEWEST_GROUPS:
             return alone, alone
-        size = np.bincount(self.groups)
-        # Ranked by their scores, so that neither names nor order decide who is left out with whom.
-        rank = np.argsort(np.argsort(np.bincount(self.groups, alone) / size, kind="stable"))
-        pairs = rank[self.groups] % n_pairs
-        some = evenly_spaced(n_pairs, max(FEWEST_PAIRS, n_pairs * MOST_PAIRED // len(self.rows)))
-        seen, own = np.isin(pairs, some), size[self.groups]
-        further = (np.bincount(pairs)[pairs] - own)[seen].sum()
-        of_pairs = normals.distances(pairs, some)
-        grown = np.log(np.maximum(of_pairs[seen], _LEAST)) - np.log(np.maximum(alone[seen], _LEAST))
-        worth = grown.sum() / max(further, 1) * own
-        return alone, alone * np.exp(-np.clip(worth, -_MOST_GROWTH, _MOST_GROWTH))
+        return alone, alone * np.exp(-np.clip(self._worth(normals, np.log(np.maximum(alone, _LEAST))), -1, 1))
+
+    def _worth(self, normals: _Normals, logs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Estimate by how much each row's group, left out, raises the logarithms of other held-out rows' scores."""
+        size, total = np.bincount(self.groups), np.bincount(self.groups, logs)
+        # Drawn by rank of the scores, so that neither names nor order decide who is left out with whom.
+        rank = np.argsort(np.argsort(total / size, kind="stable"))
+        n_groups, n = len(size), len(logs)
+        n_pairs = (n_groups + 1) // 2
+        some = evenly_spaced(n_pairs, max(FEWEST_GROUPS // 2, n_pairs * MOST_PAIRED // n))
+        raised, further = [], []
+        for draw in range(max(1, min(MOST_DRAWS, MOST_PAIRED // n))):
+            pairs = np.random.default_rng(draw).permutation(n_groups)[rank][self.groups] % n_pairs
+            seen = np.isin(pairs, some)
+            without_two = np.log(np.maximum(normals.distances(pairs, some)[seen], _LEAST))
+            raised.append(without_two - logs[seen])
+            with_other = np.stack([np.bincount(pairs), np.bincount(pairs, logs)], axis=1)[pairs]
+            further.append((with_other - np.stack([size, total], axis=1)[self.groups])[seen])
+        # A group raises others by its number of rows, and more where its own scores are high.
+        centred = np.array([[1, 0], [-logs.mean(), 1]]).T
+        effect = np.linalg.lstsq(np.concatenate(further) @ centred, np.concatenate(raised), rcond=None)[0]
+        return np.asarray((np.stack([size, total], axis=1) @ centred @ effect)[self.groups])
 
 
 @dataclass(frozen=True)
@@ -91,9 +101,9 @@ class _Normals:
         if scorer.shift is None:
             others, path = LeaveGroupOut.of(scorer.standardizer.apply(rows), None, Pulls.none(len(rows))), None
         else:
-            path, moved = HeldOutShift.of(scorer.shift, rows, scorer.standardizer.apply)
-            basis = scorer.shift.axes.astype(np.float64) if moved.shape[1] < rows.shape[1] else None
-            others = LeaveGroupOut.of(moved, basis, path.pulls)
+            path, moved, pulls = HeldOutShift.of(scorer.shift, rows, scorer.standardizer.apply)
+            basis = scorer.shift.axes.astype(np.float64) if path.inside else None
+            others = LeaveGroupOut.of(moved, basis, pulls)
         axes = others.axes if others.basis is None else others.basis @ others.axes
         return cls(others, standard, path, (axes**2) @ others.scatter)
 

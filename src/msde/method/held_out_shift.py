@@ -32,20 +32,19 @@ class HeldOutShift:
         Numbers of those that took the path.
     shares : ndarray of shape (n_steps, m, m), float32
         Before each step, the share of each landmark's position that comes from the first position of each.
-    last : ndarray of shape (n, m), float32
-        The same of all rows after the last step; what comes from a row's own first position if it is no landmark is
-        left out.
+    inside : bool
+        Whether all normals are landmarks, so that displacements are given in the space of the path.
     """
 
     shift: FrozenShift
     landmarks: IndexArray
     shares: NDArray[np.float32]
-    last: NDArray[np.float32]
+    inside: bool
 
     @classmethod
     def of(
         cls, shift: FrozenShift, rows: FloatArray, standardize: Callable[[FloatArray], FloatArray]
-    ) -> tuple[HeldOutShift, FloatArray]:
+    ) -> tuple[HeldOutShift, FloatArray, Pulls]:
         """Follow the path with all its normals, and note who pulls whom.
 
         Parameters
@@ -60,7 +59,9 @@ class HeldOutShift:
         -------
         path : HeldOutShift
         moved : ndarray of shape (n, p), float64, or (n, d), float32
-            Displacements of all rows; where all are landmarks, and so lie in the space of the path, its coordinates.
+            Displacements of all rows, inside the space of the path or not.
+        pulls : Pulls
+            Who pulls whom, over the whole path.
         """
         n, m = len(rows), len(shift.weights)
         landmarks = evenly_spaced(n, m)
@@ -89,12 +90,7 @@ class HeldOutShift:
             moved[block] = _displacement(shift, standardize(rows[block]), position[block], m == n)
 
         for_blocks(measure, n, _BLOCK_ROWS)
-        return cls(shift, landmarks, np.stack(noted), shares), moved
-
-    @property
-    def pulls(self) -> Pulls:
-        """Who pulls whom, over the whole path."""
-        return Pulls(self.last, self.landmarks)
+        return cls(shift, landmarks, np.stack(noted), m == n), moved, Pulls(shares, landmarks)
 
     def displacement(self, rows: FloatArray, groups: IndexArray, of_landmarks: IndexArray) -> NDArray[np.float64]:
         """Tell where rows move along the path without their groups.
@@ -123,7 +119,7 @@ class HeldOutShift:
             others = 1 - theirs.sum(axis=1, keepdims=True)
             mean = (pull @ shift.layer(step) - theirs @ first) / np.maximum(others, np.finfo(np.float32).eps)
             position = shift.moved(position, mean)
-        return _displacement(shift, rows, position, len(self.landmarks) == len(self.last))
+        return _displacement(shift, rows, position, self.inside)
 
 
 def _displacement(

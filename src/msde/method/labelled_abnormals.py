@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from msde.method.arrays import FloatArray
 from msde.method.gaussian import Gaussian, fit_ridged
 
-RIDGE = 0.003
+RIDGE = 0.001
 CONCENTRATION = 3.0
-SLOPE = 2.0
-KNOWN_AFTER = 40
+SLOPE = 1.5
+KNOWN_AFTER = 20
 
 _STEEPEST = 80.0  # of an exponent
 

@@ -23,8 +23,8 @@ from msde.method.parallel import in_order, single_threaded_products
 Held = Callable[[IndexArray], tuple[FloatArray, NDArray[np.float64]]]
 
 _BLOCK_BYTES = 8 * 2**20
-_MOST_ROWS = 64
-_SUMMED_ROWS = 1024
+_MOST_ROWS = 32
+_SUMMED_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,14 @@ class LeaveGroupOut:
             offsets = rows - mean
             scatter, sides = np.linalg.eigh(offsets @ offsets.T)
         else:
-            scatter, sides = np.linalg.eigh(sum((rows[block] - mean).T @ (rows[block] - mean) for block in blocks))
+            products = np.zeros((p, p))
+            for block in blocks:
+                offsets = rows[block] - mean
+                products += offsets.T @ offsets
+            scatter, sides = np.linalg.eigh(products)
+            del products
         apart = scatter > n * np.finfo(np.float64).eps * scatter[-1]
-        scatter, sides = scatter[apart], sides[:, apart]
+        scatter, sides = (scatter, sides) if apart.all() else (scatter[apart], sides[:, apart])
         axes = offsets.T @ (sides / np.sqrt(scatter)) if n < p else sides
         # In many dimensions rows of single precision stay such, to save room.
         along = np.empty((n, len(scatter)), dtype=rows.dtype if n >= p else np.float64)

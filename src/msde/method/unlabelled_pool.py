@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
 from msde.method.gaussian import Gaussian
 
-LARGEST_WEIGHT = 0.3
-HALF_OPEN = 0.175
-STEEPNESS = 12
+LARGEST_WEIGHT = 0.4
+HALF_OPEN = 0.25
+STEEPNESS = 16
 SHUT = 0.001
 N_HALVINGS = 8
 SMALLEST_POOL = 8

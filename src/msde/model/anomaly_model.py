@@ -206,7 +206,7 @@ class AnomalyModel:
         embedded = ticking(self.embed(listed, maps), tick)
         normals = TrainingSet.collect(maps.taking(embedded) if maps else embedded, kind, at_least, keys)
         notes = check_groups(groups, normals.names, normals.keys, normals.groups)
-        return replace(normals, notes=notes)
+        return replace(normals, notes=normals.notes + notes)
 
     def score(self, images: Images, *, tick: Tick | None = None) -> list[ImageScore]:
         """Return the scores of images in their order; a volume has one for each slice, then one for itself."""

@@ -54,15 +54,20 @@ class Explanation:
         height, width = pixels.shape[:2]
         return cls(score, from_input(heat.reshape(SIDE, SIDE), height, width, aspect=rule.aspect), pixels, colours)
 
+    @property
+    def onset(self) -> float:
+        """Heat above which a place of this image is coloured."""
+        return self.colours.begins(self.score.p_value)
+
     @cached_property
     def overlay(self) -> NDArray[np.uint8]:
         """The image with its heat in colour, (h, w, 3), RGB; see :mod:`msde.heatmaps.colours`."""
-        return overlaid(self.pixels, self.heat, self.colours)
+        return overlaid(self.pixels, self.heat, self.onset)
 
     @cached_property
     def layer(self) -> NDArray[np.uint8]:
         """The heat in colour without the image, (h, w, 4), RGBA, transparent where it is calm."""
-        return layer(self.heat, self.colours)
+        return layer(self.heat, self.onset)
 
 
 def explain(

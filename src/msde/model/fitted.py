@@ -206,7 +206,7 @@ class FittedModel:
                 "images": self.fingerprint.n_normals,
                 "unlabelled": len(self.fingerprint.digests) - self.fingerprint.n_normals,
                 "fingerprint": self.fingerprint.sha256,
-                "labelled": self.labels.describe() if self.labels else None,
+                **({"labelled": self.labels.describe()} if self.labels else {}),
             },
             "calibration": {
                 "source": self.images.source,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msde.embedding.embed import Embedded
 from msde.errors import DataError
 from msde.images import Part, expanded
-from msde.images.patients import PATTERN, TABLE, Key, Patients
+from msde.images.patients import PATTERN, TABLE, Key, Patients, settled
 from msde.method.arrays import IndexArray
 from msde.method.groups import UNKNOWN, joined
 
@@ -52,16 +52,21 @@ def with_keys(images: Iterable[ImageSource], groups: Groups | None) -> tuple[Ite
         if rest := len(list(labels)):
             raise DataError(f"groups has {rest} labels more than there are images; give one an image")
 
-    def keys_of(image: Embedded) -> Iterable[Hashable]:
+    def keys_of(image: Embedded) -> Iterable[Key]:
         label = waiting.popleft()
         return () if label is None else (("label", label),)
 
     return labelled(), keys_of
 
 
-def number_groups(sources: Sequence[Any], patients: Patients) -> tuple[list[frozenset[Any]], IndexArray]:
-    """Tell which images are of one patient, or one volume; return the keys of each, and its number or -1."""
-    keys = [patients.keys(source) for source in sources]
+def number_groups(
+    sources: Sequence[Any], patients: Patients, *, one_is_none: bool = True
+) -> tuple[list[frozenset[Any]], IndexArray]:
+    """Tell which images are of one patient, or one volume; return the keys of each, and its number or -1.
+
+    `one_is_none` is as in :func:`msde.images.patients.settled`.
+    """
+    keys, _ = settled([patients.keys(source) for source in sources], one_is_none=one_is_none)
     volumes = [{("volume", source.volume)} if isinstance(source, Part) else set() for source in sources]
     return keys, joined([of_image | volume for of_image, volume in zip(keys, volumes, strict=True)])
 

@@ -111,7 +111,7 @@ def learn(
     images, volumes, patients = Calibration(np.empty(0), detector.alpha, "none: scores depend on the batch"), None, None
     if not batchwise:
         images, volumes, patients = normals.calibrations(
-            detector.cross_fitted_scores(), detector.alpha, "cross-fitted training", confidence
+            detector.cross_fitted_scores(), detector.alpha, detector.held_out_from, confidence
         )
     if volumes is not None and math.isinf(volumes.threshold):
         volumes = None

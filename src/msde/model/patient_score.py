@@ -118,7 +118,7 @@ def score_patients(
         If what was said of patients tells that of no image.
     """
     images = [score for score in scores if not score.is_volume]
-    keys, numbers = number_groups([score.source for score in images], patients)
+    keys, numbers = number_groups([score.source for score in images], patients, one_is_none=False)
     notes = check_ways(patients, [score.path for score in images], keys)
     members: dict[tuple[str, int], list[int]] = {}
     for place, number in enumerate(numbers.tolist()):

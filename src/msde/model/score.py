@@ -37,8 +37,8 @@ class ImageScore:
     path : str
         Path of the image, or its number where it has none.
     anomaly_score : float
-        The higher the more abnormal; at least 0 but in adaptive mode. NaN where the image could not be used. Of a
-        volume :func:`msde.method.volume_score.volume_score` of its parts.
+        The higher the more abnormal; at least 0 but in adaptive mode and after labels. NaN where the image could not be
+        used. Of a volume :func:`msde.method.volume_score.volume_score` of its parts.
     p_value : float
         How often a normal scores at least as high, in [1 / (n + 1), 1]; NaN likewise, in transductive mode, and of a
         volume where the model is not calibrated on volumes.

@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msde.embedding.embed import Embedded
 from msde.errors import DataError
+from msde.images.patients import Key, settled
 from msde.method.arrays import IndexArray
 from msde.method.calibration import Calibration
 from msde.method.groups import UNKNOWN, apart, completed, joined
 from msde.method.patient_score import PatientCalibration
 from msde.method.volume_score import volume_score
 
-Keys = Callable[[Embedded], Iterable[Hashable]]
+Keys = Callable[[Embedded], Iterable[Key]]
 """Gives what tells the patient of an image; called once an image, in order."""
 
 _UNUSABLE = -1
 
 
-def without_keys(image: Embedded) -> Iterable[Hashable]:
+def without_keys(image: Embedded) -> Iterable[Key]:
     """Tell of no image which patient it is of."""
     return ()
 
@@ -44,7 +45,7 @@ class TrainingSet:
     n_copies: int
     volumes: dict[str, list[int]]  # the row of each one's parts, or _UNUSABLE
     peak: float
-    keys: list[frozenset[Any]]  # what tells the patient of each row
+    keys: list[frozenset[Key]]  # what tells the patient of each row
     notes: list[str] = field(default_factory=list)  # what is to be told of the patients
 
     @classmethod
@@ -62,7 +63,7 @@ class TrainingSet:
         errors: list[str] = []
         n_copies = 0
         volumes: dict[str, list[int]] = {}
-        known: list[set[Hashable]] = []
+        known: list[set[Key]] = []
         peak = 0.0
         for image in embedded:
             of_image = keys(image)
@@ -86,7 +87,9 @@ class TrainingSet:
             raise DataError(
                 f"{len(rows)} of {n} {kind} images can be used{copies}{reason}; give at least {at_least} of them"
             )
-        found = cls(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak, list(map(frozenset, known)))
+        told, note = settled(known, one_is_none=True)
+        notes = [note] if note else []
+        found = cls(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak, told, notes)
         return found if (found.groups == UNKNOWN).any() else found._in_order_of_digests()
 
     @cached_property

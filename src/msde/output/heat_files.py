@@ -68,7 +68,7 @@ class HeatFiles:
             place = self._folder / os.path.relpath(os.path.abspath(score.path), self._common)
             make_folder(place.parent)
             pictures: dict[str, NDArray[Any]] = {
-                "overlay": with_bar(explanation.overlay, explanation.colours),
+                "overlay": with_bar(explanation.overlay, explanation.onset, explanation.colours.calm),
                 "heat": np.rint(explanation.heat * DEPTH).astype(np.uint16),
             }
             for kind, pixels in pictures.items():

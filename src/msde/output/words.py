@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from msde.method.calibration import Calibration
-from msde.method.drift import Drift
+from typing import TYPE_CHECKING
+
 from msde.method.predictive_value import PredictiveValue
+
+if TYPE_CHECKING:
+    from msde.method.calibration import Calibration
+    from msde.method.drift import Drift
 
 MANY_IN_TEN = 0.15
 NEARLY_ALL = 0.95

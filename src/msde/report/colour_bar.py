@@ -12,7 +12,7 @@ _STEPS = 24
 def colour_bar(scale: ColourScale) -> str:
     """Draw the bar of the overlays' colours with its units, over black as in a radiograph, as HTML."""
     levels = np.linspace(LEAST_SHOWN, 1, _STEPS, dtype=np.float32)[None]
-    colours = overlaid(np.zeros_like(levels), levels, scale)[0]
+    colours = overlaid(np.zeros_like(levels), levels)[0]
     stripes = "".join(
         f'<rect x="{10 * step}" width="10" height="12" fill="#{red:02x}{green:02x}{blue:02x}"/>'
         for step, (red, green, blue) in enumerate(colours)

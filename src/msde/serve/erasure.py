@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from threading import Lock
 
@@ -17,6 +18,8 @@ from msde.serve.storage.store import Store
 from msde.serve.storage.tables import Audit, Image, Score, now
 
 _GONE = ("delete", "purge")  # actions on record
+_UNDER_WAY = 120.0  # seconds that a look at an image takes at most
+_FEW = 100  # images that are forgotten one by one
 _UNSCORED = "its picture was removed before it was scored; send it again"
 
 
@@ -99,6 +102,7 @@ class Forgetting:
     def __init__(self, database: Database, store: Store, recent: RecentEmbeddings) -> None:
         self._database, self._store, self._recent = database, store, recent
         self._seen: int | None = None
+        self._gone: dict[str, float] = {}  # until when what was read of one, when it went, may still come in
         self._journal = True  # whether something that was removed may stand in it, from before the start too
         self._lock = Lock()
 
@@ -110,8 +114,12 @@ class Forgetting:
                 latest = session.scalar(select(func.max(Audit.id))) or 0
                 since = select(Audit.detail).where(Audit.id > (self._seen or 0), Audit.action.in_(_GONE))
                 gone = [] if self._seen is None else [str(detail["digest"]) for detail in session.scalars(since)]
-            for digest in gone:
-                forget(self._store.path(digest, ""))
+            moment = time.monotonic()
+            self._gone = {digest: until for digest, until in self._gone.items() if until > moment}
+            self._gone |= dict.fromkeys(gone, moment + _UNDER_WAY)
+            few = [self._store.path(digest, "") for digest in self._gone]
+            for beginning in few if len(few) <= _FEW else [self._store.images]:
+                forget(beginning)
             if gone:
                 self._recent.clear()
             self._seen, self._journal = latest, self._journal or bool(gone)

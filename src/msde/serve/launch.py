@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 
 import click
 import uvicorn
@@ -19,7 +20,9 @@ from msde.serve.pacs import link
 from msde.serve.pacs.settings import PacsFile
 from msde.serve.settings import Settings
 from msde.serve.storage.privacy import keep_private
+from msde.serve.workers import tell_of_ends
 
+_IN_MEMORY = "/dev/shm"  # noqa: S108 - in a folder of our own
 GRACE = 3  # seconds for requests under way; with those of the scorers less than ten
 
 
@@ -43,11 +46,12 @@ def run(settings: Settings) -> None:
         link.check(PacsFile.read(settings.pacs))
     lock = prepare(settings)
     settings.to_environment()
+    shared = ""
     if settings.workers > 1:
-        shared = settings.folder / "metrics"
-        shutil.rmtree(shared, ignore_errors=True)
-        shared.mkdir()
-        os.environ[SHARED] = str(shared)  # before the library is imported in the workers
+        # In memory, because who writes to a mapped file on a full disk is killed.
+        shared = tempfile.mkdtemp(prefix="msde-", dir=_IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None)
+        os.environ[SHARED] = shared  # before the library is imported in the workers
+        tell_of_ends()
     click.echo(
         f"msde: http://{_bracketed(settings.host)}:{settings.port}/ (token: {settings.folder / 'admin-token'})",
         err=True,
@@ -77,6 +81,8 @@ def run(settings: Settings) -> None:
             raise MSDEError("the service could not start; see the log above") from None
     finally:
         lock.close()
+        if shared:
+            shutil.rmtree(shared, ignore_errors=True)
         sys.stderr.flush()
 
 

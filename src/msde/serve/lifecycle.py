@@ -57,6 +57,7 @@ def running(service: Service) -> Iterator[None]:
     with ExitStack() as stack:
         shared = stack.enter_context((service.settings.folder / "workers.lock").open("w"))
         stack.callback(service.leadership.give_up)
+        stack.callback(service.seats.leave)
         stack.callback(service.database.close)
         stack.callback(service.at_once.stop)
         stack.callback(service.drawing.stop)

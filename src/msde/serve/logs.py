@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from traceback import extract_tb
 from typing import Any
 
@@ -33,7 +33,7 @@ class Throttle(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lock = Lock()
+        self._lock = RLock()  # a signal may come within
         self._causes: dict[str, tuple[float, int]] = {}  # when the last line came, and how many were left out since
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -26,6 +26,7 @@ from msde.serve.settings import Settings
 from msde.serve.storage.database import Database
 from msde.serve.storage.room import Room
 from msde.serve.storage.store import Store
+from msde.serve.workers import Seats
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,7 @@ class Service:
     reception: Reception
     forgetting: Forgetting
     leadership: Leadership
+    seats: Seats
     health: Health
     ready: Event
     stopping: Event
@@ -81,7 +83,7 @@ class Service:
         models = Models(database, folder, settings.models, settings.device, metrics)
         threads = max(1, available_cores() // settings.workers)
         scorers = Scorers(database, store, models, metrics, destinations, threads + 1)
-        room = Room(folder, settings.reserve)
+        room, seats = Room(folder, settings.reserve), Seats(folder, settings.workers)
         rows = ImageRows(database, store, settings.queue)
         metrics.ask(partial(gauges, database, models))
         return cls(
@@ -101,12 +103,14 @@ class Service:
             reception=Reception(settings, store, room, rows, models, metrics, scorers.wake),
             forgetting=Forgetting(database, store, models.recent),
             leadership=Leadership(folder / "leader.lock"),
+            seats=seats,
             health=Health(
                 (
                     ("no model can be served", lambda: len(models) > 0),
                     ("the database cannot be written", database.can_write),
                     ("the disk has less room than its reserve", room.has),
                     ("a thread that scores has ended and cannot be replaced", scorers.replace_dead),
+                    ("a worker process has ended and was not replaced", seats.are_taken),
                 )
             ),
             ready=Event(),

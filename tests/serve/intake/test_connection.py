@@ -32,7 +32,9 @@ class Server:
 
     connections: Connections = field(default_factory=lambda: Connections(LIMIT, LIMIT_OF_ONE, ["127.0.0.1"]))
     port: int = 0
+    loop: asyncio.AbstractEventLoop | None = None
     broken_off: int = 0
+    asked_for_much: int = 0
     held: asyncio.Event = field(default_factory=asyncio.Event)
     holding: int = 0
 
@@ -43,6 +45,7 @@ class Server:
     def app(self) -> Starlette:
         @asynccontextmanager
         async def life(_):
+            self.loop = asyncio.get_running_loop()
             yield {"connections": self.connections}
 
         async def length(request: Request) -> Response:
@@ -56,6 +59,7 @@ class Server:
             return Response(status_code=401)
 
         async def large(_: Request) -> Response:
+            self.asked_for_much += 1
             return Response(bytes(50_000_000))
 
         async def hold(_: Request) -> Response:
@@ -120,21 +124,35 @@ def test_what_is_begun_and_not_gone_on_with_is_closed(data):
     with serving() as server, server.connect(data) as made:
         assert ended(made)
         wait_until(lambda: not len(server.connections), "no connection")
-        assert server.broken_off == (b"\r\n\r\n" in data)
+        wait_until(lambda: server.broken_off == (b"\r\n\r\n" in data), "an end of what the application does")
         assert server.get() == 200
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_body_that_comes_slowly_but_steadily_is_read(monkeypatch):
-    monkeypatch.setattr(connection, "LEAST", 100)
+def test_a_body_has_to_get_on_within_its_time(monkeypatch):
+    monkeypatch.setattr(connection, "LOOK", 1e9)  # but by this test
+    with serving() as server, server.connect(HALF + b"\r\n") as made:
+        (one,) = wait_until(lambda: list(server.connections._open), "the connection")
+        wait_until(lambda: one.stage is connection.BODY, "the body that is waited for")
 
-    def steadily() -> Iterator[bytes]:
-        for _ in range(40):
-            threading.Event().wait(0.02)
-            yield bytes(100)
+        def look(now: float) -> bool:
+            """Look at it as if so many seconds had passed; return whether it is still open."""
 
-    with serving() as server:
-        assert httpx.post(f"{server.url}/length", content=steadily(), timeout=PATIENCE).json() == 4000
+            async def check() -> bool:
+                one.check(now)
+                return len(server.connections) == 1
+
+            assert server.loop is not None
+            return asyncio.run_coroutine_threadsafe(check(), server.loop).result(PATIENCE)
+
+        assert look(0)
+        assert look(29)
+        made.sendall(bytes(connection.LEAST))
+        wait_until(lambda: one._moved >= connection.LEAST, "what was sent")
+        assert look(31)
+        assert look(60)
+        made.sendall(bytes(connection.LEAST - 1))
+        wait_until(lambda: one._moved == connection.LEAST - 1, "what was sent")
+        assert not look(62)
 
 
 @pytest.mark.usefixtures("quick")
@@ -148,8 +166,7 @@ def test_a_body_that_trickles_is_not():
 @pytest.mark.usefixtures("quick")
 def test_who_does_not_take_the_answer_is_closed():
     with serving() as server, server.connect(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"):
-        wait_until(lambda: len(server.connections) == 1, "the connection")
-        wait_until(lambda: not len(server.connections), "no connection")
+        wait_until(lambda: server.asked_for_much and not len(server.connections), "no connection")
 
 
 @pytest.mark.usefixtures("quick")

@@ -48,12 +48,11 @@ def test_page_interface_export_and_description_are_below_the_path(disc_model, tm
         assert process.ask("GET", "/msde/aid").status_code == 404
 
 
-def test_no_address_of_the_page_begins_at_the_root(serve):
-    with serve() as served:
-        page = served.client.get("/").text
-        files = [name for name in re.findall(r'(?:href|src)="([^"#]+)"', page) if "api/" not in name]
-        for text in (page, *(served.client.get(name).text for name in files if name.endswith(".js"))):
-            assert not re.search(r"""["'`]/(api|[a-z]+\.(js|css|svg))""", text)
+def test_no_address_of_the_page_begins_at_the_root(standing):
+    page = standing.client.get("/").text
+    files = [name for name in re.findall(r'(?:href|src)="([^"#]+)"', page) if "api/" not in name]
+    for text in (page, *(standing.client.get(name).text for name in files if name.endswith(".js"))):
+        assert not re.search(r"""["'`]/(api|[a-z]+\.(js|css|svg))""", text)
 
 
 def test_an_unusual_path_is_one_too(serve):
@@ -70,23 +69,22 @@ def test_a_path_that_cannot_be_one_is_refused(prefix, tmp_path):
     assert "must be a path such as /msde" in done.output
 
 
-def test_a_body_without_a_stated_length_is_counted_as_it_comes(serve):
-    with serve() as served:
-        kind = {"content-type": "application/json"}
-        long = json.dumps({"token": "x" * SMALL_BODY}).encode()
-        packed = gzip.compress(long)
-        for body, more in ((long, {}), (packed, {"content-encoding": "gzip"})):
-            pieces = (body[at : at + 1000] for at in range(0, len(body), 1000))
-            answer = served.client.post("/api/session", content=pieces, headers={**kind, **more})
-            assert (answer.status_code, answer.json()["detail"].partition(";")[0]) == (
-                413,
-                "the request is over the limit of 1,000,000 bytes",
-            )
-        small = gzip.compress(b'{"token": "x"}')[:-5]
-        answer = served.client.post("/api/session", content=small, headers={**kind, "content-encoding": "gzip"})
-        assert (answer.status_code, answer.json()["detail"]) == (
-            400,
-            "the gzip stream of the body ends early; send it again",
+def test_a_body_without_a_stated_length_is_counted_as_it_comes(standing):
+    kind = {"content-type": "application/json"}
+    long = json.dumps({"token": "x" * SMALL_BODY}).encode()
+    packed = gzip.compress(long)
+    for body, more in ((long, {}), (packed, {"content-encoding": "gzip"})):
+        pieces = (body[at : at + 1000] for at in range(0, len(body), 1000))
+        answer = standing.client.post("/api/session", content=pieces, headers={**kind, **more})
+        assert (answer.status_code, answer.json()["detail"].partition(";")[0]) == (
+            413,
+            "the request is over the limit of 1,000,000 bytes",
         )
-        assert served.client.post("/api/session", content=b"{", headers=kind).status_code == 422
-        assert served.client.get("/api/nothing").status_code == 404
+    small = gzip.compress(b'{"token": "x"}')[:-5]
+    answer = standing.client.post("/api/session", content=small, headers={**kind, "content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "the gzip stream of the body ends early; send it again",
+    )
+    assert standing.client.post("/api/session", content=b"{", headers=kind).status_code == 422
+    assert standing.client.get("/api/nothing").status_code == 404

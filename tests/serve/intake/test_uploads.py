@@ -68,11 +68,10 @@ def test_a_zip_of_too_many_files_is_refused_before_its_list_is_read(serve):
 
 
 @pytest.mark.parametrize("cut", [60, 200, -30])
-def test_a_damaged_zip_is_refused(serve, cut):
-    with serve() as served:
-        answer = served.client.post("/api/images", content=zipped({"1.png": png(1)})[:cut])
-        assert answer.status_code == 400
-        assert "zip is damaged" in answer.json()["detail"]
+def test_a_damaged_zip_is_refused(standing, cut):
+    answer = standing.client.post("/api/images", content=zipped({"1.png": png(1)})[:cut])
+    assert answer.status_code == 400
+    assert "zip is damaged" in answer.json()["detail"]
 
 
 class Stream(io.RawIOBase):
@@ -166,19 +165,18 @@ def test_a_packed_volume_is_kept(serve):
         assert [row["format"] for row in served.wait()] == ["NIfTI"]
 
 
-def test_forms_are_read_whatever_the_case_of_their_type_and_what_stands_before(serve):
+def test_forms_are_read_whatever_the_case_of_their_type_and_what_stands_before(standing):
     head = b'Content-Disposition: form-data; name="files"; filename="a.png"\r\nContent-Type: IMAGE/PNG\r\n\r\n'
     parts = b"--xyz\r\n" + head + png(1) + b"\r\n--xyz--\r\nepilogue"
-    with serve() as served:
-        for kind in ("multipart/form-data", "Multipart/Form-Data"):
-            headers = {"content-type": f'{kind}; charset="utf-8"; Boundary="xyz"'}
-            for preamble in (b"", b"\r\n", b"This is a message in several parts.\r\n\r\n--almost\r\n"):
-                for size in (1, 7, 10**6):
-                    body = preamble + parts
-                    blocks = (body[start : start + size] for start in range(0, len(body), size))
-                    answer = served.client.post("/api/images", content=blocks, headers=headers)
-                    assert answer.status_code == 202, answer.text
-                    assert [image["name"] for image in answer.json()["images"]] == ["a.png"]
+    for kind in ("multipart/form-data", "Multipart/Form-Data"):
+        headers = {"content-type": f'{kind}; charset="utf-8"; Boundary="xyz"'}
+        for preamble in (b"", b"\r\n", b"This is a message in several parts.\r\n\r\n--almost\r\n"):
+            for size in (1, 7, 10**6):
+                body = preamble + parts
+                blocks = (body[start : start + size] for start in range(0, len(body), size))
+                answer = standing.client.post("/api/images", content=blocks, headers=headers)
+                assert answer.status_code == 202, answer.text
+                assert [image["name"] for image in answer.json()["images"]] == ["a.png"]
 
 
 def test_json_is_read_whatever_the_case_of_its_type(serve):
@@ -189,11 +187,10 @@ def test_json_is_read_whatever_the_case_of_its_type(serve):
         assert answer.status_code == 200
 
 
-def test_a_zip_in_a_zip_stays_closed(serve):
-    with serve() as served:
-        answer = served.client.post("/api/images", content=zipped({"inner.zip": zipped({"1.png": png(1)})})).json()
-        assert answer["images"] == []
-        assert answer["refused"][0]["name"] == "inner.zip"
+def test_a_zip_in_a_zip_stays_closed(standing):
+    answer = standing.client.post("/api/images", content=zipped({"inner.zip": zipped({"1.png": png(1)})})).json()
+    assert answer["images"] == []
+    assert answer["refused"][0]["name"] == "inner.zip"
 
 
 @pytest.mark.parametrize("suffix", [".dcm", ""])
@@ -259,12 +256,11 @@ def test_an_image_of_too_many_pixels_fails_by_its_header(serve):
         assert "over the limit" in served.wait()[0]["error"]
 
 
-def test_an_empty_body_or_form_is_refused(serve):
-    with serve() as served:
-        assert served.client.post("/api/images", content=b"").status_code == 400
-        assert served.client.post("/api/images", files=[("files", ("a", b""))]).json()["images"] == []
-        broken = {"content-type": "multipart/form-data; boundary=x"}
-        assert served.client.post("/api/images", content=b"--y", headers=broken).status_code == 400
+def test_an_empty_body_or_form_is_refused(standing):
+    assert standing.client.post("/api/images", content=b"").status_code == 400
+    assert standing.client.post("/api/images", files=[("files", ("a", b""))]).json()["images"] == []
+    broken = {"content-type": "multipart/form-data; boundary=x"}
+    assert standing.client.post("/api/images", content=b"--y", headers=broken).status_code == 400
 
 
 def test_ingest_takes_bytes_files_and_folders(serve, normals):

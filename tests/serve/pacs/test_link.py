@@ -81,6 +81,7 @@ def test_an_archive_killed_in_the_midst_loses_and_doubles_nothing(orthanc: Ortha
     assert len(orthanc.instances()) == len({one["uid"] for one in orthanc.instances()})
 
 
+@pytest.mark.slow
 def test_results_wait_while_the_archive_is_slow_and_are_put_aside_when_it_keeps_none(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:

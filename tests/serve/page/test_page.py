@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from datetime import timedelta
 from io import BytesIO
 
@@ -507,3 +508,26 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(visit, running, abnormals):
         page.click(f"{panel} summary")
     page.set_viewport_size({"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_picture_that_the_service_was_too_busy_for_is_asked_for_again(visit, running, normals):
+    running.fill("chest", normals[:2])
+    given = visit("chest")
+    given.allowed += ("status of 429",)
+    page, refused = given.page, set()
+
+    def refuse_once(route):
+        if route.request.url in refused:
+            route.continue_()
+        else:
+            refused.add(route.request.url)
+            route.fulfill(status=429, headers={"Retry-After": "1"}, body="")
+
+    expect(page.locator("#stage img").first).to_be_visible()
+    page.route("**/picture?*", refuse_once)
+    page.locator("#rows tr").nth(1).click()
+    expect(page.locator("#stage img").first).to_have_attribute("src", re.compile("^blob:"))
+    expect(page.locator("#stage")).not_to_contain_text("cannot be shown")
+    page.wait_for_function("document.querySelector('#stage img').naturalWidth > 0")
+    assert len(refused) == 1
+    assert given.unexpected == []

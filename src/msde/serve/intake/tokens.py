@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from msde.serve.errors import postponed
 from msde.serve.logs import log
 
 ROLES = ("reader", "admin")
@@ -60,7 +61,9 @@ class Tokens:
     def _current(self) -> tuple[Entry, ...]:
         try:
             content = self._file.read_bytes()
-        except OSError:
+        except OSError as error:
+            if refusal := postponed(error):  # nobody is told that a token is wrong because no file could be opened
+                raise refusal from error
             content = b""  # better nobody than somebody who was taken out
         with self._lock:
             if content != self._content:

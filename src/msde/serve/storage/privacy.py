@@ -20,25 +20,27 @@ def keep_private() -> None:
 def make_private(folder: Path) -> None:
     """Take from others what rights they have at a folder and all below it; what cannot be is logged."""
     refused = 0
-    for path, mode in _below(folder):
-        if mode & _OTHERS:
-            try:
+    for path in (os.fspath(folder), *_below(folder)):
+        try:
+            mode = stat.S_IMODE(os.stat(path).st_mode)
+            if mode & _OTHERS:
                 os.chmod(path, mode & ~_OTHERS)
-            except OSError:
-                refused += 1
+        except FileNotFoundError:  # gone meanwhile
+            continue
+        except OSError:
+            refused += 1
     if refused:
         log("warning", "files of the data folder are another user's, who may read them", files=refused)
 
 
-def _below(folder: Path | str) -> Iterator[tuple[Path | str, int]]:
-    """List a folder and all in it with the modes; links are left alone, and what is gone meanwhile too."""
-    yield folder, stat.S_IMODE(os.stat(folder).st_mode)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _below(entry.path)
-                elif not entry.is_symlink():
-                    yield entry.path, stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
-            except FileNotFoundError:
-                continue
+def _below(folder: str | os.PathLike[str]) -> Iterator[str]:
+    """List what is in a folder, but for links, and for what is in a folder that cannot be read."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:  # such as lost+found, or gone meanwhile
+        return
+    for entry in entries:
+        if not entry.is_symlink():
+            yield entry.path
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(entry.path)
