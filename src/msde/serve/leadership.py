@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Wait until no other process, and nobody else in this one, is in such a block with the same file."""
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 class Leadership:

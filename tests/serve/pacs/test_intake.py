@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -109,6 +111,35 @@ def test_other_bytes_replace_what_could_not_be_scored_and_the_same_are_refused(s
         assert [row["image"] for row in served.get("/api/audit?action=replace")["rows"]] == [1]
         assert len([path for path in served.service.store.images.rglob("*") if path.is_file()]) == 1
         assert intake.take(whole, Sender("poll:a"))[1] is Fate.KNOWN
+
+
+def test_what_waits_and_cannot_be_read_is_replaced_too(serving: Serving) -> None:
+    whole = Path(shipped("JPEG2000.dcm").filename).read_bytes()
+    with serving() as served:
+        served.service.scorers.stop()
+        intake = intake_of(served)
+        fates = [intake.take(one, Sender("poll:a"))[1] for one in (unreadable(whole), whole, whole)]
+        assert fates == [Fate.TAKEN, Fate.TAKEN, Fate.KNOWN]
+
+
+def test_of_two_that_come_at_once_under_a_uid_one_is_taken(serving: Serving) -> None:
+    """Each process has an intake of its own."""
+    with serving() as served:
+        intakes = [intake_of(served), intake_of(served)]
+        for number in range(8):
+            images = [radiograph(), radiograph()]
+            for value, image in enumerate(images):
+                image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.{number}")
+                image.PixelData = bytes((number, value)) * (len(image.PixelData) // 2)
+            together = Barrier(2)
+
+            def take(intake: Intake, image: Dataset, together: Barrier = together) -> Fate:
+                content = as_file(image)
+                together.wait()
+                return intake.take(content, Sender("stow"))[1]
+
+            with ThreadPoolExecutor(2) as pool:
+                assert sorted(pool.map(take, intakes, images)) == [Fate.OTHER_PIXELS, Fate.TAKEN]
 
 
 def test_a_verdict_keeps_what_could_not_be_scored(serving: Serving) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from enum import StrEnum
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -15,9 +14,10 @@ from msde.images.passing import times_met
 from msde.serve.errors import OutOfResources, Postponed, ServiceError, TooLarge
 from msde.serve.intake.image_rows import Sender
 from msde.serve.intake.reception import Reception
+from msde.serve.leadership import locked
 from msde.serve.logs import log
 from msde.serve.pacs.instance import Instance
-from msde.serve.pacs.same_picture import same_picture
+from msde.serve.pacs.same_picture import is_readable, same_picture
 from msde.serve.storage.dicom_ledger import DicomLedger
 from msde.serve.storage.tables import DicomInstance
 
@@ -54,7 +54,8 @@ class Intake:
     def __init__(self, reception: Reception, ledger: DicomLedger, registry: CollectorRegistry) -> None:
         self._reception = reception
         self.ledger = ledger
-        self._turn = threading.Lock()  # so that two ways in do not take the same object at once
+        # So that two ways in do not take the same object at once, in one process or in several.
+        self._turn, self._lock = threading.Lock(), reception.store.incoming.with_name("intake.lock")
         self._objects = Counter(
             "msde_pacs_objects",
             "DICOM objects that arrived, by way and by what became of them.",
@@ -79,7 +80,7 @@ class Intake:
             As the service raises them; the object may be sent again.
         """
         instance = Instance.of(content)
-        with self._turn:
+        with self._turn, locked(self._lock):
             known = self.ledger.find(instance.uid)
             if known is not None and known.fate in (Fate.TAKEN, Fate.OWN):
                 fate = self._again(known, instance, content, sender)
@@ -128,11 +129,13 @@ class Intake:
             path = arrival.file.with_suffix(DICOM.suffixes[0])
             path.write_bytes(content)
             met = times_met()
-            if self._is_kept_picture(path, known.digest):
-                return earlier
-            if times_met() != met:  # it could not be read for want of files, memory or room
+            kept = self._reception.store.path(known.digest or "", DICOM.suffixes[0])
+            same, broken = same_picture(path, kept), kept.exists() and not is_readable(kept)
+            if times_met() != met:  # one could not be read for want of files, memory or room
                 raise OutOfResources
-            return Fate.OTHER_PIXELS
+        if broken and known.digest:  # it waits to be scored, and will fail
+            return self._in_place_of(known.digest, instance, content, sender)
+        return earlier if same else Fate.OTHER_PIXELS
 
     def _in_place_of(self, digest: str, instance: Instance, content: bytes, sender: Sender) -> Fate:
         """Replace an image that could not be scored, unless the same bytes come again."""
@@ -143,9 +146,3 @@ class Intake:
         if fate is Fate.TAKEN:
             self._reception.rows.forget_failed(digest, sender)
         return fate
-
-    def _is_kept_picture(self, path: Path, digest: str | None) -> bool:
-        """Whether a file shows what an image shows that is kept, though it stores it in other bytes."""
-        if digest is None:
-            return False
-        return same_picture(path, self._reception.store.path(digest, DICOM.suffixes[0]))

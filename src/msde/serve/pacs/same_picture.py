@@ -1,4 +1,4 @@
-"""Whether two files show the same picture, such as one that an archive has packed otherwise."""
+"""What a kept file shows: the same as another, such as one that an archive has packed otherwise, or anything at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ import numpy as np
 
 from msde.errors import ImageError
 from msde.images.files import decode_file, look_into
+
+
+def is_readable(path: Path) -> bool:
+    """Whether all frames of a file can be decoded."""
+    try:
+        contents = look_into(path, "an image")
+        for part in (contents.parts if contents else ()) or (None,):
+            decode_file(path, "an image", part)
+    except ImageError:
+        return False
+    return True
 
 
 def same_picture(one: Path, other: Path) -> bool:
