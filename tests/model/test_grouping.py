@@ -18,8 +18,8 @@ def named(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def by_pattern(named):
-    return AnomalyModel().fit(named, groups=Patients(r"p\d\d"), heatmaps=False)
+def by_pattern(network, named):
+    return AnomalyModel(network).fit(named, groups=Patients(r"p\d\d"), heatmaps=False)
 
 
 def test_a_pattern_makes_patients_the_units(by_pattern, named):
@@ -33,41 +33,43 @@ def test_a_pattern_makes_patients_the_units(by_pattern, named):
     assert described["next_useful"] == 39
 
 
-def test_neither_order_nor_names_of_files_change_a_p_value_once_groups_are_given(by_pattern, named, rng, tmp_path):
+def test_neither_order_nor_names_of_files_change_a_p_value_once_groups_are_given(
+    network, by_pattern, named, rng, tmp_path
+):
     listed = find_images([named])
     order = rng.permutation(len(listed))
     for place, number in enumerate(order):
         (tmp_path / f"{place:02}.png").write_bytes(listed[number].read_bytes())
     labels = [f"other {listed[number].name[:3]}" for number in order]
-    other = AnomalyModel().fit(find_images([tmp_path]), groups=labels, heatmaps=False)
+    other = AnomalyModel(network).fit(find_images([tmp_path]), groups=labels, heatmaps=False)
     np.testing.assert_array_equal(other.calibration_.scores, by_pattern.calibration_.scores)
     new = [disc(rng, lesion=lesion) for lesion in (False, True, False)]
     for one, renamed in zip(by_pattern.score(new), other.score(new), strict=True):
         assert (one.anomaly_score, one.p_value) == (renamed.anomaly_score, renamed.p_value)
 
 
-def test_a_table_and_a_pattern_join(named, tmp_path):
+def test_a_table_and_a_pattern_join(network, named, tmp_path):
     path = tmp_path / "groups.csv"
     path.write_text(f"path,group\n{named}/p00_0.png,x\n{named}/p01_0.png,x\n")
-    model = AnomalyModel().fit(named, groups=Patients(r"p\d\d", GroupTable.read(path)), heatmaps=False)
+    model = AnomalyModel(network).fit(named, groups=Patients(r"p\d\d", GroupTable.read(path)), heatmaps=False)
     assert model.calibration_.n_units == 19
     (note,) = model.notes_
     assert note.startswith(f"{path} does not tell the patient of 38 of 40 images, such as")
 
 
-def test_ways_that_tell_nothing_or_put_all_together_are_refused(named):
+def test_ways_that_tell_nothing_or_put_all_together_are_refused(network, named):
     with pytest.raises(DataError, match=r"the pattern 'zzz' tells the patient of none of the 40 images"):
-        AnomalyModel().fit(named, groups=Patients("zzz"), heatmaps=False)
+        AnomalyModel(network).fit(named, groups=Patients("zzz"), heatmaps=False)
     with pytest.raises(DataError, match="all 40 images are of one patient or volume by what was given"):
-        AnomalyModel().fit(named, groups=Patients("p"), heatmaps=False)
+        AnomalyModel(network).fit(named, groups=Patients("p"), heatmaps=False)
     with pytest.raises(DataError, match="all 40 images are of one patient or volume by what was given"):
-        AnomalyModel().fit(named, groups=["one"] * 40, heatmaps=False)
+        AnomalyModel(network).fit(named, groups=["one"] * 40, heatmaps=False)
 
 
 @pytest.mark.parametrize(("n_labels", "reason"), [(39, "there are more images"), (41, "1 labels more than")])
-def test_labels_must_be_as_many_as_images(named, n_labels, reason):
+def test_labels_must_be_as_many_as_images(network, named, n_labels, reason):
     with pytest.raises(DataError, match=reason):
-        AnomalyModel().fit(named, groups=list(range(n_labels)), heatmaps=False)
+        AnomalyModel(network).fit(named, groups=list(range(n_labels)), heatmaps=False)
 
 
 def test_calibrating_by_patient(by_pattern, named, rng):
@@ -91,7 +93,7 @@ def test_a_model_file_keeps_what_patients_calibrate_and_no_name(by_pattern, tmp_
     assert b"p07" not in path.read_bytes()
 
 
-def test_confidence_goes_with_the_model(named, rng, tmp_path):
-    model = AnomalyModel().fit(named, groups=Patients(r"p\d\d"), heatmaps=False, confidence=0.5)
+def test_confidence_goes_with_the_model(network, named, rng, tmp_path):
+    model = AnomalyModel(network).fit(named, groups=Patients(r"p\d\d"), heatmaps=False, confidence=0.5)
     model.save(tmp_path / "model.msde")
     assert AnomalyModel.load(tmp_path / "model.msde").calibration_.confidence == 0.5

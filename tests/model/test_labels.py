@@ -11,11 +11,11 @@ from msde.storage.bundle import read_bundle, write_bundle
 
 
 @pytest.fixture(scope="module")
-def labelled(discs):
+def labelled(network, discs):
     """A model that learnt from half of the abnormal images."""
     paths = sorted((discs / "abnormal").iterdir())
     kinds = {str(path): "square" if number % 2 else "spot" for number, path in enumerate(paths)}
-    return AnomalyModel().fit(discs / "train", abnormal=paths[::2] + paths[1:4:2], kinds=kinds, heatmaps=False)
+    return AnomalyModel(network).fit(discs / "train", abnormal=paths[::2] + paths[1:4:2], kinds=kinds, heatmaps=False)
 
 
 def test_what_is_like_the_labels_says_so(labelled, discs):
@@ -63,17 +63,17 @@ def test_labels_and_kinds_are_counted(labelled, discs):
     assert labelled.fitted.labels.in_words().endswith(f"{n_spots} spot, 2 square")
 
 
-def test_parts_of_a_volume_are_of_one_patient(discs, tmp_path, rng):
+def test_parts_of_a_volume_are_of_one_patient(network, discs, tmp_path, rng):
     first, *rest = (Image.fromarray(disc(rng, lesion=True)) for _ in range(3))
     first.save(tmp_path / "stack.tif", save_all=True, append_images=rest)
-    model = AnomalyModel().fit(discs / "train", abnormal=tmp_path / "stack.tif", heatmaps=False)
+    model = AnomalyModel(network).fit(discs / "train", abnormal=tmp_path / "stack.tif", heatmaps=False)
     assert model.info()["training"]["labelled"] == {"images": 3, "patients": 1, "kinds": {}}
 
 
-def test_a_label_among_the_normals_is_refused_and_named(discs):
+def test_a_label_among_the_normals_is_refused_and_named(network, discs):
     normal = sorted((discs / "train").iterdir())[3]
     with pytest.raises(DataError, match=rf"1 labelled abnormal images are among the normals: .*{normal.name}"):
-        AnomalyModel().fit(discs / "train", abnormal=[normal], heatmaps=False)
+        AnomalyModel(network).fit(discs / "train", abnormal=[normal], heatmaps=False)
 
 
 def test_a_label_among_calibrating_normals_is_refused(labelled, discs):
@@ -81,10 +81,10 @@ def test_a_label_among_calibrating_normals_is_refused(labelled, discs):
         labelled.calibrate(sorted((discs / "abnormal").iterdir())[:1])
 
 
-def test_kinds_are_told_by_folder(discs, tmp_path):
+def test_kinds_are_told_by_folder(network, discs, tmp_path):
     (tmp_path / "kinds.csv").write_text(f"path,kind\n{discs / 'abnormal'},spot\n")
     table = GroupTable.read(tmp_path / "kinds.csv", column="kind")
-    model = AnomalyModel().fit(discs / "train", abnormal=discs / "abnormal", kinds=table, heatmaps=False)
+    model = AnomalyModel(network).fit(discs / "train", abnormal=discs / "abnormal", kinds=table, heatmaps=False)
     assert model.fitted.labels.kinds == ["spot"]
     assert not model.fitted.labels.of_rows.any()
 
@@ -97,29 +97,31 @@ def test_kinds_are_told_by_folder(discs, tmp_path):
         ({"abnormal": [np.ones((40, 40))], "kinds": {"elsewhere": "b"}}, "tells the kind of none"),
     ],
 )
-def test_bad_labels_are_refused(discs, arguments, complaint):
+def test_bad_labels_are_refused(network, discs, arguments, complaint):
     with pytest.raises(DataError, match=complaint):
-        AnomalyModel().fit(discs / "train", heatmaps=False, **arguments)
+        AnomalyModel(network).fit(discs / "train", heatmaps=False, **arguments)
 
 
-def test_adaptive_mode_takes_no_labels(discs):
+def test_adaptive_mode_takes_no_labels(network, discs):
     with pytest.raises(ValueError, match="mode 'inductive'"):
-        AnomalyModel(detector=MSDEDetector("adaptive")).fit(
+        AnomalyModel(network, detector=MSDEDetector("adaptive")).fit(
             discs / "train", discs / "normal", abnormal=discs / "abnormal", heatmaps=False
         )
 
 
-def test_what_is_odd_about_labels_is_told(discs, rng):
+def test_what_is_odd_about_labels_is_told(network, discs, rng):
     noise = [rng.uniform(size=(64, 64)) for _ in range(2)]
-    model = AnomalyModel().fit(discs / "train", abnormal=noise, kinds={"0": "noise"}, heatmaps=False)
+    model = AnomalyModel(network).fit(discs / "train", abnormal=noise, kinds={"0": "noise"}, heatmaps=False)
     notes = " ".join(model.notes_)
     assert "of noise only one image is labelled" in notes
     assert "the kind of 1 of 2" in notes
     assert "same modality" in notes
 
 
-def test_labels_of_one_patient_are_told(discs):
-    model = AnomalyModel().fit(discs / "train", abnormal=[sorted((discs / "abnormal").iterdir())[0]], heatmaps=False)
+def test_labels_of_one_patient_are_told(network, discs):
+    model = AnomalyModel(network).fit(
+        discs / "train", abnormal=[sorted((discs / "abnormal").iterdir())[0]], heatmaps=False
+    )
     assert any("of one patient" in note for note in model.notes_)
 
 

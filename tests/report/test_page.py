@@ -208,10 +208,10 @@ def test_a_folder_that_is_missing_is_one_line(worklist, model, tmp_path):
         write_report(worklist, model, tmp_path / "missing" / "report.html")
 
 
-def test_a_flagged_case_tells_which_evidence_spoke_and_the_card_what_was_labelled(discs, tmp_path):
+def test_a_flagged_case_tells_which_evidence_spoke_and_the_card_what_was_labelled(network, discs, tmp_path):
     abnormal = sorted((discs / "abnormal").iterdir())
     kinds = {str(abnormal[0].parent): "<b>square"}
-    model = AnomalyModel().fit(discs / "train", abnormal=abnormal[:8], kinds=kinds, heatmaps=False)
+    model = AnomalyModel(network).fit(discs / "train", abnormal=abnormal[:8], kinds=kinds, heatmaps=False)
     page = written(make_worklist(model, find_images(abnormal[8:])), model, tmp_path)
     assert "Like the abnormal images you labelled, <b>square." in Tree(page).text
     assert "8 labelled abnormal images of 8 patients: 8 <b>square" in Tree(page).text
