@@ -24,7 +24,8 @@ class Postgres:
     def __init__(self) -> None:
         need("postgresql")
         self._bin = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))[-1].parent
-        self._folder = Path(mkdtemp(prefix="msde-postgres-"))
+        # Not where a service that runs in this process has temporary files, among its own.
+        self._folder = Path(mkdtemp(prefix="msde-postgres-", dir=os.environ.get("TMPDIR", "/tmp")))
         if os.getuid() == 0:  # the server refuses to run as root
             user = pwd.getpwnam(USER)
             os.chown(self._folder, user.pw_uid, user.pw_gid)
