@@ -9,13 +9,14 @@ import socket
 import subprocess
 import uuid
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 from typing import Any
 
 import psycopg
 from tests.requirements import need
 
 USER = "postgres"
+_TEMPORARY = gettempdir()  # a service that runs in this process later puts temporary files among its own
 
 
 class Postgres:
@@ -24,8 +25,7 @@ class Postgres:
     def __init__(self) -> None:
         need("postgresql")
         self._bin = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))[-1].parent
-        # Not where a service that runs in this process has temporary files, among its own.
-        self._folder = Path(mkdtemp(prefix="msde-postgres-", dir=os.environ.get("TMPDIR", "/tmp")))
+        self._folder = Path(mkdtemp(prefix="msde-postgres-", dir=_TEMPORARY))
         if os.getuid() == 0:  # the server refuses to run as root
             user = pwd.getpwnam(USER)
             os.chown(self._folder, user.pw_uid, user.pw_gid)
