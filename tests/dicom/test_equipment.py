@@ -28,8 +28,8 @@ def test_a_result_is_of_the_same_study_and_patient_in_a_new_series(source, resul
         assert dataset.PatientID == image.get("PatientID", "")
         assert dataset.PatientName == image.get("PatientName", "")
         assert dataset.StudyDate == (image.get("StudyDate") or "")
-    assert len({image.SeriesInstanceUID, *(dataset.SeriesInstanceUID for dataset in stored)}) == 4
-    assert len({image.SOPInstanceUID, *(dataset.SOPInstanceUID for dataset in stored)}) == 4
+    assert len({image.SeriesInstanceUID, *(dataset.SeriesInstanceUID for dataset in stored)}) == 1 + len(KINDS)
+    assert len({image.SOPInstanceUID, *(dataset.SOPInstanceUID for dataset in stored)}) == 1 + len(KINDS)
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
