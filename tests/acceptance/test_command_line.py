@@ -329,10 +329,11 @@ def test_a_pipe_is_no_model_file_to_write(job, tmp_path):
     one_line_error(done, "Not a regular file")
 
 
-def test_a_full_standard_output_is_one_line(job):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_one_line(job, unbuffered):
     with open("/dev/full", "w") as full:
-        command = [MSDE, "info", job / "model.msde"]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        command, around = [MSDE, "info", job / "model.msde"], {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=around)
     assert done.returncode == 1
     one_line_error(done, "No space left on device")
 

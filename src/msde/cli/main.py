@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -77,6 +78,8 @@ def main() -> None:
     except KeyboardInterrupt:
         _leave("interrupted")
     except OSError as error:
+        if error.filename is None:  # what standard output could not take would fail again at the interpreter's end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         _leave(f"{error.filename or 'standard output'}: {error.strerror or error}")
 
 
