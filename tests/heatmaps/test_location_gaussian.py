@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from msde.heatmaps.location_gaussian import LocationGaussian
 
@@ -24,3 +27,10 @@ def test_normals_that_are_all_alike_give_finite_distances():
     distances = gaussian.distances(np.full((1, 2, 2, 3), 0.5, np.float32))
     assert np.isfinite(distances).all()
     assert (distances > 0).all()
+
+
+def test_arrays_that_would_have_to_be_stretched_are_refused(rng):
+    gaussian = LocationGaussian.fit(rng.normal(size=(9, 2, 2, 4)).astype(np.float32))
+    for shorter in (gaussian.whitening[:1], gaussian.whitening[..., :1], gaussian.whitening[:, :, 0]):
+        with pytest.raises(ValueError, match="do not go with"):
+            replace(gaussian, whitening=shorter)

@@ -27,6 +27,11 @@ class LocationGaussian:
     mean: Halves  # (h, w, q): centres
     whitening: Halves  # (h, w, q, q): maps an offset from the centre to uncorrelated axes of unit variance
 
+    def __post_init__(self) -> None:
+        """Refuse arrays of other shapes, such as those of a damaged model file, which might be stretched to fit."""
+        if self.mean.ndim != 3 or self.whitening.shape != (*self.mean.shape, self.mean.shape[-1]):
+            raise ValueError(f"{self.mean.shape} means of heat maps do not go with {self.whitening.shape} whitenings")
+
     @classmethod
     def fit(cls, maps: Floats) -> LocationGaussian:
         """Fit maps of shape (n, h, w, q), n >= 2."""
