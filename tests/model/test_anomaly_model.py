@@ -211,7 +211,6 @@ def test_the_pool_took_part_in_the_fit(adaptive, discs):
     assert adaptive.info()["training"] | {"fingerprint": ""} == {
         "images": 40,
         "unlabelled": 12,
-        "labelled": None,
         "fingerprint": "",
     }
     with pytest.raises(DataError, match="took part in the fit"):

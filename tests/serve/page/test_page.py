@@ -222,6 +222,16 @@ def test_files_dropped_wait_for_a_full_queue(visit, running, abnormals, tmp_path
     expect(page.locator("#nothing")).to_contain_text("No images yet")
     statuses = []
     page.on("response", lambda answer: statuses.append(answer.status))
+
+    def refuse_the_first(route):
+        """A queue is full or not as fast as the machine is; the service's own refusal has tests of its own."""
+        if route.request.method != "POST":
+            route.fallback()
+            return
+        page.unroute("**/api/images?*", refuse_the_first)
+        route.fulfill(status=429, headers={"Retry-After": "1"}, json={"detail": "the queue is full"})
+
+    page.route("**/api/images?*", refuse_the_first)
     files = []
     for image in abnormals[10:26]:
         (tmp_path / image.name).write_bytes(running.fresh(image))
@@ -529,5 +539,5 @@ def test_a_picture_that_the_service_was_too_busy_for_is_asked_for_again(visit, r
     expect(page.locator("#stage img").first).to_have_attribute("src", re.compile("^blob:"))
     expect(page.locator("#stage")).not_to_contain_text("cannot be shown")
     page.wait_for_function("document.querySelector('#stage img').naturalWidth > 0")
-    assert len(refused) == 1
+    assert any("side=1024" in url for url in refused)
     assert given.unexpected == []
