@@ -91,8 +91,9 @@ def _page(
         style=style,
         script=script,
         title=escape(summary.title(worklist)),
-        summary=_paragraphs("", summary.lines(worklist, held_out, model, prevalence))
-        + _paragraphs(' class="notice"', summary.notices(worklist, model)),
+        summary=_paragraphs("", summary.lines(worklist, held_out, model))
+        + _paragraphs(' class="notice"', summary.notices(worklist, model))
+        + _folded("What a flag is worth", _paragraphs("", summary.worth(worklist, held_out, model, prevalence))),
         symbols="".join(compared.histogram.symbol() for compared in held_out if compared),
         legend=escape(summary.legend(*held_out)),
         colours=colour_bar(model.colours) if model.explains else "",
@@ -136,6 +137,10 @@ def _text(name: str) -> str:
 def _hash(text: str) -> str:
     """Return the name of what may stand in a script or style element."""
     return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{content}</details>" if content else ""
 
 
 def _paragraphs(attributes: str, texts: Iterable[str]) -> str:

@@ -23,12 +23,9 @@ def title(worklist: Worklist) -> str:
 
 
 def lines(
-    worklist: Worklist,
-    held_out: tuple[HeldOutScores | None, HeldOutScores | None],
-    model: AnomalyModel,
-    prevalence: float = PREVALENCE,
+    worklist: Worklist, held_out: tuple[HeldOutScores | None, HeldOutScores | None], model: AnomalyModel
 ) -> Iterator[str]:
-    """Yield how many cases are flagged, of how many to expect, what a flag tells, and that there is no drift."""
+    """Yield how many cases and patients are flagged, of how many to expect."""
     for compared, is_volume in zip(held_out, (False, True), strict=True):
         flags = [case.score.flagged for case in worklist.cases if case.score.is_volume == is_volume]
         flags = [flag for flag in flags if flag is not None]
@@ -38,14 +35,25 @@ def lines(
                 f"{sum(map(bool, flags)):,} of {counted(len(flags), compared.kind)} flagged, with p-values of at most"
                 f" {alpha:g}. If all were normal, about {alpha * len(flags):.0f} would be."
             )
-            yield how_sure(compared.calibration, compared.kind)
-            yield at_most_told(alpha, prevalence, compared.kind)
     known = [patient for patient in worklist.patients if patient.flagged is not None]
     if known and model.patients_:
         yield (
             f"{sum(bool(patient.flagged) for patient in known):,} of {counted(len(known), 'patient')} flagged by all of"
             f" their images together, compared with {counted(model.patients_.n_patients, 'normal patient')}."
         )
+
+
+def worth(
+    worklist: Worklist,
+    held_out: tuple[HeldOutScores | None, HeldOutScores | None],
+    model: AnomalyModel,
+    prevalence: float = PREVALENCE,
+) -> Iterator[str]:
+    """Yield how far the rate of false alarms may lie off, what a flag tells, and that no drift is seen."""
+    for compared in held_out:
+        if compared and math.isfinite(compared.calibration.threshold):
+            yield how_sure(compared.calibration, compared.kind)
+            yield at_most_told(compared.calibration.alpha, prevalence, compared.kind)
     if not worklist.drift.found and worklist.drift.explained < 1:
         unseen = unseen_in_words(worklist.drift, model.calibration_.alpha)
         yield f"Drift: none found beyond what chance and a tenth of abnormal images explain. {unseen}"
