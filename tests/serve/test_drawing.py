@@ -3,8 +3,10 @@
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from msde.images.samples import admission
 from msde.serve import drawing, pictures
 from msde.serve.drawing import Drawing
 from msde.serve.errors import Busy
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -31,6 +35,12 @@ def admit(pixels: int) -> None:
     ask = admission.get()
     assert ask is not None
     ask(pixels)
+
+
+def result_of(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run it in a thread of its own: a browser of other tests may have a loop in this one."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, asyncio.wait_for(coroutine, PATIENCE)).result()
 
 
 def drawn(pixels: int, at_work: list[int], most: list[int], go_on: threading.Event) -> None:
@@ -62,7 +72,7 @@ def test_no_more_pixels_are_drawn_at_once_than_there_is_room_for(pool, sizes, hi
         go_on.set()
         await asyncio.gather(*asked)
 
-    asyncio.run(ask())
+    result_of(ask())
     assert len(most) == len(sizes)
     assert max(most) == highest
 
@@ -78,7 +88,7 @@ def test_a_job_takes_room_once_and_gives_it_back_whatever_becomes_of_it(pool):
             with pytest.raises(ValueError, match="^$"):
                 await pool.run(fail)
 
-    asyncio.run(asyncio.wait_for(ask(), PATIENCE))
+    result_of(ask())
     assert admission.get() is None
 
 
@@ -91,7 +101,7 @@ def test_too_many_are_sent_away_with_a_time_to_come_back(pool):
         go_on.set()
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    kinds = Counter(type(answer) for answer in asyncio.run(ask()))
+    kinds = Counter(type(answer) for answer in result_of(ask()))
     assert kinds == {bool: 51, Busy: 9}
 
 
@@ -103,7 +113,7 @@ def test_who_has_waited_for_long_is_sent_away_too(pool, monkeypatch):
             await pool.run(lambda: None)
         assert caught.value.retry_after >= 1
 
-    asyncio.run(ask())
+    result_of(ask())
 
 
 def test_nothing_else_waits_for_pictures(serve, monkeypatch):

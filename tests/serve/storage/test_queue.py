@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from msde.serve.storage import outbox, queue
+from msde.serve.storage import outbox, queue, tables
 from msde.serve.storage.queue import Outcome
 from msde.serve.storage.tables import Image, Model, Outgoing, Score, Version, now
 
@@ -48,6 +48,15 @@ def test_queueing_twice_queues_once(queued):
 def test_the_oldest_go_first_and_nobody_gets_what_another_has(queued):
     first, second = claim(queued, "a"), claim(queued, "b")
     assert (first, second) == ([1, 2, 3, 4], [5, 6, 7, 8])
+
+
+def test_a_clock_that_was_read_a_moment_ago_takes_nothing_away(queued, monkeypatch):
+    """A statement may meet a lease that began after the statement had read the clock."""
+    assert claim(queued, "a", 1) == [1]
+    earlier = tables.now() - timedelta(seconds=1)
+    monkeypatch.setattr(tables, "now", lambda: earlier)
+    monkeypatch.setattr(queue, "now", lambda: earlier)
+    assert claim(queued, "b", 1) == [2]
 
 
 def test_many_workers_at_once_share_without_overlap(queued):
@@ -110,7 +119,8 @@ def test_what_a_worker_holds_and_is_not_at_hand_goes_back_at_its_next_claim(queu
 def test_nothing_waits_for_a_clock_that_was_put_forward_or_back(queued, jump, monkeypatch):
     """By libfaketime, processes do the same in tests/serve/test_clock.py."""
     assert claim(queued, "dead", 10) == list(range(1, 11))
-    monkeypatch.setattr(queue, "now", lambda: now() + jump)
+    for module in (tables, queue):  # `beyond` reads the clock too
+        monkeypatch.setattr(module, "now", lambda: now() + jump)
     assert claim(queued, "b", 10) == [1], "begun before, so one by one"
     finish(queued, "b", [1], destinations=["archive"])
     assert len(claim(queued, "c", 1)) == 1

@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from msde.serve.backoff import pause
-from msde.serve.storage.tables import Outgoing, now
+from msde.serve.storage.tables import Outgoing, beyond, now
 
 ATTEMPTS = 12
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
@@ -27,7 +27,7 @@ def due(session: Session, limit: int = 20, destination: str | None = None) -> Se
         By default what goes to any.
     """
     # A pause that is longer than any was begun before the clock was put back.
-    ended = or_(Outgoing.next_try <= now(), Outgoing.next_try > now() + LONGEST_PAUSE)
+    ended = or_(Outgoing.next_try <= now(), Outgoing.next_try > beyond(LONGEST_PAUSE))
     waiting = select(Outgoing).where(Outgoing.state == "waiting", ended)
     if destination is not None:
         waiting = waiting.where(Outgoing.destination == destination)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from msde.serve.errors import Busy
 from msde.serve.storage.database import Database
-from msde.serve.storage.tables import Image, Outgoing, Score, now
+from msde.serve.storage.tables import Image, Outgoing, Score, beyond, now
 
 LEASE = timedelta(seconds=60)
 ATTEMPTS = 5
@@ -129,7 +129,7 @@ def claim(session: Session, worker: str, limit: int) -> list[Claim]:
     give_back(session, worker)
     # A lease ends, and so does the time for which `hold_back` puts off what is queued. What would last longer than a
     # lease was given before the clock was put back.
-    ended = or_(Score.leased.is_(None), Score.leased < now(), Score.leased > now() + LEASE)
+    ended = or_(Score.leased.is_(None), Score.leased < now(), Score.leased > beyond(LEASE))
     free = and_(Score.state.in_(WAITING), ended)
     wanted = select(Score.id, Score.image_id, Score.version_id, Score.attempts).where(free).order_by(Score.id)
     found = session.execute(wanted.limit(limit).with_for_update(skip_locked=True)).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint
@@ -15,6 +15,14 @@ Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itse
 def now() -> datetime:
     """Return the time in UTC."""
     return datetime.now(UTC)
+
+
+def beyond(longest: timedelta) -> datetime:
+    """Return after when a time lies that was set before the clock was put back, where none is set so far ahead.
+
+    Ten seconds are allowed for: another process may have read the clock that much later, and written meanwhile.
+    """
+    return now() + longest + timedelta(seconds=10)
 
 
 class Moment(TypeDecorator[datetime]):
