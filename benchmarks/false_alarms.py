@@ -1,6 +1,6 @@
 """False-alarm rates of new normals over what is asked, as Markdown tables.
 
-Run: python benchmarks/false_alarms.py CACHE_FOLDER [--short] [--draws N]
+Run: python benchmarks/false_alarms.py CACHE_FOLDER [--short] [--only recombined|real|near-isotropic] [--draws N]
 
 A cell is the share of new normals that is flagged, over floor(alpha (n + 1)) / (n + 1), what an exact calibration on n
 images, or volumes, flags on average; with its standard error over sets and draws. All sixteen sets, pooled.
@@ -38,6 +38,7 @@ NEW_ROWS = 240
 ROWS_A_CONDITION = 16 * 1000  # of all sets and draws together: small fits are drawn more often
 MOST_POOLED, ABNORMAL_SHARE = 200, 0.2
 FEWEST_SCORED = 50
+N_SETS = 16
 
 
 @dataclass(frozen=True)
@@ -156,35 +157,53 @@ def seeds(n: int, n_sets: int, draws: int | None) -> Iterator[int]:
     yield from range(draws or max(1, ROWS_A_CONDITION // (n * n_sets)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("--short", action="store_true", help="every fourth set, a third of the conditions")
-    parser.add_argument("--draws", type=int, help="fits of each set and condition; by default more of small ones")
-    arguments = parser.parse_args()
-    sets = list(load_sets(arguments.cache).values())
-    normals = [(np.vstack([train.rows, normal.rows]), abnormal.rows) for train, normal, abnormal in sets]
-    conditions = CONDITIONS
-    if arguments.short:
-        normals, conditions = normals[::4], CONDITIONS[::3]
-    at = [f"{alpha:.2f}" for alpha in ALPHAS]
+Pairs = list[tuple[np.ndarray, np.ndarray]]  # of each set all its normals, and abnormal images
+
+
+def print_recombined(normals: Pairs, conditions: list[Condition], at: list[str], draws: int | None) -> None:
     table("recombined normals", [f"images, {each}" for each in at] + [f"volumes, {each}" for each in at])
     for condition in conditions:
         ratios = []
         for number, pair in enumerate(normals):
             rows, abnormal = (part[:, : condition.dim] for part in pair)
-            rngs = [np.random.default_rng((seed, number)) for seed in seeds(condition.n, len(sets), arguments.draws)]
+            rngs = [np.random.default_rng((seed, number)) for seed in seeds(condition.n, N_SETS, draws)]
             ratios += [one_draw(rng, rows, abnormal, condition) for rng in rngs]
         print(line(str(condition), ratios), flush=True)
+
+
+def print_real(normals: Pairs, at: list[str], draws: int | None) -> None:
     table("real normals", at)
     for n in (58, 150, 300):
         fitted = [rows for rows, _ in normals if len(rows) >= n + FEWEST_SCORED]
-        rngs = [np.random.default_rng(seed) for seed in seeds(n, len(sets), arguments.draws)]
-        print(line(f"{n}", [real_draw(rng, rows, n) for rows in fitted for rng in rngs]), flush=True)
-    table("near-isotropic", at)
-    for n in (150, 300):
-        rngs = [np.random.default_rng(seed) for seed in range(8)]
-        print(line(f"{n}", [real_draw(rng, near_isotropic(), n) for rng in rngs]), flush=True)
+        ratios = [
+            real_draw(np.random.default_rng(seed), rows, n) for rows in fitted for seed in seeds(n, N_SETS, draws)
+        ]
+        print(line(f"{n}", ratios), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--short", action="store_true", help="every fourth set, a third of the conditions")
+    parser.add_argument("--draws", type=int, help="fits of each set and condition; by default more of small ones")
+    parser.add_argument("--only", choices=("recombined", "real", "near-isotropic"), help="one of the tables")
+    arguments = parser.parse_args()
+    sets = list(load_sets(arguments.cache).values())
+    normals = [(np.vstack([train.rows, normal.rows]), abnormal.rows) for train, normal, abnormal in sets]
+    conditions = CONDITIONS
+    wanted = (arguments.only,) if arguments.only else ("recombined", "real", "near-isotropic")
+    if arguments.short:
+        normals, conditions = normals[::4], CONDITIONS[::3]
+    at = [f"{alpha:.2f}" for alpha in ALPHAS]
+    if "recombined" in wanted:
+        print_recombined(normals, conditions, at, arguments.draws)
+    if "real" in wanted:
+        print_real(normals, at, arguments.draws)
+    if "near-isotropic" in wanted:
+        table("near-isotropic", at)
+        for n in (150, 300):
+            rngs = [np.random.default_rng(seed) for seed in range(8)]
+            print(line(f"{n}", [real_draw(rng, near_isotropic(), n) for rng in rngs]), flush=True)
 
 
 main()
