@@ -276,7 +276,7 @@ def folds(n: int, groups: IndexArray | None = None) -> Iterator[IndexArray]:
 def runs(n: int) -> IndexArray:
     """Return the number of the run of neighbours that each of n rows is in, where nothing is known of groups.
 
-    A tenth of the rows is the shortest run that keeps patients together well enough on all of sixteen sets
+    A tenth of the rows keeps patients together well enough on most of sixteen sets
     (benchmarks/unknown_groups.py, docs/guarantees.md).
     """
     return np.arange(n) * min(N_FOLDS, n) // max(n, 1)
