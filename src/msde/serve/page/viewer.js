@@ -20,6 +20,7 @@ export class Viewer {
     this.picture = new Picture(failed);
     this.asking = new AbortController();
     this.shown = null;
+    this.judged = 0; // verdicts stored
     $("judge").addEventListener("submit", (event) => {
       event.preventDefault();
       // Return in the note would take the first button; it is to be chosen.
@@ -73,8 +74,10 @@ export class Viewer {
     if (!this.shown) return;
     this.model = model;
     const { id } = this.shown;
+    const { judged } = this;
     const found = await this.known(id, this.asking.signal).catch(() => null);
-    if (!found || this.shown?.id !== id) return;
+    // What was asked before a verdict was stored knows nothing of it.
+    if (!found || this.shown?.id !== id || this.judged !== judged) return;
     this.shown = found;
     this.drawWords(found, place);
     this.drawVerdicts(found);
@@ -225,6 +228,7 @@ export class Viewer {
     try {
       const body = { verdict, note: $("note").value.trim() };
       const given = await ask("POST", `api/images/${id}/verdicts${query({ model: this.model.name })}`, { body });
+      this.judged += 1;
       say(`Stored: ${given.verdict}, by ${given.reader}, ${when(given.at)}.`);
       if (this.shown?.id !== id) return;
       $("note").value = "";
