@@ -59,7 +59,10 @@ def gains(evidences: np.ndarray, areas: np.ndarray, setting: tuple) -> np.ndarra
     weights = largest * np.vectorize(_opening)(evidences[..., dealing], 1488, half, steepness)
     above = np.clip(np.searchsorted(WEIGHTS, weights, side="right"), 1, len(WEIGHTS) - 1)
     low, high = np.take(WEIGHTS, above - 1), np.take(WEIGHTS, above)
-    pick = lambda index: np.take_along_axis(areas[..., axis, :], index[..., None], axis=-1)[..., 0]  # noqa: E731
+
+    def pick(index: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(areas[..., axis, :], index[..., None], axis=-1)[..., 0]
+
     part = (weights - low) / (high - low)
     return ((1 - part) * pick(above - 1) + part * pick(above) - areas[..., axis, 0]).mean(axis=-1)
 
