@@ -181,8 +181,8 @@ def score(
         tell(f"{seen} of these images took part in the fit, where scores are too low; leave them out")
     if pooled := loaded.fingerprint_.count_pooled(digests):
         tell(
-            f"{pooled} of these images were in the unlabelled pool, which the model has learned from: what it says of the pool"
-            " is no measure of what it says of other images"
+            f"{pooled} of these images were in the unlabelled pool, which the model has learned from: what it says of"
+            " the pool is no measure of what it says of other images"
         )
     drift = loaded.drift(written, groups)
     if drift.found:
