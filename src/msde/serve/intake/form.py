@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 
 from msde.serve.errors import ServiceError, TooLarge
-from msde.serve.intake.preamble import Preamble
+from msde.serve.intake.multipart_reader import MultipartReader
 
 _FIELDS = 100  # parts beside the files, which are read over
 
 
-class Form:
+class Form(MultipartReader):
     """A form that is being read; one file is open at a time.
 
     Parameters
@@ -37,28 +36,12 @@ class Form:
         boundary = options.get(b"boundary", b"")
         if not boundary:
             raise ServiceError("the form cannot be read: its boundary is missing")
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._begin,
-                    "on_header_field": self._field,
-                    "on_header_value": self._value,
-                    "on_header_end": self._header,
-                    "on_headers_finished": self._open,
-                    "on_part_data": self._data,
-                    "on_part_end": self._close,
-                    "on_end": self._end,
-                },
-            )
-        except FormParserError:
-            raise ServiceError("the form cannot be read: its boundary is too long") from None
-        self._preamble = Preamble(boundary)
+        super().__init__(boundary, ServiceError("the form cannot be read: its boundary is too long"))
+        self._disposition = b""
         self._folder, self._limit = folder, limit
         self._files: list[tuple[str, Path]] = []
-        self._fields, self._ended = 0, False
+        self._fields = 0
         self._file: BinaryIO | None = None
-        self._begin()
 
     def __enter__(self) -> Self:
         return self
@@ -76,10 +59,7 @@ class Form:
         TooLarge
             If it holds too much.
         """
-        try:
-            self._parser.write(self._preamble.drop(block))
-        except FormParserError:
-            raise ServiceError("the form cannot be read: it is damaged; send it again") from None
+        self._read(block, ServiceError("the form cannot be read: it is damaged; send it again"))
 
     def files(self) -> list[tuple[str, Path]]:
         """Return the names that the sender gave, and where the files are.
@@ -95,22 +75,13 @@ class Form:
             raise ServiceError("the form holds no file; send at least one")
         return self._files
 
-    def _begin(self) -> None:
-        self._disposition = self._name = self._text = b""
-
-    def _field(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _value(self, data: bytes, start: int, end: int) -> None:
-        self._text += data[start:end]
-
-    def _header(self) -> None:
-        if self._name.lower() == b"content-disposition":
-            self._disposition = self._text
-        self._name = self._text = b""
+    def _header(self, name: bytes, value: bytes) -> None:
+        if name == b"content-disposition":
+            self._disposition = value
 
     def _open(self) -> None:
         _, options = parse_options_header(self._disposition)
+        self._disposition = b""
         if b"filename" not in options:
             self._fields += 1
             if self._fields > _FIELDS:
@@ -130,6 +101,3 @@ class Form:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _end(self) -> None:
-        self._ended = True
