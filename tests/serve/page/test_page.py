@@ -356,8 +356,32 @@ def test_what_is_kept_no_longer_says_so_and_asks_for_no_picture(visit, running, 
     expect(page.locator("#case-notes")).to_contain_text("kept no longer; scores and verdicts are")
     expect(page.locator("#case-words")).to_contain_text("normal images")
     expect(page.locator("#stage img")).to_have_count(0)
+    expect(page.locator("#latest")).to_contain_text("No verdict yet")  # no key counts before all is known of the image
     page.keyboard.press("a")
     expect(page.locator("#latest")).to_contain_text("Abnormal by admin")
+
+
+def test_a_verdict_is_not_drawn_over_by_what_was_asked_before_it(visit, running, normals):
+    [row] = running.fill("chest", normals[:1])
+    page = visit("chest").page
+    expect(page.locator("#latest")).to_contain_text("No verdict yet")
+    page.click("#threshold summary")
+    page.locator("#rate").focus()
+    page.keyboard.press("End")
+    held = []
+    page.route(f"**/api/images/{row['id']}?*", lambda route: held.append((route, route.fetch())))
+    page.get_by_role("button", name="Use this rate").click()
+    while not held:  # the browser's events come while it is waited for
+        page.wait_for_timeout(20)
+    page.locator("#judge button[value=abnormal]").click()
+    expect(page.locator("#latest")).to_contain_text("Abnormal by admin")
+    for route, answer in held:
+        route.fulfill(response=answer)
+    page.wait_for_timeout(500)
+    expect(page.locator("#latest")).to_contain_text("Abnormal by admin")
+    page.unroute_all()
+    page.get_by_role("button", name="The model's own rate").click()
+    expect(page.locator("#threshold summary")).to_have_text("Threshold: flags 5\u00a0% of normals")
 
 
 def test_slices_of_a_volume(visit, running, normals):
