@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -134,7 +135,17 @@ def means_header() -> str:
     return " | ".join(f"mean gain {share:.0%}" for share in SHARES) + " |"
 
 
-def print_setting(name, words, settings, table, choose, allowed, eligible, kinds) -> int:  # type: ignore[no-untyped-def]
+def print_setting(
+    name: str,
+    words: Callable[[tuple], str],
+    settings: list[tuple],
+    table: np.ndarray,
+    choose: Callable[[np.ndarray, np.ndarray], int],
+    allowed: np.ndarray,
+    eligible: np.ndarray,
+    kinds: np.ndarray,
+) -> int:
+    """Print what is chosen of the eligible settings; return its number."""
     row, low = choose(allowed, eligible), len(NO_HARM)
     worst = [table[row][chosen][:, :low].min() for chosen in (kinds != "part", kinds == "part")]
     figures = (*worst, *table[row][kinds == "own"].mean(axis=0))
