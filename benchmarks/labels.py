@@ -19,19 +19,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from embeddings import PARTS, SHARED, Sets, load_sets
-from sklearn.linear_model import LogisticRegression
+from embeddings import PARTS, PLANS, SHARED, Sets, load_sets
 from table import print_header
 
+from msde.benchmark.classifiers import Oddness, discriminant, logistic_regression, nearest_labelled
 from msde.benchmark.draws import Subset
 from msde.images import find_images
 from msde.method.calibration import folds
@@ -45,15 +45,6 @@ from msde.method.standardizer import CompressingStandardizer
 KS = (1, 3, 5, 10, 20, 50)
 OPEN_KS = (3, 10, 50)
 GOALS = (0.0, 0.84, 0.0, 0.875, 0.89, 0.905)
-KINDS = {
-    "bloodsmear_leukemia": r"(Early|Pre|Pro)-",
-    "brain_mri_nickparvar": r"^(glioma|meningioma)",
-    "busi_ultrasound": r"^(benign|malignant)",
-    "cytology_sipakmed_cervix": r"^(Dyske|Koilo)",
-    "otoscopy_otitis": r"_(e|mi|o)\d",
-    "us_lung_pocus": r"^(Pneu|pneu|Cov)",
-    "xray_knee_osteoarthritis": r"^(KL\d)",
-}
 PAIRS = (
     ("fundus_idrid_dr", "fundus_odir_glaucoma"),
     ("brain_mri_nickparvar", "lgg_flair_hemispheres"),
@@ -182,47 +173,18 @@ def untuned(of: Measured, task: Task) -> Scores:
     return normal[task.normal], abnormal[task.abnormal]
 
 
-def discriminant(of: Measured, task: Task) -> Scores:
-    """Project on the linear discriminant with a Ledoit-Wolf covariance of both classes."""
-    classes = of.rows[0], of.rows[2][task.labels]
-    means = [rows.mean(axis=0, dtype=np.float64) for rows in classes]
-    within = fit_ledoit_wolf(np.vstack([rows - mean for rows, mean in zip(classes, means, strict=True)]))
-    axis = within.gradient((means[1] - means[0] + within.mean)[None])[0]
-    return of.rows[1][task.normal] @ axis, of.rows[2][task.abnormal] @ axis
-
-
-def logistic(of: Measured, task: Task) -> Scores:
-    """Fit a ridged logistic regression, both classes with the same weight, in the space that the rows span."""
-    rows = np.vstack([of.rows[0], of.rows[2][task.labels]]).astype(np.float64)
-    mean = rows.mean(axis=0)
-    variances, sides = np.linalg.eigh((rows - mean) @ (rows - mean).T)
-    apart = variances > 1e-9 * variances[-1]
-    axes = (rows - mean).T @ (sides[:, apart] / np.sqrt(variances[apart]))
-    classes = np.arange(len(rows)) >= len(of.rows[0])
-    model = LogisticRegression(C=1e-3, class_weight="balanced", max_iter=500).fit((rows - mean) @ axes, classes)
-    weights = axes @ model.coef_[0]
-    return of.rows[1][task.normal] @ weights, of.rows[2][task.abnormal] @ weights
-
-
-def nearest(of: Measured, task: Task) -> Scores:
-    """Subtract the distance to the nearest labelled row from the mean one to the three nearest normals."""
-    scored = of.rows[1][task.normal], of.rows[2][task.abnormal]
-    to_normals = [np.sort(distances(rows, of.rows[0]), axis=1)[:, :3].mean(axis=1) for rows in scored]
-    to_labels = [distances(rows, of.rows[2][task.labels]).min(axis=1) for rows in scored]
-    return to_normals[0] - to_labels[0], to_normals[1] - to_labels[1]
-
-
-def distances(rows: Array, others: Array) -> Array:
-    squared = (rows**2).sum(axis=1)[:, None] - 2 * rows @ others.T + (others**2).sum(axis=1)
-    return np.sqrt(np.maximum(squared, 0))
+def classified(learn: Callable[[Array, Array], Oddness], of: Measured, task: Task) -> Scores:
+    """Score by a rival that learns from normals and labels alone."""
+    score = learn(of.rows[0], of.rows[2][task.labels])
+    return score(of.rows[1][task.normal]), score(of.rows[2][task.abnormal])
 
 
 RIVALS: dict[str, Callable[[Measured, Task], Scores]] = {
     "one class": one_class,
     "untuned formula": untuned,
-    "logistic regression": logistic,
-    "shrunk LDA": discriminant,
-    "nearest labelled": nearest,
+    "logistic regression": partial(classified, logistic_regression),
+    "shrunk LDA": partial(classified, discriminant),
+    "nearest labelled": partial(classified, nearest_labelled),
 }
 
 
@@ -252,11 +214,10 @@ def figures(of: Measured, task: Task) -> Array:
 
 
 def kinds_of(name: str) -> Array | None:
-    if name not in KINDS:
+    plan = PLANS[name]
+    if plan.kind is None:
         return None
-    paths = find_images([SHARED / "data" / name / PARTS[2]])
-    found = (re.search(KINDS[name], Path(path).name) for path in paths)
-    return np.array([match.group(1).lower() if match else "?" for match in found])
+    return np.array([plan.kind_of(Path(path).name) for path in find_images([SHARED / "data" / name / PARTS[2]])])
 
 
 def pooled(sets: Sets, pair: tuple[str, str]) -> tuple[list[Subset], Array]:

@@ -53,8 +53,12 @@ class Likeness:
     @classmethod
     def fit(cls, normals: FloatArray, abnormal: FloatArray, ridge: float = RIDGE) -> Self:
         """Learn from standardised normals (n, d) and labelled abnormal rows (k, d)."""
-        gaussian = fit_ridged(normals, ridge)
-        return cls(gaussian, gaussian.gradient(abnormal) / _lengths(gaussian, abnormal)[:, None])
+        return cls.seen_from(fit_ridged(normals, ridge), abnormal)
+
+    @classmethod
+    def seen_from(cls, normals: Gaussian, abnormal: FloatArray) -> Self:
+        """Learn from labelled abnormal rows (k, d), standardised, beside a Gaussian of the normals."""
+        return cls(normals, normals.gradient(abnormal) / _lengths(normals, abnormal)[:, None])
 
     def cosines(self, rows: FloatArray) -> NDArray[np.float64]:
         """Compute the cosine of each standardised row (m, d) to each labelled one, (m, k)."""
