@@ -139,3 +139,30 @@ def test_a_file_whose_labels_do_not_fit_is_refused(labelled, tmp_path):
 def test_damaged_kinds_are_refused(labelled, of_rows):
     with pytest.raises(ValueError, match="kinds of labelled images"):
         Labels(labelled.fitted.labels.fingerprint, ["a"], of_rows, 1)
+
+
+def test_a_file_of_before_the_surroundings_scores_as_it_did(labelled, tmp_path, discs):
+    labelled.save(tmp_path / "m.msde")
+    config, parts = read_bundle(tmp_path / "m.msde")
+    parts["scorer"] = {
+        name: array
+        for name, array in parts["scorer"].items()
+        if name != "usual" and not name.startswith("surroundings.")
+    }
+    config.pop("parts")
+    write_bundle(tmp_path / "older.msde", parts, config)
+    older = AnomalyModel.load(tmp_path / "older.msde").fitted.scorer
+    rows = np.stack([image.embedding for image in labelled.embed(discs / "abnormal")])
+    likeness = older.likeness.of(older.standardizer.apply(rows))
+    np.testing.assert_allclose(older.score(rows), older.blend.score(older.scorer.score(rows), likeness))
+    assert not np.allclose(older.score(rows), labelled.fitted.scorer.score(rows))
+
+
+def test_surroundings_without_their_likenesses_are_refused(labelled, tmp_path):
+    labelled.save(tmp_path / "m.msde")
+    config, parts = read_bundle(tmp_path / "m.msde")
+    del parts["scorer"]["usual"]
+    config.pop("parts")
+    write_bundle(tmp_path / "other.msde", parts, config)
+    with pytest.raises(ModelFileError, match="likeness for each of their normals"):
+        AnomalyModel.load(tmp_path / "other.msde")

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.calibration import Fit, folds
 from msde.method.gaussian import Gaussian, fit_ridged
-from msde.method.labelled_abnormals import RIDGE, Blend, Likeness
+from msde.method.labelled_abnormals import RIDGE, SLOPE, Blend, Likeness, gate, soft_mean
 from msde.method.parallel import in_order, single_threaded_products
 from msde.method.scorers import InductiveScorer, LabelledScorer
 from msde.method.standardizer import CompressingStandardizer
+from msde.method.surroundings import Surroundings, relative
 
 FEWEST_NORMALS = 20
 FAMILIAR = 0.1  # share of labelled rows that may be less like the others
@@ -44,6 +45,8 @@ class Fold:
     ----------
     rows : ndarray of int
         Their numbers.
+    near : ndarray of shape (m, k), int
+        Numbers of the others in the surroundings of each.
     standard : ndarray of shape (m, d)
         The normals, standardised.
     standardizer : CompressingStandardizer
@@ -52,13 +55,14 @@ class Fold:
     """
 
     rows: IndexArray
+    near: IndexArray
     standard: FloatArray
     standardizer: CompressingStandardizer
     gaussian: Gaussian
 
-    def likeness(self, abnormal: FloatArray) -> NDArray[np.float64]:
-        """Tell how like labelled embeddings (k, d) the normals of the fold are, (m,)."""
-        return Likeness.seen_from(self.gaussian, self.standardizer.apply(abnormal)).of(self.standard)
+    def cosines(self, abnormal: FloatArray) -> NDArray[np.float64]:
+        """Compute the cosine of each normal of the fold to each labelled embedding (k, d), (m, k)."""
+        return Likeness.seen_from(self.gaussian, self.standardizer.apply(abnormal)).cosines(self.standard)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class HeldOutNormals:
         Of all normals.
     gaussian : Gaussian
         Of all normals, standardised, as :class:`Likeness` takes it.
+    surroundings : Surroundings
+        Of all normals, standardised.
     folds : sequence of Fold
     distances : ndarray of shape (n,)
         Scores of the normals.
@@ -78,6 +84,7 @@ class HeldOutNormals:
 
     scorer: InductiveScorer
     gaussian: Gaussian
+    surroundings: Surroundings
     folds: Sequence[Fold]
     distances: NDArray[np.float64]
 
@@ -88,15 +95,18 @@ class HeldOutNormals:
             raise ValueError(f"labelled abnormal rows need at least {FEWEST_NORMALS} normals; got {len(normals)}")
         distances = np.empty(len(normals))
 
-        def seen(rows: FloatArray) -> tuple[InductiveScorer, Gaussian]:
+        def seen(rows: FloatArray) -> tuple[InductiveScorer, Gaussian, Surroundings]:
             scorer = fit(rows)
             assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
-            return scorer, fit_ridged(scorer.standardizer.apply(rows), RIDGE)
+            standard = scorer.standardizer.apply(rows)
+            return scorer, fit_ridged(standard, RIDGE), Surroundings.fit(standard)
 
         def hold_out(rows: IndexArray) -> Fold:
-            scorer, gaussian = seen(np.delete(normals, rows, axis=0))
+            others = np.delete(np.arange(len(normals)), rows)
+            scorer, gaussian, surroundings = seen(normals[others])
             distances[rows] = scorer.score(normals[rows])
-            return Fold(rows, scorer.standardizer.apply(normals[rows]), scorer.standardizer, gaussian)
+            standard = scorer.standardizer.apply(normals[rows])
+            return Fold(rows, others[surroundings.near(standard)], standard, scorer.standardizer, gaussian)
 
         with single_threaded_products():
             dealt = list(in_order(hold_out, folds(len(normals), groups)))
@@ -105,16 +115,27 @@ class HeldOutNormals:
     def with_labels(self, abnormal: FloatArray, patients: IndexArray) -> LabelledFit:
         """Learn from labelled abnormal rows too; parameters are those of :func:`fit_labelled`."""
         n_patients = len(np.unique(patients))
-        likeness, scores = np.empty(len(self.distances)), np.empty(len(self.distances))
+        n = len(self.distances)
+        cosines, compared, scores = np.empty((n, len(abnormal))), np.empty(n), np.empty(n)
         for fold in self.folds:
-            likeness[fold.rows] = fold.likeness(abnormal)
+            cosines[fold.rows] = fold.cosines(abnormal)
+        likeness = soft_mean(cosines)
         for fold in self.folds:
-            others = np.delete(self.distances, fold.rows), np.delete(likeness, fold.rows)
-            scores[fold.rows] = Blend.fit(*others, n_patients).score(self.distances[fold.rows], likeness[fold.rows])
+            variance = float(np.delete(likeness, fold.rows).var())
+            compared[fold.rows] = relative(likeness[fold.rows], likeness[fold.near], variance)
+
+        def blend(rows: IndexArray) -> Blend:
+            slope = SLOPE * gate(self.distances[rows], cosines[rows])
+            return Blend.fit(self.distances[rows], compared[rows], n_patients, slope)
+
+        for fold in self.folds:
+            others = np.delete(np.arange(n), fold.rows)
+            scores[fold.rows] = blend(others).score(self.distances[fold.rows], compared[fold.rows])
         standard = self.scorer.standardizer.apply(abnormal)
         like = Likeness.seen_from(self.gaussian, standard)
-        blend = Blend.fit(self.distances, likeness, n_patients)
-        return LabelledFit(LabelledScorer(self.scorer, like, blend, familiar(like.cosines(standard), patients)), scores)
+        known = familiar(like.cosines(standard), patients)
+        scorer = LabelledScorer(self.scorer, like, blend(np.arange(n)), known, self.surroundings, likeness)
+        return LabelledFit(scorer, scores)
 
 
 def fit_labelled(
