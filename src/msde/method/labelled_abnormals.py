@@ -21,9 +21,9 @@ from msde.method.gaussian import Gaussian, fit_ridged
 
 RIDGE = 0.001
 CONCENTRATION = 3.0
-SLOPE = 1.5
+SLOPE = 1.25
 KNOWN_AFTER = 10
-MOST_KNOWN = 0.7
+MOST_KNOWN = 0.85
 HALF_SHUT = 0.2
 STEEPNESS = 16
 
@@ -101,12 +101,13 @@ def gate(distances: NDArray[np.float64], cosines: NDArray[np.float64], half_shut
     cosines : ndarray of shape (n, k)
         To each labelled row.
     half_shut : float
-        Correlation at which likeness counts half.
+        Correlation at which likeness counts half, if normals are enough that it is more than chance.
     """
     spreads = distances.std() * cosines.std(axis=0)
     together = (distances - distances.mean()) @ (cosines - cosines.mean(axis=0)) / len(distances)
     correlation = float(np.mean(together / np.maximum(spreads, _TINY)))
-    return float(1 / (1 + (max(correlation, 0.0) / half_shut) ** STEEPNESS))
+    half = max(half_shut, 2 / np.sqrt(len(distances)))
+    return float(1 / (1 + (max(correlation, 0.0) / half) ** STEEPNESS))
 
 
 @dataclass(frozen=True)

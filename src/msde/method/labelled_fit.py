@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from msde.method.parallel import in_order, single_threaded_products
 from msde.method.scorers import InductiveScorer, LabelledScorer
 from msde.method.standardizer import CompressingStandardizer
 from msde.method.surroundings import Surroundings, relative
+from msde.method.unlabelled_pool import Direction, confirmed, fit_direction
 
 FEWEST_NORMALS = 20
 FAMILIAR = 0.1  # share of labelled rows that may be less like the others
@@ -80,6 +81,8 @@ class HeldOutNormals:
     folds : sequence of Fold
     distances : ndarray of shape (n,)
         Scores of the normals.
+    along : ndarray of shape (n,)
+        Of each in the direction of a pool; zeros without one.
     """
 
     scorer: InductiveScorer
@@ -87,17 +90,19 @@ class HeldOutNormals:
     surroundings: Surroundings
     folds: Sequence[Fold]
     distances: NDArray[np.float64]
+    along: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, normals: FloatArray, fit: Fit, groups: IndexArray | None = None) -> Self:
+    def fit(
+        cls, normals: FloatArray, fit: Fit, groups: IndexArray | None = None, pool: FloatArray | None = None
+    ) -> Self:
         """Fit to all normals, and without each fold; parameters and errors are those of :func:`fit_labelled`."""
         if len(normals) < FEWEST_NORMALS:
             raise ValueError(f"labelled abnormal rows need at least {FEWEST_NORMALS} normals; got {len(normals)}")
-        distances = np.empty(len(normals))
+        distances, along = np.empty(len(normals)), np.zeros(len(normals))
 
         def seen(rows: FloatArray) -> tuple[InductiveScorer, Gaussian, Surroundings]:
-            scorer = fit(rows)
-            assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
+            scorer = _inductive(fit, rows)
             standard = scorer.standardizer.apply(rows)
             return scorer, fit_ridged(standard, RIDGE), Surroundings.fit(standard)
 
@@ -105,14 +110,19 @@ class HeldOutNormals:
             others = np.delete(np.arange(len(normals)), rows)
             scorer, gaussian, surroundings = seen(normals[others])
             distances[rows] = scorer.score(normals[rows])
+            if pool is not None:
+                direction = fit_direction(scorer.gaussian, scorer.measured(pool))
+                along[rows] = direction.along(scorer.measured(normals[rows]))
             standard = scorer.standardizer.apply(normals[rows])
             return Fold(rows, others[surroundings.near(standard)], standard, scorer.standardizer, gaussian)
 
         with single_threaded_products():
             dealt = list(in_order(hold_out, folds(len(normals), groups)))
-        return cls(*seen(normals), dealt, distances)
+        return cls(*seen(normals), dealt, distances, along)
 
-    def with_labels(self, abnormal: FloatArray, patients: IndexArray) -> LabelledFit:
+    def with_labels(
+        self, abnormal: FloatArray, patients: IndexArray, direction: Direction | None = None
+    ) -> LabelledFit:
         """Learn from labelled abnormal rows too; parameters are those of :func:`fit_labelled`."""
         n_patients = len(np.unique(patients))
         n = len(self.distances)
@@ -134,12 +144,17 @@ class HeldOutNormals:
         standard = self.scorer.standardizer.apply(abnormal)
         like = Likeness.seen_from(self.gaussian, standard)
         known = familiar(like.cosines(standard), patients)
-        scorer = LabelledScorer(self.scorer, like, blend(np.arange(n)), known, self.surroundings, likeness)
-        return LabelledFit(scorer, scores)
+        scorer = LabelledScorer(self.scorer, like, blend(np.arange(n)), known, self.surroundings, likeness, direction)
+        return LabelledFit(scorer, scores if direction is None else scores + (direction.weight or 0) * self.along)
 
 
 def fit_labelled(
-    normals: FloatArray, abnormal: FloatArray, fit: Fit, patients: IndexArray, groups: IndexArray | None = None
+    normals: FloatArray,
+    abnormal: FloatArray,
+    fit: Fit,
+    patients: IndexArray,
+    groups: IndexArray | None = None,
+    pool: FloatArray | None = None,
 ) -> LabelledFit:
     """Fit to normals and labelled abnormal rows.
 
@@ -158,6 +173,9 @@ def fit_labelled(
         Number of the patient of each labelled row.
     groups : ndarray of shape (n,), int, optional
         As in :class:`msde.method.calibration.CrossFit`.
+    pool : ndarray of shape (m, d), optional
+        Unlabelled embeddings, of other images than the labelled ones: their direction is added as far as the labels
+        confirm it, see :func:`msde.method.unlabelled_pool.confirmed`.
 
     Returns
     -------
@@ -168,7 +186,29 @@ def fit_labelled(
     ValueError
         If there are fewer than 20 normals, from which no scale can be taken.
     """
-    return HeldOutNormals.fit(normals, fit, groups).with_labels(abnormal, patients)
+    if pool is None:
+        return HeldOutNormals.fit(normals, fit, groups).with_labels(abnormal, patients)
+    direction = confirmed_direction(_inductive(fit, normals), pool, abnormal, patients)
+    held_out = HeldOutNormals.fit(normals, fit, groups, pool if direction.weight else None)
+    return held_out.with_labels(abnormal, patients, direction)
+
+
+def confirmed_direction(
+    scorer: InductiveScorer, pool: FloatArray, abnormal: FloatArray, patients: IndexArray
+) -> Direction:
+    """Take a direction from a pool of embeddings (m, d), and weigh it as far as labelled ones (k, d) confirm it."""
+    unlabelled = scorer.measured(pool)
+    direction = fit_direction(scorer.gaussian, unlabelled)
+    if direction.weight:
+        share = confirmed(scorer.gaussian, unlabelled, scorer.measured(abnormal), patients)
+        return replace(direction, weight=direction.weight * share)
+    return direction
+
+
+def _inductive(fit: Fit, normals: FloatArray) -> InductiveScorer:
+    scorer = fit(normals)
+    assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
+    return scorer
 
 
 def familiar(cosines: NDArray[np.float64], patients: IndexArray) -> float:

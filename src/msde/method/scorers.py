@@ -164,6 +164,8 @@ class LabelledScorer:
         In which likeness is set against that of the normals near by; None in older model files, which take it as it is.
     usual : ndarray of shape (n,), float64, or None
         Likeness of the normals of the surroundings, held out.
+    direction : Direction or None
+        What the abnormal rows of a pool share, as far as the labels confirm it; None where there was no pool.
     """
 
     batchwise: ClassVar[bool] = False
@@ -174,6 +176,7 @@ class LabelledScorer:
     familiar: float
     surroundings: Surroundings | None = None
     usual: NDArray[np.float64] | None = None
+    direction: Direction | None = None
 
     def __post_init__(self) -> None:
         """Refuse surroundings without a likeness for each of their normals, such as of a damaged model file."""
@@ -189,9 +192,21 @@ class LabelledScorer:
         return self.scorer.standardizer
 
     def score(self, rows: FloatArray) -> NDArray[np.float64]:
-        """Score embeddings of shape (m, d) by distance, and in its unit what the likeness adds; each row by itself."""
+        """Score embeddings of shape (m, d) by distance, and add by its unit what likeness and direction add; alone."""
+        along = self.direction.along(self.scorer.measured(rows)) if self.direction and self.direction.weight else 0
+        return self._sum(rows, along)
+
+    def held_out_of_direction(self, pool: FloatArray) -> NDArray[np.float64]:
+        """Score the pool's embeddings of shape (m, d), each in the direction of the others."""
+        if not (self.direction and self.direction.weight):
+            return self._sum(pool, 0)
+        return self._sum(pool, held_out_along(self.scorer.gaussian, self.scorer.measured(pool)))
+
+    def _sum(self, rows: FloatArray, along: NDArray[np.float64] | int) -> NDArray[np.float64]:
         standard = self.standardizer.apply(rows)
-        return self.blend.score(self.scorer.score(rows), self._evidence(standard, self.likeness.cosines(standard)))
+        evidence = self._evidence(standard, self.likeness.cosines(standard))
+        weight = self.direction.weight or 0 if self.direction else 0
+        return self.blend.score(self.scorer.score(rows), evidence) + weight * along
 
     def known(self, rows: FloatArray) -> NDArray[np.bool_]:
         """Tell which rows (m, d), if they are abnormal, pass for a labelled kind.
