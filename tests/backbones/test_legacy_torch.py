@@ -250,6 +250,7 @@ def test_every_flipped_bit_is_read_or_refused() -> None:
             read_or_refuse(bytes(data))
 
 
+@pytest.mark.slow
 def test_every_opcode_at_every_place_is_read_or_refused() -> None:
     for position in range(len(HEAD), HEADER, 7):
         for code in range(256):

@@ -46,6 +46,7 @@ def test_fit_says_how_far_its_false_alarm_rate_may_lie_off(job):
     assert "The next useful number is 39; 100 and more are advised." in said
 
 
+@pytest.mark.slow
 def test_patients_have_one_row_each(job, tmp_path):
     done = msde(
         "score", job / "model.msde", job / "normal", job / "abnormal", "--by", "patient", "--patient", r"\w+/p\d+"
@@ -77,6 +78,7 @@ def test_a_patient_with_an_unreadable_image_has_no_score(job, tmp_path):
     assert found["p00"]["p_value"]
 
 
+@pytest.mark.slow
 def test_discoveries_have_a_column(job):
     done = msde("score", job / "model.msde", job / "normal", job / "abnormal", "--fdr", "0.2")
     found = rows(done.stdout)
@@ -98,6 +100,7 @@ def test_score_warns_of_images_that_took_part_in_the_fit(job):
     assert "took part" not in msde("score", job / "model.msde", job / "normal").stderr
 
 
+@pytest.mark.slow
 def test_calibrate_takes_a_table(job, tmp_path):
     (tmp_path / "local").mkdir()
     rng = np.random.default_rng(5)

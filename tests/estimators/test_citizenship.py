@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from msde import GaussianDensity, MeanShiftEnhancer, MSDEDetector
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", ["pandas", "polars"])
 def test_frames_go_in_and_wrong_columns_are_refused(rng, frames):
     if frames == "polars":

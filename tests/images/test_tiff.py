@@ -39,6 +39,7 @@ def tiles(path: Path) -> dict[str, np.ndarray]:
     return {str(source.label): read_pixels(source) for source in find_images([path]) if isinstance(source, Part)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", [None, "deflate", "lzw"])
 @pytest.mark.parametrize("layout", ["tiles", "strips"])
 def test_tiles_with_tissue_are_those_of_the_picture(

@@ -53,6 +53,7 @@ def test_neither_order_nor_numbers_of_groups_matter_without_a_path(seed, reverse
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "d", "size"), [(80, 200, 1), (80, 200, 8), (150, 12, 5)])
 def test_held_out_normals_score_as_new_ones_do(rng, n, d, size):
     held_out, new = [], []
@@ -81,6 +82,7 @@ def test_few_or_identical_normals_have_finite_scores(rng, n, shifted):
         assert (scores >= 0).all()
 
 
+@pytest.mark.slow
 def test_of_many_normals_those_outside_the_path_are_held_out_too(rng):
     rows, groups = normals_of_patients(rng, (700, 40), 2)
     held_out = HeldOut(fit(rows, shifted=True), rows, groups)

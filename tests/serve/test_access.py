@@ -35,6 +35,7 @@ def add_token(served, user: str, role: str) -> str:
     return user
 
 
+@pytest.mark.slow
 def test_without_a_token_nothing_is_given(serve):
     with serve() as served:
         served.client.headers.pop("authorization")

@@ -90,6 +90,7 @@ def test_what_is_scored_at_once_leaves_nothing(serve, tmp_path, content):
         assert files_with(tmp_path / "data", NAME.encode()) == []
 
 
+@pytest.mark.slow
 def test_removal_in_one_process_is_seen_by_the_others(serve):
     with serve() as served:
         number = served.send(packed_volume(3))

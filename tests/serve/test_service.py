@@ -190,6 +190,7 @@ def test_nearest_normals_are_shown(serve, normals):
         served.get("/api/normals/4000/picture", 404)
 
 
+@pytest.mark.slow
 def test_drift_is_told_when_incoming_images_are_of_another_kind(serve, rng):
     with serve() as served:
         assert not served.get("/api/models/discs/drift")["found"]
@@ -230,6 +231,7 @@ def test_a_folder_without_images_takes_another_database(serve, url):
         assert len(served.wait()) == 1
 
 
+@pytest.mark.slow
 def test_what_failed_can_be_scored_again(serve, url):
     with serve(database=url) as served:
         number = served.send(png(1))
@@ -259,6 +261,7 @@ def test_the_refreshing_thread_outlives_any_error(serve, monkeypatch):
 FULL = "BEFORE UPDATE ON scores WHEN OLD.state = 'running' BEGIN SELECT RAISE(ABORT, 'no room'); END"
 
 
+@pytest.mark.slow
 def test_what_could_neither_be_stored_nor_given_back_is_scored_when_there_is_room_again(serve, caplog):
     """As when a disk is full: leases must not be renewed for ever of what no thread is at work on."""
     with serve() as served:

@@ -116,6 +116,7 @@ def serving() -> Iterator[Server]:
 HALF = b"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data", [b"", b"GET /len", HALF, HALF + b"\r\n", HALF + b"\r\nabc"], ids=["nothing", "line", "head", "body", "part"]
 )
@@ -183,6 +184,7 @@ def test_an_idle_connection_is_kept_for_a_further_request():
             assert len(server.connections) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"GET /length HTTP/1.1\r\n", b"GET /refuse HTTP/1.1\r\nHost: x\r\n\r\n"])
 @pytest.mark.parametrize(("source", "most"), [("127.0.0.1", LIMIT), (ATTACKER, LIMIT_OF_ONE)])
 def test_1100_connections_without_a_request_leave_room(data, source, most):

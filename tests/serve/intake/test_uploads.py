@@ -248,6 +248,7 @@ def test_a_large_body_is_refused_while_it_comes(serve):
         assert list(served.service.store.incoming.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_image_of_too_many_pixels_fails_by_its_header(serve):
     file = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(file, "PNG")

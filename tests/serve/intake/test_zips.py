@@ -101,6 +101,7 @@ def test_no_more_of_a_list_is_read_than_files_are_allowed(tmp_path: Path, kind: 
     assert made == []
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_whatever_is_changed_in_a_zip_it_is_unpacked_within_the_limits_or_refused(tmp_path_factory, data) -> None:

@@ -70,6 +70,7 @@ def unreadable(content: bytes) -> bytes:
     return as_file(dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cut", "short", "none"])
 @pytest.mark.parametrize("way", ["stow", "dimse", "intake"])
 def test_what_arrives_damaged_is_refused_and_the_whole_one_is_taken(serving: Serving, way: str, kind: str) -> None:
@@ -153,6 +154,7 @@ def test_a_verdict_keeps_what_could_not_be_scored(serving: Serving) -> None:
         wait_for_states(served, "failed", "scored")
 
 
+@pytest.mark.slow
 def test_other_sound_pixels_under_a_known_uid_are_refused_and_logged(
     serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,6 +218,7 @@ def test_a_spoofed_maker_hides_no_image(serving: Serving) -> None:
         wait_for_states(served, "scored")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_result_of_another_service_is_none_to_score(serving: Serving, kind: str, result: Result) -> None:  # noqa: F811
     with serving() as served:
@@ -234,6 +237,7 @@ def stripped(dataset: Dataset, *, renamed: bool = False) -> bytes:
     return as_file(dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("renamed", [False, True])
 def test_what_was_sent_is_known_though_the_archive_strips_who_made_it(serving: Serving, renamed: bool) -> None:
     kept: dict[str, bytes] = {}
@@ -269,6 +273,7 @@ CUTS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CUTS)
 def test_polling_that_ends_early_takes_the_instance_later(
     serving: Serving, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -290,6 +295,7 @@ def test_polling_that_ends_early_takes_the_instance_later(
         wait_for_states(served, "scored", "scored")
 
 
+@pytest.mark.slow
 def test_what_stays_damaged_in_the_archive_is_given_up(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dicom_ledger, "FIRST_PAUSE", timedelta(0))
     monkeypatch.setattr(dicom_ledger, "LONGEST_PAUSE", timedelta(0))

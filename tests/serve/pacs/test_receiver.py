@@ -50,6 +50,7 @@ def status(opened: Association, dataset: Dataset) -> int:
     return opened.send_c_store(dataset).get("Status", -1)
 
 
+@pytest.mark.slow
 def test_images_are_taken_once_and_everything_else_is_told(serving: Serving, result: Result) -> None:  # noqa: F811
     port = free_port()
     image, compressed, report = radiograph(), shipped("JPEG2000.dcm"), shipped("reportsi.dcm")

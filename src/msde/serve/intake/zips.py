@@ -110,7 +110,8 @@ def _checked(members: Sequence[zipfile.ZipInfo], settings: Settings) -> list[zip
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
     name = member.filename
     is_file = name != "" and not name.endswith("/")  # `ZipInfo.is_dir` fails of a file without a name
-    return is_file and not any(part.startswith((".", "__MACOSX")) and part != ".." for part in PurePosixPath(name).parts)
+    parts = PurePosixPath(name).parts
+    return is_file and not any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
 
 
 def _copy(packed: IO[bytes], file: IO[bytes], room: int) -> int:
