@@ -210,6 +210,7 @@ def test_odd_networks_are_refused(opcodes: bytes, reason: str) -> None:
         parse(network_file(opcodes, {"s": VALUES}), LAYERS)
 
 
+@pytest.mark.slow
 def test_every_change_of_a_whole_network_is_read_or_refused() -> None:
     whole = network_file(NETWORK, {"s": VALUES})
     for position in range(len(HEAD), len(whole)):

@@ -94,6 +94,7 @@ def test_discoveries_have_a_column(job):
     assert {row["discovery"] for row in rows(by_patient.stdout)[4:]} == {"true"}
 
 
+@pytest.mark.slow
 def test_score_warns_of_images_that_took_part_in_the_fit(job):
     done = msde("score", job / "model.msde", job / "normal", job / "train" / "p00_0.png")
     assert done.stderr.count("1 of these images took part in the fit") == 1
@@ -149,6 +150,7 @@ def test_evaluate_says_what_a_flag_tells(job, tmp_path):
     assert figures["positive_predictive_value"] == pytest.approx(20 * sensitivity / (980 * far + 20 * sensitivity))
 
 
+@pytest.mark.slow
 def test_confidence_moves_the_threshold_up_and_says_what_it_needs(job, tmp_path):
     fit = ("fit", job / "train", "-o", tmp_path / "sure.msde", "--patient", r"p\d\d", "--no-heatmaps")
     done = msde(*fit, "--confidence", "0.999", MSDE_CACHE=str(job / "cache"))
@@ -216,6 +218,7 @@ def test_dicom_headers_tell_patients_and_nothing_of_them_is_kept_or_said(studies
     assert {row["patient_id"] for row in rows(stated.stdout)} == {f"SECRET-{n}" for n in (22, 23, 24)}
 
 
+@pytest.mark.slow
 def test_a_patient_has_a_dicom_report_of_all_images(studies, tmp_path):
     done = msde("score", studies / "model.msde", studies / "new", "--dicom", tmp_path / "results")
     assert done.returncode == 0, done.stderr

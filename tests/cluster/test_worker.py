@@ -82,6 +82,7 @@ def test_a_part_that_was_begun_is_done_image_by_image_and_a_killer_recorded(stac
     assert PartWorker(job.storage.url, "cpu").do(0) is None
 
 
+@pytest.mark.slow
 def test_a_part_that_kills_worker_after_worker_is_given_up(discs, model_file, tmp_path):
     job = start(tmp_path / "out", model_file, [discs / "abnormal"])
     for _ in range(MOST_BEGUN):

@@ -42,6 +42,7 @@ def test_shows_the_highest_and_the_lowest_scores(cases: list[DemoCase], tmp_path
     assert grays_shown(tmp_path / "cases.png", 1) == {0, 1, 2, 3, 4, 5}
 
 
+@pytest.mark.slow
 def test_the_order_of_the_rows_does_not_matter(cases: list[DemoCase], tmp_path: Path) -> None:
     draw_cases(cases, tmp_path / "a.png")
     draw_cases(cases[::-1], tmp_path / "b.png")
@@ -55,6 +56,7 @@ def test_the_title_may_be_another(cases: list[DemoCase], tmp_path: Path) -> None
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 7])
 def test_few_cases_do(cases: list[DemoCase], tmp_path: Path, count: int) -> None:
     draw_cases(cases[:count], tmp_path / "cases.png")

@@ -23,6 +23,7 @@ def fitted(request):
     return fit(MSDEDetector(request.param), rng.normal(size=(150, 12)).astype(np.float32))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 @settings(max_examples=30)
 def test_a_score_does_not_depend_on_batch_order_or_copies(fitted, seed, n):

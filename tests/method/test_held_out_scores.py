@@ -28,6 +28,7 @@ def normals_of_patients(rng, shape, size):
     return (patients * rng.uniform() + rng.normal(size=shape)) * rng.lognormal(size=shape[1]), groups
 
 
+@pytest.mark.slow
 @given(seeds, st.sampled_from(SHAPES), st.sampled_from([1, 2, 6]), st.booleans())
 @settings(max_examples=12)
 def test_scores_are_about_those_of_a_fit_without_the_group(seed, shape, size, shifted):

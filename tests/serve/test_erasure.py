@@ -57,6 +57,7 @@ def kept_files(data: Path) -> list[str]:
     return sorted(str(path) for part in parts for path in (data / part).rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [png(1), packed_volume(1)], ids=["image", "volume"])
 def test_a_removed_image_leaves_nothing(serve, tmp_path, content):
     before = held_files()

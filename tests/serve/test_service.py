@@ -18,6 +18,7 @@ from msde.serve import lifecycle
 from msde.serve.storage.tables import Score
 
 
+@pytest.mark.slow
 def test_an_image_is_kept_scored_listed_and_judged(serve, url, disc_model, tmp_path):
     (tmp_path / "a.png").write_bytes(png(1))
     alone = AnomalyModel.load(disc_model).score(tmp_path / "a.png")[0]
@@ -60,6 +61,7 @@ def test_the_same_bytes_are_one_image_scored_once(serve, url):
         assert len(history) == 1
 
 
+@pytest.mark.slow
 def test_what_was_queued_is_scored_after_a_restart_and_results_stay(serve, url):
     with serve(database=url, queue=5000) as served:
         sent = {served.send(png(seed)) for seed in range(20)}
@@ -206,6 +208,7 @@ def test_drift_is_told_when_incoming_images_are_of_another_kind(serve, rng):
         assert drift["images"] == 30
 
 
+@pytest.mark.slow
 def test_images_of_another_database_are_refused_and_not_swept(serve, url, tmp_path):
     with serve(database=url) as served:
         number = served.send(png(1))
@@ -222,6 +225,7 @@ def test_images_of_another_database_are_refused_and_not_swept(serve, url, tmp_pa
     assert (tmp_path / "data" / "database-id").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_without_images_takes_another_database(serve, url):
     with serve(database=url):
         pass

@@ -112,7 +112,7 @@ def test_an_altered_byte_is_found_where_it_would_change_what_is_read(content, tm
         assert_same(parts)
 
 
-@pytest.mark.parametrize(("old", "new"), [(b']}} ', b']}}\t'), (b'"format_version":"5"', b'"format_version":"4"')])
+@pytest.mark.parametrize(("old", "new"), [(b"]}} ", b"]}}\t"), (b'"format_version":"5"', b'"format_version":"4"')])
 def test_what_changes_nothing_is_read(content, tmp_path, old, new):
     assert old in content
     (tmp_path / "m.msde").write_bytes(content.replace(old, new, 1))

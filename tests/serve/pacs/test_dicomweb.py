@@ -125,6 +125,7 @@ def test_a_server_that_knows_no_offset_is_not_asked_for_ever() -> None:
         assert list(Pacs(PacsSettings(url=url)).series(LONG_AGO, {})) == [Series("1.2.3", "1.2.4", None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "most"), [(300, 10**6), (200, 10**6), (199, 10**6), (300, 100)])
 def test_a_server_that_ignores_the_offset_is_told_of(n: int, most: int, caplog: pytest.LogCaptureFixture) -> None:
     found = []

@@ -93,6 +93,7 @@ def test_images_are_taken_once_and_everything_else_is_told(serving: Serving, res
         assert 'msde_pacs_objects_total{fate="taken",way="dimse"} 3.0' in counted
 
 
+@pytest.mark.slow
 def test_only_named_callers_may_send(serving: Serving) -> None:
     port = free_port()
     with serving(f'[listen]\nport = {port}\ncallers = ["CT1"]'):
@@ -101,6 +102,7 @@ def test_only_named_callers_may_send(serving: Serving) -> None:
                 assert opened.is_established is welcome
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_told_to_the_sender(serving: Serving) -> None:
     port = free_port()
     with serving(f"[listen]\nport = {port}", queue=0) as served, association(port, radiograph()) as opened:
