@@ -43,7 +43,8 @@ Serving = Callable[..., Any]
 
 
 def intake_of(served: Served) -> Intake:
-    return Intake(served.service.reception, DicomLedger(served.service.database), CollectorRegistry())
+    service = served.service
+    return Intake(service.reception, DicomLedger(service.database), CollectorRegistry(), service.refusals)
 
 
 def wait_for_states(served: Served, *states: str) -> None:
@@ -170,6 +171,11 @@ def test_other_sound_pixels_under_a_known_uid_are_refused_and_logged(
         assert n_rows(served, Image) == 1
         assert caplog.text.count("with other pixels, and was refused") == 2
         assert first.SOPInstanceUID not in caplog.text
+        noted = [row["detail"] for row in served.get("/api/audit?action=refused")["rows"]]
+        assert sorted((one["origin"], one["reason"]) for one in noted) == [
+            ("dimse:CT1", "other pixels"),
+            ("stow", "other pixels"),
+        ]
         wait_for_states(served, "scored")
         headers = {"Authorization": f"Bearer {served.token}"}
         assert served.client.delete("/api/images/1", headers=headers).status_code == 204

@@ -96,10 +96,11 @@ def test_images_are_taken_once_and_everything_else_is_told(serving: Serving, res
 @pytest.mark.slow
 def test_only_named_callers_may_send(serving: Serving) -> None:
     port = free_port()
-    with serving(f'[listen]\nport = {port}\ncallers = ["CT1"]'):
+    with serving(f'[listen]\nport = {port}\ncallers = ["CT1"]') as served:
         for caller, welcome in (("CT1", True), ("CT2", False)):
             with association(port, radiograph(), caller=caller) as opened:
                 assert opened.is_established is welcome
+        assert [row["detail"]["tried"] for row in served.get("/api/audit?action=denied")["rows"]] == ["dimse:CT2"]
 
 
 @pytest.mark.slow
