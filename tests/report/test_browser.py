@@ -67,7 +67,7 @@ def test_the_viewer_shows_the_selected_case_and_the_normals_most_like_it(browser
         name = browser.run(f"document.querySelector('#case-{number} .name').textContent")
         assert browser.run("document.querySelector('#viewer h2').textContent") == name
         alike = explained.cases[number - 1].pictures[0].alike if explained.cases[number - 1].pictures else ()
-        figures = "[...document.querySelectorAll('.normals figure')].filter(f => f.checkVisibility()).map(f => f.id)"
+        figures = "[...document.querySelectorAll('.alike figure')].filter(f => f.checkVisibility()).map(f => f.id)"
         assert browser.run(figures) == [f"normal-{n}" for n in alike]
     eager = "const images = [...document.images]; for (const image of images) image.loading = 'eager'"
     browser.run(eager)

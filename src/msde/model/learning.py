@@ -98,7 +98,7 @@ def learn(
     """
     labels = None
     if labelled is not None:
-        check_labels(normals, labelled)
+        check_labels(dict(zip(normals.digests, normals.names, strict=True)), labelled)
         labels = Labels.of(labelled, kinds)
     detector.fit(
         normals.rows,

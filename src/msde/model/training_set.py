@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
@@ -42,7 +42,7 @@ class TrainingSet:
     names: list[str]
     digests: list[bytes]
     errors: list[str]
-    n_copies: int
+    copies: dict[bytes, list[str]]  # names of further images by the digest that they share
     volumes: dict[str, list[int]]  # the row of each one's parts, or _UNUSABLE
     peak: float
     keys: list[frozenset[Key]]  # what tells the patient of each row
@@ -61,7 +61,7 @@ class TrainingSet:
         names: list[str] = []
         digests: dict[bytes, int] = {}
         errors: list[str] = []
-        n_copies = 0
+        copies: dict[bytes, list[str]] = {}
         volumes: dict[str, list[int]] = {}
         known: list[set[Key]] = []
         peak = 0.0
@@ -70,7 +70,7 @@ class TrainingSet:
             if image.embedding is None:
                 errors.append(image.error or "")
             elif image.digest in digests:  # a copy among the held-out normals would vouch for itself
-                n_copies += 1
+                copies.setdefault(image.digest, []).append(image.name)
                 known[digests[image.digest]].update(of_image)
             else:
                 digests[image.digest] = len(rows)
@@ -82,15 +82,21 @@ class TrainingSet:
                 volumes.setdefault(image.volume, []).append(digests.get(image.digest, _UNUSABLE))
         if len(rows) < at_least:
             reason = f" ({errors[0]})" if errors else ""
+            n_copies = _count(copies)
             n = len(rows) + len(errors) + n_copies
-            copies = f", {n_copies} are copies" if n_copies else ""
+            of_these = f", {n_copies} are copies" if n_copies else ""
             raise DataError(
-                f"{len(rows)} of {n} {kind} images can be used{copies}{reason}; give at least {at_least} of them"
+                f"{len(rows)} of {n} {kind} images can be used{of_these}{reason}; give at least {at_least} of them"
             )
         told, note = settled(known, one_is_none=True)
         notes = [note] if note else []
-        found = cls(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak, told, notes)
+        found = cls(np.stack(rows), names, list(digests), errors, copies, volumes, peak, told, notes)
         return found if (found.groups == UNKNOWN).any() else found._in_order_of_digests()
+
+    @property
+    def n_copies(self) -> int:
+        """Number of exact copies of other images, which are left out."""
+        return _count(self.copies)
 
     @cached_property
     def groups(self) -> IndexArray:
@@ -151,3 +157,7 @@ class TrainingSet:
             volumes={name: [place[row] for row in members] for name, members in self.volumes.items()},
             keys=[self.keys[row] for row in order],
         )
+
+
+def _count(copies: Mapping[bytes, Sequence[str]]) -> int:
+    return sum(map(len, copies.values()))

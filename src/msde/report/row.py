@@ -139,8 +139,9 @@ class Rows:
             overlay = Explanation.of(picture.score, heat, pixels, self.model.rule, self.model.colours).overlay
         name = escape(self.names.short(picture.score.path))
         data: dict[str, Any] = {"large": Thumbnail.of(pixels, VIEWER_SIDE).uri}
-        if picture.alike:
-            data["alike"] = " ".join(map(str, picture.alike))
+        for key, numbers in (("alike", picture.alike), ("labelled", picture.labelled)):
+            if numbers:
+                data[key] = " ".join(map(str, numbers))
         shown = _img("plain" if overlay is None else "plain covered", Thumbnail.of(pixels, LIST_SIDE), name)
         if overlay is not None:
             data["overlay"] = Thumbnail.of(overlay, VIEWER_SIDE).uri
