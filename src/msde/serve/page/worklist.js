@@ -47,6 +47,8 @@ export class Worklist {
   of(model) {
     this.model = model;
     this.offset = 0;
+    $("of-evidence").hidden = !model.labelled;
+    if (!model.labelled) filters.elements.evidence.value = "";
     $("export").href = `api/verdicts.csv${query({ model: model.name })}`;
   }
 
