@@ -5,7 +5,7 @@ import { chart } from "./chart.js";
 import { confirmed } from "./dialogs.js";
 import { $, calmly, h, later, say } from "./dom.js";
 import { Picture } from "./picture.js";
-import { VERDICTS, figure, pValue, remarks, verdictOfModel, when } from "./words.js";
+import { VERDICTS, evidenceOf, figure, isLike, pValue, remarks, verdictOfModel, when } from "./words.js";
 
 const STRIP = 96;
 const NORMAL = 256;
@@ -103,11 +103,12 @@ export class Viewer {
 
   drawWords(row, place) {
     const [words, p] = verdictOfModel(row);
-    $("viewer").className = `${row.kind} ${row.flagged ? "flagged" : ""}`;
+    $("viewer").className = `${row.kind} ${row.flagged ? "flagged" : ""} ${isLike(row) ? "like" : ""}`;
     $("place").textContent = place;
     $("case-name").replaceChildren(h("bdi", {}, row.name), row.flagged ? h("span", { class: "flag" }, "flagged") : "");
     $("case-words").replaceChildren(words, p ? h("span", { class: "quiet" }, ` ${p}.`) : "");
-    const notes = remarks(row, this.model.version).map((text) => h("p", { class: "quiet" }, text));
+    const said = [evidenceOf(row), ...remarks(row, this.model.version)].filter(Boolean);
+    const notes = said.map((text) => h("p", { class: "quiet" }, text));
     $("case-notes").replaceChildren(...notes, ...(row.patient ? [ofPatient(row.patient)] : []));
     const score = row.anomaly_score;
     const drawn = score !== null && row.kind === "image" && this.model.curve.length;

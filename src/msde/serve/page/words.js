@@ -32,11 +32,14 @@ export const verdictOfModel = (row) => {
   return [`${capital(row.words || howOften(row.p_value, row.kind))}.`, pValue(row.p_value)];
 };
 
+/** What spoke for a flag, where the model learnt from labels, and whether it was likeness to these. */
+export const evidenceOf = (row) => (row.flagged && row.evidence ? `${capital(row.evidence)}.` : "");
+export const isLike = (row) => Boolean(row.flagged && row.evidence?.startsWith("like"));
+
 export const remarks = (row, version) => {
   const said = [];
   if (row.state !== "failed" && row.error) said.push(row.error);
   if (row.purged) said.push("Its picture and its name are kept no longer; scores and verdicts are.");
-  if (row.flagged && row.evidence) said.push(`${capital(row.evidence)}.`);
   if (row.seen_in_training) said.push("The model was fitted on it, so its score is too low.");
   if (row.state === "scored" && version && row.version !== version) {
     said.push(`Scored by version ${row.version}; version ${version} is in use.`);
