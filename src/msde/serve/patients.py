@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, undefer
 
 from msde.images.patients import Patients, settled
@@ -24,6 +25,7 @@ from msde.serve.storage.tables import Image, Score
 
 MOST_IMAGES = 2_000
 """Of one patient; more are files anonymised alike, which tell nothing of patients."""
+_TOO_MANY = f"No p-value of the patient: more than {MOST_IMAGES:,} images state this one, as files anonymised alike do"
 _AT_ONCE = 500
 
 
@@ -78,20 +80,26 @@ def say_of_patients(
     """
     if calibration is None:
         return {}
-    found: dict[str, list[_Scored]] = defaultdict(list)
+    said: dict[str, OfPatient] = {}
     wanted = sorted(patients)
     for start in range(0, len(wanted), _AT_ONCE):
-        chosen = (
-            select(Image.patient, Score)
-            .join(Score, Score.image_id == Image.id)
-            .where(Image.patient.in_(wanted[start : start + _AT_ONCE]), Score.model_id == current.model_id, Score.shown)
-            .options(undefer(Score.part_scores))
-            .order_by(Image.id)
-        )
-        for patient, score in session.execute(chosen):
-            if patient is not None and len(found[patient]) <= MOST_IMAGES:
-                found[patient].append(_scored(score, current))
-    return {patient: _said(images, calibration, current) for patient, images in found.items() if len(images) > 1}
+        some = wanted[start : start + _AT_ONCE]
+        numbers = session.execute(_of_patients(current, some, Image.patient, func.count()).group_by(Image.patient))
+        counts: dict[str, int] = {row[0]: row[1] for row in numbers}
+        said |= {patient: _without_score(n, _TOO_MANY) for patient, n in counts.items() if n > MOST_IMAGES}
+        several = [patient for patient, n in counts.items() if 1 < n <= MOST_IMAGES]
+        found: dict[str, list[_Scored]] = defaultdict(list)
+        chosen = _of_patients(current, several, Image.patient, Score).options(undefer(Score.part_scores))
+        for patient, score in session.execute(chosen.order_by(Image.id)):
+            found[patient].append(_scored(score, current))
+        said |= {patient: _said(images, calibration, current) for patient, images in found.items()}
+    return said
+
+
+def _of_patients(current: Current, patients: Sequence[str], *what: Any) -> Select[Any]:
+    """Select from the latest scores of the images of patients by a model."""
+    of_patients = Image.patient.in_(patients), Score.model_id == current.model_id, Score.shown
+    return select(*what).join(Score, Score.image_id == Image.id).where(*of_patients)
 
 
 def _scored(score: Score, current: Current) -> _Scored:
@@ -107,7 +115,7 @@ def _said(images: Sequence[_Scored], calibration: PatientCalibration, current: C
     n = len(images)
     why = _why_not(images)
     if why is not None:
-        return OfPatient(images=n, anomaly_score=None, p_value=None, flagged=None, words=why)
+        return _without_score(n, why)
     scores = np.concatenate([image.scores for image in images if image.scores is not None])
     p_value = calibration.p_value(scores)
     return OfPatient(
@@ -119,10 +127,12 @@ def _said(images: Sequence[_Scored], calibration: PatientCalibration, current: C
     )
 
 
+def _without_score(n: int, why: str) -> OfPatient:
+    return OfPatient(images=n, anomaly_score=None, p_value=None, flagged=None, words=why)
+
+
 def _why_not(images: Sequence[_Scored]) -> str | None:
     """Say why images of a patient have no p-value together, if they have none."""
-    if len(images) > MOST_IMAGES:
-        return f"More than {MOST_IMAGES:,} images state this patient, as files anonymised alike do"
     states: Mapping[str, int] = {state: sum(image.state == state for image in images) for state in ("failed", "queued")}
     of = f"of the patient's {counted(len(images), 'image')}"
     if states["failed"]:
