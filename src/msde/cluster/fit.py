@@ -30,7 +30,7 @@ from msde.model.anomaly_model import AnomalyModel
 from msde.model.fingerprint import Fingerprint
 from msde.model.fitted import FittedModel
 from msde.model.grouping import check_groups
-from msde.model.labels import Kinds, check_labels
+from msde.model.labels import Kinds, check_apart
 from msde.model.learning import learn
 from msde.model.training_set import TrainingSet, without_keys
 
@@ -91,7 +91,7 @@ def fit_on(
         pool = collect("unlabelled", "unlabelled", 1) if unlabelled else None
         labelled = collect("abnormal", "abnormal", 1) if abnormal else None
         if labelled and len(parts.kept) > landmarks:  # the fit compares them with the landmarks alone
-            check_labels(dict.fromkeys(parts.digests, "one of them"), labelled)
+            check_apart(dict.fromkeys(parts.digests, "one of them"), labelled)
         fitted, report = learn(
             collected,
             pool,

@@ -14,7 +14,6 @@ from msde.errors import DataError
 from msde.images.patients import GroupTable, Patients
 from msde.method.arrays import IndexArray
 from msde.method.groups import UNKNOWN
-from msde.method.labelled_fit import FEWEST_NORMALS
 from msde.method.scorers import LabelledScorer
 from msde.model.fingerprint import Fingerprint
 from msde.model.training_set import TrainingSet
@@ -141,25 +140,19 @@ def patients_of(labelled: TrainingSet) -> IndexArray:
     return np.unique(numbers, return_inverse=True)[1].astype(np.intp)
 
 
-def check_labels(normals: Mapping[bytes, str], labelled: TrainingSet) -> None:
-    """Check that normals and labels go together.
-
-    Parameters
-    ----------
-    normals : mapping of bytes to str
-        Names of the normals by their digests.
-    labelled : TrainingSet
+def check_labels(normals: TrainingSet, labelled: TrainingSet) -> None:
+    """Check that labels do not contradict the normals.
 
     Raises
     ------
     DataError
-        If labelled abnormal images are among the normals, which it lists, or these are too few.
+        If labelled abnormal images are among the normals; it lists them.
     """
-    if len(normals) < FEWEST_NORMALS:
-        raise DataError(
-            f"{len(normals)} normals are too few to learn from labelled abnormal images beside them; give at least"
-            f" {FEWEST_NORMALS}, or leave the labels out"
-        )
+    check_apart(dict(zip(normals.digests, normals.names, strict=True)), labelled)
+
+
+def check_apart(normals: Mapping[bytes, str], labelled: TrainingSet) -> None:
+    """Check labels as `check_labels` does, by the names of normals by their digests."""
     both = [
         f"{name} is {normals[digest]}"
         for name, digest in zip(labelled.names, labelled.digests, strict=True)

@@ -42,11 +42,12 @@ class TrainingSet:
     names: list[str]
     digests: list[bytes]
     errors: list[str]
-    copies: dict[bytes, list[str]]  # names of further images by the digest that they share
+    n_copies: int
     volumes: dict[str, list[int]]  # the row of each one's parts, or _UNUSABLE
     peak: float
     keys: list[frozenset[Key]]  # what tells the patient of each row
     notes: list[str] = field(default_factory=list)  # what is to be told of the patients
+    copies: Mapping[bytes, Sequence[str]] = field(default_factory=dict)  # names of further images by digest
 
     @classmethod
     def collect(cls, embedded: Iterable[Embedded], kind: str, at_least: int, keys: Keys = without_keys) -> Self:
@@ -80,9 +81,9 @@ class TrainingSet:
             peak = max(peak, image.peak)
             if image.volume is not None:
                 volumes.setdefault(image.volume, []).append(digests.get(image.digest, _UNUSABLE))
+        n_copies = sum(map(len, copies.values()))
         if len(rows) < at_least:
             reason = f" ({errors[0]})" if errors else ""
-            n_copies = _count(copies)
             n = len(rows) + len(errors) + n_copies
             of_these = f", {n_copies} are copies" if n_copies else ""
             raise DataError(
@@ -90,13 +91,8 @@ class TrainingSet:
             )
         told, note = settled(known, one_is_none=True)
         notes = [note] if note else []
-        found = cls(np.stack(rows), names, list(digests), errors, copies, volumes, peak, told, notes)
+        found = cls(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak, told, notes, copies)
         return found if (found.groups == UNKNOWN).any() else found._in_order_of_digests()
-
-    @property
-    def n_copies(self) -> int:
-        """Number of exact copies of other images, which are left out."""
-        return _count(self.copies)
 
     @cached_property
     def groups(self) -> IndexArray:
@@ -157,7 +153,3 @@ class TrainingSet:
             volumes={name: [place[row] for row in members] for name, members in self.volumes.items()},
             keys=[self.keys[row] for row in order],
         )
-
-
-def _count(copies: Mapping[bytes, Sequence[str]]) -> int:
-    return sum(map(len, copies.values()))
