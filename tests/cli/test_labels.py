@@ -61,6 +61,7 @@ def test_copies_of_an_image_with_several_kinds_are_refused(fit, discs, tmp_path)
     done = fit(model, "--abnormal", folder, "--kinds", tmp_path / "kinds.csv")
     assert "and on 12 labelled abnormal images of 12 patients: 1 spot" in done.stdout
     assert "1 exact copies of other images are left out" in done.stdout
+    assert "the kind of 11 of 12 labelled abnormal images is not given" in done.stderr
 
 
 def test_a_path_with_two_kinds_is_refused(fit, discs, tmp_path):
@@ -70,6 +71,19 @@ def test_a_path_with_two_kinds_is_refused(fit, discs, tmp_path):
     said = refused(fit(model, "--abnormal", discs / "abnormal", "--kinds", tmp_path / "kinds.csv"), model)
     assert "line 3:" in said
     assert "is in another kind before" in said
+
+
+def test_kinds_of_none_of_the_images_are_refused(fit, discs, tmp_path):
+    (tmp_path / "kinds.csv").write_text(f"path,kind\n{discs / 'normal'},spot\n")
+    model = tmp_path / "m.msde"
+    said = refused(fit(model, "--abnormal", discs / "abnormal", "--kinds", tmp_path / "kinds.csv"), model)
+    assert "tells the kind of none of the 12 abnormal images" in said
+
+
+def test_a_calibration_on_labelled_images_is_refused(labelled, discs, tmp_path):
+    model = tmp_path / "m.msde"
+    said = refused(msde("calibrate", labelled, discs / "abnormal", "-o", model), model)
+    assert "6 of the calibration images were labelled abnormal at the fit" in said
 
 
 def test_one_patient_and_a_kind_of_one_image_are_told(fit, discs, tmp_path):
