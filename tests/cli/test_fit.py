@@ -54,6 +54,7 @@ def test_labels_have_a_say_in_what_a_pool_tells(discs, tmp_path):
     assert "labelled abnormal images" in done.output
 
 
+@pytest.mark.slow
 def test_labels_among_the_normals_are_one_line(discs, tmp_path):
     normal = discs / "train" / "003.png"
     done = CliRunner().invoke(

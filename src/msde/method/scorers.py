@@ -213,14 +213,17 @@ class LabelledScorer:
 
         They are more likely of one than not, and as near to a labelled row as these are to those of other patients.
         """
-        standard = self.standardizer.apply(rows)
-        cosines = self.likeness.cosines(standard)
-        likely = self.blend.share(self._evidence(standard, cosines)) > 0.5
+        cosines = self.cosines(rows)
+        likely = self.blend.share(self._evidence(self.standardizer.apply(rows), cosines)) > 0.5
         return np.asarray(likely & (cosines.max(axis=1) >= self.familiar))
 
     def nearest(self, rows: FloatArray) -> IndexArray:
         """Return the number of the labelled row that each embedding (m, d) is most like, (m,)."""
-        return np.asarray(self.likeness.cosines(self.standardizer.apply(rows)).argmax(axis=1))
+        return np.asarray(self.cosines(rows).argmax(axis=1))
+
+    def cosines(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Compute the cosines of embeddings (m, d) to the labelled rows, seen from the normals, (m, k) in [-1, 1]."""
+        return self.likeness.cosines(self.standardizer.apply(rows))
 
     def _evidence(self, standard: FloatArray, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the likeness of standardised rows (m, d) as the blend takes it, (m,)."""
