@@ -58,7 +58,7 @@ def report(
     check_writable(output)
     loaded = AnomalyModel.load(model, cache, device)
     paths, to_compare = find_images(images, tell), find_images(normals, tell) if normals else []
-    with progress("Scoring", len(paths) + len(to_compare)) as tick:
+    with progress("Scoring", len(paths) + len(to_compare), session=loaded.session) as tick:
         compared = NearestNormals.embed(loaded, to_compare, tick) if to_compare else None
         worklist = make_worklist(loaded, paths, compared, groups=groups, tick=tick)
     settings = {"Model file": model.name, "SHA-256 of it": digest_of(model), "Made by": f"msde {version('msde')}"}
