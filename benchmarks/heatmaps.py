@@ -1,6 +1,6 @@
 """Heat maps against masks: the model's, each kind of its evidence, other memories of patches, and what they cost.
 
-    python benchmarks/heatmaps.py lgg_flair_hemispheres busi_ultrasound
+    python benchmarks/heatmaps.py lgg_flair_hemispheres busi_ultrasound [--tokens]
 
 Prints for each set of shared/data with masks pixel AUROC, pixel AP and AUPRO (to a false-positive rate of 0.3), over
 all pixels of the normal test images, which count as normal, and of the abnormal ones with a mask. Every row is scaled
@@ -9,6 +9,7 @@ by held-out training normals as the model's own heat is; nothing is chosen by th
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -109,10 +110,30 @@ def seen_of(model: AnomalyModel, paths: Sequence[Path], kind: str) -> tuple[list
     }
 
 
-def of_tokens(model: AnomalyModel, train: Sequence[Path], tested: Sequence[Path]) -> dict[str, np.ndarray]:
-    """Return the heat of tested images by the patch models of unit tokens, with and without background."""
+def of_places(model: AnomalyModel, train: Sequence[Path], tested: Sequence[Path]) -> dict[str, np.ndarray]:
+    """Return the heat of tested images by kinds of evidence of the patch model of places."""
+    _, known = seen_of(model, train, "places")
+    _, seen = seen_of(model, tested, "places")
+    found = {}
+    for view in VIEWS:
+        axes = Axes.fit(known[view])
+        normals, others = axes.apply(known[view]), axes.apply(seen[view])
+        for kind, (part, fit) in KINDS.items():
+            found[kind, view] = evidence(getattr(normals, part), getattr(others, part), fit)
+    brightness = seen["plain"].brightness[..., 0]
+    heats = {"brightness itself": brightness / max(1, brightness.max())}
+    for row, (kinds, views) in ROWS.items():
+        held_out, measured = zip(*(found[kind, view] for view in views for kind in kinds), strict=True)
+        heats[row] = HeatScale.fit(held_out).heat(measured)
+    return heats
+
+
+def of_tokens(
+    model: AnomalyModel, train: Sequence[Path], tested: Sequence[Path]
+) -> tuple[list[Embedded], dict[str, np.ndarray]]:
+    """Embed tested images, and return their heat by the patch models of unit tokens, with and without background."""
     _, known = seen_of(model, train, "subspace")
-    _, others = seen_of(model, tested, "subspace")
+    images, others = seen_of(model, tested, "subspace")
     held_out = list(islice(folds(len(train)), FOLDS_HELD_OUT))
     heats = {}
     for kind, about in TOKENS.items():
@@ -126,7 +147,7 @@ def of_tokens(model: AnomalyModel, train: Sequence[Path], tested: Sequence[Path]
             heats[f"{about}{', flat background left out' if masked else ''}"] = scale.heat(tested_evidence, masks[1])
     shares = [1 - masks["plain"].mask.mean() for masks in (known, others)]
     print(f"\nflat background: {shares[0]:.0%} of the area of normals to fit, {shares[1]:.0%} of the tested images")
-    return heats
+    return images, heats
 
 
 def evidence(normals: np.ndarray, images: np.ndarray, fit: Callable[[np.ndarray], Measure]) -> list[np.ndarray]:
@@ -140,7 +161,7 @@ def evidence(normals: np.ndarray, images: np.ndarray, fit: Callable[[np.ndarray]
     return [np.concatenate(held_out), np.concatenate([measure.distances(batch) for batch in batches])]
 
 
-def print_quality(name: str) -> None:
+def print_quality(name: str, tokens_alone: bool) -> None:
     folder = SHARED / "data" / name
     train, normal, abnormal = (
         find_images([folder / part]) for part in ("train/normal", "test/normal", "test/abnormal")
@@ -149,22 +170,11 @@ def print_quality(name: str) -> None:
     with_mask = {path.stem for path in find_images([folder / "test" / "mask"])}
     abnormal = [path for path in abnormal if path.stem in with_mask]
     model = AnomalyModel()
-    _, known = seen_of(model, train, "places")
-    images, seen = seen_of(model, [*normal, *abnormal], "places")
-    found = {}
-    for view in VIEWS:
-        axes = Axes.fit(known[view])
-        normals, others = axes.apply(known[view]), axes.apply(seen[view])
-        for kind, (part, fit) in KINDS.items():
-            found[kind, view] = evidence(getattr(normals, part), getattr(others, part), fit)
+    heats = {} if tokens_alone else of_places(model, train, [*normal, *abnormal])
+    images, by_tokens = of_tokens(model, train, [*normal, *abnormal])
     marks = [None] * len(normal) + [masks.of(image.name, image.shape) for image in images[len(normal) :]]
     print(f"\n{name}: {len(train)} normals to fit; {len(normal)} normal and {len(abnormal)} abnormal images\n")
-    brightness = seen["plain"].brightness[..., 0]
-    heats = {"brightness itself": brightness / max(1, brightness.max())}
-    for row, (kinds, views) in ROWS.items():
-        held_out, tested = zip(*(found[kind, view] for view in views for kind in kinds), strict=True)
-        heats[row] = HeatScale.fit(held_out).heat(tested)
-    heats |= of_tokens(model, train, [*normal, *abnormal])
+    heats |= by_tokens
     print("\n| evidence | pixel AUROC | pixel AP | AUPRO |\n|---|---|---|---|")
     for row, heat in heats.items():
         counter = PixelCounter()
@@ -200,8 +210,16 @@ def print_cost(name: str) -> None:
     print(f"in the model file: {megabytes:.1f} MB; maps of {SIDE} x {SIDE}")
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+")
+    parser.add_argument("--tokens", action="store_true", help="patch models of unit tokens alone, and no costs")
+    arguments = parser.parse_args()
+    for name in arguments.sets:
+        print_quality(name, arguments.tokens)
+    if not arguments.tokens:
+        print_cost(arguments.sets[-1])
+
+
 if __name__ == "__main__":
-    for chosen in sys.argv[1:]:
-        print_quality(chosen)
-    if sys.argv[1:]:
-        print_cost(sys.argv[-1])
+    main()

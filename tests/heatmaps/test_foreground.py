@@ -62,6 +62,14 @@ def test_a_mask_goes_to_any_grid_and_keeps_its_halves(height, width):
     assert (found == found[:, :1]).all()
 
 
+def test_a_place_that_sees_anything_is_no_background():
+    mask = np.zeros((1, SIDE, SIDE), np.bool_)
+    mask[0, 13, 13] = True
+    found = resampled(mask, (7, 7))[0]
+    assert found.sum() == 1
+    assert found[1, 1]
+
+
 def test_little_background_is_not_told_apart():
     masks = np.ones((9, SIDE, SIDE), np.bool_)
     assert not tells(masks)

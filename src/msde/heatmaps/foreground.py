@@ -38,13 +38,18 @@ def foreground(pixels: Floats) -> Mask:
     flat = (high - low).max(axis=1) <= FLAT
     brightness = (high + low).mean(axis=1) / 2
     found = np.stack([_background(*image) for image in zip(flat, brightness, strict=True)])
-    return ~resampled(found, (SIDE, SIDE))
+    return resampled(~found, (SIDE, SIDE))
 
 
 def resampled(masks: Mask, grid: tuple[int, int]) -> Mask:
-    """Take masks (n, h, w) to another grid: the nearest place of each."""
-    rows, columns = (np.arange(new) * old // new for new, old in zip(grid, masks.shape[1:], strict=True))
-    return masks[:, rows[:, None], columns]
+    """Take masks (n, h, w) to another grid: a place of a coarser one is true where any of those in it is."""
+    for axis, new in enumerate(grid, 1):
+        old = masks.shape[axis]
+        if new < old:
+            masks = np.logical_or.reduceat(masks, np.arange(new) * old // new, axis=axis)
+        elif new > old:
+            masks = masks.take((2 * np.arange(new) + 1) * old // (2 * new), axis=axis)
+    return masks
 
 
 def tells(masks: Mask) -> bool:
