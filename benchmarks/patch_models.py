@@ -9,7 +9,6 @@ Each fit is made in a process of its own; its peak is beyond what the tokens of 
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import time
 import numpy as np
 
 from msde.backbones.raw_maps import RawMaps
+from msde.benchmark.memory import forget_peak, peak_megabytes
 from msde.heatmaps.localizer import Localizer
 from msde.heatmaps.patch_models import KINDS
 from msde.model.normal_maps import LEAST_IMAGES, MOST_BYTES, MOST_IMAGES
@@ -40,11 +40,12 @@ def measure(kind: str, grid: int, channels: int, most: int) -> None:
     width = blank.packed().shape[1]
     n = int(np.clip(MOST_BYTES // (2 * width), LEAST_IMAGES, min(MOST_IMAGES, most)))
     rows = np.concatenate([seen_by.of(raw(rng, 1, grid, channels)).packed().astype(np.float16) for _ in range(n)])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forget_peak()
+    before = peak_megabytes()
     start = time.perf_counter()
     model = Localizer.fit({"plain": seen_by.unpacked(rows, blank.shapes())}, kinds={"plain": kind})
     fitting = time.perf_counter() - start
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    peak = peak_megabytes() - before
     viewed = {"plain": raw(rng, 1, grid, channels)}
     taken = []
     for _ in range(TIMED):

@@ -75,5 +75,5 @@ def test_little_background_is_not_told_apart():
     assert not tells(masks)
     masks[:4] = False
     assert not tells(masks)
-    masks[:5, :10] = False
+    masks[:5, :20] = False
     assert tells(masks)

@@ -14,7 +14,7 @@ Mask = NDArray[np.bool_]
 
 FLAT = 8 / 255
 """Range of a place's pixels up to which it is flat: what lossy compression leaves of an even colour."""
-LEAST_SHARE = 0.05
+LEAST_SHARE = 0.25
 """Share of the area that is background in half of the normals, from which on backgrounds are told apart."""
 
 
