@@ -46,18 +46,6 @@ def test_torch_files(torch: Any, state: dict[str, Any], tmp_path: Path, wrap: An
     assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
 
 
-@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
-def test_weights_of_16_bits_become_float32(torch: Any, state: dict[str, Any], tmp_path: Path, suffix: str) -> None:
-    from safetensors.torch import save_file
-
-    halves = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    (torch.save if suffix == "pth" else save_file)(halves, tmp_path / f"net.{suffix}")
-    found = read_checkpoint(tmp_path / f"net.{suffix}")
-    assert found["count"].dtype == torch.int64
-    assert found["conv.weight"].dtype == torch.float32
-    assert torch.equal(found["conv.weight"], halves["conv.weight"].float())
-
-
 @pytest.mark.parametrize("zipped", [True, False])
 def test_whole_network_of_named_layers_only(torch: Any, tmp_path: Path, zipped: bool) -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 2), torch.nn.Sequential(torch.nn.BatchNorm2d(4)))

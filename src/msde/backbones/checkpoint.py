@@ -40,7 +40,7 @@ class TensorGroup:
 
 
 def read_checkpoint(checkpoint: Path, layers: Iterable[str] = ()) -> Tensors:
-    """Read tensors by name from a file of safetensors or of torch; those of 16 bits become float32.
+    """Read tensors by name from a file of safetensors or of torch.
 
     The latter is a dictionary of tensors, alone or within another dictionary, or a whole network of the classes in
     `layers`, such as ``torch.nn.modules.conv.Conv2d``: they are not used, `TensorGroup` stands in for them. Raises
@@ -76,10 +76,6 @@ def read_checkpoint(checkpoint: Path, layers: Iterable[str] = ()) -> Tensors:
             tensors = tensors[key]
     if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
         raise WeightsFileError(f"{checkpoint}: holds no dictionary of tensors; save the model's state_dict()")
-    tensors = {
-        name: tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
-        for name, tensor in tensors.items()
-    }
     return within(tensors, PARALLEL) if all(name.startswith(PARALLEL) for name in tensors) else tensors
 
 

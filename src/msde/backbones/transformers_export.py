@@ -70,12 +70,7 @@ def from_files(name: str, weights: Path) -> Any:
     tensors = read_checkpoint(weights)
     try:
         network, report = kind.from_pretrained(
-            None,
-            config=config,
-            state_dict=tensors,
-            dtype="float32",  # whatever the configuration says: a bfloat16 network takes no float32 images
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
+            None, config=config, state_dict=tensors, ignore_mismatched_sizes=True, output_loading_info=True
         )
     except Exception as error:  # as above
         raise WeightsFileError(f"{weights}: does not fit {CONFIG} beside it: {first_line(error)}") from error
