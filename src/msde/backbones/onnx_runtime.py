@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -71,9 +72,9 @@ class OnnxRuntime:
             )
 
     @cached_property
-    def widths(self) -> dict[str, int]:
-        """Channels of each output by its name."""
-        return {output.name: int(output.shape[1]) for output in self._session.get_outputs()}
+    def widths(self) -> dict[str, Any]:
+        """Channels of each output by its name; no number where the graph leaves it open."""
+        return {output.name: output.shape[1] for output in self._session.get_outputs()}
 
     def run(self, pixels: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
         """Compute outputs of the graph."""

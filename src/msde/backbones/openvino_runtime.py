@@ -79,9 +79,10 @@ class OpenVinoRuntime:
             raise self._refusal(error) from error
 
     @cached_property
-    def widths(self) -> dict[str, int]:
-        """Channels of each output by its name."""
-        return {output.get_any_name(): int(output.partial_shape[1].get_length()) for output in self._model.outputs}
+    def widths(self) -> dict[str, Any]:
+        """Channels of each output by its name; no number where the graph leaves it open."""
+        sizes = {output.get_any_name(): output.partial_shape[1] for output in self._model.outputs}
+        return {name: size.get_length() if size.is_static else None for name, size in sizes.items()}
 
     def run(self, pixels: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
         """Compute outputs of the graph."""
@@ -95,10 +96,9 @@ class OpenVinoRuntime:
     def _of(self, outputs: tuple[str, ...]) -> _Compiled:
         with self._lock:
             if outputs not in self._compiled:
-                by_name = {output.get_any_name(): output for output in self._model.outputs}
-                results = [by_name[name].get_node() for name in outputs]
-                part = library().Model(results, self._model.get_parameters())
                 try:
+                    results = [self._model.output(name).get_node() for name in outputs]
+                    part = library().Model(results, self._model.get_parameters())
                     self._compiled[outputs] = _Compiled(self._core.compile_model(part, "CPU", self._settings))
                 except Exception as error:  # as above
                     raise self._refusal(error) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,8 +23,8 @@ class Runtime(Protocol):
         ...
 
     @property
-    def widths(self) -> dict[str, int]:
-        """Channels of each output by its name."""
+    def widths(self) -> dict[str, Any]:
+        """Channels of each output by its name; no number where the graph leaves it open."""
         ...
 
     def run(self, pixels: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:

@@ -112,4 +112,4 @@ class EmbeddingSession:
             raise BackboneError(f"backbone {self.backbone.name}: has no class token; leave the pooling cls out")
         if level not in widths:
             raise BackboneError(f"backbone {self.backbone.name}: its graph gives no {level}; save the model again")
-        return widths[level]
+        return int(widths[level])
