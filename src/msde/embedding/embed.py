@@ -75,7 +75,7 @@ class Embedded:
 
 
 class MapReader(Protocol):
-    """Makes a row of numbers of what the first network has seen of an image, in the pass that embeds it."""
+    """Makes a row of numbers of what the networks have seen of an image, in the pass that embeds it."""
 
     @property
     def key(self) -> bytes:
