@@ -104,19 +104,20 @@ def from_files(name: str, architecture: str, checkpoint: Path, entry: Mapping[st
     weights = find_weights(checkpoint)
     if architecture:
         registered(name, architecture)
+    elif not (weights.parent / CONFIG).is_file():
+        raise BackboneError(f"backbone {name}: {CONFIG} is missing beside {weights}; fetch both into one folder")
+    tensors = within(read_checkpoint(weights), entry.get("prefix", ""))  # before a large network is built for nothing
+    if architecture:
         network = build(name, architecture, entry)
-    elif (weights.parent / CONFIG).is_file():
+    else:
         try:
             network = build(name, f"local-dir:{weights.parent}", entry)
         except Exception as error:  # whatever timm raises on a file that does not describe a model
             raise BackboneError(
                 f"{weights.parent / CONFIG}: describes no model of timm: {first_line(error)}; fetch it again"
             ) from error
-    else:
-        raise BackboneError(f"backbone {name}: {CONFIG} is missing beside {weights}; fetch both into one folder")
     classifier = network.pretrained_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    tensors = within(read_checkpoint(weights), entry.get("prefix", ""))
     tensors = without(tensors, [*entry.get("unused", ()), *(f"{head}.*" for head in heads)])
     fit_tensors(network, converted(network, tensors), weights)
     return network
