@@ -152,6 +152,7 @@ def test_tensors_that_are_not_the_graphs(changed: dict[str, np.ndarray], tmp_pat
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_built_in_weights_in_bfloat16_are_refused(changed: dict[str, np.ndarray], tmp_path: Path) -> None:
     need("torch")
     import torch

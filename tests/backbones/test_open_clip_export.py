@@ -87,6 +87,7 @@ def test_positions_are_interpolated_for_another_size(open_clip: Any, tmp_path: P
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_positions_of_one_size_alone_are_refused(open_clip: Any, tmp_path: Path) -> None:
     saved(tmp_path, "residual")
     with pytest.raises(BackboneError, match="attention pool are those of images of 32 px, .*leave the input size out"):
@@ -124,6 +125,7 @@ def test_architecture_by_name(open_clip: Any, tmp_path: Path, agrees: Agrees, mo
     assert backbone.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_mismatch_names_the_first_tensors(open_clip: Any, tmp_path: Path) -> None:
     saved(tmp_path, "transformer")

@@ -140,6 +140,7 @@ def tiny(architecture: str, options: dict[str, Any], side: int) -> Any:
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "beit"])  # of which timm loads no other size
 def test_positions_are_interpolated_for_another_size(torch: Any, kind: str) -> None:
     """As timm does it where it builds the network for that size and loads the same weights; the grid follows."""
@@ -174,6 +175,7 @@ def test_another_size_from_file_to_graph(torch: Any, tmp_path: Path, agrees: Agr
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_positions_of_one_size_alone_are_refused(torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mixer, whose layers have a weight for each place."""
     import timm
@@ -188,6 +190,7 @@ def test_positions_of_one_size_alone_are_refused(torch: Any, tmp_path: Path, mon
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_patches_at_four_depths_are_levels(torch: Any, kind: str) -> None:
     """The levels are timm's own intermediate tokens under the final norm, and so are the class tokens."""
@@ -404,6 +407,7 @@ def test_checkpoint_that_is_not_finite(torch: Any, network: Any, tmp_path: Path)
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 3])
 def test_weights_of_another_depth(torch: Any, tmp_path: Path, depth: int) -> None:
     options = {"depth": depth, "embed_dim": 24, "num_heads": 2}
@@ -417,6 +421,7 @@ def test_weights_of_another_depth(torch: Any, tmp_path: Path, depth: int) -> Non
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_weights_of_another_library(torch: Any, tmp_path: Path) -> None:
     need("transformers")
     import transformers
@@ -428,6 +433,7 @@ def test_weights_of_another_library(torch: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_a_class_token_that_is_not_there_is_not_pooled(torch: Any, tmp_path: Path) -> None:
     """Otherwise a register or the first patch would take its place."""
     for registers in (0, 2):

@@ -170,6 +170,7 @@ def of_family(transformers: Any, family: str) -> Any:
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_positions_are_interpolated_for_another_size(transformers: Any, family: str) -> None:
     """As transformers does it; the grid follows. What needs to be asked for it is not asked unasked."""
@@ -303,6 +304,7 @@ def test_model_of_text(transformers: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 @pytest.mark.parametrize("classifier", [False, True])
 def test_weights_of_another_depth(transformers: Any, tmp_path: Path, classifier: bool) -> None:
     """A deeper network would otherwise be cut off without a word; a head is left as before."""
@@ -317,6 +319,7 @@ def test_weights_of_another_depth(transformers: Any, tmp_path: Path, classifier:
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_weights_of_another_library(dino: tuple[Path, Any], tmp_path: Path) -> None:
     import timm
     from safetensors.torch import save_file
@@ -365,6 +368,7 @@ def test_grey_images_and_patches_that_are_not_square(transformers: Any, tmp_path
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("crop", "said"),
     [
@@ -382,6 +386,7 @@ def test_a_processor_of_another_network(transformers: Any, tmp_path: Path, crop:
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_a_class_token_that_is_not_there_is_not_pooled(transformers: Any) -> None:
     network = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**TOKENS, **PATCHES)).eval()
     with pytest.raises(BackboneError, match=r"is to be pooled as cls\+mean, and the network has no class token"):
@@ -390,6 +395,7 @@ def test_a_class_token_that_is_not_there_is_not_pooled(transformers: Any) -> Non
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_images_of_more_channels(transformers: Any, tmp_path: Path) -> None:
     config = transformers.ViTConfig(**TOKENS, image_size=56, patch_size=14, num_channels=4)
     saved(tmp_path, transformers.ViTModel(config))

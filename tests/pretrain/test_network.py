@@ -98,6 +98,7 @@ def transformer(tmp_path, monkeypatch):
     return tmp_path / "pytorch_model.bin"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "blocks"), [(None, {"6", "7"}), (0.5, {"3", "4", "5", "6", "7"})])
 def test_the_last_blocks_of_a_transformer_learn(transformer, share, blocks):
     encoder = load_start("uni", transformer)
@@ -109,7 +110,7 @@ def test_the_last_blocks_of_a_transformer_learn(transformer, share, blocks):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [None, 64])
 def test_a_transformer_is_trained_from_local_weights_and_used(transformer, tmp_path, rng, size):
-    """Its first blocks stay, its last ones move; the backbone of the file embeds as the encoder does, at its size."""
+    """Its first blocks stay; the backbone of the file embeds as the encoder does, at its size."""
     import torch
 
     from msde.pretrain.encoder import write_encoder
@@ -132,6 +133,7 @@ def test_a_transformer_is_trained_from_local_weights_and_used(transformer, tmp_p
     np.testing.assert_allclose(EmbeddingSession(backbone).embed(pixels), embedded(encoder, pixels), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "checkpoint", "random", "said"),
     [
