@@ -204,3 +204,13 @@ def test_torch_is_not_needed(tmp_path: Path) -> None:
         [sys.executable, "-c", code, f"onnx:{tmp_path / 'net.onnx'}"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_another_size(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Of a graph that leaves it open, and of convolutions made for their own."""
+    images = rng.random((3, 3, 40, 40), np.float32)
+    for size in ("s", 16):
+        onnx.save(net(size=size), tmp_path / "net.onnx")
+        backbone = load_backbone(f"onnx:{tmp_path / 'net.onnx'}", input_size=40)
+        assert backbone.input_size == 40
+        close(backbone, images, expected(images))

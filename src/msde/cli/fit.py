@@ -126,8 +126,8 @@ if TYPE_CHECKING:
     "--input-size",
     type=click.IntRange(32, 1024),
     metavar="PX",
-    help="Scale images to this side in pixels instead of the network's own; needs the extra onnx and a convolutional"
-    " network.",
+    help="Scale images to this side in pixels instead of the network's own: for networks of convolutions, and for"
+    " transformers whose positions can be interpolated; needs the extra onnx.",
 )
 @click.option("--int8", is_flag=True, help="Store the weights of the networks as 8-bit integers; needs the extra onnx.")
 @click.option(
@@ -281,11 +281,7 @@ def _networks(
 ) -> list[Backbone]:
     from msde.backbones import load_backbone
 
-    networks = [load_backbone(name, checkpoint) for name in names]
-    if input_size is not None:
-        from msde.backbones.input_size import with_input_size
-
-        networks = [with_input_size(network, input_size) for network in networks]
+    networks = [load_backbone(name, checkpoint, input_size) for name in names]
     if int8:
         from msde.backbones.quantize import with_int8_weights
 
