@@ -38,8 +38,8 @@ def test_weights_sum_to_what_came_in_where_some_of_it_was_looked_at(looked_at, o
 
 @given(p_values, p_values, st.randoms(use_true_random=False))
 def test_the_order_of_images_changes_nothing(looked_at, others, random):
-    shuffled = [np.array(random.sample(list(values), len(values))) for values in (looked_at, others)]
-    one, other = Verification.of(looked_at, others, 0.05), Verification.of(*shuffled, 0.05)
+    first, second = (np.array(random.sample(list(values), len(values))) for values in (looked_at, others))
+    one, other = Verification.of(looked_at, others, 0.05), Verification.of(first, second, 0.05)
     np.testing.assert_array_equal(one.edges, other.edges)
     np.testing.assert_array_equal(one.came, other.came)
 

@@ -158,7 +158,7 @@ def test_another_mode_is_refused(network, discs, verdicts):
 )
 def test_settings_are_those_of_the_model(network, discs, plain_model, settings):
     model = AnomalyModel(network, MSDEDetector(**settings)).fit(discs / "train", heatmaps=False)
-    rows = np.stack([image.embedding for image in model.embed(files(discs, "train"))])
+    rows = np.stack([np.asarray(image.embedding) for image in model.embed(files(discs, "train"))])
     again = detector_like(model.fitted).fit(rows)
     np.testing.assert_allclose(again.scorer_.score(rows[:5]), model.scorer_.score(rows[:5]), rtol=1e-6)
     assert again.alpha == settings.get("alpha", 0.05)

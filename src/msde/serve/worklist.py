@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from msde.method.calibration import Calibration
@@ -129,16 +130,17 @@ def tally(session: Session, current: Current, calibration: Calibration, prevalen
     """
     flags = math.isfinite(calibration.threshold)
     above = Score.p_value <= current.highest_p
-    held_out = case((Score.seen_in_training, None), else_=Image.verdict)
     query = (
-        select(held_out, above.label("above"), func.count())
+        select(Image.verdict, Score.seen_in_training, above.label("above"), func.count())
         .join(Score, Score.image_id == Image.id)
         .where(Score.model_id == current.model_id, Score.shown, Score.p_value.is_not(None))
-        .group_by(held_out, above)
+        .group_by(Image.verdict, Score.seen_in_training, above)
     )
-    counts = {(verdict, bool(flagged)): n for verdict, flagged, n in session.execute(query)}
-    normals = counts.get(("normal", True), 0) + counts.get(("normal", False), 0)
-    false_alarms = counts.get(("normal", True), 0)
+    counts: Counter[tuple[str | None, bool]] = Counter()
+    for verdict, seen, flagged, n in session.execute(query):
+        counts[None if seen else verdict, bool(flagged)] += n
+    normals = counts["normal", True] + counts["normal", False]
+    false_alarms = counts["normal", True]
     return Tally(
         alpha=current.alpha,
         threshold=finite(calibration.threshold),
@@ -147,8 +149,8 @@ def tally(session: Session, current: Current, calibration: Calibration, prevalen
         false_alarms=false_alarms,
         rate=false_alarms / normals if normals else None,
         interval=wilson(false_alarms, normals) if normals else None,
-        confirmed_abnormals=counts.get(("abnormal", True), 0) + counts.get(("abnormal", False), 0),
-        found=counts.get(("abnormal", True), 0),
+        confirmed_abnormals=counts["abnormal", True] + counts["abnormal", False],
+        found=counts["abnormal", True],
         images=sum(counts.values()),
         flagged=sum(n for (_, flagged), n in counts.items() if flagged),
         sure=how_sure(calibration) if flags else None,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 QUEUE = 4
 READER_TOKEN = "anna-reads"  # noqa: S105 - of a service that lives as long as the tests
-NAMES = ("chest", "second", "recalibrated")
+NAMES = ("chest", "second", "recalibrated", "learning")
 
 
 @dataclass
