@@ -59,7 +59,7 @@ def test_it_learns_and_tells_what_that_changes(job, tmp_path):
     assert "AUROC after less before" in done.stdout
     assert "fitted on 43 normal images\nand on 4 labelled abnormal images of 4 patients" in done.stdout
     assert "the patients of the images with verdicts are not known" in done.stderr
-    assert "4 abnormal images are few" in done.stderr
+    assert "3 normal and 4 abnormal images are few" in done.stderr
     figures = json.loads((tmp_path / "comparison.json").read_text())
     assert figures["old"]["roc"][-1] == [1, 1]
     assert (figures["n_normal"], figures["n_abnormal"]) == (3, 4)

@@ -117,4 +117,4 @@ def test_images_that_change_sides_are_listed_abnormal_ones_first():
 def test_figures_are_ready_for_json_and_few_images_are_told(compared):
     figures = json.loads(json.dumps(compared.figures(lambda row: row), allow_nan=False))
     assert figures["n_normal"] == figures["n_abnormal"] == 6
-    assert any("6 normal images are few" in note for note in figures["notes"])
+    assert any("6 normal and 6 abnormal images are few" in note for note in figures["notes"])

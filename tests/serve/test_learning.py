@@ -138,7 +138,10 @@ def test_too_few_verdicts_and_normals_that_are_not_there_are_said(serve, disc_mo
         fill(served, 1, 1)
         refused = served.client.post(ROUTE)
         assert refused.status_code == 409
-        assert "readers call 1 images abnormal and 1 normal" in refused.json()["detail"]
+        assert (
+            "at least two images called abnormal, of different patients, and one called normal"
+            in refused.json()["detail"]
+        )
         assert served.get(ROUTE)["lacks"] == refused.json()["detail"]
         assert served.get(ROUTE)["proposal"] is None
     for normals, said in (((), "start it with --normals FOLDER"), ((str(discs / "normal"),), "0 of the 12 normals")):

@@ -135,8 +135,9 @@ class Comparison:
         if not others:
             return (
                 f"only flagged images have verdicts ({flagged} of {of_flagged}), so normals that were not flagged are"
-                " not known here: AUROC is that among flagged images, and how many normals or abnormal images either"
-                " model flags cannot be told; give verdicts on some of the other images too, as they come"
+                " not known here: AUROC is that among flagged images, which favours the new model, because the old one"
+                " chose them, and how many normals or abnormal images either model flags cannot be told; give verdicts"
+                " on some of the other images too, as they come"
             )
         if not flagged:
             return (
@@ -159,13 +160,10 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """What is to be said of the figures, a line each."""
-        counts = (int((~self.abnormal).sum()), int(self.abnormal.sum()))
-        few = [
-            f"{n} {kind} images are few: the figures are rough, and their intervals too narrow"
-            for n, kind in zip(counts, ("normal", "abnormal"), strict=True)
-            if n < FEW
-        ]
-        return [*([self.bias] if self.bias else []), *few]
+        counts = {"normal": int((~self.abnormal).sum()), "abnormal": int(self.abnormal.sum())}
+        few = [f"{n} {kind}" for kind, n in counts.items() if n < FEW]
+        said = [f"{' and '.join(few)} images are few: figures are rough, and intervals too narrow"] if few else []
+        return [*([self.bias] if self.bias else []), *said]
 
     def figures(self, name: Callable[[int], Any] | None = None) -> dict[str, Any]:
         """Return the figures, ready for JSON.

@@ -102,8 +102,8 @@ def lacks(service: Service, judged: Judged) -> str | None:
     normals, abnormals = judged.count()
     if abnormals < 2 or not normals:
         return (
-            f"readers call {abnormals} images abnormal and {normals} normal; at least two abnormal ones, of different"
-            " patients, and one normal are needed, so that one can be held out"
+            "at least two images called abnormal, of different patients, and one called normal are needed, so that one"
+            " can be held out"
         )
     return None
 

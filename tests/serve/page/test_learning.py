@@ -30,7 +30,7 @@ def test_three_verdicts_become_a_version_and_the_one_before_comes_back(visit, ru
     running.rows("learning")
     page = visit("learning").page
     page.click("#learning summary")
-    expect(page.locator("#learning-says")).to_contain_text("at least two abnormal ones, of different patients")
+    expect(page.locator("#learning-says")).to_contain_text("At least two images called abnormal, of different patients")
     expect(page.locator("#learning-start")).to_be_disabled()
     judge(page, names["normal"], "normal")
     judge(page, names["abnormal"], "abnormal")
@@ -48,7 +48,7 @@ def test_three_verdicts_become_a_version_and_the_one_before_comes_back(visit, ru
     expect(page.locator("#proposal-how")).to_contain_text("2 abnormal images and 1 normal image of 3 patients")
     expect(page.locator("#proposal-figures tr")).to_have_count(3)
     assert page.locator("#proposal-roc svg").get_attribute("aria-label").startswith("ROC curves; AUROC ")
-    expect(page.locator("#proposal-notes")).to_contain_text("1 normal images are few")
+    expect(page.locator("#proposal-notes")).to_contain_text("1 normal and 2 abnormal images are few")
     expect(page.locator("#version")).to_have_text("version 1")
     for link in page.locator("#proposal-changed a").all():
         name = link.inner_text()

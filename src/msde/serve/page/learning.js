@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { confirmed } from "./dialogs.js";
 import { $, h, later, say } from "./dom.js";
 import { roc, sample } from "./roc.js";
-import { capital, counted, figure, when } from "./words.js";
+import { capital, counted, figure, pValue, when } from "./words.js";
 
 const AGAIN = 1000; // ms between looks at what is under way
 const CALLED = { true: "abnormal", false: "normal" };
@@ -12,9 +12,9 @@ const CALLED = { true: "abnormal", false: "normal" };
 const fixed = (value, digits) => value.toFixed(digits);
 const signed = (value) => `${value < 0 ? "\u2212" : "+"}${fixed(Math.abs(value), 3)}`;
 const between = (value, interval, scale, digits) => {
-  if (value === null) return "not known";
+  if (value === null) return ["not known"];
   const [low, high] = interval.map((end) => fixed(scale * end, digits));
-  return `${fixed(scale * value, digits)} (${low} to ${high})`;
+  return [`${fixed(scale * value, digits)} `, h("span", { class: "interval" }, `(${low} to ${high})`)];
 };
 
 /** `use(version)` makes one current, `rescore()` scores by it, `open(image, name)` shows a row, `failed(error)` on trouble. */
@@ -160,7 +160,7 @@ export class LearningPanel {
   changedRow(one) {
     const called = CALLED[one.abnormal];
     const right = one.now_flagged === one.abnormal ? "rightly" : "wrongly";
-    const p = `p\u00a0=\u00a0${figure(one.old_p_value)}, now ${figure(one.new_p_value)}`;
+    const p = `${pValue(one.old_p_value)}, now ${Number(one.new_p_value.toPrecision(2))}`;
     return h(
       "li",
       {},
