@@ -81,6 +81,7 @@ def test_density_weights(golden, part):
     assert np.mean(np.abs(weights - golden[f"weights_{part}"]) <= 1e-6) >= 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("part", ["train", "union"])
 def test_shifted_positions(golden, part):
@@ -109,6 +110,7 @@ def test_approximate_neighbours_alone_explain_the_difference(shared, monkeypatch
         assert relative_difference(shifted, golden["shifted_train"]).max() <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_scores_and_auroc(golden):
     scores = transductive_scores(golden)

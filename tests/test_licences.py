@@ -103,6 +103,7 @@ def _of(name: str, extras: set[str]) -> Iterator[str]:
             yield str(requirement)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", SHIPPED)
 def test_nothing_that_an_extra_brings_binds_who_uses_it(extra):
     if extra in NEEDED:

@@ -57,6 +57,7 @@ def test_unknown_name() -> None:
         printed("none")
 
 
+@pytest.mark.slow
 def test_a_backbone_is_checked_before_it_is_used(tmp_path: Path) -> None:
     text = printed("check", "efficientnet_lite0")
     assert "dim           496\n" in text

@@ -75,6 +75,7 @@ def test_a_missing_library_is_named_with_its_extra(lite0: Backbone, monkeypatch:
         with_input_size(lite0, 96)
 
 
+@pytest.mark.slow
 def test_a_model_keeps_the_size(lite0: Backbone, tmp_path) -> None:
     images = np.random.default_rng(0).random((12, 64, 64))
     model = AnomalyModel(with_input_size(lite0, 96)).fit(images)

@@ -210,6 +210,7 @@ def test_odd_networks_are_refused(opcodes: bytes, reason: str) -> None:
         parse(network_file(opcodes, {"s": VALUES}), LAYERS)
 
 
+@pytest.mark.slow
 def test_every_change_of_a_whole_network_is_read_or_refused() -> None:
     whole = network_file(NETWORK, {"s": VALUES})
     for position in range(len(HEAD), len(whole)):
@@ -250,6 +251,7 @@ def test_every_flipped_bit_is_read_or_refused() -> None:
             read_or_refuse(bytes(data))
 
 
+@pytest.mark.slow
 def test_every_opcode_at_every_place_is_read_or_refused() -> None:
     for position in range(len(HEAD), HEADER, 7):
         for code in range(256):

@@ -97,6 +97,7 @@ def test_architecture_by_name(open_clip: Any, tmp_path: Path, agrees: Agrees, mo
     assert backbone.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_mismatch_names_the_first_tensors(open_clip: Any, tmp_path: Path) -> None:
     saved(tmp_path, "transformer")

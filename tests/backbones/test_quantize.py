@@ -133,6 +133,7 @@ def test_without_onnx_it_says_what_to_install(lite0: Backbone, monkeypatch: pyte
         with_int8_weights(lite0)
 
 
+@pytest.mark.slow
 def test_a_model_file_of_it_scores_without_onnx(small: Backbone, pixels: np.ndarray, tmp_path: Path) -> None:
     pictures = list(pixels.transpose(0, 2, 3, 1))
     model = AnomalyModel(small, looks=["plain:mean:level2"]).fit(pictures)

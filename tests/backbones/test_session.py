@@ -24,6 +24,7 @@ def test_shape_and_type(lite0: Backbone, lite0_session: EmbeddingSession, pixels
     assert embeddings.std(axis=0).min() > 0  # every dimension answers to the images
 
 
+@pytest.mark.slow
 def test_row_does_not_depend_on_its_batch(lite0_session: EmbeddingSession, pixels: np.ndarray) -> None:
     alone = np.concatenate([lite0_session.embed(row[None]) for row in pixels])
     for size in (2, 3, 5, BATCH, BATCH + 1, 19):
@@ -166,6 +167,7 @@ print(held, resident(), np.array_equal(before, session.embed(pixels)))
 """
 
 
+@pytest.mark.slow
 def test_memory_of_passes_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", HOLD], capture_output=True, text=True, check=True)
     held, left, same = done.stdout.split()

@@ -126,6 +126,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 @pytest.mark.parametrize("kind", KINDS)
 def test_patches_at_four_depths_are_levels(torch: Any, kind: str) -> None:

@@ -28,6 +28,7 @@ def test_each_finds_what_lies_far_out(name, rows):
     assert auroc(scores[:40], scores[40:]) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_a_score_depends_on_the_batch_and_the_seed_only_where_it_says_so(name, rows):
     train, normal, abnormal = rows

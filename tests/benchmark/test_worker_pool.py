@@ -22,6 +22,7 @@ def test_a_group_stays_in_one_process_and_a_death_costs_one_task():
     assert found[after] != os.getpid()
 
 
+@pytest.mark.slow
 def test_whoever_stops_asking_stops_the_work():
     tasks = [partial(time.sleep, 0.2) for _ in range(4)]
     lanes: WorkerPool[Callable[[], None], None] = WorkerPool(operator.call, 1)

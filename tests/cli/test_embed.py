@@ -7,6 +7,7 @@ from msde import AnomalyModel
 from msde.cli.main import msde
 
 
+@pytest.mark.slow
 def test_embeddings_are_those_of_the_model(tmp_path):
     folder = write_discs(tmp_path / "discs", 9)
     (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")

@@ -46,6 +46,7 @@ def test_labels_go_with_inductive_mode(arguments, reason, tmp_path):
     assert reason in done.output
 
 
+@pytest.mark.slow
 def test_labels_among_the_normals_are_one_line(discs, tmp_path):
     normal = discs / "train" / "003.png"
     done = CliRunner().invoke(

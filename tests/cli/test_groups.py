@@ -46,6 +46,7 @@ def test_fit_says_how_far_its_false_alarm_rate_may_lie_off(job):
     assert "The next useful number is 39; 100 and more are advised." in said
 
 
+@pytest.mark.slow
 def test_patients_have_one_row_each(job, tmp_path):
     done = msde(
         "score", job / "model.msde", job / "normal", job / "abnormal", "--by", "patient", "--patient", r"\w+/p\d+"
@@ -77,6 +78,7 @@ def test_a_patient_with_an_unreadable_image_has_no_score(job, tmp_path):
     assert found["p00"]["p_value"]
 
 
+@pytest.mark.slow
 def test_discoveries_have_a_column(job):
     done = msde("score", job / "model.msde", job / "normal", job / "abnormal", "--fdr", "0.2")
     found = rows(done.stdout)
@@ -92,12 +94,14 @@ def test_discoveries_have_a_column(job):
     assert {row["discovery"] for row in rows(by_patient.stdout)[4:]} == {"true"}
 
 
+@pytest.mark.slow
 def test_score_warns_of_images_that_took_part_in_the_fit(job):
     done = msde("score", job / "model.msde", job / "normal", job / "train" / "p00_0.png")
     assert done.stderr.count("1 of these images took part in the fit") == 1
     assert "took part" not in msde("score", job / "model.msde", job / "normal").stderr
 
 
+@pytest.mark.slow
 def test_calibrate_takes_a_table(job, tmp_path):
     (tmp_path / "local").mkdir()
     rng = np.random.default_rng(5)
@@ -146,6 +150,7 @@ def test_evaluate_says_what_a_flag_tells(job, tmp_path):
     assert figures["positive_predictive_value"] == pytest.approx(20 * sensitivity / (980 * far + 20 * sensitivity))
 
 
+@pytest.mark.slow
 def test_confidence_moves_the_threshold_up_and_says_what_it_needs(job, tmp_path):
     fit = ("fit", job / "train", "-o", tmp_path / "sure.msde", "--patient", r"p\d\d", "--no-heatmaps")
     done = msde(*fit, "--confidence", "0.999", MSDE_CACHE=str(job / "cache"))
@@ -213,6 +218,7 @@ def test_dicom_headers_tell_patients_and_nothing_of_them_is_kept_or_said(studies
     assert {row["patient_id"] for row in rows(stated.stdout)} == {f"SECRET-{n}" for n in (22, 23, 24)}
 
 
+@pytest.mark.slow
 def test_a_patient_has_a_dicom_report_of_all_images(studies, tmp_path):
     done = msde("score", studies / "model.msde", studies / "new", "--dicom", tmp_path / "results")
     assert done.returncode == 0, done.stderr

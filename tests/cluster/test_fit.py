@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from msde import AnomalyModel
 from msde.cluster.encoders import encoder_file
 from msde.cluster.fit import Parts
@@ -10,6 +12,7 @@ from msde.cluster.worker import PartWorker
 from msde.images.patients import Patients
 
 
+@pytest.mark.slow
 def test_landmarks_are_evenly_spaced_rows_of_all_parts_without_copies(network, discs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = [str(path) for path in sorted((discs / "train").glob("*.png"))[:11]]

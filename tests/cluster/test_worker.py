@@ -60,6 +60,7 @@ def test_a_stack_of_object_storage_has_the_rows_of_the_file(server, stack, model
     assert (done.images, done.rows, done.errors, done.read) == (2, 8, {}, 2 * stack.stat().st_size)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("faulty")
 def test_a_part_that_was_begun_is_done_image_by_image_and_a_killer_recorded(stack, discs, model_file, tmp_path):
     killer = PngInfo()
@@ -81,6 +82,7 @@ def test_a_part_that_was_begun_is_done_image_by_image_and_a_killer_recorded(stac
     assert PartWorker(job.storage.url, "cpu").do(0) is None
 
 
+@pytest.mark.slow
 def test_a_part_that_kills_worker_after_worker_is_given_up(discs, model_file, tmp_path):
     job = start(tmp_path / "out", model_file, [discs / "abnormal"])
     for _ in range(MOST_BEGUN):

@@ -58,6 +58,8 @@ def test_several_archives_go_into_one_folder(tmp_path):
         lambda path: zipped(path, "S/../../out.png"),
         lambda path: zipped(path, "S\\..\\out.png"),
         lambda path: zipped(path, "S/link", mode=stat.S_IFLNK),
+        lambda path: zipped(path, "."),
+        lambda path: tar(path, "."),
     ],
 )
 def test_what_leads_elsewhere_is_refused(tmp_path, make):

@@ -68,6 +68,7 @@ def test_fingerprints_are_of_the_pictures_alone(root, tmp_path):
     assert f"fingerprint {before.fingerprints['train'][:16]} of train" in "\n".join(before.lines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("split", "folder"), [("normal", "test/normal"), ("masks", "test/mask")])
 def test_a_changed_picture_changes_its_own_fingerprint(root, split, folder):
     layouts.write_mask(root / "test/mask/00.png")

@@ -29,6 +29,7 @@ def test_the_table_says_what_is_normal(tmp_path, name, save):
         np.testing.assert_array_equal(dataset.abnormal[0], arrays["test_images"][1])
 
 
+@pytest.mark.slow
 def test_pictures_outlive_the_reading(tmp_path):
     train = read_dataset(medmnist(tmp_path / "pneumoniamnist.npz")).train
     gc.collect()

@@ -13,6 +13,7 @@ def scans(template: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.stack([patient.scan(patient.anatomy(template)) for patient in patients])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cells", [2, 5, 13, 40])
 def test_fields_are_smooth_and_have_the_deviation_asked_for(cells: int) -> None:
     rng = np.random.default_rng(0)

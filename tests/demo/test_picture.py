@@ -33,6 +33,7 @@ def grays_shown(path: Path, third: int) -> set[int]:
     return {i for i in range(20) if (abs(neutral.astype(int) - 12 * i - 5) <= 1).sum() > 5000}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_shows_the_highest_and_the_lowest_scores(cases: list[DemoCase], tmp_path: Path, seed: int) -> None:
     rows = [cases[i] for i in np.random.default_rng(seed).permutation(20)]
@@ -41,18 +42,21 @@ def test_shows_the_highest_and_the_lowest_scores(cases: list[DemoCase], tmp_path
     assert grays_shown(tmp_path / "cases.png", 1) == {0, 1, 2, 3, 4, 5}
 
 
+@pytest.mark.slow
 def test_the_order_of_the_rows_does_not_matter(cases: list[DemoCase], tmp_path: Path) -> None:
     draw_cases(cases, tmp_path / "a.png")
     draw_cases(cases[::-1], tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_title_may_be_another(cases: list[DemoCase], tmp_path: Path) -> None:
     draw_cases(cases, tmp_path / "a.png")
     draw_cases(cases, tmp_path / "b.png", title="Chest radiographs; research use only")
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 7])
 def test_few_cases_do(cases: list[DemoCase], tmp_path: Path, count: int) -> None:
     draw_cases(cases[:count], tmp_path / "cases.png")
@@ -60,6 +64,7 @@ def test_few_cases_do(cases: list[DemoCase], tmp_path: Path, count: int) -> None
     assert shown == set(range(count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scores", [[1.0] * 20, [1e300] * 10 + [-1e300] * 10, [1e-12] * 20])
 def test_awkward_scores_do(cases: list[DemoCase], tmp_path: Path, scores: list[float]) -> None:
     rows = [DemoCase(case.path, score, 0.5, case.truth) for case, score in zip(cases, scores, strict=True)]
@@ -88,6 +93,7 @@ def test_missing_matplotlib(cases: list[DemoCase], tmp_path: Path, monkeypatch: 
         draw_cases(cases, tmp_path / "cases.png")
 
 
+@pytest.mark.slow
 def test_leaves_pyplot_alone() -> None:
     code = (
         "import sys, msde.demo\nassert 'matplotlib' not in sys.modules and 'scipy' not in sys.modules\n"

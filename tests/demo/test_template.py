@@ -31,6 +31,7 @@ def test_is_symmetric_and_stands_upright(template: NDArray[np.float32]) -> None:
     assert area[75] > 1.5 * area[130] > 3 * area[145]
 
 
+@pytest.mark.slow
 def test_imports_no_nilearn_and_needs_no_network() -> None:
     code = (
         "import socket, sys\n"

@@ -19,6 +19,7 @@ def encoded(stored: Dataset) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
 def test_a_result_is_of_the_same_study_and_patient_in_a_new_series(source, result: Result) -> None:
     image = source()

@@ -73,6 +73,7 @@ def test_names_of_every_script_are_kept(tmp_path: Path, result: Result, charset,
         assert str(written(stored, tmp_path).PatientName) == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("declared", [None, "", "ISO_IR 6", "ISO_IR 999"])
 @pytest.mark.parametrize("encoded", ["Tést^On".encode(), "Tést^On".encode("latin-1"), "山田^".encode("shift_jis")])
 @pytest.mark.parametrize("touched", [False, True])
@@ -144,6 +145,7 @@ def with_other_patient() -> pydicom.Dataset:
     return image
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=min(40, settings().max_examples))
 @given(keyword=st.sampled_from((*PATIENT_AND_STUDY, *PIXELS)), value=st.binary(max_size=90))
 @example(keyword="PatientName", value=b"SECRET" * 20)

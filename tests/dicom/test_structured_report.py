@@ -33,6 +33,7 @@ def numbers(content: Dataset) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
 def test_score_p_value_threshold_and_algorithm_read_back(tmp_path: Path, source, result: Result) -> None:
     image = source()

@@ -38,6 +38,7 @@ MALFORMED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
 def test_the_validator_finds_no_error(tmp_path: Path, source, result: Result) -> None:
     files = write_datasets([make(source(), result) for make in KINDS.values()], tmp_path)
@@ -51,6 +52,7 @@ def test_the_validator_finds_an_error_where_there_is_one(tmp_path: Path, result:
     assert any("FrameOfReference" in error for error in errors(write_datasets([stored], tmp_path)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keyword", MALFORMED)
 def test_malformed_attributes_are_left_out(tmp_path: Path, result: Result, keyword: str) -> None:
     source = with_bytes(keyword, MALFORMED[keyword])

@@ -165,6 +165,7 @@ def test_a_writer_that_is_killed_leaves_a_sound_cache(cache, pytestconfig):
     np.testing.assert_array_equal(cache.get(key(1), 496), values(1))
 
 
+@pytest.mark.slow
 def test_writers_that_are_killed_at_any_time_leave_a_sound_cache(cache, pytestconfig):
     command = [sys.executable, "-c", WRITER, pytestconfig.rootpath, cache.folder, "5000000000", "1"]
     for wait in (0.0, 0.01, 0.05):

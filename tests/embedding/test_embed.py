@@ -194,6 +194,7 @@ print(*session.sizes)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_real_lack_of_memory_halves_the_batch(pytestconfig):
     done = subprocess.run(

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from msde import GaussianDensity, MeanShiftEnhancer, MSDEDetector
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", ["pandas", "polars"])
 def test_frames_go_in_and_wrong_columns_are_refused(rng, frames):
     if frames == "polars":
@@ -60,6 +61,7 @@ def test_groups_reach_the_detector_through_a_pipeline(rng):
     assert pipeline[-1].calibration_.n_units == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["inductive", "adaptive", "transductive"])
 def test_one_and_two_threads_give_the_same_scores(rng, mode):
     rows, pool, new = (rng.normal(size=(n, 40)).astype(np.float32) for n in (300, 80, 50))

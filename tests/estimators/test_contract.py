@@ -21,6 +21,7 @@ def exclusions(estimator):
     return {"check_methods_subset_invariance": reason}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=exclusions)
 def test_scikit_learn_contract(estimator, check):

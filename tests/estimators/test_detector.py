@@ -23,6 +23,7 @@ def fitted(request):
     return fit(MSDEDetector(request.param), rng.normal(size=(150, 12)).astype(np.float32))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 @settings(max_examples=30)
 def test_a_score_does_not_depend_on_batch_order_or_copies(fitted, seed, n):
@@ -45,6 +46,7 @@ def test_scoring_does_not_change_the_frozen_state(rng, mode):
     np.testing.assert_allclose(detector.anomaly_score(rows), before, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("n", [2, 3, 49, 50, 51, 101])
 def test_any_number_of_normals_from_two_on_will_do(rng, mode, n):
@@ -116,6 +118,7 @@ def test_the_transductive_score_depends_on_the_batch_as_published(rng):
     assert not np.allclose(detector.anomaly_score(rows)[0], detector.anomaly_score(rows[:1])[0])
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_normals_of_other_patients_are_flagged_about_as_often_as_asked(shared):
     """The golden chest X-rays: no test patient is in the training set."""
@@ -198,6 +201,7 @@ def test_a_pool_without_evidence_leaves_the_scores_of_inductive_mode(rng):
     np.testing.assert_array_equal(adaptive.anomaly_score(new), MSDEDetector().fit(normals).anomaly_score(new))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.2])
 def test_adaptive_mode_flags_normals_of_the_pool_about_as_often_as_asked(share):
     flagged: dict[str, list[float]] = {"adaptive": [], "inductive": []}

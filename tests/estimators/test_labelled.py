@@ -29,6 +29,7 @@ def test_labels_find_more_at_the_stated_false_alarm_rate(rows, fitted):
     assert (fitted.predict(others) < 0).mean() == pytest.approx(0.1, abs=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_labels_find_more_on_real_images_at_the_stated_false_alarm_rate(shared):
     with np.load(shared / "golden" / "nih_cxr_pneumonia_M.npz") as file:

@@ -55,6 +55,7 @@ def test_arrays_that_do_not_fit_the_network_are_found(localizer, model):
         replace(localizer, views={"mirrored": localizer.views["plain"]}).check(*network)
 
 
+@pytest.mark.slow
 def test_few_new_normal_images_show_any_colour():
     shown = []
     for seed in range(8):

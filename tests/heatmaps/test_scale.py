@@ -60,6 +60,7 @@ def test_what_is_no_scale_is_refused(middle, width, ladder):
         HeatScale(middle, width, ladder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.02, 0.05, 0.2])
 def test_few_new_normals_have_a_place_hotter_than_their_peak(share):
     exceeding = []

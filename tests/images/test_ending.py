@@ -46,6 +46,7 @@ def keep(tmp_path: Path):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("syntax", "kind"), CODED, ids=lambda value: NAMES.get(value, value))
 def test_a_stream_cut_in_an_otherwise_whole_file_is_refused(keep, syntax: str, kind: str) -> None:
     values, bits = PICTURES[kind]

@@ -50,6 +50,7 @@ def test_no_file_cut_short_is_read(tmp_path: Path, reader: str) -> None:
     assert megabytes < MEGABYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["raster", "syntaxes"])
 def test_a_few_damaged_files_are_read_or_refused(tmp_path: Path, reader: str) -> None:
     read, refused, _ = run(reader, "40", tmp_path)

@@ -108,6 +108,7 @@ def read_mutated(folder: Path, name: str, how: list[tuple[str, float, int]]) -> 
 FUZZ = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 
 
+@pytest.mark.slow
 @settings(max_examples=400, **FUZZ)  # type: ignore[arg-type]
 @given(st.sampled_from(sorted(FILES)), changes)
 def test_mutated_files_are_read_or_refused(tmp_path: Path, name: str, how: list[tuple[str, float, int]]) -> None:

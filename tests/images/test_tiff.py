@@ -39,6 +39,7 @@ def tiles(path: Path) -> dict[str, np.ndarray]:
     return {str(source.label): read_pixels(source) for source in find_images([path]) if isinstance(source, Part)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", [None, "deflate", "lzw"])
 @pytest.mark.parametrize("layout", ["tiles", "strips"])
 def test_tiles_with_tissue_are_those_of_the_picture(
@@ -81,6 +82,7 @@ def test_the_level_nearest_to_a_micrometre_is_taken(keep) -> None:
     assert len(find_images([stated])) == 1
 
 
+@pytest.mark.slow
 def test_a_slide_without_tissue_says_so(keep) -> None:
     rng = np.random.default_rng(0)
     glass = np.clip(240 + rng.normal(0, 3, (1300, 1500, 1)) + rng.normal(0, 1, (1300, 1500, 3)), 0, 255)

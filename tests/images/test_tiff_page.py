@@ -104,6 +104,7 @@ def renumbered(path: Path, *numbers: int, tag: int = 259) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [33003, 33005, 34712])
 def test_jpeg_2000_slides_have_their_colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(tiff, "SLIDE_SIDE", 1000)

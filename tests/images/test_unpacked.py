@@ -37,6 +37,7 @@ def nameless() -> Nameless:
         return Nameless(file)
 
 
+@pytest.mark.slow
 def test_a_volume_is_unpacked_once_for_all_who_read_it_and_let_go_afterwards(volume, monkeypatch):
     monkeypatch.setattr(unpacked, "IDLE", 0.5)
     made: list[str] = []

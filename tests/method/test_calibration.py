@@ -205,6 +205,7 @@ def test_the_next_useful_number_of_normals_lets_one_more_be_flagged(n, alpha, us
     assert at == before + 1 == int(alpha * (n + 1) + 1e-9) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [60, 300])
 def test_a_threshold_with_confidence_holds_with_that_probability(rng, n):
     rates = [ndtr(-Calibration.of(rng.normal(size=n), 0.1, "test", confidence=0.9).threshold) for _ in range(2000)]

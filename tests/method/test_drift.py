@@ -53,6 +53,7 @@ def test_the_same_population_with_some_abnormal_images_is_no_drift():
     assert found(1000, incoming) <= 0.002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("within", [0.4, 0.7, 0.9])
 @pytest.mark.parametrize("n_volumes", [1, 10])
 def test_normal_volumes_are_no_drift(within, n_volumes):

@@ -28,6 +28,7 @@ def normals_of_patients(rng, shape, size):
     return (patients * rng.uniform() + rng.normal(size=shape)) * rng.lognormal(size=shape[1]), groups
 
 
+@pytest.mark.slow
 @given(seeds, st.sampled_from(SHAPES), st.sampled_from([1, 2, 6]), st.booleans())
 @settings(max_examples=12)
 def test_scores_are_about_those_of_a_fit_without_the_group(seed, shape, size, shifted):
@@ -53,6 +54,7 @@ def test_neither_order_nor_numbers_of_groups_matter_without_a_path(seed, reverse
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "d", "size"), [(80, 200, 1), (80, 200, 8), (150, 12, 5)])
 def test_held_out_normals_score_as_new_ones_do(rng, n, d, size):
     held_out, new = [], []
@@ -81,6 +83,7 @@ def test_few_or_identical_normals_have_finite_scores(rng, n, shifted):
         assert (scores >= 0).all()
 
 
+@pytest.mark.slow
 def test_of_many_normals_those_outside_the_path_are_held_out_too(rng):
     rows, groups = normals_of_patients(rng, (700, 40), 2)
     held_out = HeldOut(fit(rows, shifted=True), rows, groups)

@@ -129,6 +129,7 @@ def test_a_capped_trajectory_keeps_the_path_of_some_rows_as_all_rows_shape_it(rn
         np.testing.assert_array_equal(capped.weights, weights[kept])
 
 
+@pytest.mark.slow
 def test_following_some_references_comes_near_to_following_all(rng):
     rows = rng.normal(size=(6, 5))[rng.integers(6, size=3000)] * 4 + rng.normal(size=(3000, 5))
     rows, queries = rows[:2900], rows[2900:]

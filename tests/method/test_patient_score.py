@@ -51,6 +51,7 @@ def test_an_image_without_a_score_leaves_its_patient_without_a_p_value():
     assert math.isnan(PatientCalibration(np.ones(3), np.arange(3), 0.05, "test").p_value(np.array([1.0, np.nan])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alike", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize(("sizes", "size"), [((8,), 3), ((8,), 8), ((30,), 30), ((2, 9, 16), 5), ((4,), 12), ((1,), 6)])
 def test_new_patients_are_flagged_as_often_as_asked_whatever_their_number_of_images(rng, alike, sizes, size):

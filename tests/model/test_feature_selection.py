@@ -161,6 +161,7 @@ def test_a_look_given_and_chosen_is_refused(discs: list[Path]) -> None:
     assert "leave --look out" in done.output
 
 
+@pytest.mark.slow
 def test_the_command_fits_with_the_chosen_looks_and_int8(
     discs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ def test_an_encoder_of_tokens_is_pooled_as_the_registry_says(tmp_path, monkeypat
     assert (embedded(pooled, pixels) != embedded(plain, pixels)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "checkpoint", "random", "said"),
     [

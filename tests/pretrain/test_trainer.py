@@ -73,6 +73,7 @@ def test_training_lowers_the_loss(normals, tmp_path, task, random):
     assert np.mean(losses[-10:]) < np.mean(losses[1:11]) - 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("random", [True, False])
 def test_a_resumed_training_ends_as_one_that_never_stopped(normals, tmp_path, monkeypatch, random):
     monkeypatch.setattr(trainer, "SAVED_EVERY", 3)
@@ -137,6 +138,7 @@ def test_a_size_that_the_network_does_not_take_is_told(normals, tmp_path):
         train(load_start("timm:vit_tiny_patch16_224", None, random=True), normals, SHORT, tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_fidelity_keeps_normals_where_the_start_puts_them(normals):
     def drift(fidelity):
         training = Training(start(random=False), normals, replace(SHORT, fidelity=fidelity, steps=30, rate=2e-4))

@@ -35,6 +35,7 @@ def add_token(served, user: str, role: str) -> str:
     return user
 
 
+@pytest.mark.slow
 def test_without_a_token_nothing_is_given(serve):
     with serve() as served:
         served.client.headers.pop("authorization")
@@ -227,6 +228,7 @@ def test_a_session_that_is_signed_out_is_over_wherever_its_cookie_is(serve, url)
         assert (status(served, copied), status(served, other)) == (401, 200)
 
 
+@pytest.mark.slow
 def test_no_browser_keeps_what_was_seen_and_nobody_sees_it_after_signing_out(serve, explaining, normals, tmp_path):
     explaining.save(tmp_path / "explaining.msde")
     with serve(models=(str(tmp_path / "explaining.msde"),), normals=(str(normals),)) as served:
@@ -282,6 +284,7 @@ def test_one_service_a_folder(standing):
         prepare(standing.service.settings)
 
 
+@pytest.mark.slow
 def test_a_start_waits_for_processes_that_outlived_the_one_before(serve, tmp_path, monkeypatch):
     with serve() as served:
         settings = served.service.settings

@@ -116,6 +116,7 @@ def test_who_has_waited_for_long_is_sent_away_too(pool, monkeypatch):
     result_of(ask())
 
 
+@pytest.mark.slow
 def test_nothing_else_waits_for_pictures(serve, monkeypatch):
     go_on, draw = threading.Event(), pictures.picture
     at_work = threading.Semaphore(0)

@@ -57,6 +57,7 @@ def kept_files(data: Path) -> list[str]:
     return sorted(str(path) for part in parts for path in (data / part).rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [png(1), packed_volume(1)], ids=["image", "volume"])
 def test_a_removed_image_leaves_nothing(serve, tmp_path, content):
     before = held_files()
@@ -90,6 +91,7 @@ def test_what_is_scored_at_once_leaves_nothing(serve, tmp_path, content):
         assert files_with(tmp_path / "data", NAME.encode()) == []
 
 
+@pytest.mark.slow
 def test_removal_in_one_process_is_seen_by_the_others(serve):
     with serve() as served:
         number = served.send(packed_volume(3))

@@ -29,6 +29,7 @@ def other_model(disc_model, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_a_new_version_and_a_broken_one_changes_nothing(serve, url, replaceable, other_model):
     with serve(database=url, models=(str(replaceable),)) as served:
         number = served.send(png(1))
@@ -79,6 +80,7 @@ def test_a_rate_can_be_set_and_taken_back(serve, url):
             assert answer.status_code == 422, bad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [5e-324, 1e-300, 1e-9, 0.001, 1 - 1e-9, 1 - 2**-53])
 def test_a_rate_without_a_rank_is_refused_wherever_one_is_asked_for(serve, alpha):
     with serve() as served:
@@ -92,6 +94,7 @@ def test_a_rate_without_a_rank_is_refused_wherever_one_is_asked_for(serve, alpha
         assert served.get(path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [5e-324, 1e-9, 1 - 2**-53, 1.0, -1.0, 3.0])
 def test_a_rate_that_an_earlier_version_stored_is_not_asked_of_the_model(serve, alpha):
     with serve() as served:
@@ -118,6 +121,7 @@ def test_flags_follow_the_model_itself(serve, disc_model):
         assert np.array_equal(p_values <= current.highest_p, model.calibration_.flagged(scores))
 
 
+@pytest.mark.slow
 def test_confirmed_normals_recalibrate_and_the_version_before_can_come_back(serve, url):
     with serve(database=url) as served:
         numbers = [served.send(png(100 + n)) for n in range(24)]
@@ -151,6 +155,7 @@ def test_confirmed_normals_recalibrate_and_the_version_before_can_come_back(serv
         assert {"recalibrate", "version", "verdict"} <= set(actions)
 
 
+@pytest.mark.slow
 def test_normals_that_are_copies_count_once_when_recalibrating(serve):
     with serve() as served:
         for number in range(20):

@@ -23,6 +23,7 @@ def claiming(monkeypatch) -> threading.Event:
     return event
 
 
+@pytest.mark.slow
 def test_no_image_fails_for_want_of_files_and_all_are_scored_afterwards(serve, claiming, monkeypatch, tmp_path):
     monkeypatch.setattr(scoring, "LONGEST", timedelta(seconds=0.2))
     with serve() as served:
@@ -49,6 +50,7 @@ def test_nothing_is_scored_at_once_without_files_but_put_off(serve):
         assert served.client.post("/api/images", content=sent).status_code == 202
 
 
+@pytest.mark.slow
 def test_a_thread_that_ends_is_replaced_and_named(serve, monkeypatch, caplog):
     ended, work = threading.Event(), Scorers._next
 
@@ -71,9 +73,14 @@ def test_a_thread_that_ends_is_replaced_and_named(serve, monkeypatch, caplog):
     assert told.fields["reason"] == "SystemExit"
 
 
+@pytest.mark.slow
 def test_it_is_not_ready_where_a_thread_cannot_be_replaced(serve, monkeypatch):
-    def fail(_):
-        raise RuntimeError("can't start new thread")
+    start = threading.Thread.start
+
+    def fail(thread):
+        if thread.name.startswith("msde-score-"):  # those that answer requests may
+            raise RuntimeError("can't start new thread")
+        start(thread)
 
     with serve() as served:
         monkeypatch.setattr(Scorers, "_next", lambda *_, **__: exit())

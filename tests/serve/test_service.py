@@ -18,6 +18,7 @@ from msde.serve import lifecycle
 from msde.serve.storage.tables import Score
 
 
+@pytest.mark.slow
 def test_an_image_is_kept_scored_listed_and_judged(serve, url, disc_model, tmp_path):
     (tmp_path / "a.png").write_bytes(png(1))
     alone = AnomalyModel.load(disc_model).score(tmp_path / "a.png")[0]
@@ -60,6 +61,7 @@ def test_the_same_bytes_are_one_image_scored_once(serve, url):
         assert len(history) == 1
 
 
+@pytest.mark.slow
 def test_what_was_queued_is_scored_after_a_restart_and_results_stay(serve, url):
     with serve(database=url, queue=5000) as served:
         sent = {served.send(png(seed)) for seed in range(20)}
@@ -190,6 +192,7 @@ def test_nearest_normals_are_shown(serve, normals):
         served.get("/api/normals/4000/picture", 404)
 
 
+@pytest.mark.slow
 def test_drift_is_told_when_incoming_images_are_of_another_kind(serve, rng):
     with serve() as served:
         assert not served.get("/api/models/discs/drift")["found"]
@@ -205,6 +208,7 @@ def test_drift_is_told_when_incoming_images_are_of_another_kind(serve, rng):
         assert drift["images"] == 30
 
 
+@pytest.mark.slow
 def test_images_of_another_database_are_refused_and_not_swept(serve, url, tmp_path):
     with serve(database=url) as served:
         number = served.send(png(1))
@@ -221,6 +225,7 @@ def test_images_of_another_database_are_refused_and_not_swept(serve, url, tmp_pa
     assert (tmp_path / "data" / "database-id").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_without_images_takes_another_database(serve, url):
     with serve(database=url):
         pass
@@ -230,6 +235,7 @@ def test_a_folder_without_images_takes_another_database(serve, url):
         assert len(served.wait()) == 1
 
 
+@pytest.mark.slow
 def test_what_failed_can_be_scored_again(serve, url):
     with serve(database=url) as served:
         number = served.send(png(1))
@@ -259,6 +265,7 @@ def test_the_refreshing_thread_outlives_any_error(serve, monkeypatch):
 FULL = "BEFORE UPDATE ON scores WHEN OLD.state = 'running' BEGIN SELECT RAISE(ABORT, 'no room'); END"
 
 
+@pytest.mark.slow
 def test_what_could_neither_be_stored_nor_given_back_is_scored_when_there_is_room_again(serve, caplog):
     """As when a disk is full: leases must not be renewed for ever of what no thread is at work on."""
     with serve() as served:

@@ -70,7 +70,7 @@ def _unpack(archive: Path, staging: Path, room: _Room) -> None:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as packed:
                 for info in packed.infolist():
-                    if not info.is_dir():
+                    if not info.filename.endswith("/"):  # `ZipInfo.is_dir` fails of a file without a name
                         is_plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
                         target = _target(info.filename, info.file_size, is_plain, archive, staging, room)
                         _write(packed.open(info), target)
@@ -88,7 +88,7 @@ def _unpack(archive: Path, staging: Path, room: _Room) -> None:
 def _target(name: str, size: int, is_plain: bool, archive: Path, staging: Path, room: _Room) -> Path:
     """Return the path for a member, having made sure that it may be written there."""
     path = PurePosixPath(name)
-    if not is_plain or path.is_absolute() or ".." in path.parts or "\\" in name:
+    if not is_plain or not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name:
         raise DataError(f"{archive}: holds {name!r}, a link or a path that leads elsewhere; do not unpack it")
     room.take(archive, size)
     target = staging / path

@@ -116,6 +116,7 @@ def serving() -> Iterator[Server]:
 HALF = b"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data", [b"", b"GET /len", HALF, HALF + b"\r\n", HALF + b"\r\nabc"], ids=["nothing", "line", "head", "body", "part"]
 )
@@ -155,6 +156,7 @@ def test_a_body_has_to_get_on_within_its_time(monkeypatch):
         assert not look(62)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_body_that_trickles_is_not():
     with serving() as server, server.connect(HALF + b"\r\n") as made, pytest.raises(OSError, match=r"reset|pipe"):
@@ -163,6 +165,7 @@ def test_a_body_that_trickles_is_not():
             threading.Event().wait(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_who_does_not_take_the_answer_is_closed():
     with serving() as server, server.connect(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"):
@@ -183,6 +186,7 @@ def test_an_idle_connection_is_kept_for_a_further_request():
             assert len(server.connections) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"GET /length HTTP/1.1\r\n", b"GET /refuse HTTP/1.1\r\nHost: x\r\n\r\n"])
 @pytest.mark.parametrize(("source", "most"), [("127.0.0.1", LIMIT), (ATTACKER, LIMIT_OF_ONE)])
 def test_1100_connections_without_a_request_leave_room(data, source, most):
@@ -195,6 +199,7 @@ def test_1100_connections_without_a_request_leave_room(data, source, most):
         wait_until(lambda: len(server.connections) == most, "as many as there may be")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "most"), [("127.0.0.1", LIMIT), (ATTACKER, LIMIT_OF_ONE)])
 def test_what_is_at_work_is_not_closed_but_the_new_one_refused(source, most):
     with serving() as server, ExitStack() as stack:

@@ -19,6 +19,7 @@ def form(*parts: tuple[str, bytes], end: bytes = b"--x--\r\n") -> bytes:
     return b"".join(head + content + b"\r\n" for head, (_, content) in zip(heads, parts, strict=True)) + end
 
 
+@pytest.mark.slow
 def test_one_file_is_open_at_a_time_and_in_the_folder_given(tmp_path):
     body = form(*((f'; filename="{number}.png"', b"x" * 5000) for number in range(200)))
     most = 0

@@ -48,6 +48,7 @@ def test_page_interface_export_and_description_are_below_the_path(disc_model, tm
         assert process.ask("GET", "/msde/aid").status_code == 404
 
 
+@pytest.mark.slow
 def test_no_address_of_the_page_begins_at_the_root(standing):
     page = standing.client.get("/").text
     files = [name for name in re.findall(r'(?:href|src)="([^"#]+)"', page) if "api/" not in name]

@@ -193,6 +193,7 @@ def test_a_zip_in_a_zip_stays_closed(standing):
     assert answer["refused"][0]["name"] == "inner.zip"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".dcm", ""])
 def test_slices_of_a_series_are_one_volume_whether_zipped_or_sent_together(serve, rng, suffix):
     slices = [ct_slice(rng.integers(0, 2000, (64, 64), np.uint16), depth, "1.2.3", depth + 1) for depth in range(4)]
@@ -248,6 +249,7 @@ def test_a_large_body_is_refused_while_it_comes(serve):
         assert list(served.service.store.incoming.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_image_of_too_many_pixels_fails_by_its_header(serve):
     file = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(file, "PNG")
@@ -263,6 +265,7 @@ def test_an_empty_body_or_form_is_refused(standing):
     assert standing.client.post("/api/images", content=b"--y", headers=broken).status_code == 400
 
 
+@pytest.mark.slow
 def test_ingest_takes_bytes_files_and_folders(serve, normals):
     with serve() as served:
         ingest = served.service.reception.ingest

@@ -45,6 +45,12 @@ def test_files_one_behind_the_other_are_unpacked(tmp_path: Path) -> None:
     assert sorted(opened(zip_of([0, 1000]), tmp_path).values()) == ["a", "a"]
 
 
+@pytest.mark.parametrize("name", [b"\0", b"/"])
+def test_a_file_without_a_name_is_left_out(tmp_path: Path, name: bytes) -> None:
+    content = zip_of([0, 1000])
+    assert list(opened(content[:-23] + name + content[-22:], tmp_path).values()) == ["a"]
+
+
 @pytest.mark.parametrize("starts", [[0, 0], [0, 40], [0] * 10])
 def test_files_that_overlap_are_refused_and_nothing_is_unpacked(tmp_path: Path, starts: list[int]) -> None:
     with pytest.raises(ServiceError, match="overlap"):
@@ -95,6 +101,7 @@ def test_no_more_of_a_list_is_read_than_files_are_allowed(tmp_path: Path, kind: 
     assert made == []
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_whatever_is_changed_in_a_zip_it_is_unpacked_within_the_limits_or_refused(tmp_path_factory, data) -> None:

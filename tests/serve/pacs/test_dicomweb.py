@@ -103,6 +103,7 @@ def test_an_archive_that_says_stored_and_has_not_is_found_out(result: Result) ->
     assert not isinstance(error.value, PacsDownError)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "error", "said"),
     [
@@ -124,6 +125,7 @@ def test_a_server_that_knows_no_offset_is_not_asked_for_ever() -> None:
         assert list(Pacs(PacsSettings(url=url)).series(LONG_AGO, {})) == [Series("1.2.3", "1.2.4", None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "most"), [(300, 10**6), (200, 10**6), (199, 10**6), (300, 100)])
 def test_a_server_that_ignores_the_offset_is_told_of(n: int, most: int, caplog: pytest.LogCaptureFixture) -> None:
     found = []
@@ -145,6 +147,7 @@ def test_a_server_that_ignores_the_offset_is_told_of(n: int, most: int, caplog: 
     assert len(said) == (min(n, most) < 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "reason"), [(409, 45070), (409, 0x0111), (409, 0x0110), (409, None), (202, 45070)])
 def test_what_an_archive_says_it_has_is_read_back_and_counts(status: int, reason: int, result: Result) -> None:  # noqa: F811
     with impostor(having(status, reason)) as url:

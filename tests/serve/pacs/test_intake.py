@@ -43,7 +43,8 @@ Serving = Callable[..., Any]
 
 
 def intake_of(served: Served) -> Intake:
-    return Intake(served.service.reception, DicomLedger(served.service.database), CollectorRegistry())
+    service = served.service
+    return Intake(service.reception, DicomLedger(service.database), CollectorRegistry(), service.refusals)
 
 
 def wait_for_states(served: Served, *states: str) -> None:
@@ -70,6 +71,7 @@ def unreadable(content: bytes) -> bytes:
     return as_file(dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cut", "short", "none"])
 @pytest.mark.parametrize("way", ["stow", "dimse", "intake"])
 def test_what_arrives_damaged_is_refused_and_the_whole_one_is_taken(serving: Serving, way: str, kind: str) -> None:
@@ -100,7 +102,6 @@ def test_other_bytes_replace_what_could_not_be_scored_and_the_same_are_refused(s
     with serving("[stow]") as served:
         intake = intake_of(served)
         assert intake.take(broken, Sender("poll:a"))[1] is Fate.TAKEN
-        assert intake.take(broken, Sender("poll:a"))[1] is Fate.KNOWN, "it waits"
         wait_for_states(served, "failed")
         assert intake.take(broken, Sender("poll:a"))[1] is Fate.REFUSED
         status, answer = post(served, encoded([broken]))
@@ -118,8 +119,9 @@ def test_what_waits_and_cannot_be_read_is_replaced_too(serving: Serving) -> None
     with serving() as served:
         served.service.scorers.stop()
         intake = intake_of(served)
-        fates = [intake.take(one, Sender("poll:a"))[1] for one in (unreadable(whole), whole, whole)]
-        assert fates == [Fate.TAKEN, Fate.TAKEN, Fate.KNOWN]
+        broken = unreadable(whole)
+        fates = [intake.take(one, Sender("poll:a"))[1] for one in (broken, broken, whole, whole)]
+        assert fates == [Fate.TAKEN, Fate.KNOWN, Fate.TAKEN, Fate.KNOWN]
 
 
 def test_of_two_that_come_at_once_under_a_uid_one_is_taken(serving: Serving) -> None:
@@ -153,6 +155,7 @@ def test_a_verdict_keeps_what_could_not_be_scored(serving: Serving) -> None:
         wait_for_states(served, "failed", "scored")
 
 
+@pytest.mark.slow
 def test_other_sound_pixels_under_a_known_uid_are_refused_and_logged(
     serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -168,6 +171,11 @@ def test_other_sound_pixels_under_a_known_uid_are_refused_and_logged(
         assert n_rows(served, Image) == 1
         assert caplog.text.count("with other pixels, and was refused") == 2
         assert first.SOPInstanceUID not in caplog.text
+        noted = [row["detail"] for row in served.get("/api/audit?action=refused")["rows"]]
+        assert sorted((one["origin"], one["reason"]) for one in noted) == [
+            ("dimse:CT1", "other pixels"),
+            ("stow", "other pixels"),
+        ]
         wait_for_states(served, "scored")
         headers = {"Authorization": f"Bearer {served.token}"}
         assert served.client.delete("/api/images/1", headers=headers).status_code == 204
@@ -216,6 +224,7 @@ def test_a_spoofed_maker_hides_no_image(serving: Serving) -> None:
         wait_for_states(served, "scored")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_result_of_another_service_is_none_to_score(serving: Serving, kind: str, result: Result) -> None:  # noqa: F811
     with serving() as served:
@@ -234,6 +243,7 @@ def stripped(dataset: Dataset, *, renamed: bool = False) -> bytes:
     return as_file(dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("renamed", [False, True])
 def test_what_was_sent_is_known_though_the_archive_strips_who_made_it(serving: Serving, renamed: bool) -> None:
     kept: dict[str, bytes] = {}
@@ -269,6 +279,7 @@ CUTS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CUTS)
 def test_polling_that_ends_early_takes_the_instance_later(
     serving: Serving, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -290,6 +301,7 @@ def test_polling_that_ends_early_takes_the_instance_later(
         wait_for_states(served, "scored", "scored")
 
 
+@pytest.mark.slow
 def test_what_stays_damaged_in_the_archive_is_given_up(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dicom_ledger, "FIRST_PAUSE", timedelta(0))
     monkeypatch.setattr(dicom_ledger, "LONGEST_PAUSE", timedelta(0))

@@ -50,6 +50,7 @@ def status(opened: Association, dataset: Dataset) -> int:
     return opened.send_c_store(dataset).get("Status", -1)
 
 
+@pytest.mark.slow
 def test_images_are_taken_once_and_everything_else_is_told(serving: Serving, result: Result) -> None:  # noqa: F811
     port = free_port()
     image, compressed, report = radiograph(), shipped("JPEG2000.dcm"), shipped("reportsi.dcm")
@@ -92,14 +93,17 @@ def test_images_are_taken_once_and_everything_else_is_told(serving: Serving, res
         assert 'msde_pacs_objects_total{fate="taken",way="dimse"} 3.0' in counted
 
 
+@pytest.mark.slow
 def test_only_named_callers_may_send(serving: Serving) -> None:
     port = free_port()
-    with serving(f'[listen]\nport = {port}\ncallers = ["CT1"]'):
+    with serving(f'[listen]\nport = {port}\ncallers = ["CT1"]') as served:
         for caller, welcome in (("CT1", True), ("CT2", False)):
             with association(port, radiograph(), caller=caller) as opened:
                 assert opened.is_established is welcome
+        assert [row["detail"]["tried"] for row in served.get("/api/audit?action=denied")["rows"]] == ["dimse:CT2"]
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_told_to_the_sender(serving: Serving) -> None:
     port = free_port()
     with serving(f"[listen]\nport = {port}", queue=0) as served, association(port, radiograph()) as opened:

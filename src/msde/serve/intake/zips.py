@@ -108,8 +108,10 @@ def _checked(members: Sequence[zipfile.ZipInfo], settings: Settings) -> list[zip
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
-    parts = PurePosixPath(member.filename).parts
-    return not member.is_dir() and not any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
+    name = member.filename
+    is_file = name != "" and not name.endswith("/")  # `ZipInfo.is_dir` fails of a file without a name
+    parts = PurePosixPath(name).parts
+    return is_file and not any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
 
 
 def _copy(packed: IO[bytes], file: IO[bytes], room: int) -> int:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 from msde.errors import ImageError
 from msde.images.formats import DICOM
 from msde.images.passing import times_met
+from msde.serve.audit import Refusals
 from msde.serve.errors import OutOfResources, Postponed, ServiceError, TooLarge
 from msde.serve.intake.image_rows import Sender
 from msde.serve.intake.reception import Reception
@@ -35,6 +36,7 @@ class Fate(StrEnum):
 
 SETTLED = frozenset((Fate.TAKEN, Fate.OWN, Fate.NO_PICTURE))
 """Of an object that need not be fetched again; what was refused may have been damaged on the way."""
+_REFUSED = frozenset((Fate.REFUSED, Fate.OTHER_PIXELS, Fate.NO_PICTURE))
 
 
 class Intake:
@@ -49,11 +51,16 @@ class Intake:
     ledger : DicomLedger
     registry : prometheus_client.CollectorRegistry
         Where objects are counted.
+    refusals : Refusals
+        Where those that are refused are on record.
     """
 
-    def __init__(self, reception: Reception, ledger: DicomLedger, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, reception: Reception, ledger: DicomLedger, registry: CollectorRegistry, refusals: Refusals
+    ) -> None:
         self._reception = reception
         self.ledger = ledger
+        self.refusals = refusals
         # So that two ways in do not take the same object at once, in one process or in several.
         self._turn, self._lock = threading.Lock(), reception.store.incoming.with_name("intake.lock")
         self._objects = Counter(
@@ -79,7 +86,11 @@ class Intake:
         Postponed, TooLarge
             As the service raises them; the object may be sent again.
         """
-        instance = Instance.of(content)
+        try:
+            instance = Instance.of(content)
+        except ImageError:
+            self._note_refusal(sender, "damaged")
+            raise
         with self._turn, locked(self._lock):
             known = self.ledger.find(instance.uid)
             if known is not None and known.fate in (Fate.TAKEN, Fate.OWN):
@@ -90,7 +101,12 @@ class Intake:
         if fate is Fate.OTHER_PIXELS:
             log("warning", "an object came under the UID of another with other pixels, and was refused", way=way)
         self._objects.labels(way, fate).inc()
+        if fate in _REFUSED:
+            self._note_refusal(sender, fate)
         return instance, fate
+
+    def _note_refusal(self, sender: Sender, reason: str) -> None:
+        self.refusals.note(sender.user, "refused", origin=sender.origin, reason=str(reason), address=sender.address)
 
     def _anew(self, instance: Instance, content: bytes, sender: Sender) -> Fate:
         """Take in what has not come before, or was refused and may have been mended."""

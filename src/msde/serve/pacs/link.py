@@ -66,7 +66,7 @@ def plug(app: FastAPI, service: Service, file: PacsFile) -> Iterator[None]:
     MSDEError
         If the listener cannot listen.
     """
-    intake = Intake(service.reception, DicomLedger(service.database), service.metrics.registry)
+    intake = Intake(service.reception, DicomLedger(service.database), service.metrics.registry, service.refusals)
     jobs: list[Periodic] = []
     app.router.routes.extend(status_router(intake, lambda: jobs).routes)
     if file.stow is not None:

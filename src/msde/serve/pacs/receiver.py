@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from msde.errors import ImageError, MSDEError
+from msde.serve.audit import Refusals
 from msde.serve.errors import Postponed, TooLarge
 from msde.serve.intake.image_rows import Sender
 from msde.serve.logs import log, log_failure
@@ -76,6 +77,7 @@ def receiving(settings: ListenSettings, intake: Intake) -> Iterator[int]:
         (evt.EVT_DIMSE_RECV, _start_anew),
         (evt.EVT_CONN_CLOSE, _close),
         (evt.EVT_C_STORE, _store, [intake]),
+        (evt.EVT_REJECTED, _note_rejection, [intake.refusals]),
     ]
     try:
         server = ae.start_server((settings.host, settings.port), block=False, evt_handlers=handlers)
@@ -91,13 +93,22 @@ def receiving(settings: ListenSettings, intake: Intake) -> Iterator[int]:
         ae.shutdown()
 
 
+def _sender(event: Any) -> Sender:
+    peer = event.assoc.requestor
+    caller = "".join(c for c in str(peer.ae_title) if c.isprintable())
+    return Sender(f"dimse:{caller}", address=str(peer.address))
+
+
+def _note_rejection(event: Any, refusals: Refusals) -> None:
+    """Put on record who was turned away: by an unknown title, or because too many are connected."""
+    sender = _sender(event)
+    refusals.note("", "denied", tried=sender.origin, address=sender.address)
+
+
 def _store(event: Any, intake: Intake) -> int:
     """Answer a C-STORE; no error leaves this function, because the library would log it with its values."""
     try:
-        peer = event.assoc.requestor
-        caller = "".join(c for c in str(peer.ae_title) if c.isprintable())
-        sender = Sender(f"dimse:{caller}", address=str(peer.address))
-        instance, fate = intake.take(event.encoded_dataset(), sender)
+        instance, fate = intake.take(event.encoded_dataset(), _sender(event))
         if instance.uid != event.request.AffectedSOPInstanceUID:
             log("warning", "an object came by DIMSE under another UID than its own")
         return _STATES[fate]
