@@ -90,7 +90,7 @@ def unweighted(comparison: Comparison) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cache", type=Path)
-    parser.add_argument("--sets", nargs="*", default=["nih_cxr_pneumonia", "mri_dwi_stroke"])
+    parser.add_argument("--sets", nargs="*", default=["ct_ich_phe", "ct_covid_sarscov2"])
     parser.add_argument("--draws", type=int, default=5)
     arguments = parser.parse_args()
     encoder = Encoder((load_backbone(),), DEFAULT_LOOKS)
@@ -126,6 +126,9 @@ def main() -> None:
                     [seen.sum(), *true, true[1] - true[0], *told, told[1] - told[0], plain[1] - plain[0], *rates]
                     + per_1000(comparison)
                 )
+            if not figures:
+                print(f"| {name}, {policy} | too few verdicts |", flush=True)
+                continue
             means = np.mean(figures, axis=0)
             cells = [f"{value:.{3 * (0 < column < 8)}f}" for column, value in enumerate(means)]
             print(f"| {name}, {policy} | {' | '.join(cells)} |".replace("nan", "not told"), flush=True)

@@ -114,7 +114,7 @@ def test_what_readers_contradict_each_other_about_is_left_out_and_named(serve, t
         assert comparison["n_normal"] == 2
         assert comparison["contradicted"] == known["contradicted"]
         with served.service.database.read() as session:
-            assert len(learning.Judged.of(session, current).others) == 1
+            assert len(learning.Judged.of(session, current).others(session, current)) == 1
 
 
 def test_a_version_learns_on_from_the_one_before(serve):

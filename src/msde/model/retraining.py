@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,6 +23,7 @@ from msde.method.labelled_fit import FEWEST_NORMALS
 from msde.method.scorers import InductiveScorer, LabelledScorer
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.fitted import FittedModel
+from msde.model.grouping import check_ways
 from msde.model.labels import check_labels
 from msde.model.learning import FitReport, learn
 from msde.model.training_set import TrainingSet
@@ -57,6 +59,8 @@ class Retraining:
         Of these likewise.
     notes : list of str
         What is to be told, a line each.
+    unreadable : list of str
+        One line for each image that cannot be used.
     """
 
     old: FittedModel
@@ -68,6 +72,7 @@ class Retraining:
     labelled: TrainingSet | None
     units_of_labelled: IndexArray
     notes: Sequence[str]
+    unreadable: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -137,12 +142,6 @@ class Retraining:
     def seen(self) -> NDArray[np.bool_]:
         """Which images with verdicts (k,) the model has learnt from before."""
         return self.old.has_seen(self.judged.digests)
-
-    @property
-    def unreadable(self) -> list[str]:
-        """One line for each image that cannot be used."""
-        sets = [self.normals, self.judged, *([self.labelled] if self.labelled else [])]
-        return [error for one in sets for error in one.errors]
 
     def folds(self) -> list[IndexArray]:
         """Deal the patients of the images with verdicts to at most five folds; those with abnormal images come first.
@@ -246,31 +245,47 @@ def gather(
         As `Retraining.of`.
     """
     patients = groups or Patients()
+    keeping = AnomalyModel.of(model.fitted, model.session, kept or model.cache)
+    names: dict[str, dict[bytes, str]] = {"normals": {}, "judged": {}, "labelled": {}}
+    called: dict[bytes, set[bool]] = {}
 
-    def collected(images: Iterable[Embedded], kind: str) -> TrainingSet:
-        return TrainingSet.collect(ticking(images, tick), kind, 1, lambda image: patients.keys(image.source))
-
-    labels: dict[bytes, set[bool]] = {}
-
-    def noting(images: Iterable[Embedded]) -> Iterator[Embedded]:
-        for image, label in zip(images, verdicts.values(), strict=True):
+    def noting(kind: str, images: Iterable[Embedded]) -> Iterator[Embedded]:
+        for image in ticking(images, tick):
             if image.digest:
-                labels.setdefault(image.digest, set()).add(label)
+                names[kind].setdefault(image.digest, image.name)
             yield image
 
-    keeping = AnomalyModel.of(model.fitted, model.session, kept or model.cache)
-    before = collected(keeping.embed(normals), "normal")
-    judged = collected(noting(model.embed(list(verdicts))), "confirmed")
-    labelled = None if abnormal is None else collected(model.embed(abnormal), "abnormal")
-    agreed = np.array([len(labels[digest]) == 1 for digest in judged.digests], dtype=bool)
-    of_copies = [name for name, agrees in zip(judged.names, agreed, strict=True) if not agrees]
+    def judging(images: Iterable[Embedded]) -> Iterator[Embedded]:
+        for image, is_abnormal in zip(images, verdicts.values(), strict=True):
+            if image.digest:
+                called.setdefault(image.digest, set()).add(is_abnormal)
+            yield image
+
+    streams = [noting("normals", keeping.embed(normals)), noting("judged", judging(model.embed(list(verdicts))))]
+    if abnormal is not None:
+        streams.append(noting("labelled", model.embed(abnormal)))
+    # As one set, because what DICOM headers state of patients means something else where all state the same.
+    together = TrainingSet.collect(chain.from_iterable(streams), "given", 1, lambda image: patients.keys(image.source))
+
+    def of_kind(kind: str, without: Collection[bytes] = ()) -> TrainingSet:
+        chosen = np.array([digest in names[kind] and digest not in without for digest in together.digests])
+        found = together.only(chosen)
+        return replace(found, names=[names[kind][digest] for digest in found.digests])
+
+    torn = {digest for digest, said in called.items() if len(said) > 1}
+    judged = of_kind("judged", torn)
+    notes = [*together.notes, *check_ways(patients, judged.names, judged.keys)]
+    if torn:
+        listed = ", ".join(sorted(names["judged"][digest] for digest in torn)[:_LISTED])
+        notes.append(f"{len(torn)} images are left out, whose copies are called otherwise: {listed}")
     found = Retraining.of(
-        model.fitted, before, judged.only(agreed), {digest: said.pop() for digest, said in labels.items()}, labelled
+        model.fitted,
+        of_kind("normals"),
+        judged,
+        {digest: True in said for digest, said in called.items()},
+        None if abnormal is None else of_kind("labelled"),
     )
-    if not of_copies:
-        return found
-    note = f"{len(of_copies)} images are left out, whose copies are called otherwise: {', '.join(of_copies[:_LISTED])}"
-    return replace(found, notes=[*found.notes, note])
+    return replace(found, notes=[*found.notes, *notes], unreadable=together.errors)
 
 
 def detector_like(fitted: FittedModel) -> MSDEDetector:

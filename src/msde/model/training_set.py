@@ -125,7 +125,10 @@ class TrainingSet:
         return found if (found.groups == UNKNOWN).any() else found._in_order_of_digests()
 
     def only(self, chosen: NDArray[np.bool_]) -> Self:
-        """Leave out all rows but the chosen (n,); a volume that loses a part is whole no longer."""
+        """Return the chosen rows (n,), without what became of other images.
+
+        A volume that loses a part is whole no longer.
+        """
         place = np.where(chosen, np.cumsum(chosen) - 1, _UNUSABLE)
         return replace(
             self,
@@ -137,6 +140,9 @@ class TrainingSet:
                 for name, members in self.volumes.items()
             },
             keys=[of_row for of_row, stays in zip(self.keys, chosen, strict=True) if stays],
+            errors=[],
+            n_copies=0,
+            notes=[],
         )
 
     @cached_property

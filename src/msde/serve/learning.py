@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, select, update
 from sqlalchemy.orm import Session
 
 from msde.embedding.cache import EmbeddingCache
@@ -31,6 +31,7 @@ from msde.serve.storage.store import SERIES
 from msde.serve.storage.tables import Image, Model, Proposal, Score, Version, beyond, now
 from msde.serve.storage.tables import Verdict as VerdictRow
 
+_LISTED = 10
 FOLD_STEPS = 20  # images that take as long to embed as a fold to fit, roughly
 SILENT = timedelta(minutes=10)  # after which the process at it is taken for dead
 _OFTEN = timedelta(seconds=1)
@@ -48,24 +49,20 @@ class Judged:
         By digest.
     verdicts : Verdicts
         By digest too.
-    others : list of float
-        P-values of the images that came in without being called normal or abnormal, but those it has learnt from.
     """
 
     images: Mapping[str, Image]
     verdicts: Verdicts
-    others: list[float]
 
     @classmethod
     def of(cls, session: Session, current: Current) -> Judged:
         """Look up what a model can learn from; pictures that are kept no longer are left out."""
-        scored = (Score.model_id == current.model_id, Score.shown, Score.state == "scored", Score.n_parts == 1)
         chosen = (
             select(VerdictRow, Image, Version.model_id)
             .join(Image, Image.id == VerdictRow.image_id)
             .join(Score, Score.image_id == Image.id)
             .outerjoin(Version, Version.id == VerdictRow.version_id)
-            .where(*scored, Image.suffix != SERIES, Image.purged.is_(None))
+            .where(_scored(current), Image.suffix != SERIES, Image.purged.is_(None))
             .order_by(VerdictRow.id)
         )
         images: dict[str, Image] = {}
@@ -74,13 +71,13 @@ class Judged:
             images[image.digest] = image
             p_value = row.p_value if model_id == current.model_id and row.p_value is not None else math.nan
             given.append(Verdict(image.digest, f"image {image.id}", row.verdict, row.reader, p_value))
-        verdicts = Verdicts.of(given)
-        settled = {images[digest].id for digest in verdicts.labels}
-        came = select(Score.image_id, Score.p_value).where(
-            *scored, Score.p_value.is_not(None), Score.seen_in_training.is_(False)
-        )
-        others = [p for image_id, p in session.execute(came) if p is not None and image_id not in settled]
-        return cls(images, verdicts, others)
+        return cls(images, Verdicts.of(given))
+
+    def others(self, session: Session, current: Current) -> list[float]:
+        """Look up the p-values of the single images without a settled verdict, but those the model has learnt from."""
+        settled = {self.images[digest].id for digest in self.verdicts.labels}
+        came = select(Score.image_id, Score.p_value).where(_scored(current), Score.seen_in_training.is_(False))
+        return [p for image_id, p in session.execute(came) if p is not None and image_id not in settled]
 
     def count(self) -> tuple[int, int]:
         """Count confirmed normal and abnormal images."""
@@ -91,6 +88,10 @@ class Judged:
     def contradicted(self) -> list[int]:
         """The numbers of the images that readers contradict each other about."""
         return [self.images[digest].id for digest in self.verdicts.contradicted]
+
+
+def _scored(current: Current) -> ColumnElement[bool]:
+    return and_(Score.model_id == current.model_id, Score.shown, Score.state == "scored", Score.n_parts == 1)
 
 
 def lacks(service: Service, judged: Judged) -> str | None:
@@ -116,11 +117,13 @@ def propose(service: Service, current: Current, user: str) -> None:
     Conflict
         If something is lacking, or the model learns already.
     """
+    with service.database.read() as session:
+        judged = Judged.of(session, current)
+        others = judged.others(session, current)
+    if lacking := lacks(service, judged):
+        raise Conflict(lacking)
     with service.database.write() as session:
         session.scalars(select(Model).where(Model.id == current.model_id).with_for_update()).one()
-        judged = Judged.of(session, current)
-        if lacking := lacks(service, judged):
-            raise Conflict(lacking)
         latest = latest_proposal(session, current)
         if latest is not None and state_of(latest) == "running":
             raise Conflict("the model learns from verdicts already; wait until that is done")
@@ -131,7 +134,7 @@ def propose(service: Service, current: Current, user: str) -> None:
         record(session, user, "learn", model=current.name, version=current.number, **counts)
         session.flush()
         number = row.id
-    Thread(target=_work, args=(service, current, user, number, judged), name="msde-learn", daemon=True).start()
+    Thread(target=_work, args=(service, current, user, number, judged, others), name="msde-learn", daemon=True).start()
 
 
 def latest_proposal(session: Session, current: Current) -> Proposal | None:
@@ -152,13 +155,13 @@ def give_up_all(session: Session) -> None:
     session.execute(under_way.values(state="failed", error=ENDED))
 
 
-def _work(service: Service, current: Current, user: str, number: int, judged: Judged) -> None:
+def _work(service: Service, current: Current, user: str, number: int, judged: Judged, others: Sequence[float]) -> None:
     """Learn, and store what came of it."""
-    files = {digest: Path(str(service.store.sources(image)[0])) for digest, image in judged.images.items()}
+    files = {digest: service.store.path(digest, image.suffix) for digest, image in judged.images.items()}
     names = {str(path): f"image {judged.images[digest].id}" for digest, path in files.items()}
     values: dict[str, Any]
     try:
-        values = _learn(service, current, user, number, judged, files)
+        values = _learn(service, current, user, number, judged, files, others)
     except Stopped:
         values = {"state": "failed", "error": ENDED}
     except MSDEError as error:
@@ -178,7 +181,13 @@ def _work(service: Service, current: Current, user: str, number: int, judged: Ju
 
 
 def _learn(
-    service: Service, current: Current, user: str, number: int, judged: Judged, files: Mapping[str, Path]
+    service: Service,
+    current: Current,
+    user: str,
+    number: int,
+    judged: Judged,
+    files: Mapping[str, Path],
+    others: Sequence[float],
 ) -> dict[str, Any]:
     """Make the version, and compare it with the one before; return what the proposal is then."""
     labels = {files[digest]: label for digest, label in sorted(judged.verdicts.labels.items())}
@@ -193,11 +202,10 @@ def _learn(
         retraining = gather(model, normals, labels, tick=tick.step, kept=kept)
         fitted, report = retraining.fit()
         tick.step(FOLD_STEPS)
-        comparison = compare(
-            retraining, looked_at, np.array(judged.others), current.alpha, lambda: tick.step(FOLD_STEPS)
-        )
+        comparison = compare(retraining, looked_at, np.array(others), current.alpha, lambda: tick.step(FOLD_STEPS))
         figures.update(comparison.figures(lambda row: of_files[comparison.names[row]]))
-        figures["notes"] = [*figures["notes"], *retraining.notes, *report.notes]
+        unreadable = [f"cannot be learnt from: {error}" for error in retraining.unreadable]
+        figures["notes"] = [*figures["notes"], *retraining.notes, *report.notes, *unreadable[:_LISTED]]
         counts = f"{figures['n_abnormal']} abnormal and {figures['n_normal']} normal images by verdicts"
         return AnomalyModel.of(fitted, model.session), f"learnt from version {current.number} and {counts}"
 
