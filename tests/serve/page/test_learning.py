@@ -8,6 +8,7 @@ import pytest
 from tests.requirements import need
 
 from .conftest import READER_TOKEN
+from .test_page import CONTRAST
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402
@@ -78,10 +79,15 @@ def test_three_verdicts_become_a_version_and_the_one_before_comes_back(visit, ru
     ]
 
 
-def test_a_reader_has_no_part_in_it_and_a_narrow_screen_needs_no_sideways_scrolling(visit, running, normals):
+def test_a_reader_has_no_part_in_it(visit, running, normals):
     running.fill("learning", normals[71:72])
     expect(visit("learning", READER_TOKEN).page.locator("#learning")).to_be_hidden()
-    page = visit("learning").page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_proposal_is_legible_and_needs_no_sideways_scrolling(visit, running, normals, scheme):
+    running.fill("learning", normals[72:73])
+    page = visit("learning", color_scheme=scheme).page
     figures = {"auroc": 0.75, "auroc_ci": [0.5, 1.0], "flags_per_1000": 41.0, "flags_per_1000_ci": [10.0, 160.0]}
     arm = {**figures, "sensitivity": 0.5, "sensitivity_ci": [0.2, 0.8], "roc": [[0, 0], [0.2, 0.7], [1, 1]]}
     number = running.rows("learning")[0]["id"]
@@ -119,3 +125,5 @@ def test_a_reader_has_no_part_in_it_and_a_narrow_screen_needs_no_sideways_scroll
     expect(page.locator("#learning-says")).to_contain_text("readers contradict each other: two-minds.png")
     expect(page.locator("#proposal-changed")).to_contain_text("(abnormal): flagged now, rightly")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    ratio, node = page.evaluate(CONTRAST)
+    assert ratio >= 4.5, node
