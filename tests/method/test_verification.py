@@ -23,6 +23,11 @@ def test_where_only_flagged_images_were_looked_at_nothing_is_known_of_the_others
     assert not Verification.of(np.full(6, 0.01), np.empty(0), alpha=0.05).covers_all
 
 
+def test_where_no_flagged_image_was_looked_at_those_that_came_count():
+    assert Verification.of(np.full(6, 0.5), np.empty(0), alpha=0.05).covers_all
+    assert not Verification.of(np.full(6, 0.5), np.full(2, 0.01), alpha=0.05).covers_all
+
+
 @given(p_values, p_values, st.sampled_from([0.01, 0.05, 0.033, 0.2]))
 def test_weights_sum_to_what_came_in_where_some_of_it_was_looked_at(looked_at, others, alpha):
     found = Verification.of(looked_at, others, alpha)

@@ -139,7 +139,7 @@ class Comparison:
                 " chose them, and how many normals or abnormal images either model flags cannot be told; give verdicts"
                 " on some of the other images too, as they come"
             )
-        if not flagged:
+        if of_flagged and not flagged:
             return (
                 f"no flagged image has a verdict (of {of_flagged}), so what flags are worth is not known here; give"
                 " verdicts on these too"
@@ -233,8 +233,9 @@ class Comparison:
             shares = [self.share_flagged(arm, abnormal=label) for arm in (self.old, self.new)]
             cells = "".join(f"{_in_words(share, '.0f', scale):>22}" for share in shares)
             lines.append(f"{what:34}{cells}")
+        among = "" if self.verification.covers_all else " among the images looked at"
         lines.append(
-            f"AUROC after less before: {difference.value:+.3f} (95 % interval {difference.low:+.3f} to"
+            f"AUROC after less before{among}: {difference.value:+.3f} (95 % interval {difference.low:+.3f} to"
             f" {difference.high:+.3f}); target {1000 * self.alpha:.0f} flags in 1,000 normal images"
         )
         lines.append(f"{len(self.changed)} of the images with verdicts change sides{':' if len(self.changed) else ''}")

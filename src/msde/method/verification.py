@@ -85,9 +85,9 @@ class Verification:
 
     @property
     def covers_all(self) -> bool:
-        """Whether some images were looked at in each stratum, and on both sides of the threshold, so that all count."""
-        sides = self.flagged[0] > 0 and self.unflagged[0] > 0
-        return sides and bool((self.looked_at[self.came > 0] > 0).all())
+        """Whether those that were looked at stand for all that came in: none did where none below the threshold was."""
+        every = bool((self.looked_at[self.came > 0] > 0).all())
+        return every and self.unflagged[0] > 0
 
     def weights(self, p_values: Floats) -> Floats:
         """Tell how many images that came in each one that was looked at stands for, (m,), at least 1."""

@@ -14,7 +14,7 @@ const signed = (value) => `${value < 0 ? "\u2212" : "+"}${fixed(Math.abs(value),
 const between = (value, interval, scale, digits) => {
   if (value === null) return ["not known"];
   const [low, high] = interval.map((end) => fixed(scale * end, digits));
-  return [`${fixed(scale * value, digits)} `, h("span", { class: "interval" }, `(${low} to ${high})`)];
+  return [`${fixed(scale * value, digits)} `, h("span", { class: "interval" }, `(${low}\u2013${high})`)];
 };
 
 /** `use(version)` makes one current, `rescore()` scores by it, `open(image, name)` shows a row, `failed(error)` on trouble. */
@@ -149,11 +149,12 @@ export class LearningPanel {
     $("proposal-back").hidden = $("proposal-rescore").hidden = !current;
   }
 
-  drawDifference({ difference, difference_ci: [low, high] }) {
-    const meaning = low > 0 ? "" : high < 0 ? " The new version is worse." : " That may be chance.";
+  drawDifference({ old, difference, difference_ci: [low, high] }) {
+    const chosen = old.flags_per_1000 === null; // by their flags, so the figure is of no use for the images that come
+    const meaning = chosen ? " That holds for these alone, see below." : low > 0 ? "" : high < 0 ? " The new version is worse." : " That may be chance.";
     $("proposal-difference").replaceChildren(
       h("strong", {}, `AUROC ${signed(difference)}`),
-      ` (95\u00a0% interval ${signed(low)} to ${signed(high)}).${meaning}`,
+      `${chosen ? " among the images looked at" : ""} (95\u00a0% interval ${signed(low)} to ${signed(high)}).${meaning}`,
     );
   }
 
