@@ -69,6 +69,7 @@ def test_it_learns_and_tells_what_that_changes(job, tmp_path):
     assert any("like the abnormal images you labelled" in str(words) for words in evidence)
 
 
+@pytest.mark.slow
 def test_what_is_contradicted_unsure_or_not_there_is_told_and_left_out(job, tmp_path):
     verdicts = images(job, "normal", 2) + images(job, "abnormal", 3)
     path = said(
@@ -122,6 +123,7 @@ def test_verdicts_on_one_patient_alone_are_refused(job, tmp_path):
     assert "4 images of 1 patients abnormal" in done.stderr
 
 
+@pytest.mark.slow
 def test_images_of_another_kind_are_told_with_the_figure(job, tmp_path):
     from PIL import Image, ImageOps
 

@@ -45,6 +45,7 @@ def test_normals_chosen_by_their_scores_do_not_calibrate(fitted, plain_model):
     assert len(fitted.images.scores) == len(plain_model.calibration_.scores) == 40
 
 
+@pytest.mark.slow
 def test_a_model_calibrated_at_the_place_is_calibrated_on_confirmed_normals(plain_model, discs, verdicts):
     local = plain_model.fitted.recalibrated(gather(plain_model, files(discs, "train"), verdicts).judged, alpha=0.2)
     model = AnomalyModel.of(local, plain_model.session)
@@ -70,6 +71,7 @@ def test_folds_part_patients_and_each_has_its_turn(retraining):
     assert all(of_fold.any() for of_fold in held_out)
 
 
+@pytest.mark.slow
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_images_changes_no_fold(retraining, random):
     order = np.array(random.sample(range(len(retraining.units)), len(retraining.units)))
@@ -97,6 +99,7 @@ def test_a_version_that_has_learnt_learns_on(plain_model, fitted, discs, verdict
     assert again.fit()[0].labels.describe()["images"] == 7
 
 
+@pytest.mark.slow
 def test_labels_that_are_not_given_again_are_told(plain_model, fitted, discs, verdicts):
     model = AnomalyModel.of(fitted, plain_model.session)
     fewer = dict(list(verdicts.items())[2:])

@@ -78,6 +78,7 @@ def test_three_verdicts_become_a_version_that_is_used_when_an_admin_says_so(serv
         assert detail == {"model": "discs", "version": 2}
 
 
+@pytest.mark.slow
 def test_images_that_change_sides_are_named_as_long_as_they_are_there(serve):
     with serve() as served:
         _, abnormals = fill(served)
@@ -99,6 +100,7 @@ def test_images_that_change_sides_are_named_as_long_as_they_are_there(serve):
         assert proposal["error"] is None
 
 
+@pytest.mark.slow
 def test_what_readers_contradict_each_other_about_is_left_out_and_named(serve, tmp_path):
     with serve() as served:
         normals, _ = fill(served)
@@ -117,6 +119,7 @@ def test_what_readers_contradict_each_other_about_is_left_out_and_named(serve, t
             assert len(learning.Judged.of(session, current).others(session, current)) == 1
 
 
+@pytest.mark.slow
 def test_a_version_learns_on_from_the_one_before(serve):
     with serve() as served:
         fill(served)
@@ -133,6 +136,7 @@ def test_a_version_learns_on_from_the_one_before(serve):
         assert not any("forgotten" in note for note in proposal["comparison"]["notes"])
 
 
+@pytest.mark.slow
 def test_too_few_verdicts_and_normals_that_are_not_there_are_said(serve, disc_model, tmp_path, discs):
     with serve() as served:
         fill(served, 1, 1)
@@ -159,6 +163,7 @@ def test_too_few_verdicts_and_normals_that_are_not_there_are_said(serve, disc_mo
             assert [one["version"] for one in served.get("/api/models/discs")["versions"]] == [1]
 
 
+@pytest.mark.slow
 def test_an_abnormal_image_among_the_normals_is_called_by_its_number(serve, normals):
     with serve() as served:
         fill(served)
@@ -170,6 +175,7 @@ def test_an_abnormal_image_among_the_normals_is_called_by_its_number(serve, norm
         assert f"among the normals: image {number} is " in proposal["error"]
 
 
+@pytest.mark.slow
 def test_one_at_a_time_and_what_died_gives_way(serve):
     with serve() as served:
         fill(served)
@@ -187,6 +193,7 @@ def test_one_at_a_time_and_what_died_gives_way(serve):
         assert learnt(served)["state"] == "ready"
 
 
+@pytest.mark.slow
 def test_a_start_gives_up_what_was_under_way(serve):
     with serve() as served:
         current = served.service.models.named("discs")
@@ -197,6 +204,7 @@ def test_a_start_gives_up_what_was_under_way(serve):
         assert served.get(ROUTE)["proposal"]["error"] == learning.ENDED
 
 
+@pytest.mark.slow
 def test_a_service_that_stops_breaks_it_off(serve):
     with serve() as served:
         fill(served)
