@@ -153,7 +153,7 @@ export class LearningPanel {
     const chosen = old.flags_per_1000 === null; // by their flags, so the figure is of no use for the images that come
     const meaning = chosen ? " That holds for these alone, see below." : low > 0 ? "" : high < 0 ? " The new version is worse." : " That may be chance.";
     $("proposal-difference").replaceChildren(
-      h("strong", {}, `AUROC ${signed(difference)}`),
+      h(chosen ? "span" : "strong", {}, `AUROC ${signed(difference)}`),
       `${chosen ? " among the images looked at" : ""} (95\u00a0% interval ${signed(low)} to ${signed(high)}).${meaning}`,
     );
   }
