@@ -176,9 +176,9 @@ class Comparison:
         Returns
         -------
         dict
-            n_normal, n_abnormal, n_patients, alpha, bias, notes; old and new, each with auroc, auroc_ci, flags_per_1000
-            and false_flags_ci (of normals), sensitivity and sensitivity_ci and roc; difference and difference_ci of
-            AUROC; changed: image, abnormal, old_p_value, new_p_value, now_flagged of each image that changes sides.
+            n_normal, n_abnormal, n_patients, alpha, notes; old and new, each with auroc, flags_per_1000 (of normals),
+            sensitivity, and of each its interval (_ci), and roc; difference of AUROC and difference_ci; changed: image,
+            abnormal, old_p_value, new_p_value, now_flagged of each image that changes sides.
         """
         old, new, difference = self.aurocs
         naming = name or self.names.__getitem__
@@ -223,20 +223,21 @@ class Comparison:
         lines = [
             f"{len(self.names)} images with verdicts, {figures['n_normal']} normal and {figures['n_abnormal']} abnormal"
             f", of {figures['n_patients']} patients; each scored by fits that saw nothing of its patient",
-            f"{'':34}{'before':>22}{'after':>22}",
-            f"{'AUROC':34}{_in_words(old, '.3f'):>22}{_in_words(new, '.3f'):>22}",
+            f"{'':34}{'before':>24}{'after':>24}",
+            f"{'AUROC':34}{_in_words(old, '.3f'):>24}{_in_words(new, '.3f'):>24}",
         ]
         for label, what, scale in (
             (False, "flags in 1,000 normal images", 1000),
             (True, "abnormal images flagged, %", 100),
         ):
             shares = [self.share_flagged(arm, abnormal=label) for arm in (self.old, self.new)]
-            cells = "".join(f"{_in_words(share, '.0f', scale):>22}" for share in shares)
+            cells = "".join(f"{_in_words(share, '.0f', scale):>24}" for share in shares)
             lines.append(f"{what:34}{cells}")
         among = "" if self.verification.covers_all else " among the images looked at"
+        chance = ", which may be chance" if difference.low <= 0 <= difference.high else ""
         lines.append(
             f"AUROC after less before{among}: {difference.value:+.3f} (95 % interval {difference.low:+.3f} to"
-            f" {difference.high:+.3f}); target {1000 * self.alpha:.0f} flags in 1,000 normal images"
+            f" {difference.high:+.3f}){chance}; target {1000 * self.alpha:.0f} flags in 1,000 normal images"
         )
         lines.append(f"{len(self.changed)} of the images with verdicts change sides{':' if len(self.changed) else ''}")
         for one in figures["changed"]:
