@@ -139,7 +139,7 @@ def sender(world: World, way: str, seed: int) -> None:
 def killed(world: World, rng: random.Random) -> Iterator[None]:
     world.service.kill()
     yield
-    world.service.start()
+    world.service.launch()  # whatever else is amiss at that moment
 
 
 @contextmanager
@@ -221,6 +221,7 @@ def torment(world: World, minutes: float, seed: int) -> Counter[str]:
                 stack.enter_context(known[name](world, rng))
                 done[name] += 1
             time.sleep(rng.uniform(*HELD_SECONDS))
+        world.service.keep_up()
         time.sleep(rng.uniform(*PAUSE_SECONDS))
     world.clock.put(0)
     return done

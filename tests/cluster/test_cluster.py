@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -222,3 +223,47 @@ def test_a_fit_gives_the_same_model_and_with_landmarks_one_of_all_normals(
     loaded = AnomalyModel.load(tmp_path / "capped.msde")
     normal, abnormal = loaded.score(discs / "new"), loaded.score(discs / "abnormal")
     assert max(one.anomaly_score for one in normal if not one.error) < min(one.anomaly_score for one in abnormal)
+
+
+def test_labels_are_learnt_from_as_in_one_process(address, network, discs, tmp_path):
+    from msde.cluster.fit import fit_on
+    from msde.images.patients import GroupTable
+
+    normals, abnormal = str(discs / "train"), str(discs / "abnormal")
+    kinds = GroupTable.of("kinds", {abnormal: "square"})
+    cluster = Cluster(str(tmp_path / "out"), address, 2, part_rows=9)
+    fit = partial(fit_on, abnormal=[abnormal], kinds=kinds)
+    fitted, summaries = fit(cluster, AnomalyModel(network), [normals], [], 100, quiet)
+    expected = AnomalyModel(network).fit(normals, abnormal=abnormal, kinds=kinds, heatmaps=False)
+    assert len(summaries) == 2
+    assert fitted.calibration_.scores == pytest.approx(expected.calibration_.scores, rel=1e-6)
+    assert fitted.fitted.labels.in_words() == "6 labelled abnormal images of 6 patients: 6 square"
+    capped, _ = fit(cluster, AnomalyModel(network), [normals], [], 30, quiet)
+    capped.save(tmp_path / "capped.msde")
+    assert AnomalyModel.load(tmp_path / "capped.msde").info()["training"]["labelled"]["images"] == 6
+    normal = discs / "train" / "003.png"  # no landmark of seven
+    other = replace(cluster, parts=str(tmp_path / "other"))
+    with pytest.raises(DataError, match=f"among the normals: {normal} is one of them"):
+        fit_on(other, AnomalyModel(network), [normals], [], 7, quiet, abnormal=[str(normal)])
+
+
+def test_patients_of_dicom_in_object_storage_are_told_by_their_headers(address, server, network, tmp_path):
+    import numpy as np
+    import s3fs
+    from tests.images.medical import dicom_bytes
+    from tests.pictures import disc
+
+    from msde.cluster.fit import fit_on
+
+    files, rng = s3fs.S3FileSystem(), np.random.default_rng(0)
+    files.mkdir("patients")
+    for number in range(24):
+        values = disc(rng).astype(np.uint16)
+        content = dicom_bytes(values, PatientID=f"Confidential-{number // 3}", WindowCenter=128, WindowWidth=256)
+        files.pipe_file(f"patients/{number:02}.dcm", content)
+    cluster = Cluster(str(tmp_path / "out"), address, 1, part_rows=50)
+    for landmarks in (100, 12):
+        fitted, _ = fit_on(cluster, AnomalyModel(network), ["s3://patients/"], [], landmarks, quiet)
+        assert fitted.calibration_.n_units == 8
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert b"Confidential" not in kept

@@ -8,6 +8,7 @@ from msde import AnomalyModel
 from msde.cluster.encoders import encoder_file
 from msde.cluster.fit import Parts
 from msde.cluster.job_folder import JobFolder
+from msde.cluster.stored_headers import StoredHeaders
 from msde.cluster.worker import PartWorker
 from msde.images.patients import Patients
 
@@ -32,7 +33,7 @@ def test_landmarks_are_evenly_spaced_rows_of_all_parts_without_copies(network, d
     assert [image.name for image in parts.landmarks(5)] == [usable[number] for number in parts.chosen(5)]
     rows, numbers = parts.of_part(1)
     assert [names[4 + row] for row in rows] == [usable[number] for number in numbers]
-    patients = parts.groups(Patients(r"(\d)\.png", headers=False))
+    patients = parts.groups(StoredHeaders(Patients(r"(\d)\.png", headers=False)))
     assert [int(Path(name).stem[-1]) for name in usable] == [*range(10), 0]
     assert patients.tolist() == [*range(10), 0]
-    assert set(parts.groups(Patients(headers=False)).tolist()) == {-1}
+    assert set(parts.groups(StoredHeaders(Patients(headers=False))).tolist()) == {-1}

@@ -12,7 +12,7 @@ SHAPES = [(40, 120), (90, 6), (40, 40), (9, 30), (60, 2), (30, 29)]
 
 def distances_without_own_group(rows, groups):
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    whole = LeaveGroupOut.of(rows, None, Pulls.none(len(rows)))
+    whole = LeaveGroupOut.of(rows.copy(), None, Pulls.none(len(rows)))
     return whole.distances(members, lambda block: (rows[block.ravel()], np.zeros((1, 1))))
 
 

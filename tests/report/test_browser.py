@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 from tests.patience import wait_until
 
+from msde import AnomalyModel
 from msde.images import find_images
+from msde.model.nearest_labelled import NearestLabelled
 from msde.model.nearest_normals import NearestNormals
 from msde.report import make_worklist, write_report
 
@@ -60,6 +62,37 @@ def test_keys_move_and_toggle(browser, report):
     assert browser.complaints() == []
 
 
+def test_the_viewer_shows_the_nearest_labelled_image_first_where_likeness_to_it_spoke(
+    browser, network, discs, incoming, tmp_path
+):
+    abnormal = find_images([discs / "abnormal"])
+    kinds = {str(discs / "abnormal"): "<i>spot"}
+    model = AnomalyModel(network).fit(discs / "train", abnormal=abnormal, kinds=kinds, heatmaps=False)
+    normals, labelled = (
+        NearestNormals.embed(model, find_images([discs / "train"])),
+        NearestLabelled.embed(model, abnormal),
+    )
+    worklist = make_worklist(model, find_images([incoming]), normals, labelled=labelled)
+    write_report(worklist, model, tmp_path / "r.html")
+    browser.open(tmp_path / "r.html")
+    top = "document.querySelector('#viewer {} figure').getBoundingClientRect().top"
+    said = []
+    for number, case in enumerate(worklist.cases, 1):
+        browser.run(f"document.querySelector('#case-{number} .often').click()")
+        figures = "[...document.querySelectorAll('.labelled figure')].filter(f => f.checkVisibility()).map(f => f.id)"
+        numbers = case.pictures[0].labelled if case.pictures else ()
+        assert browser.run(figures) == [f"labelled-{n}" for n in numbers]
+        if numbers:
+            assert browser.run("document.querySelector('#viewer .labelled figcaption').textContent").startswith(
+                "<i>spot"
+            )
+            spoke = bool(case.score.flagged and str(case.score.evidence).startswith("like"))
+            assert browser.run(f"{top.format('.labelled')} < {top.format('.alike')}") == spoke
+            said.append(spoke)
+    assert set(said) == {True, False}
+    assert browser.complaints() == []
+
+
 def test_the_viewer_shows_the_selected_case_and_the_normals_most_like_it(browser, report, explained):
     browser.open(report)
     for number in range(1, len(explained.cases) + 1):
@@ -67,7 +100,7 @@ def test_the_viewer_shows_the_selected_case_and_the_normals_most_like_it(browser
         name = browser.run(f"document.querySelector('#case-{number} .name').textContent")
         assert browser.run("document.querySelector('#viewer h2').textContent") == name
         alike = explained.cases[number - 1].pictures[0].alike if explained.cases[number - 1].pictures else ()
-        figures = "[...document.querySelectorAll('.normals figure')].filter(f => f.checkVisibility()).map(f => f.id)"
+        figures = "[...document.querySelectorAll('.alike figure')].filter(f => f.checkVisibility()).map(f => f.id)"
         assert browser.run(figures) == [f"normal-{n}" for n in alike]
     eager = "const images = [...document.images]; for (const image of images) image.loading = 'eager'"
     browser.run(eager)

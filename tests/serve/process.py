@@ -54,11 +54,25 @@ class Process:
 
     def start(self, status: int = 200) -> None:
         """Start it, and wait until it answers so whether it is ready."""
+        self.launch()
+        wait_until(lambda: self._answers(status), "a service that answers")
+
+    def launch(self) -> None:
+        """Start it."""
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 self._command, stderr=log, start_new_session=True, umask=self._umask, env=self._environment
             )
-        wait_until(lambda: self._is_ready(status), "a service that answers")
+
+    def keep_up(self) -> None:
+        """Wait until it is ready, and start it again where it ends, as its unit does."""
+
+        def is_ready() -> bool:
+            if self._process.poll() is not None:
+                self.launch()
+            return self._is_ready()
+
+        wait_until(is_ready, "a service that is ready", pause=0.5)
 
     def ask(self, method: str, path: str, **further: Any) -> httpx.Response:
         headers = {**self.headers, **further.pop("headers", {})}
@@ -89,8 +103,11 @@ class Process:
         self._process.terminate()
         return self._process.wait(PATIENCE)
 
-    def _is_ready(self, status: int) -> bool:
+    def _answers(self, status: int) -> bool:
         assert self._process.poll() is None, self.log.read_text()
+        return self._is_ready(status)
+
+    def _is_ready(self, status: int = 200) -> bool:
         try:
             return httpx.get(f"{self.url}/readyz").status_code == status
         except httpx.TransportError:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from msde.cluster.cluster import Cluster
     from msde.embedding.cache import EmbeddingCache
     from msde.images import ImageRule, Part
-    from msde.images.patients import Patients
+    from msde.images.patients import GroupTable, Patients
     from msde.method.unlabelled_pool import Direction
     from msde.model.anomaly_model import AnomalyModel
 
@@ -225,15 +225,16 @@ def fit(
         weighting=weighting,  # type: ignore[arg-type]
         gaussian=gaussian,  # type: ignore[arg-type]
     )
+    table = None if kinds is None else GroupTable.read(kinds, tell, "kind")
     if cluster is not None:
-        refuse_with_ray(select=select, cache=cache, abnormal=abnormal)
+        refuse_with_ray(select=select, cache=cache)
         networks = _networks(backbones, checkpoint, input_size, int8)
         unfitted = AnomalyModel(networks, detector, None, looks or DEFAULT_LOOKS, rule, device)
-        model, heatmaps = _fit_on(cluster, unfitted, normals, unlabelled, landmarks, groups, confidence), False
+        model = _fit_on(cluster, unfitted, normals, unlabelled, landmarks, groups, confidence, abnormal, table)
+        heatmaps = False
     else:
         paths, pool = find_images(normals, tell), find_images(unlabelled, tell) if unlabelled else None
         labelled = find_images(abnormal, tell) if abnormal else None
-        table = None if kinds is None else GroupTable.read(kinds, tell, "kind")
         networks = _networks(backbones, checkpoint, input_size, int8)
         if select:
             looks = _selected(networks, paths, pool, rule, cache, device, groups)
@@ -299,11 +300,15 @@ def _fit_on(
     landmarks: int,
     groups: Patients,
     confidence: float | None,
+    abnormal: Sequence[str],
+    kinds: GroupTable | None,
 ) -> AnomalyModel:
     """Fit on a cluster, which lists the images itself."""
     from msde.cluster.fit import fit_on
 
-    model, summaries = fit_on(cluster, unfitted, normals, unlabelled, landmarks, tell, groups, confidence)
+    model, summaries = fit_on(
+        cluster, unfitted, normals, unlabelled, landmarks, tell, groups, confidence, abnormal, kinds
+    )
     for summary in summaries:
         for line in summary.lines():
             tell(line)

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Normal images to compare with, such as those of the fit; may be repeated. A model file holds none.",
 )
+@click.option(
+    "--abnormal",
+    multiple=True,
+    metavar="PATH",
+    help="The --abnormal images of the fit: the one most like an image is shown beside the normals, with its kind; may"
+    " be repeated.",
+)
 @with_prevalence
 @with_groups
 @with_identifiers
@@ -35,6 +42,7 @@ def report(
     images: tuple[str, ...],
     output: Path,
     normals: tuple[str, ...],
+    abnormal: tuple[str, ...],
     prevalence: float,
     groups: Patients,
     identifiers: bool,
@@ -50,6 +58,7 @@ def report(
 
     from msde.images import find_images
     from msde.model.anomaly_model import AnomalyModel
+    from msde.model.nearest_labelled import NearestLabelled
     from msde.model.nearest_normals import NearestNormals
     from msde.report import make_worklist, write_report
     from msde.storage.atomic import check_writable
@@ -58,13 +67,20 @@ def report(
     check_writable(output)
     loaded = AnomalyModel.load(model, cache, device)
     paths, to_compare = find_images(images, tell), find_images(normals, tell) if normals else []
-    with progress("Scoring", len(paths) + len(to_compare)) as tick:
+    known = find_images(abnormal, tell) if abnormal else []
+    with progress("Scoring", len(paths) + len(to_compare) + len(known)) as tick:
+        labelled = NearestLabelled.embed(loaded, known, tick) if known else None
         compared = NearestNormals.embed(loaded, to_compare, tick) if to_compare else None
-        worklist = make_worklist(loaded, paths, compared, groups=groups, tick=tick)
+        worklist = make_worklist(loaded, paths, compared, labelled=labelled, groups=groups, tick=tick)
     settings = {"Model file": model.name, "SHA-256 of it": digest_of(model), "Made by": f"msde {version('msde')}"}
     with progress("Drawing", len(worklist.cases)) as tick:
         write_report(worklist, loaded, output, settings, identifiers=identifiers, prevalence=prevalence, tick=tick)
     tell_notes(worklist.notes)
+    if labelled is not None and labelled.others:
+        tell(
+            f"the model did not learn from {len(labelled.others)} of the images of --abnormal, such as"
+            f" {labelled.others[0]}; they are not shown"
+        )
     if worklist.drift.found:
         click.echo(
             "msde: these images do not look like the normals that the model is calibrated on; see the report", err=True

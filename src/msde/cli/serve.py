@@ -54,6 +54,12 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
 @click.argument("models", nargs=-1, required=True, metavar="MODEL.msde...", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder for everything that is kept.")
 @click.option("--normals", multiple=True, metavar="PATH", help="Normals to show beside an image; may be repeated.")
+@click.option(
+    "--abnormal",
+    multiple=True,
+    metavar="PATH",
+    help="The --abnormal images of the fit: the one most like an image is shown beside it; may be repeated.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Number of processes.")

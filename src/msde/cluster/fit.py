@@ -17,6 +17,7 @@ from msde.cluster.cluster import Cluster
 from msde.cluster.driver import Summary, Tell
 from msde.cluster.job_folder import JobFolder
 from msde.cluster.moments import Moments
+from msde.cluster.stored_headers import StoredHeaders
 from msde.embedding.embed import Embedded
 from msde.estimators.detector import MSDEDetector
 from msde.images.patients import Key, Patients, settled
@@ -29,13 +30,15 @@ from msde.model.anomaly_model import AnomalyModel
 from msde.model.fingerprint import Fingerprint
 from msde.model.fitted import FittedModel
 from msde.model.grouping import check_groups
+from msde.model.labels import Kinds, check_apart
 from msde.model.learning import learn
-from msde.model.training_set import TrainingSet
+from msde.model.training_set import TrainingSet, without_keys
 
 GROUPS_PER_WORKER = 4
 N_FOLDS = 10
 NAMED = 10_000
 """Distrusted normals that are named at most when there are more normals than landmarks."""
+_POOL = {"unlabelled"}  # of which nobody asks whom they are of
 
 
 def fit_on(
@@ -47,49 +50,68 @@ def fit_on(
     tell: Tell,
     groups: Patients | None = None,
     confidence: float | None = None,
+    abnormal: Sequence[str] = (),
+    kinds: Kinds | None = None,
 ) -> tuple[AnomalyModel, list[Summary]]:
     """Fit a model as :meth:`msde.AnomalyModel.fit` does, on a cluster, whose folder takes the embeddings.
 
     Takes an unfitted model, of which the encoder, the image rule and the detector are used, and images as
     :func:`msde.cluster.listing.sources` does. Up to `landmarks` normals the fit is the ordinary one. Beyond, evenly
     spaced landmarks stand for all: they decide the scale of the features, how rows are shifted, and calibrate; the
-    Gaussian is that of all normals in inductive mode, in the others of the landmarks.
+    Gaussian is that of all normals in inductive mode without labels, otherwise of the landmarks.
 
-    Patients are told by `groups` from the names of images, and from the headers of DICOM files that this machine can
-    open.
+    Patients are told by `groups` from the names of images, and from the headers of DICOM files, which this machine
+    reads where it can open them and from object storage.
 
-    Returns the fitted model, without heat maps, and the figures of embedding normals and unlabelled images. Raises
-    DataError if too few images can be used, MSDEError if the cluster fails.
+    Returns the fitted model, without heat maps, and the figures of embedding normals, unlabelled and labelled images.
+    Raises DataError if too few images can be used or labels contradict the normals or each other, MSDEError if the
+    cluster fails.
     """
     patients = groups or Patients()
     detector = model.detector or MSDEDetector("adaptive" if unlabelled else "inductive")
-    jobs, summaries = [], []
+    jobs: dict[str, Parts] = {}
+    summaries = []
     with cluster.running() as workers:
-        for name, inputs in (("normals", normals), ("unlabelled", unlabelled)):
+        for name, inputs in (("normals", normals), ("unlabelled", unlabelled), ("abnormal", abnormal)):
             if inputs:
                 place = replace(cluster, parts=f"{cluster.parts.rstrip('/')}/{name}")
                 job, summary = embed_on(place, model.encoder, model.rule, inputs, tell)
-                jobs.append(Parts.of(job))
+                jobs[name] = Parts.of(job)
                 summaries.append(summary)
-        collected = TrainingSet.collect(
-            jobs[0].landmarks(landmarks), "normal", 2, lambda image: patients.keys(image.name)
-        )
+        parts = jobs["normals"]
+        headers = StoredHeaders.read(patients, (file for name in jobs.keys() - _POOL for file in jobs[name].files()))
+
+        def collect(name: str, kind: str, at_least: int) -> TrainingSet:
+            told = (lambda image: headers.keys(image.name, image.volume)) if name not in _POOL else without_keys
+            return TrainingSet.collect(jobs[name].landmarks(landmarks), kind, at_least, told)
+
+        collected = collect("normals", "normal", 2)
         notes = check_groups(patients, collected.names, collected.keys, collected.groups)
         collected = replace(collected, notes=collected.notes + notes)
-        pool = None
-        if unlabelled:
-            pool = TrainingSet.collect(jobs[1].landmarks(landmarks), "unlabelled", at_least=1)
-        fitted, report = learn(collected, pool, detector, model.encoder, model.rule, confidence=confidence)
-        parts = jobs[0]
+        pool = collect("unlabelled", "unlabelled", 1) if unlabelled else None
+        labelled = collect("abnormal", "abnormal", 1) if abnormal else None
+        if labelled and len(parts.kept) > landmarks:  # the fit compares them with the landmarks alone
+            check_apart(dict.fromkeys(parts.digests, "one of them"), labelled)
+        fitted, report = learn(
+            collected,
+            pool,
+            detector,
+            model.encoder,
+            model.rule,
+            confidence=confidence,
+            labelled=labelled,
+            kinds=kinds,
+        )
         if len(parts.kept) > landmarks:  # some slices of each volume were seen, and a whole one scores otherwise
             fitted = replace(fitted, volumes=None, patients=None)
-        if len(parts.kept) > landmarks and detector.mode == "inductive":
+        if len(parts.kept) > landmarks and detector.mode == "inductive" and labelled is None:
             tell(f"the Gaussian takes all {len(parts.kept)} normals")
-            fitted, distrusted = _take_all(fitted, detector, parts, collected.digests, parts.groups(patients), workers)
+            fitted, distrusted = _take_all(fitted, detector, parts, collected.digests, parts.groups(headers), workers)
             report = replace(report, distrusted=distrusted)
-    if any(len(parts.kept) > landmarks for parts in jobs):
-        errors, n_copies = [error for parts in jobs for error in parts.errors], sum(parts.n_copies for parts in jobs)
-        report = replace(report, unreadable=errors, n_copies=n_copies, peak=jobs[0].peak)
+    if any(len(each.kept) > landmarks for each in jobs.values()):
+        errors = [error for each in jobs.values() for error in each.errors]
+        n_copies = sum(each.n_copies for each in jobs.values())
+        report = replace(report, unreadable=errors, n_copies=n_copies, peak=parts.peak)
     return AnomalyModel.of(fitted, model.session, report=report), summaries
 
 
@@ -130,13 +152,19 @@ class Parts:
                 starts[-1] += 1
         return cls(job, np.array(kept, np.int64), np.array(starts), digests, errors, n_copies, peak)
 
-    def groups(self, patients: Patients) -> IndexArray:
+    def files(self) -> Iterator[str]:
+        """Yield the file of each image that is kept, or its address."""
+        for part in range(self.job.n_parts):
+            for row in _read(self.job, part, ["path", "volume"]).take(self.of_part(part)[0]).to_pylist():
+                yield row["volume"] or row["path"]
+
+    def groups(self, headers: StoredHeaders) -> IndexArray:
         """Return the number of the patient or volume of each image that is kept, (n,); -1 where nothing tells it."""
         keys: list[frozenset[Key]] = []
         volumes: list[str | None] = []
         for part in range(self.job.n_parts):
             for row in _read(self.job, part, ["path", "volume"]).take(self.of_part(part)[0]).to_pylist():
-                keys.append(patients.keys(row["path"]))
+                keys.append(headers.keys(row["path"], row["volume"]))
                 volumes.append(row["volume"])
         told, _ = settled(keys, one_is_none=True)
         return joined([{*keys, volume} if volume else keys for keys, volume in zip(told, volumes, strict=True)])

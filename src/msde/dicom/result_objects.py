@@ -20,13 +20,14 @@ from msde.method.volume_score import highest_parts
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.patient_score import PatientScore
 from msde.model.score import ImageScore
-from msde.output.words import counted, how_often
+from msde.output.words import counted, how_often, printable
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 _NAMED = 20
 _LONGEST_NAME = 64
+_LONGEST_EVIDENCE = 400
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ class ResultObjects:
             n, as_high = len(calibration.scores), int((calibration.scores >= score.anomaly_score).sum())
             of = f" of {calibration.n_units} patients or volumes" if calibration.n_units < n else ""
             said = f"Of {n} held-out normal {kind}{of}, {as_high} score at least as high."
+        if score.flagged and score.evidence:
+            said += f"\nEvidence: {printable(score.evidence)[:_LONGEST_EVIDENCE]}."
         if score.is_volume:
             highest = [f"{_number(images, k)} ({score.parts[k].anomaly_score:.4g})" for k in _averaged_parts(score)]
             unit = "instance numbers" if len(images) > 1 else "frames"

@@ -148,8 +148,13 @@ class Patients:
         """
         if not isinstance(source, str | os.PathLike):
             return frozenset()
-        names = {PATTERN: self._found(source), TABLE: self._tabled(source), **self._headed(source)}
-        return frozenset((kind, self._digest(kind, name)) for kind, name in names.items() if name)
+        names = {PATTERN: self._found(source), TABLE: self._tabled(source)}
+        of_name = {(kind, self._digest(kind, name)) for kind, name in names.items() if name}
+        return self.header_keys(source) | of_name
+
+    def header_keys(self, path: str | os.PathLike[str]) -> frozenset[Key]:
+        """Return what the header of a file, or of an image's file, tells of its patient, as `keys` does."""
+        return frozenset((kind, self._digest(kind, name)) for kind, name in self._headed(path).items())
 
     def label(self, source: Any) -> str | None:
         """Return the name that the user's table or pattern gives a patient; None where neither does."""

@@ -105,7 +105,7 @@ class _Normals:
             basis = scorer.shift.axes.astype(np.float64) if path.inside else None
             others = LeaveGroupOut.of(moved, basis, pulls)
         axes = others.axes if others.basis is None else others.basis @ others.axes
-        return cls(others, standard, path, (axes**2) @ others.scatter)
+        return cls(others, standard, path, np.einsum("ij,ij,j->i", axes, axes, others.scatter))
 
     def distances(self, groups: IndexArray, which: IndexArray) -> NDArray[np.float64]:
         """Measure the rows of some groups without their groups; NaN for the others."""

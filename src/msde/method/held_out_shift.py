@@ -18,7 +18,7 @@ from msde.method.frozen_shift import FrozenShift
 from msde.method.leave_group_out import Pulls
 from msde.method.parallel import for_blocks
 
-_BLOCK_ROWS = 256
+_BLOCK_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class HeldOutShift:
         """
         n, m = len(rows), len(shift.weights)
         landmarks = evenly_spaced(n, m)
-        shares = np.zeros((n, m), dtype=np.float32)
+        padded = np.zeros((n, m + 1), dtype=np.float32)
+        shares = padded[:, :m]
         shares[landmarks, np.arange(m)] = 1
         position = np.empty((n, shift.axes.shape[1]))
 
@@ -73,10 +74,9 @@ class HeldOutShift:
             position[block] = shift.inside(standardize(rows[block]))
 
         for_blocks(start, n, _BLOCK_ROWS)
-        noted = []
-        for step in range(len(shift.layers)):
-            among = shares[landmarks]
-            noted.append(among)
+        noted = np.empty((len(shift.layers), m, m), dtype=np.float32)
+        for step, among in enumerate(noted):
+            among[:] = shares[landmarks]
 
             def move(block: slice, step: int = step, among: NDArray[np.float32] = among) -> None:
                 pull = _pull(shift, position[block], step)
@@ -90,7 +90,7 @@ class HeldOutShift:
             moved[block] = _displacement(shift, standardize(rows[block]), position[block], m == n)
 
         for_blocks(measure, n, _BLOCK_ROWS)
-        return cls(shift, landmarks, np.stack(noted), m == n), moved, Pulls(shares, landmarks)
+        return cls(shift, landmarks, noted, m == n), moved, Pulls(padded, landmarks)
 
     def displacement(self, rows: FloatArray, groups: IndexArray, of_landmarks: IndexArray) -> NDArray[np.float64]:
         """Tell where rows move along the path without their groups.

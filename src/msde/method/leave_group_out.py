@@ -22,7 +22,7 @@ from msde.method.parallel import in_order, single_threaded_products
 
 Held = Callable[[IndexArray], tuple[FloatArray, NDArray[np.float64]]]
 
-_BLOCK_BYTES = 8 * 2**20
+_BLOCK_BYTES = 3 * 2**20
 _MOST_ROWS = 32
 _SUMMED_ROWS = 256
 
@@ -33,8 +33,8 @@ class Pulls:
 
     Parameters
     ----------
-    shares : ndarray of shape (n, m)
-        Share of each row's last position that comes from the first position of each pulling row.
+    shares : ndarray of shape (n, m + 1)
+        Share of each row's last position that comes from the first position of each pulling row; a last column of 0.
     pulling : ndarray of shape (m,)
         Their row numbers.
     """
@@ -45,7 +45,7 @@ class Pulls:
     @classmethod
     def none(cls, n: int) -> Pulls:
         """Return what n rows that pull no other have."""
-        return cls(np.empty((n, 0)), np.empty(0, dtype=np.intp))
+        return cls(np.zeros((n, 1)), np.empty(0, dtype=np.intp))
 
 
 def _blocks(groups: Iterable[IndexArray], bytes_a_row: int) -> Iterator[IndexArray]:
@@ -75,7 +75,7 @@ class LeaveGroupOut:
     skew : ndarray of shape (r,)
         Sum of the rows, each times its squared length.
     shares : ndarray of shape (n, m + 1)
-        As in `Pulls`, and a last column of 0.
+        As in `Pulls`.
     place : ndarray of shape (n,)
         Column of each row in shares; the last where it pulls none.
     pulled : ndarray of shape (m + 1, r)
@@ -102,13 +102,16 @@ class LeaveGroupOut:
         Parameters
         ----------
         rows : ndarray of shape (n, p)
-            Normals as the Gaussian of all of them is fitted, n >= 3.
+            Normals as the Gaussian of all of them is fitted, n >= 3. Overwritten, to save room.
         basis : ndarray of shape (d, p) or None
             As in the class.
         pulls : Pulls
             What is taken out of the others where a group is left out: a row moves from it by its share times the
             group's displacements.
         """
+        from scipy.linalg import eigh  # not before a fit: scoring does without SciPy
+        from scipy.linalg.blas import dsyrk
+
         mean = rows.mean(axis=0, dtype=np.float64)
         n, p = rows.shape
         blocks = [slice(start, start + _SUMMED_ROWS) for start in range(0, n, _SUMMED_ROWS)]
@@ -116,20 +119,22 @@ class LeaveGroupOut:
             offsets = rows - mean
             scatter, sides = np.linalg.eigh(offsets @ offsets.T)
         else:
-            products = np.zeros((p, p))
+            # In place, upper half alone: NumPy's ways take room for three more such matrices.
+            products = np.zeros((p, p), order="F")
             for block in blocks:
-                offsets = rows[block] - mean
-                products += offsets.T @ offsets
-            scatter, sides = np.linalg.eigh(products)
+                products = dsyrk(1.0, (rows[block] - mean).T, beta=1.0, c=products, overwrite_c=True)
+            scatter, sides = eigh(products, lower=False, overwrite_a=True, check_finite=False, driver="evr")
             del products
         apart = scatter > n * np.finfo(np.float64).eps * scatter[-1]
         scatter, sides = (scatter, sides) if apart.all() else (scatter[apart], sides[:, apart])
         axes = offsets.T @ (sides / np.sqrt(scatter)) if n < p else sides
-        # In many dimensions rows of single precision stay such, to save room.
-        along = np.empty((n, len(scatter)), dtype=rows.dtype if n >= p else np.float64)
-        for block in blocks:
-            along[block] = sides[block] * np.sqrt(scatter) if n < p else (rows[block] - mean) @ axes
-        shares = np.pad(pulls.shares, [(0, 0), (0, 1)])
+        if n < p:
+            along = sides * np.sqrt(scatter)
+        else:
+            along = rows[:, : len(scatter)]
+            for block in blocks:
+                along[block] = (rows[block] - mean) @ axes
+        shares = pulls.shares
         place = np.full(n, shares.shape[1] - 1)
         place[pulls.pulling] = np.arange(len(pulls.pulling))
         skew = np.einsum("ij,ij->i", along, along) @ along
@@ -194,6 +199,8 @@ class LeaveGroupOut:
         norm = (self.scatter**2).sum() + np.einsum("bij,bji->b", products, products)
         norm += 2 * np.einsum("bij,bji->b", change, (directions * self.scatter) @ turned)
         amount, floor = shrinkage(norm / left**2, trace / left / self.dim, self._fourth(block, trace), left, self.dim)
+        # Where the others are all alike, so that rounding does not make what is inverted below singular.
+        floor = np.maximum(floor, 1e-13 * self.scatter.sum() / left / self.dim)
 
         scale = (1 - amount) / left
         precision = 1 / (floor[:, None] + scale[:, None] * self.scatter)

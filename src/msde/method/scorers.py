@@ -182,12 +182,16 @@ class LabelledScorer:
 
         They are more likely of one than not, and as near to a labelled row as these are to those of other patients.
         """
-        cosines = self.likeness.cosines(self.standardizer.apply(rows))
+        cosines = self.cosines(rows)
         return np.asarray((self.blend.share(soft_mean(cosines)) > 0.5) & (cosines.max(axis=1) >= self.familiar))
 
     def nearest(self, rows: FloatArray) -> IndexArray:
         """Return the number of the labelled row that each embedding (m, d) is most like, (m,)."""
-        return np.asarray(self.likeness.cosines(self.standardizer.apply(rows)).argmax(axis=1))
+        return np.asarray(self.cosines(rows).argmax(axis=1))
+
+    def cosines(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Compute the cosines of embeddings (m, d) to the labelled rows, seen from the normals, (m, k) in [-1, 1]."""
+        return self.likeness.cosines(self.standardizer.apply(rows))
 
     def _likeness(self, rows: FloatArray) -> NDArray[np.float64]:
         return self.likeness.of(self.standardizer.apply(rows))

@@ -62,9 +62,9 @@ class Labels:
         Raises
         ------
         DataError
-            If kinds are given, and those of none of the images.
+            As `kinds_of`.
         """
-        found = kinds_of(labelled.names, kinds)
+        found = kinds_of(labelled, kinds)
         n_patients = len(np.unique(patients_of(labelled)))
         names = sorted({kind for kind in found if kind is not None})
         numbers = [-1 if kind is None else names.index(kind) for kind in found]
@@ -75,9 +75,14 @@ class Labels:
         known, nearest = scorer.known(rows), scorer.nearest(rows)
         return [self._words(row) if like else UNLIKE for like, row in zip(known, nearest, strict=True)]
 
+    def kind(self, row: int) -> str | None:
+        """Return the kind of a labelled row of the scorer; None where none was given."""
+        number = self.of_rows[row]
+        return None if number < 0 else self.kinds[number]
+
     def _words(self, row: int) -> str:
-        kind = self.of_rows[row]
-        return LABELLED if kind < 0 else f"{LABELLED}, {self.kinds[kind]}"
+        kind = self.kind(row)
+        return LABELLED if kind is None else f"{LABELLED}, {kind}"
 
     def in_words(self) -> str:
         """Tell how many images of how many patients were labelled, and of which kinds."""
@@ -97,14 +102,33 @@ class Labels:
         }
 
 
-def kinds_of(names: Sequence[str], kinds: Kinds | None) -> list[str | None]:
-    """Return the kind of each labelled image; raise DataError if kinds are given, and those of none of them."""
+def kinds_of(labelled: TrainingSet, kinds: Kinds | None) -> list[str | None]:
+    """Return the kind of each labelled image; of copies one that any of them has.
+
+    Raises
+    ------
+    DataError
+        If kinds are given, and those of none of the images, or if copies have several; it lists them.
+    """
     if kinds is None:
-        return [None] * len(names)
+        return [None] * len(labelled.names)
     table = kinds if isinstance(kinds, GroupTable) else GroupTable.of("kinds", kinds)
-    found = list(map(Patients(table=table, headers=False).label, names))
+    kind_of = Patients(table=table, headers=False).label
+    found: list[str | None] = []
+    contradictory = []
+    for name, digest in zip(labelled.names, labelled.digests, strict=True):
+        told = {kind: alike for alike in (name, *labelled.copies.get(digest, ())) if (kind := kind_of(alike))}
+        if len(told) > 1:
+            contradictory.append(" but ".join(f"{alike} is {kind}" for kind, alike in told.items()))
+        found.append(next(iter(told), None))
+    if contradictory:
+        raise DataError(
+            f"{table.path} gives copies of one image several kinds: {_listed(contradictory)}; correct all but one"
+        )
     if not any(found):
-        raise DataError(f"{table.path} tells the kind of none of the {len(names)} abnormal images, such as {names[0]}")
+        raise DataError(
+            f"{table.path} tells the kind of none of the {len(found)} abnormal images, such as {labelled.names[0]}"
+        )
     return found
 
 
@@ -124,11 +148,15 @@ def check_labels(normals: TrainingSet, labelled: TrainingSet) -> None:
     DataError
         If labelled abnormal images are among the normals; it lists them.
     """
-    seen = dict(zip(normals.digests, normals.names, strict=True))
+    check_apart(dict(zip(normals.digests, normals.names, strict=True)), labelled)
+
+
+def check_apart(normals: Mapping[bytes, str], labelled: TrainingSet) -> None:
+    """Check labels as `check_labels` does, by the names of normals by their digests."""
     both = [
-        f"{name} is {seen[digest]}"
+        f"{name} is {normals[digest]}"
         for name, digest in zip(labelled.names, labelled.digests, strict=True)
-        if digest in seen
+        if digest in normals
     ]
     if both:
         raise DataError(f"{len(both)} labelled abnormal images are among the normals: {_listed(both)}; correct one")

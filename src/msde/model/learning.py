@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from msde.embedding.encoder import Encoder
+from msde.errors import DataError
 from msde.heatmaps.localizer import Localizer
 from msde.images import ImageRule
 from msde.method.calibration import Calibration
 from msde.method.groups import UNKNOWN, completed
+from msde.method.labelled_fit import FEWEST_NORMALS
 from msde.method.scorers import LabelledScorer
 from msde.method.siblings import FEWEST_ROWS, nearness
 from msde.method.standardizer import CompressingStandardizer
@@ -97,10 +99,16 @@ def learn(
     Raises
     ------
     DataError
-        If a labelled abnormal image is among the normals, or kinds are those of none.
+        If a labelled abnormal image is among the normals, these are too few, or kinds are those of none or contradict
+        each other.
     """
     labels = None
     if labelled is not None:
+        if len(normals.rows) < FEWEST_NORMALS:
+            raise DataError(
+                f"{len(normals.rows)} normals are too few to learn from labelled abnormal images beside them; give at"
+                f" least {FEWEST_NORMALS}, or leave the labels out"
+            )
         check_labels(normals, labelled)
         labels = Labels.of(labelled, kinds)
     detector.fit(

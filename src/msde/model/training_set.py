@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
@@ -47,6 +47,7 @@ class TrainingSet:
     peak: float
     keys: list[frozenset[Key]]  # what tells the patient of each row
     notes: list[str] = field(default_factory=list)  # what is to be told of the patients
+    copies: Mapping[bytes, Sequence[str]] = field(default_factory=dict)  # names of further images by digest
 
     @classmethod
     def collect(cls, embedded: Iterable[Embedded], kind: str, at_least: int, keys: Keys = without_keys) -> Self:
@@ -61,7 +62,7 @@ class TrainingSet:
         names: list[str] = []
         digests: dict[bytes, int] = {}
         errors: list[str] = []
-        n_copies = 0
+        copies: dict[bytes, list[str]] = {}
         volumes: dict[str, list[int]] = {}
         known: list[set[Key]] = []
         peak = 0.0
@@ -70,7 +71,7 @@ class TrainingSet:
             if image.embedding is None:
                 errors.append(image.error or "")
             elif image.digest in digests:  # a copy among the held-out normals would vouch for itself
-                n_copies += 1
+                copies.setdefault(image.digest, []).append(image.name)
                 known[digests[image.digest]].update(of_image)
             else:
                 digests[image.digest] = len(rows)
@@ -80,16 +81,17 @@ class TrainingSet:
             peak = max(peak, image.peak)
             if image.volume is not None:
                 volumes.setdefault(image.volume, []).append(digests.get(image.digest, _UNUSABLE))
+        n_copies = sum(map(len, copies.values()))
         if len(rows) < at_least:
             reason = f" ({errors[0]})" if errors else ""
             n = len(rows) + len(errors) + n_copies
-            copies = f", {n_copies} are copies" if n_copies else ""
+            of_these = f", {n_copies} are copies" if n_copies else ""
             raise DataError(
-                f"{len(rows)} of {n} {kind} images can be used{copies}{reason}; give at least {at_least} of them"
+                f"{len(rows)} of {n} {kind} images can be used{of_these}{reason}; give at least {at_least} of them"
             )
         told, note = settled(known, one_is_none=True)
         notes = [note] if note else []
-        found = cls(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak, told, notes)
+        found = cls(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak, told, notes, copies)
         return found if (found.groups == UNKNOWN).any() else found._in_order_of_digests()
 
     @classmethod

@@ -5,7 +5,7 @@
   const viewer = document.getElementById("viewer");
   const overlays = document.getElementById("overlays");
   const flaggedOnly = document.getElementById("flagged-only");
-  const normals = document.getElementById("normals").content;
+  const compared = document.getElementById("compared").content;
   const inViewer = (selector) => viewer.querySelector(selector);
   let chosen = null;
 
@@ -17,6 +17,12 @@
     return img;
   };
 
+  const beside = (place, kind, numbers = "") => {
+    const figures = numbers.split(" ").filter(Boolean).map((n) => compared.getElementById(`${kind}-${n}`).cloneNode(true));
+    inViewer(place).hidden = figures.length === 0;
+    inViewer(`${place} .compared`).replaceChildren(...figures);
+  };
+
   const show = (shot) => {
     const shown = [picture(shot.dataset.large, "plain", shot)];
     if (shot.dataset.overlay) {
@@ -24,9 +30,8 @@
       shown.push(picture(shot.dataset.overlay, "overlay", shot));
     }
     inViewer(".picture").replaceChildren(...shown);
-    const alike = (shot.dataset.alike || "").split(" ").filter(Boolean);
-    inViewer(".alike").hidden = alike.length === 0;
-    inViewer(".normals").replaceChildren(...alike.map((n) => normals.getElementById("normal-" + n).cloneNode(true)));
+    beside(".alike", "normal", shot.dataset.alike);
+    beside(".labelled", "labelled", shot.dataset.labelled);
   };
 
   const slice = (shot, all) => {

@@ -6,6 +6,7 @@ import hashlib
 import os
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ from msde.images import read_pixels
 from msde.method.parallel import in_order
 from msde.method.predictive_value import PREVALENCE
 from msde.model.anomaly_model import AnomalyModel
+from msde.model.nearest_labelled import NearestLabelled
 from msde.model.nearest_normals import NearestNormals
 from msde.report import summary
 from msde.report.colour_bar import colour_bar
@@ -26,7 +28,7 @@ from msde.report.thumbnail import Thumbnail
 from msde.report.worklist import Worklist
 from msde.storage.atomic import writing
 
-NORMAL_SIDE = 256
+COMPARED_SIDE = 256
 
 
 def write_report(
@@ -98,6 +100,7 @@ def _page(
         legend=escape(summary.legend(*held_out)),
         colours=colour_bar(model.colours) if model.explains else "",
         alike="Most like these normals, except where marked" if model.explains else "Most like these normals",
+        learnt=escape(summary.learnt(model)),
         card=_facts(summary.card(model)),
         settings=_facts({**settings, **summary.settings(worklist, model, identifiers)}),
     )
@@ -109,24 +112,32 @@ def _page(
         if tick is not None:
             tick()
     yield between
-    if normals is not None:
-        names = Names.below(str(source) for source in normals.sources)
-        shown = sorted({number for case in cases for picture in case.pictures for number in picture.alike})
-        yield from in_order(lambda number: _normal(model, normals, names, number), shown)
+    for kind, compared in (("normal", normals), ("labelled", worklist.labelled)):
+        if compared is None:
+            continue
+        names = Names.below(str(source) for source in compared.sources)
+        pictures = (picture for case in cases for picture in case.pictures)
+        shown = {n for picture in pictures for n in (picture.alike if kind == "normal" else picture.labelled)}
+        yield from in_order(partial(_figure, model, compared, names, kind), sorted(shown))
     yield after
 
 
-def _normal(model: AnomalyModel, normals: NearestNormals, names: Names, number: int) -> str:
-    path = str(normals.sources[number])
+def _figure(
+    model: AnomalyModel, compared: NearestNormals | NearestLabelled, names: Names, kind: str, number: int
+) -> str:
+    """Draw an image to compare with."""
+    path = str(compared.sources[number])
     try:
-        thumbnail = Thumbnail.of(read_pixels(normals.sources[number], model.rule), NORMAL_SIDE)
+        thumbnail = Thumbnail.of(read_pixels(compared.sources[number], model.rule), COMPARED_SIDE)
     except MSDEError as error:
         reason = escape(names.shorten(str(error), path))
-        return f'<figure id="normal-{number}"><p>Can no longer be shown: {reason}</p></figure>\n'
-    name = escape(names.short(path))
+        return f'<figure id="{kind}-{number}"><p>Can no longer be shown: {reason}</p></figure>\n'
+    of_kind = compared.kind(number) if isinstance(compared, NearestLabelled) else None
+    words = f"<strong>{escape(of_kind)}</strong> " if of_kind else ""
+    alt = "Normal image" if kind == "normal" else "Labelled abnormal image"
     return (
-        f'<figure id="normal-{number}"><img src="{thumbnail.uri}" width="{thumbnail.width}" height="{thumbnail.height}"'
-        f' alt="Normal image"><figcaption><bdi>{name}</bdi></figcaption></figure>\n'
+        f'<figure id="{kind}-{number}"><img src="{thumbnail.uri}" width="{thumbnail.width}" height="{thumbnail.height}"'
+        f' alt="{alt}"><figcaption>{words}<bdi>{escape(names.short(path))}</bdi></figcaption></figure>\n'
     )
 
 

@@ -15,6 +15,7 @@ from msde.images.patient_identifiers import Identifiers
 from msde.method.calibration import Calibration
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.explanation import Explanation
+from msde.model.labels import LABELLED
 from msde.model.score import ImageScore
 from msde.output.words import how_often
 from msde.report.histogram import Histogram
@@ -58,7 +59,8 @@ class Rows:
 
     def draw(self, rank: int, case: Case) -> str:
         """Draw a case; its pictures are read again, and those that have gone are left out."""
-        kinds = {"flagged": case.score.flagged, "volume": case.score.is_volume}
+        like = case.score.flagged and (case.score.evidence or "").startswith(LABELLED)
+        kinds = {"flagged": case.score.flagged, "volume": case.score.is_volume, "like": like}
         classes = " ".join(kind for kind, holds in kinds.items() if holds)
         pictures = "".join(self._shot(rank, case, picture) for picture in case.pictures)
         return (
@@ -139,8 +141,9 @@ class Rows:
             overlay = Explanation.of(picture.score, heat, pixels, self.model.rule, self.model.colours).overlay
         name = escape(self.names.short(picture.score.path))
         data: dict[str, Any] = {"large": Thumbnail.of(pixels, VIEWER_SIDE).uri}
-        if picture.alike:
-            data["alike"] = " ".join(map(str, picture.alike))
+        for key, numbers in (("alike", picture.alike), ("labelled", picture.labelled)):
+            if numbers:
+                data[key] = " ".join(map(str, numbers))
         shown = _img("plain" if overlay is None else "plain covered", Thumbnail.of(pixels, LIST_SIDE), name)
         if overlay is not None:
             data["overlay"] = Thumbnail.of(overlay, VIEWER_SIDE).uri

@@ -106,6 +106,16 @@ def legend(images: HeldOutScores | None, volumes: HeldOutScores | None) -> str:
     )
 
 
+def learnt(model: AnomalyModel) -> str:
+    """Say what the model has learnt from, and what a high score means."""
+    if model.fitted.labels is None:
+        return "The model has learnt from normal images alone: scores are high where an image is unlike them."
+    return (
+        "The model has learnt from normal images, and from images that were labelled abnormal: scores are high where an"
+        " image is unlike the former or like the latter."
+    )
+
+
 def card(model: AnomalyModel) -> dict[str, str]:
     """Return the facts of a model, as its file states them."""
     info: dict[str, Any] = model.info()
@@ -147,8 +157,16 @@ def settings(worklist: Worklist, model: AnomalyModel, identifiers: bool = False)
         normals = (
             f"{given}, of which the model was fitted on {known:,}; the nearest in the model's standardised features"
         )
+    labelled = {}
+    if model.fitted.labels:
+        given = "none were given"
+        if worklist.labelled:
+            n = counted(len(worklist.labelled.sources), "image")
+            given = f"{n} that the model learnt from; the nearest by direction from the normals"
+        labelled = {"Labelled abnormal images to compare with": given}
     return {
         "Normals to compare with": normals,
+        **labelled,
         "Overlays": "from the model" if model.explains else "none: the model cannot tell where an image differs",
         "Pictures": f"reduced to at most {VIEWER_SIDE} px and compressed, for orientation only; shown by the model's"
         " rule for intensities",

@@ -16,6 +16,7 @@ from msde.images import Part
 from msde.images.patients import Patients
 from msde.method.drift import Drift
 from msde.model.anomaly_model import AnomalyModel
+from msde.model.nearest_labelled import NearestLabelled
 from msde.model.nearest_normals import NearestNormals
 from msde.model.patient_score import PatientScore, score_patients
 from msde.model.score import ImageScore
@@ -34,12 +35,15 @@ class Picture:
         Its own, without heat.
     alike : tuple of int
         Numbers of the normals most like it, the nearest first.
+    labelled : tuple of int
+        Likewise of the labelled abnormal images.
     heat : ndarray of shape (56 * 56,), uint8, optional
         Its heat, `MOST_HEAT` standing for 1: there may be very many.
     """
 
     score: ImageScore
     alike: tuple[int, ...]
+    labelled: tuple[int, ...] = ()
     heat: NDArray[np.uint8] | None = None
 
 
@@ -85,6 +89,8 @@ class Worklist:
         Whether the images look like the normals that the model is calibrated on.
     normals : NearestNormals or None
         What the pictures are compared with.
+    labelled : NearestLabelled or None
+        Labelled abnormal images likewise.
     patients : list of PatientScore
         Those who are known.
     notes : list of str
@@ -94,14 +100,15 @@ class Worklist:
     cases: list[Case]
     drift: Drift
     normals: NearestNormals | None
+    labelled: NearestLabelled | None = None
     patients: list[PatientScore] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def errors(self) -> list[str]:
-        """One line for each image, slice, volume or normal that could not be used."""
+        """One line for each image, slice, volume or image to compare with that could not be used."""
         errors = [score.error or "" for case in self.cases for score in case.unusable]
-        return errors + (self.normals.errors if self.normals else [])
+        return errors + [error for compared in (self.normals, self.labelled) if compared for error in compared.errors]
 
 
 def make_worklist(
@@ -109,6 +116,7 @@ def make_worklist(
     images: Iterable[Path | Part],
     normals: NearestNormals | None = None,
     *,
+    labelled: NearestLabelled | None = None,
     groups: Patients | None = None,
     tick: Tick | None = None,
 ) -> Worklist:
@@ -122,6 +130,8 @@ def make_worklist(
         As `find_images` lists them.
     normals : NearestNormals, optional
         Normals to compare with.
+    labelled : NearestLabelled, optional
+        Labelled abnormal images to compare with.
     groups : Patients, optional
         How it is told which images are of one patient; by default DICOM files go by their headers.
     tick : callable, optional
@@ -133,7 +143,7 @@ def make_worklist(
     slices: list[Picture] = []
     for score in model.score_embedded(scored):
         scores.append(score.without_heat())
-        shown = slices if score.is_volume else _shown(score, next(embedded), normals)
+        shown = slices if score.is_volume else _shown(score, next(embedded), normals, labelled)
         if score.is_volume:
             slices = []
         elif score.volume is not None:
@@ -148,7 +158,7 @@ def make_worklist(
     of_images = {score.path: patient for patient in patients for score in patient.scores if patient.known}
     cases = [replace(case, patient=_of_more(case, of_images)) for case in cases]
     known = [patient for patient in patients if patient.known]
-    return Worklist(sorted(cases, key=_urgency), model.drift(scores, groups), normals, known, notes)
+    return Worklist(sorted(cases, key=_urgency), model.drift(scores, groups), normals, labelled, known, notes)
 
 
 def _of_more(case: Case, of_images: Mapping[str, PatientScore]) -> PatientScore | None:
@@ -158,12 +168,15 @@ def _of_more(case: Case, of_images: Mapping[str, PatientScore]) -> PatientScore 
     return patient if patient is not None and patient.images > len(images) else None
 
 
-def _shown(score: ImageScore, image: Embedded, normals: NearestNormals | None) -> list[Picture]:
+def _shown(
+    score: ImageScore, image: Embedded, normals: NearestNormals | None, labelled: NearestLabelled | None
+) -> list[Picture]:
     """Return the picture of an image, or nothing where it cannot be used."""
     if score.error is not None:
         return []
     heat = None if score.heat is None else np.rint(MOST_HEAT * score.heat).astype(np.uint8)
-    return [Picture(score.without_heat(), normals.nearest(image) if normals else (), heat)]
+    alike, known = (compared.nearest(image) if compared else () for compared in (normals, labelled))
+    return [Picture(score.without_heat(), alike, known, heat)]
 
 
 def _urgency(case: Case) -> tuple[bool, bool, float, float]:

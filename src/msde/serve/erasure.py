@@ -45,7 +45,7 @@ def remove(database: Database, store: Store, image_id: int, user: str) -> None:
 
 
 def purge(database: Database, store: Store, keep: timedelta, user: str) -> int:
-    """Remove bytes and names of the images that came longer ago; scores and verdicts stay.
+    """Remove bytes, names and what tells the patient of the images that came longer ago; scores and verdicts stay.
 
     What is being scored is left to the next time.
 
@@ -74,7 +74,7 @@ def _purge(database: Database, store: Store, image_id: int, user: str) -> bool:
         image = session.scalars(chosen.with_for_update()).one_or_none()
         if image is None or _is_at_work(session, image_id):
             return False
-        named, image.name, image.purged = image.name, f"image {image_id}", now()
+        named, image.name, image.purged, image.patient = image.name, f"image {image_id}", now(), None
         for score in session.scalars(select(Score).where(Score.image_id == image_id, Score.error.is_not(None))):
             score.error = (score.error or "").replace(named, image.name)
         unscored = update(Score).where(Score.image_id == image_id, Score.state == "queued")

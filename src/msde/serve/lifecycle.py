@@ -74,11 +74,13 @@ def running(service: Service) -> Iterator[None]:
             "refresh": partial(_refresh, service),
             "health": partial(_look, service),
             "embed": service.normals.embed,
+            "embed-labelled": service.labelled.embed,
             "keep": partial(_keep_house, service),
         }
         for name, job in jobs.items():
             Thread(target=job, name=f"msde-{name}", daemon=True).start()
         stack.callback(service.normals.stop)
+        stack.callback(service.labelled.stop)
         stack.callback(service.stopping.set)
         service.ready.set()
         stack.callback(service.ready.clear)

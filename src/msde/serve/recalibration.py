@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import insert, select
+from sqlalchemy.orm import undefer
 
 from msde.errors import DataError
 from msde.method.calibration import normals_needed
@@ -20,7 +21,10 @@ from msde.serve.storage.store import SERIES
 from msde.serve.storage.tables import Image, Score, Version
 
 _CHUNK = 500
-_COPIED = ("image_id", "model_id", "anomaly_score", "n_parts", "top_parts", "seen_in_training", "scored")
+_COPIED = (
+    *("image_id", "model_id", "anomaly_score", "n_parts", "top_parts", "seen_in_training", "scored"),
+    *("evidence", "part_scores"),
+)
 
 
 def recalibrate(service: Service, current: Current, alpha: float | None, user: str) -> None:
@@ -78,6 +82,7 @@ def recalibrate(service: Service, current: Current, alpha: float | None, user: s
         number = session.get_one(Version, version_id).number
         record(session, user, "recalibrate", model=current.name, version=number, normals=normals, alpha=alpha)
         done = select(Score).where(Score.version_id == current.version_id, Score.state == "scored")
+        done = done.options(undefer(Score.part_scores))
         already = set(session.scalars(select(Score.image_id).where(Score.version_id == version_id)))
         copies = [_copy(score, version_id, model) for score in session.scalars(done) if score.image_id not in already]
         for start in range(0, len(copies), _CHUNK):

@@ -19,6 +19,7 @@ Rate = Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=Fal
 Storable = Annotated[str, AfterValidator(_storable)]
 Role = Literal["reader", "admin"]
 VerdictWord = Literal["normal", "abnormal", "unsure"]
+EvidenceWord = Literal["like", "unlike"]
 State = Literal["queued", "scored", "failed"]
 
 
@@ -94,6 +95,7 @@ class Result(BaseModel):
     error: str | None
     n_parts: int
     seen_in_training: bool
+    evidence: str | None
 
 
 class Row(BaseModel):
@@ -115,6 +117,7 @@ class Row(BaseModel):
     error: str | None
     n_parts: int
     seen_in_training: bool
+    evidence: str | None
     verdict: VerdictWord | None
     threshold: float | None
     purged: datetime | None
@@ -179,9 +182,20 @@ class Range(BaseModel):
     unit_bits: int
 
 
+class OfPatient(BaseModel):
+    """What all images of a patient say together."""
+
+    images: int
+    anomaly_score: float | None
+    p_value: float | None
+    flagged: bool | None
+    words: str
+
+
 class Case(Row):
     """An image with all that is known of it."""
 
+    patient: OfPatient | None
     top_parts: list[Part]
     verdicts: list[Verdict]
     history: list[Past]
@@ -202,6 +216,20 @@ class Normals(BaseModel):
     """The normals nearest to an image."""
 
     normals: list[Normal]
+
+
+class Labelled(BaseModel):
+    """A labelled abnormal image to compare with."""
+
+    number: int
+    picture: str
+    kind: str | None
+
+
+class NearestLabelled(BaseModel):
+    """The labelled abnormal images nearest to an image."""
+
+    labelled: list[Labelled]
 
 
 class Version(BaseModel):
@@ -232,6 +260,8 @@ class Model(BaseModel):
     has_overlays: bool
     colours: str | None
     has_normals: bool
+    has_labelled: bool
+    labelled: str | None
     confirmed_normals: int
     queued: int
     info: dict[str, Any]

@@ -77,7 +77,11 @@ def judge(model: AnomalyModel, images: Sequence[tuple[str, Sources]], stopping: 
         name, sources = images[number]
         seen = _was_seen(model, [score])
         outcomes[number] = Outcome(
-            score.anomaly_score, score.p_value, _renamed(score.error, sources, name), seen_in_training=seen
+            score.anomaly_score,
+            score.p_value,
+            _renamed(score.error, sources, name),
+            seen_in_training=seen,
+            evidence=score.evidence,
         )
     for number, (name, sources) in enumerate(images):
         if number not in outcomes:
@@ -106,7 +110,16 @@ def _judge_volume(model: AnomalyModel, name: str, sources: Sources, tick: Tick) 
     highest = sorted(usable, key=lambda number: -parts[number].anomaly_score)[:SLICES]
     top = tuple((number, parts[number].anomaly_score, _p(parts[number])) for number in highest)
     seen = _was_seen(model, parts)
-    return Outcome(volume.anomaly_score, volume.p_value, _renamed(error, sources, name), len(parts), top, seen)
+    return Outcome(
+        volume.anomaly_score,
+        volume.p_value,
+        _renamed(error, sources, name),
+        len(parts),
+        top,
+        seen,
+        volume.evidence,
+        () if error else tuple(part.anomaly_score for part in parts),
+    )
 
 
 def _is_single(sources: Sources) -> bool:
@@ -307,7 +320,8 @@ class Scorers:
         except Exception as error:
             log_failure("a batch failed; its images are scored one by one", error)
             outcomes = [self._judge_alone(model, image) for image in listed]
-        return marked(outcomes, met)
+        known = zip(marked(outcomes, met), images, strict=True)
+        return [outcome if image.patient else replace(outcome, part_scores=()) for outcome, image in known]
 
     def _judge_alone(self, model: AnomalyModel, image: tuple[str, Sources]) -> Outcome:
         try:

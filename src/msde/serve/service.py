@@ -8,19 +8,22 @@ from functools import partial
 from threading import Event
 
 from msde.method.parallel import available_cores
+from msde.model.nearest_labelled import NearestLabelled
+from msde.model.nearest_normals import NearestNormals
 from msde.serve.at_once import AtOnce
 from msde.serve.audit import Refusals, Views
 from msde.serve.drawing import Drawing
 from msde.serve.erasure import Forgetting
 from msde.serve.gauges import gauges
 from msde.serve.health import Health
-from msde.serve.intake.auth import Gate
+from msde.serve.intake.auth import Gate, read_secret
 from msde.serve.intake.image_rows import ImageRows
 from msde.serve.intake.reception import Reception
 from msde.serve.leadership import Leadership
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
-from msde.serve.reference_normals import ReferenceNormals
+from msde.serve.patients import PatientDigests
+from msde.serve.reference_images import ReferenceImages
 from msde.serve.scoring import Scorers
 from msde.serve.settings import Settings
 from msde.serve.storage.database import Database
@@ -50,7 +53,8 @@ class Service:
     views: Views
     refusals: Refusals
     models: Models
-    normals: ReferenceNormals
+    normals: ReferenceImages
+    labelled: ReferenceImages
     scorers: Scorers
     at_once: AtOnce
     drawing: Drawing
@@ -84,7 +88,7 @@ class Service:
         threads = max(1, available_cores() // settings.workers)
         scorers = Scorers(database, store, models, metrics, destinations, threads + 1)
         room, seats = Room(folder, settings.reserve), Seats(folder, settings.workers)
-        rows = ImageRows(database, store, settings.queue)
+        rows = ImageRows(database, store, settings.queue, PatientDigests(read_secret(folder)))
         metrics.ask(partial(gauges, database, models))
         return cls(
             settings=settings,
@@ -96,7 +100,8 @@ class Service:
             views=Views(database),
             refusals=Refusals(database),
             models=models,
-            normals=ReferenceNormals(models, settings.normals, folder / "normals"),
+            normals=ReferenceImages(models, settings.normals, folder / "normals", NearestNormals),
+            labelled=ReferenceImages(models, settings.abnormal, folder / "labelled", NearestLabelled),
             scorers=scorers,
             at_once=AtOnce(models, threads, stopping.is_set),
             drawing=Drawing(max(2, threads)),

@@ -23,6 +23,8 @@ class Settings:
         Model files; each is served under the stem of its name and read again when it changes.
     normals : tuple of str
         Folders, files or globs of normals to compare with.
+    abnormal : tuple of str
+        Likewise of the labelled abnormal images that models learnt from.
     database : str
         URL for SQLAlchemy; empty for SQLite in the data folder.
     host, port
@@ -60,6 +62,7 @@ class Settings:
     data: str
     models: tuple[str, ...]
     normals: tuple[str, ...] = ()
+    abnormal: tuple[str, ...] = ()
     database: str = ""
     host: str = "127.0.0.1"
     port: int = 8765

@@ -13,6 +13,7 @@ from msde.method.calibration import Calibration
 from msde.method.drift import Drift, measure_drift
 from msde.method.metrics import wilson
 from msde.method.predictive_value import PREVALENCE
+from msde.model.labels import LABELLED, UNLIKE
 from msde.output.words import at_most_told, how_often, how_sure
 from msde.serve.errors import NotFound
 from msde.serve.intake.uploads import clean
@@ -47,7 +48,12 @@ def select_rows(current: Current) -> Any:
 
 
 def conditions(
-    current: Current, state: str | None, flagged: bool | None, verdict: str | None, search: str | None
+    current: Current,
+    state: str | None,
+    flagged: bool | None,
+    verdict: str | None,
+    evidence: str | None,
+    search: str | None,
 ) -> list[ColumnElement[bool]]:
     """Turn the filters of the worklist into conditions."""
     chosen: list[ColumnElement[bool]] = []
@@ -58,6 +64,8 @@ def conditions(
         chosen.append(above if flagged else or_(Score.p_value > current.highest_p, Score.p_value.is_(None)))
     if verdict is not None:
         chosen.append(Image.verdict.is_(None) if verdict == "none" else Image.verdict == verdict)
+    if evidence is not None:
+        chosen.append(Score.evidence.startswith(LABELLED) if evidence == "like" else Score.evidence == UNLIKE)
     if search:
         chosen.append(Image.name.icontains(clean(search), autoescape=True))
     return chosen
@@ -115,6 +123,7 @@ def row(current: Current, threshold: float, image: Image, score: Score, version:
             "error": score.error,
             "n_parts": score.n_parts,
             "seen_in_training": score.seen_in_training,
+            "evidence": score.evidence,
             "verdict": image.verdict,
             "purged": image.purged,
             "threshold": finite(threshold) if version.id == current.version_id and not volume else None,

@@ -18,16 +18,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+from tests.networks import shallow
 from tests.patience import PATIENCE, wait_until
 from tests.pictures import write_discs
 from tests.report.browser import chromium
+
+from msde import AnomalyModel
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 QUEUE = 4
 READER_TOKEN = "anna-reads"  # noqa: S105 - of a service that lives as long as the tests
-NAMES = ("chest", "second", "recalibrated", "learning")
+LABELLED = "labelled"
+NAMES = ("chest", "second", "recalibrated", "learning", LABELLED)
 
 
 @dataclass
@@ -95,18 +99,30 @@ def abnormals(tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def running(discs, explaining, tmp_path_factory) -> Iterator[Running]:
+def labelled_model(discs) -> AnomalyModel:
+    """A model of normals of twenty patients, and of six labelled images."""
+    abnormal = sorted((discs / "abnormal").iterdir())
+    groups = [number // 2 for number in range(40)]
+    kinds = {str(discs / "abnormal"): "bright <square>"}
+    model = AnomalyModel(shallow(3))
+    return model.fit(discs / "train", abnormal=abnormal[:6], kinds=kinds, groups=groups)
+
+
+@pytest.fixture(scope="session")
+def running(discs, explaining, labelled_model, tmp_path_factory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("service")
-    first = folder / f"{NAMES[0]}.msde"
+    first, labelled = (folder / f"{name}.msde" for name in (NAMES[0], LABELLED))
     explaining.save(first)
-    files = [first, *(shutil.copy(first, folder / f"{name}.msde") for name in NAMES[1:])]
+    labelled_model.save(labelled)
+    files = [first, *(shutil.copy(first, folder / f"{name}.msde") for name in NAMES[1:-1]), labelled]
     data = folder / "data"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [Path(sys.executable).with_name("msde"), "serve", *files, "--data", data, "--port", str(port)]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, "--normals", discs / "train", "--queue", str(QUEUE)], stderr=log)
+        compared = ["--normals", discs / "train", "--abnormal", discs / "abnormal"]
+        process = subprocess.Popen([*command, *compared, "--queue", str(QUEUE)], stderr=log)
     try:
         running = Running(port, "", data=data)
 

@@ -11,6 +11,8 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
+from tests.images.medical import dicom_bytes
+from tests.patience import wait_until
 from tests.pictures import disc
 from tests.requirements import need
 from tests.serve.proxy import Proxy
@@ -19,7 +21,7 @@ from msde.serve.erasure import purge
 from msde.serve.storage.database import Database
 from msde.serve.storage.store import Store
 
-from .conftest import READER_TOKEN
+from .conftest import LABELLED, READER_TOKEN
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402
@@ -567,3 +569,35 @@ def test_a_picture_that_the_service_was_too_busy_for_is_asked_for_again(visit, r
     page.wait_for_function("document.querySelector('#stage img').naturalWidth > 0")
     assert any("side=1024" in url for url in refused)
     assert given.unexpected == []
+
+
+def test_evidence_the_nearest_labelled_image_and_the_patient_are_shown(visit, running, abnormals):
+    wait_until(lambda: running.get(f"/api/models/{LABELLED}")["has_labelled"], "labelled images")
+    contents = []
+    for number, image in enumerate(abnormals[50:52]):
+        with Image.open(image) as picture:
+            values = np.asarray(picture).astype(np.uint16)
+        contents.append(dicom_bytes(values, PatientID="A", InstanceNumber=number, WindowCenter=128, WindowWidth=256))
+    for number, content in enumerate(contents):
+        running.upload(LABELLED, f"{number}.dcm", content)
+    rows = running.rows(LABELLED)
+    page = visit(LABELLED).page
+    words = "Like the abnormal images you labelled, bright <square>."
+    expect(page.locator("#rows tr").first).to_contain_text(words)
+    expect(page.locator("#case-notes")).to_contain_text(words)
+    expect(page.locator("#case-patient")).to_contain_text("Of all 2 images of the patient together: ")
+    expect(page.locator("#case-patient")).to_contain_text("patient flagged")
+    expect(page.locator("#labelled img")).to_have_count(1)
+    expect(page.locator("#labelled figcaption")).to_have_text("bright <square>")
+    expect(page.locator("#labelled img")).not_to_have_js_property("naturalWidth", 0)
+    expect(page.locator("#normals img")).to_have_count(3)
+    page.click("#about-model summary")
+    expect(page.locator("#facts")).to_contain_text("6 labelled abnormal images of 6 patients: 6 bright <square>")
+    expect(page.locator("#about-model .use")).to_contain_text("images that were labelled abnormal")
+    page.select_option("#filters [name=evidence]", "unlike")
+    expect(page.locator("#nothing")).to_contain_text("No image matches")
+    page.select_option("#filters [name=evidence]", "like")
+    expect(page.locator("#rows tr")).to_have_count(len(rows))
+    page.select_option("#model", "chest")
+    expect(page.locator("#of-evidence")).to_be_hidden()
+    expect(page.locator("#about-model .use")).to_contain_text("normal images alone")

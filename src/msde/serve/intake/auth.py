@@ -63,7 +63,7 @@ class Gate:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
-        self._secret = _secret(settings.folder / "secret")
+        self._secret = read_secret(settings.folder)
         file = settings.folder / "tokens"
         if not file.exists():
             _first_token(settings.folder)
@@ -159,7 +159,15 @@ def _same(given: str, right: str) -> bool:
     return bool(right) and hmac.compare_digest(given.encode("utf-8", "replace"), right.encode())
 
 
-def _secret(file: Path) -> bytes:
+def read_secret(folder: Path) -> bytes:
+    """Read the secret of a data folder, DATA/secret, which is made where it is missing.
+
+    Raises
+    ------
+    DataError
+        If the file holds none.
+    """
+    file = folder / "secret"
     if not file.exists():
         _write_privately(file, secrets.token_hex(_SECRET_BYTES))
     try:

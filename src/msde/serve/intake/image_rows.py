@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from msde.images.formats import DICOM
 from msde.serve.audit import record
 from msde.serve.errors import Busy
 from msde.serve.intake.uploads import Kept
 from msde.serve.models import Current
+from msde.serve.patients import PatientDigests
 from msde.serve.storage import queue
 from msde.serve.storage.database import Database
 from msde.serve.storage.store import Store
@@ -70,11 +72,14 @@ class Batch:
     sender : Sender
     models : tuple of Current
         That are to score it.
+    patients : mapping of str to str
+        Of the images by their digests, as far as these are known; see :class:`msde.serve.patients.PatientDigests`.
     """
 
     kept: tuple[Kept, ...]
     sender: Sender
     models: tuple[Current, ...]
+    patients: Mapping[str, str | None] = field(default_factory=dict)
     done: Future[list[ReceivedImage]] = field(default_factory=Future)
 
 
@@ -87,10 +92,11 @@ class ImageRows:
     store : Store
     limit : int
         Images that may wait.
+    patients : PatientDigests
     """
 
-    def __init__(self, database: Database, store: Store, limit: int) -> None:
-        self._database, self._store, self._limit = database, store, limit
+    def __init__(self, database: Database, store: Store, limit: int, patients: PatientDigests) -> None:
+        self._database, self._store, self._limit, self._patients = database, store, limit, patients
         self._waiting: list[Batch] = []
         self._depth, self._counted = 0, -1.0
         self._list = Lock()
@@ -118,6 +124,9 @@ class ImageRows:
         Busy
             The queue is full.
         """
+        dicom = (kept for kept in batch.kept if kept.format == DICOM.name)
+        patients = {kept.digest: self._patients.of(self._store.path(kept.digest, kept.suffix)) for kept in dicom}
+        batch = replace(batch, patients=patients)
         with self._list:
             self._waiting.append(batch)
         with self._turn:  # whose turn comes does the work of all who wait
@@ -179,6 +188,7 @@ class ImageRows:
                 "modality": kept.modality,
                 "origin": batch.sender.origin[:_ORIGIN],
                 "arrived": moment,
+                "patient": batch.patients.get(kept.digest),
             }
             for batch in batches
             for kept in batch.kept
@@ -195,7 +205,8 @@ class ImageRows:
             for digest, number, purged in session.execute(known).all():
                 found[digest] = number, True
                 if purged is not None:  # its bytes are there again, and are kept from now on
-                    new = {"purged": None, "name": values[digest]["name"], "arrived": moment}
+                    told = {name: values[digest][name] for name in ("name", "patient")}
+                    new = {"purged": None, "arrived": moment, **told}
                     session.execute(update(Image).where(Image.id == number).values(new))
         wanted = [
             (found[kept.digest][0], current.model_id, current.version_id)

@@ -139,7 +139,7 @@ def _with_sources(row: Score, image: Image, model: AnomalyModel, service: Servic
             raise DataError("the result has no score")
         flagged = None if p_value is None else value > model.calibration_.threshold
         p_value = math.nan if p_value is None else p_value
-        return ImageScore(str(sources[0]), value, p_value, flagged, None, source=sources[0])
+        return ImageScore(str(sources[0]), value, p_value, flagged, None, source=sources[0], evidence=row.evidence)
     volumes = [score for score in model.score_iter(sources) if score.is_volume]
     if not volumes or volumes[-1].error is not None:
         raise DataError("the volume cannot be scored again; see the worklist")

@@ -168,9 +168,14 @@ export class ModelPanel {
       ),
     );
     $("versions").replaceChildren(...rows);
-    const { training, encoder, images } = model.info;
+    $("learnt-from").textContent = model.labelled
+      ? "The model has learnt from normal images, and from images that were labelled abnormal: scores are high where an image is unlike the former or like the latter."
+      : "The model has learnt from normal images alone: scores are high where an image is unlike them.";
+    const { training, calibration, encoder, images } = model.info;
     const facts = {
       "Fitted on": counted(training.images, "normal image"),
+      ...(model.labelled ? { "And on": model.labelled } : {}),
+      ...(calibration.patients ? { "Calibrated on patients": calibration.patients.toLocaleString("en-GB") } : {}),
       "Lowest p-value possible": String(Number(model.resolution.toPrecision(2))),
       Networks: encoder.backbones.map(({ name, licence }) => `${name} (${licence})`).join("; "),
       "Intensities and aspect": `${images.intensity}, ${images.aspect}`,

@@ -5,13 +5,26 @@ import { chart } from "./chart.js";
 import { confirmed } from "./dialogs.js";
 import { $, calmly, h, later, say } from "./dom.js";
 import { Picture } from "./picture.js";
-import { VERDICTS, figure, pValue, remarks, verdictOfModel, when } from "./words.js";
+import { VERDICTS, evidenceOf, figure, isLike, pValue, remarks, verdictOfModel, when } from "./words.js";
 
 const STRIP = 96;
 const NORMAL = 256;
 const PAUSE = 1500; // ms between looks at an image that waits to be scored
 
+const SORTS = {
+  normals: { place: "alike", alt: (number) => `Normal image ${number + 1}` },
+  labelled: { place: "alike-labelled", alt: (number) => `Labelled abnormal image ${number + 1}` },
+};
 const ORIGINS = { rest: "by upload", stow: "by DICOMweb" };
+
+const ofPatient = ({ words, p_value: p, flagged }) =>
+  h(
+    "p",
+    { id: "case-patient" },
+    `${words}. `,
+    p === null ? "" : h("span", { class: "quiet" }, `${pValue(p)}.`),
+    flagged ? h("span", { class: "flag" }, "patient flagged") : "",
+  );
 
 /** `changed(case)` is called after a verdict, `removed()` after a removal, `failed(error)` on trouble. */
 export class Viewer {
@@ -30,7 +43,7 @@ export class Viewer {
     $("slice").addEventListener("input", () => this.goToSlice(Number($("slice").value) - 1));
     $("remove").addEventListener("click", () => this.remove());
     this.showSlice = calmly(60, (part) => this.showPart(part, true));
-    this.findNormals = calmly(250, () => this.showNormals());
+    this.findNearest = calmly(250, () => Object.keys(SORTS).forEach((sort) => this.showNearest(sort)));
   }
 
   /** Show a row of the worklist at once, and all that is known of it when that has come. */
@@ -43,8 +56,8 @@ export class Viewer {
     if (!row) return;
     // Nothing of the image before may stand beside the name of this one.
     this.picture.clear();
-    for (const id of ["latest", "verdicts", "history", "strip", "normals"]) $(id).replaceChildren();
-    for (const id of ["slices", "alike"]) $(id).hidden = true;
+    for (const id of ["latest", "verdicts", "history", "strip", ...Object.keys(SORTS)]) $(id).replaceChildren();
+    for (const id of ["slices", ...Object.values(SORTS).map(({ place: beside }) => beside)]) $(id).hidden = true;
     $("note").value = "";
     this.drawWords(row, place);
     try {
@@ -90,11 +103,13 @@ export class Viewer {
 
   drawWords(row, place) {
     const [words, p] = verdictOfModel(row);
-    $("viewer").className = `${row.kind} ${row.flagged ? "flagged" : ""}`;
+    $("viewer").className = `${row.kind} ${row.flagged ? "flagged" : ""} ${isLike(row) ? "like" : ""}`;
     $("place").textContent = place;
     $("case-name").replaceChildren(h("bdi", {}, row.name), row.flagged ? h("span", { class: "flag" }, "flagged") : "");
     $("case-words").replaceChildren(words, p ? h("span", { class: "quiet" }, ` ${p}.`) : "");
-    $("case-notes").replaceChildren(...remarks(row, this.model.version).map((text) => h("p", { class: "quiet" }, text)));
+    const said = [evidenceOf(row), ...remarks(row, this.model.version)].filter(Boolean);
+    const notes = said.map((text) => h("p", { class: "quiet" }, text));
+    $("case-notes").replaceChildren(...notes, ...(row.patient ? [ofPatient(row.patient)] : []));
     const score = row.anomaly_score;
     const drawn = score !== null && row.kind === "image" && this.model.curve.length;
     const limit = row.threshold === null ? "" : `, flagged above ${figure(row.threshold)}`;
@@ -155,30 +170,31 @@ export class Viewer {
     const called = parts > 1 ? `${name}, slice ${part + 1}` : name;
     const which = { id, model: this.model.name, version: this.model.version, part: parts > 1 ? part : null };
     this.picture.show({ ...which, name: called, range, hasOverlay }, keep);
-    if (this.model.has_normals && this.shown.state === "scored") this.findNormals();
+    if (this.shown.state === "scored") this.findNearest();
   }
 
-  async showNormals() {
-    if (!this.shown) return;
+  async showNearest(sort) {
+    if (!this.shown || !this.model[`has_${sort}`]) return;
     const { id, n_parts: parts } = this.shown;
     const part = this.part;
     const asked = query({ model: this.model.name, part: parts > 1 ? part : null });
     let found;
     try {
-      found = (await ask("GET", `api/images/${id}/normals${asked}`, { signal: this.asking.signal })).normals;
+      found = (await ask("GET", `api/images/${id}/${sort}${asked}`, { signal: this.asking.signal }))[sort];
     } catch {
       return; // of little weight beside the image; it is then not compared
     }
     if (this.shown?.id !== id || this.part !== part) return;
     const shown = query({ model: this.model.name, side: NORMAL });
-    $("alike").hidden = !found.length;
-    $("normals").replaceChildren(
-      ...found.map(({ number }, rank) =>
+    const { place, alt } = SORTS[sort];
+    $(place).hidden = !found.length;
+    $(sort).replaceChildren(
+      ...found.map(({ number, kind }, rank) =>
         h(
           "figure",
           {},
-          h("img", { src: `api/normals/${number}/picture${shown}`, alt: `Normal image ${number + 1}` }),
-          h("figcaption", {}, rank ? `${rank + 1}.` : "nearest"),
+          h("img", { src: `api/${sort}/${number}/picture${shown}`, alt: alt(number) }),
+          h("figcaption", {}, kind ? h("bdi", {}, kind) : rank ? `${rank + 1}.` : "nearest"),
         ),
       ),
     );

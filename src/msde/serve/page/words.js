@@ -32,6 +32,10 @@ export const verdictOfModel = (row) => {
   return [`${capital(row.words || howOften(row.p_value, row.kind))}.`, pValue(row.p_value)];
 };
 
+/** What spoke for a flag, where the model learnt from labels, and whether it was likeness to these. */
+export const evidenceOf = (row) => (row.flagged && row.evidence ? `${capital(row.evidence)}.` : "");
+export const isLike = (row) => Boolean(row.flagged && row.evidence?.startsWith("like"));
+
 export const remarks = (row, version) => {
   const said = [];
   if (row.state !== "failed" && row.error) said.push(row.error);

@@ -2,7 +2,7 @@
 
 import { ask, query } from "./api.js";
 import { $, calmly, h } from "./dom.js";
-import { VERDICTS, figure, remarks, verdictOfModel, when } from "./words.js";
+import { VERDICTS, evidenceOf, figure, remarks, verdictOfModel, when } from "./words.js";
 
 const LIMIT = 50;
 const THUMB = 112; // px, twice what it is shown at
@@ -47,6 +47,8 @@ export class Worklist {
   of(model) {
     this.model = model;
     this.offset = 0;
+    $("of-evidence").hidden = !model.labelled;
+    if (!model.labelled) filters.elements.evidence.value = "";
     $("export").href = `api/verdicts.csv${query({ model: model.name })}`;
   }
 
@@ -226,6 +228,7 @@ export class Worklist {
         { class: "often" },
         words,
         p ? h("span", { class: "quiet" }, ` ${p}.`) : null,
+        evidenceOf(row) ? h("span", { class: "quiet evidence" }, ` ${evidenceOf(row)}`) : null,
         remarks(row, this.model.version).map((text) => h("span", { class: "quiet" }, ` ${text}`)),
       ),
       h("td", { class: "score" }, row.anomaly_score === null ? "" : figure(row.anomaly_score)),

@@ -107,6 +107,7 @@ def _score(service: Service, sender: Sender, current: Current, file: Path, name:
         error=outcome.error,
         n_parts=outcome.n_parts,
         seen_in_training=outcome.seen_in_training,
+        evidence=outcome.evidence,
     )
 
 

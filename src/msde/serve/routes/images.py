@@ -18,6 +18,7 @@ from msde.images import Part
 from msde.serve import erasure, pictures, schemas, worklist
 from msde.serve.errors import NotFound, ServiceError
 from msde.serve.models import Current
+from msde.serve.patients import say_of_patients
 from msde.serve.routes.access import (
     REFUSALS,
     Admin,
@@ -30,7 +31,19 @@ from msde.serve.routes.access import (
     TokenFirst,
     refusals,
 )
-from msde.serve.schemas import Case, Normal, Normals, Past, Range, State, VerdictWord, Worklist
+from msde.serve.schemas import (
+    Case,
+    EvidenceWord,
+    Labelled,
+    NearestLabelled,
+    Normal,
+    Normals,
+    Past,
+    Range,
+    State,
+    VerdictWord,
+    Worklist,
+)
 from msde.serve.service import Service
 from msde.serve.storage.tables import Image, Model, Score, Verdict, Version
 
@@ -51,6 +64,7 @@ def worklist_page(
     state: State | None = None,
     flagged: bool | None = None,
     verdict: VerdictWord | Literal["none"] | None = None,
+    evidence: EvidenceWord | None = None,
     search: Annotated[str | None, Query(max_length=200)] = None,
     sort: Sort = "p_value",
     order: Literal["asc", "desc"] | None = None,
@@ -60,7 +74,7 @@ def worklist_page(
     """List images with their latest scores."""
     service.views.note(caller.user, "list")
     descending = (order or ("desc" if sort == "arrived" else "asc")) == "desc"
-    filters = worklist.conditions(current, state, flagged, verdict, search)
+    filters = worklist.conditions(current, state, flagged, verdict, evidence, search)
     with service.database.read() as session:
         total, rows = worklist.page(session, current, filters, sort, descending, limit, offset)
     threshold = service.models.calibration(current).threshold
@@ -97,6 +111,10 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
             .where(Score.image_id == id_, Score.model_id == current.model_id)
             .order_by(Version.number.desc())
         ).all()
+        patient = None
+        if image.patient is not None:
+            calibration = service.models.version(current.version_id).patients_
+            patient = say_of_patients(session, current, calibration, [image.patient]).get(image.patient)
     if found is None:
         raise NotFound(f"image {id_} is not one of the model {current.name}")
     _, score, version = found
@@ -106,6 +124,7 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
     height, width = (None, None) if shown is None else shown.values.shape
     return Case(
         **dict(worklist.row(current, service.models.calibration(current).threshold, image, score, version)),
+        patient=patient,
         top_parts=[schemas.Part(part=part, anomaly_score=value, p_value=p) for part, value, p in score.top_parts or []],
         verdicts=[worklist.verdict_row(verdict, model, number) for verdict, model, number in given],
         history=[
@@ -199,11 +218,37 @@ async def normal(
     """Draw a normal."""
     source = service.normals.source(current, number)
     service.views.note(caller.user, "normal", model=current.name, number=number)
+    return await _of_reference(service, current, source, side)
 
-    def draw() -> bytes:
-        return pictures.picture(source, service.models.version(current.version_id).rule, side, None)
 
-    return Response(await service.drawing.run(draw), media_type="image/png")
+@router.get("/images/{id}/labelled", responses=_BUSY)
+async def nearest_labelled(
+    service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None
+) -> NearestLabelled:
+    """List the labelled abnormal images most like an image, of those that the model learnt from."""
+    numbers = await _of_image(service, current, id, part, partial(service.labelled.nearest, current))
+    root, model = service.settings.root_path, quote(current.name, safe="")
+    address = "{}/api/labelled/{}/picture?model={}"
+    return NearestLabelled(
+        labelled=[
+            Labelled(number=n, picture=address.format(root, n, model), kind=service.labelled.kind(current, n))
+            for n in numbers
+        ]
+    )
+
+
+@router.get("/labelled/{number}/picture", responses={**_PNG, **_BUSY}, response_class=Response)
+async def labelled(
+    service: Served,
+    caller: Reader,
+    current: OfModel,
+    number: Annotated[int, PathParameter(ge=0, le=10**9)],
+    side: Side = None,
+) -> Response:
+    """Draw a labelled abnormal image."""
+    source = service.labelled.source(current, number)
+    service.views.note(caller.user, "labelled", model=current.name, number=number)
+    return await _of_reference(service, current, source, side)
 
 
 @router.delete("/images/{id}", status_code=204, responses=refusals(409))
@@ -211,6 +256,15 @@ def remove(service: Served, caller: Admin, id: ImageId) -> None:
     """Remove an image with its scores and verdicts; the audit log stays."""
     erasure.remove(service.database, service.store, id, caller.user)
     service.forgetting.look()
+
+
+async def _of_reference(service: Service, current: Current, source: Path | Part, side: int | None) -> Response:
+    """Draw an image to compare with."""
+
+    def draw() -> bytes:
+        return pictures.picture(source, service.models.version(current.version_id).rule, side, None)
+
+    return Response(await service.drawing.run(draw), media_type="image/png")
 
 
 async def _of_image(

@@ -134,7 +134,7 @@ def _described(service: Service, current: Current) -> schemas.Model:
             .select_from(Score)
             .where(Score.model_id == current.model_id, Score.state.in_(queue.WAITING))
         )
-    info = loaded.info()
+    info, labels = loaded.info(), loaded.fitted.labels
     return schemas.Model(
         name=current.name,
         version=current.number,
@@ -148,6 +148,8 @@ def _described(service: Service, current: Current) -> schemas.Model:
         has_overlays=loaded.explains,
         colours=loaded.colours.legend() if loaded.explains else None,
         has_normals=service.normals.has(current),
+        has_labelled=service.labelled.has(current),
+        labelled=labels.in_words() if labels else None,
         confirmed_normals=confirmed or 0,
         queued=waiting or 0,
         info=info,

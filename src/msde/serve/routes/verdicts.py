@@ -8,6 +8,7 @@ from sqlalchemy import select
 from msde.output.score_table import csv_row
 from msde.serve import audit, worklist
 from msde.serve.errors import NotFound
+from msde.serve.patients import say_of_patients
 from msde.serve.routes.access import REFUSALS, ImageId, OfModel, Reader, Served, TokenFirst
 from msde.serve.schemas import NewVerdict, Verdict
 from msde.serve.storage.tables import Image, Model, Score, Version
@@ -16,7 +17,7 @@ from msde.serve.storage.tables import Verdict as Row
 router = APIRouter(route_class=TokenFirst, prefix="/api", tags=["verdicts"], responses=REFUSALS)
 COLUMNS = (
     *("image", "name", "digest", "verdict", "note", "reader", "at"),
-    *("model", "version", "anomaly_score", "p_value"),
+    *("model", "version", "anomaly_score", "p_value", "evidence", "patient_p_value"),
 )
 
 
@@ -51,19 +52,26 @@ def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: 
 def export(service: Served, caller: Reader, current: OfModel) -> Response:
     """Return every verdict given beside a score of the model as CSV, the oldest first."""
     chosen = (
-        select(Row, Image, Model.name, Version.number)
+        select(Row, Image, Model.name, Version.number, Score.evidence)
         .join(Image, Image.id == Row.image_id)
         .outerjoin(Version, Version.id == Row.version_id)
         .outerjoin(Model, Model.id == Version.model_id)
+        .outerjoin(Score, (Score.image_id == Row.image_id) & (Score.version_id == Row.version_id))
         .where((Version.model_id == current.model_id) | Row.version_id.is_(None))
         .order_by(Row.id)
     )
     lines = [csv_row(COLUMNS)]
+    calibration = service.models.version(current.version_id).patients_
     with service.database.write() as session:
         audit.record(session, caller.user, "export", model=current.name)
-        for verdict, image, model, version in session.execute(chosen):
+        rows = session.execute(chosen).all()
+        patients = {image.patient for _, image, *_ in rows if image.patient is not None}
+        together = say_of_patients(session, current, calibration, patients)
+        for verdict, image, model, version, evidence in rows:
             given = (verdict.verdict, verdict.note, verdict.reader, verdict.at.isoformat())
-            beside = (model, version, verdict.anomaly_score, verdict.p_value)
+            of_patient = together.get(image.patient or "")
+            p_value = of_patient.p_value if of_patient else None
+            beside = (model, version, verdict.anomaly_score, verdict.p_value, evidence, p_value)
             lines.append(csv_row((image.id, image.name, image.digest, *given, *beside)))
     headers = {"content-disposition": 'attachment; filename="verdicts.csv"'}
     return Response("".join(lines), media_type="text/csv; charset=utf-8", headers=headers)

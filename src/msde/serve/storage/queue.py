@@ -37,6 +37,10 @@ class Outcome:
         Number, score and p-value of a volume's highest slices, the highest first.
     seen_in_training : bool
         Whether the model was fitted on it, or on a slice of it.
+    evidence : str or None
+        What spoke for the score, in words, of a model that learnt from labels.
+    part_scores : tuple of float
+        Of all parts of a volume whose patient is known.
     passing : bool
         Whether the error is the machine's, such as a full disk, and the image is to be tried again.
     """
@@ -47,6 +51,8 @@ class Outcome:
     n_parts: int = 1
     top_parts: tuple[tuple[int, float, float | None], ...] = ()
     seen_in_training: bool = False
+    evidence: str | None = None
+    part_scores: tuple[float, ...] = ()
     passing: bool = False
 
 
@@ -180,6 +186,8 @@ def _values(outcome: Outcome) -> dict[str, Any]:
         "n_parts": outcome.n_parts,
         "top_parts": [list(part) for part in outcome.top_parts] or None,
         "seen_in_training": outcome.seen_in_training,
+        "evidence": outcome.evidence,
+        "part_scores": outcome.part_scores or None,
     }
 
 

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -34,6 +49,21 @@ class Moment(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Put the zone back."""
         return value if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+
+
+class Numbers(TypeDecorator[NDArray[np.float64]]):
+    """Numbers in a row, float64, little-endian."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[float] | NDArray[np.float64] | None, dialect: Dialect) -> bytes | None:
+        """Put them side by side."""
+        return None if value is None else np.asarray(value, dtype="<f8").tobytes()
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> NDArray[np.float64] | None:
+        """Read them."""
+        return None if value is None else np.frombuffer(value, dtype="<f8").astype(np.float64)
 
 
 class Base(DeclarativeBase):
@@ -110,6 +140,7 @@ class Image(Base):
     arrived: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
     verdict: Mapped[str | None] = mapped_column(String(16), index=True)  # the latest one
     purged: Mapped[datetime | None] = mapped_column(Moment)  # when its bytes and its name were removed, if they were
+    patient: Mapped[str | None] = mapped_column(String(32), index=True)  # digest, see `msde.serve.patients`
 
 
 class Score(Base):
@@ -139,6 +170,9 @@ class Score(Base):
     n_parts: Mapped[int] = mapped_column(default=1)
     top_parts: Mapped[list[Any] | None] = mapped_column(JSON)  # [[part, anomaly_score, p_value], ...], highest first
     seen_in_training: Mapped[bool] = mapped_column(default=False)
+    evidence: Mapped[str | None] = mapped_column(Text)  # in words, of a model that learnt from labels
+    # Of all parts of a volume whose patient is known, for what all images of the patient say together.
+    part_scores: Mapped[NDArray[np.float64] | None] = mapped_column(Numbers, deferred=True)
 
 
 class Verdict(Base):
