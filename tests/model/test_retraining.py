@@ -105,9 +105,18 @@ def test_labels_that_are_not_given_again_are_told(plain_model, fitted, discs, ve
     fewer = dict(list(verdicts.items())[2:])
     notes = " ".join(gather(model, files(discs, "train"), fewer).notes)
     assert "2 of the 6 labelled abnormal images that the model learnt from are not among those given" in notes
-    given = gather(model, files(discs, "train"), fewer, abnormal=files(discs, "abnormal")[:2])
+    given = gather(
+        model, files(discs, "train"), fewer, abnormal=files(discs, "abnormal")[:2] + files(discs, "normal")[9:]
+    )
     assert not any("forgotten" in note for note in given.notes)
     assert given.fit()[0].labels.describe()["images"] == 6
+
+
+def test_a_verdict_that_contradicts_a_label_is_refused_and_named(plain_model, fitted, discs, verdicts):
+    first = files(discs, "abnormal")[0]
+    model = AnomalyModel.of(fitted, plain_model.session)
+    with pytest.raises(DataError, match=f"1 labelled abnormal images are among the normals: {first} is {first}"):
+        gather(model, files(discs, "train"), verdicts | {first: False}, abnormal=[first])
 
 
 def test_normals_that_are_missing_are_told_and_others_left_out(plain_model, discs, verdicts):

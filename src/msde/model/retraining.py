@@ -96,13 +96,14 @@ class Retraining:
         abnormal : mapping of bytes to bool
             Whether each is abnormal, by its digest.
         labelled : TrainingSet, optional
-            Labelled abnormal images that the model has learnt from before.
+            Labelled abnormal images, among which those that the model has learnt from before are looked for likewise.
 
         Raises
         ------
         DataError
-            If too few of its normals are given, an abnormal image is among them, or the verdicts are too few: abnormal
-            images of two patients and one normal are the least that can be learnt from and held out.
+            If too few of its normals are given, an abnormal image is among them, a labelled one is called normal, or the
+            verdicts are too few: abnormal images of two patients and one normal are the least that can be learnt from
+            and held out.
         MSDEError
             If the model is in another mode.
         """
@@ -122,8 +123,11 @@ class Retraining:
         there = set(normals.digests)
         fresh = np.array([digest not in there for digest in judged.digests], dtype=bool)
         judged, of_rows = judged.only(fresh), of_rows[fresh]
-        if labelled is not None:
+        if labelled is not None and old.labels is not None:
+            labelled = labelled.only(old.labels.fingerprint.known(labelled.digests))
             check_labels(TrainingSet.union([normals, judged.only(~of_rows)]), labelled)
+        else:
+            labelled = None
         numbers = _numbered([normals, judged, *([labelled] if labelled else [])])
         units = numbers[1]
         n_abnormal, n_patients = int(of_rows.sum()), len(np.unique(units[of_rows]))
@@ -233,7 +237,7 @@ def gather(
     groups : Patients, optional
         How it is told which images are of one patient; by default DICOM files go by their headers.
     abnormal : iterable of Path and Part, optional
-        Labelled abnormal images that it learnt from before.
+        Labelled abnormal images that it learnt from before, and others, which are left out.
     tick : callable, optional
         Called after each image.
     kept : Embeddings, optional

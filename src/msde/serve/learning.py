@@ -194,12 +194,13 @@ def _learn(
     of_files = {str(path): judged.images[digest].id for digest, path in files.items()}
     looked_at = {str(files[digest]): p_value for digest, p_value in judged.verdicts.p_values.items()}
     normals = find_images(service.settings.normals)
-    tick = _Progress(service, number, len(normals) + len(labels) + (N_FOLDS + 1) * FOLD_STEPS)
+    labelled = find_images(service.settings.abnormal) if service.settings.abnormal else []
+    tick = _Progress(service, number, len(normals) + len(labelled) + len(labels) + (N_FOLDS + 1) * FOLD_STEPS)
     kept = EmbeddingCache(service.settings.folder / "normals", warn=lambda _line: log("warning", _NOT_KEPT))
     figures: dict[str, Any] = {}
 
     def change(model: AnomalyModel) -> tuple[AnomalyModel, str]:
-        retraining = gather(model, normals, labels, tick=tick.step, kept=kept)
+        retraining = gather(model, normals, labels, abnormal=labelled or None, tick=tick.step, kept=kept)
         fitted, report = retraining.fit()
         tick.step(FOLD_STEPS)
         comparison = compare(retraining, looked_at, np.array(others), current.alpha, lambda: tick.step(FOLD_STEPS))
