@@ -101,9 +101,9 @@ class Retraining:
         Raises
         ------
         DataError
-            If too few of its normals are given, an abnormal image is among them, a labelled one is called normal, or the
-            verdicts are too few: abnormal images of two patients and one normal are the least that can be learnt from
-            and held out.
+            If too few of its normals are given, an abnormal image is among them, a labelled one is called normal, or
+            the verdicts are too few: abnormal images of two patients and one normal are the least that can be learnt
+            from and held out.
         MSDEError
             If the model is in another mode.
         """
