@@ -26,13 +26,14 @@ from msde.embedding.encoder import Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
 from msde.errors import DataError, ImageError
 from msde.images import Part, expanded, read_pixels, to_input
+from msde.images.patients import GroupTable
 from msde.model.normal_maps import NormalMaps
 from msde.storage.atomic import writing
 
 SUBSETS = ("train", "normal", "abnormal")
 PIXELS = 64
 PATCH_LEVELS = ("level2", "level3")  # the middle maps, as PaDiM's and PatchCore's authors take them
-_FORMAT = "1"
+_FORMAT = "2"
 
 Row = NDArray[Any] | None
 Extract = Callable[[list[Any]], Iterator[tuple[Row, str | None]]]
@@ -48,6 +49,7 @@ class Order:
     data: Path  # folder of the sets
     store: Path  # folder of what is prepared
     device: str = "cpu"  # where the networks run
+    kinds: GroupTable | None = None  # of abnormal images, before what the plan and folders tell
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Prepared:
     digest: str  # SHA-256 of the rows and patients, in hexadecimal
     sizes: tuple[int, int, int]  # training normals, test normals and test abnormals
     unreadable: tuple[str, ...]  # one line for each image that could not be used
+    kinds: tuple[str, ...] = ()  # names of the kinds of the abnormal images, as far as they are known
 
 
 def prepare(order: Order) -> Prepared:
@@ -69,13 +72,18 @@ def prepare(order: Order) -> Prepared:
     dataset = read_dataset(order.data / order.plan.folder, order.plan.name)
     sources = {part: list(expanded(getattr(dataset, part))) for part in SUBSETS}
     encoder = _encoder(order.backbone)
-    path = order.store / f"{order.plan.name}-{order.space}-{_key(order, encoder, sources)[:16]}.npz"
+    kinds = _kinds(order, sources["abnormal"])
+    path = order.store / f"{order.plan.name}-{order.space}-{_key(order, encoder, sources, kinds)[:16]}.npz"
     if not path.exists():
-        _write(order, encoder, sources, path)
+        _write(order, encoder, sources, kinds, path)
     with np.load(path) as file:
         sizes = tuple(int(n) for n in file["sizes"])
         prepared = Prepared(
-            path, str(file["digest"]), (sizes[0], sizes[1], sizes[2]), tuple(file["unreadable"].tolist())
+            path,
+            str(file["digest"]),
+            (sizes[0], sizes[1], sizes[2]),
+            tuple(file["unreadable"].tolist()),
+            tuple(filter(None, np.unique(file["kinds"]).tolist())),
         )
     empty = [part for part, size in zip(SUBSETS, sizes, strict=True) if size < 2]
     if empty:
@@ -92,11 +100,11 @@ def _encoder(plan: BackbonePlan) -> Encoder:
 def load(path: Path) -> tuple[Split, NDArray[np.int64]]:
     """Read what `prepare` kept: the subsets, and the spans of the feature maps in an embedding."""
     with np.load(path) as file:
-        split = Split(*(Subset(file[f"{name}/rows"], file[f"{name}/patients"]) for name in SUBSETS))
-        return split, file["spans"]
+        train, normal, abnormal = (Subset(file[f"{name}/rows"], file[f"{name}/patients"]) for name in SUBSETS)
+        return Split(train, normal, abnormal, file["kinds"]), file["spans"]
 
 
-def _write(order: Order, encoder: Encoder, sources: dict[str, list[Any]], path: Path) -> None:
+def _write(order: Order, encoder: Encoder, sources: dict[str, list[Any]], kinds: list[str], path: Path) -> None:
     order.store.mkdir(parents=True, exist_ok=True)
     extract = SPACES[order.space](encoder, EmbeddingCache(order.store / "embeddings"), order.device)
     arrays: dict[str, NDArray[Any]] = {}
@@ -108,6 +116,8 @@ def _write(order: Order, encoder: Encoder, sources: dict[str, list[Any]], path: 
         errors += [error for _, error in found if error is not None]
         arrays[f"{part}/rows"] = np.array([found[number][0] for number in kept])
         names[part] = [_patient(sources[part][number], order.plan) for number in kept]
+        if part == "abnormal":
+            arrays["kinds"] = np.array([kinds[number] for number in kept], dtype=np.str_)
     known = {name: number for number, name in enumerate(sorted({name for part in names.values() for name in part}))}
     for part in SUBSETS:
         arrays[f"{part}/patients"] = np.array([known[name] for name in names[part]], dtype=np.int64)
@@ -125,10 +135,10 @@ def _write(order: Order, encoder: Encoder, sources: dict[str, list[Any]], path: 
         )
 
 
-def _key(order: Order, encoder: Encoder, sources: dict[str, list[Any]]) -> str:
-    """Return the key of a file: pictures, encoder and patients decide it; pictures go by name, size and time."""
+def _key(order: Order, encoder: Encoder, sources: dict[str, list[Any]], kinds: list[str]) -> str:
+    """Return the key of a file: pictures, encoder, patients and kinds decide it; pictures go by name, size and time."""
     digest = hashlib.sha256(
-        f"{_FORMAT} {order.space} {encoder.sha256} {order.plan.patient} {order.plan.starts}\n".encode()
+        f"{_FORMAT} {order.space} {encoder.sha256} {order.plan.patient} {order.plan.starts} {kinds}\n".encode()
     )
     for part in SUBSETS:
         for source in sources[part]:
@@ -147,6 +157,18 @@ def _stamp(source: Any) -> str:
 def _patient(source: Any, plan: SetPlan) -> str:
     own = source.volume if isinstance(source, Part) else str(source)
     return plan.patient_of(Path(own).name) or own
+
+
+def _kinds(order: Order, sources: list[Any]) -> list[str]:
+    """Return the kind of each abnormal image, empty where nothing tells it: a table, its name or its folder."""
+    paths = [Path(source.volume if isinstance(source, Part) else str(source)) for source in sources]
+    named = [order.plan.kind_of(path.name) for path in paths]
+    folders = [path.parent.name for path in paths]
+    if order.plan.kind is None and len(set(folders)) > 1:
+        named = folders
+    if order.kinds is None:
+        return named
+    return [order.kinds.group(str(path)) or kind for path, kind in zip(paths, named, strict=True)]
 
 
 def _spans(encoder: Encoder) -> NDArray[np.int64]:

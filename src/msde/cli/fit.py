@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="PATH",
     help="Images that are known to be abnormal, from one on, to learn from too: what is like them scores higher; may be"
-    " repeated. With --mode inductive.",
+    " repeated. With --unlabelled they decide too how far what that shows is used.",
 )
 @click.option(
     "--kinds",
@@ -222,8 +222,8 @@ def fit(
         raise click.UsageError("--no-shift goes with --mode inductive")
     if gaussian == "pca" and mode == "adaptive":
         raise click.UsageError("--gaussian pca does not go with --mode adaptive")
-    if abnormal and mode != "inductive":
-        raise click.UsageError(f"--abnormal does not go with --mode {mode}")
+    if abnormal and mode == "transductive":
+        raise click.UsageError("--abnormal does not go with --mode transductive")
     if kinds is not None and not abnormal:
         raise click.UsageError("--kinds are those of --abnormal; give this too")
     if int8 and half:
@@ -339,7 +339,7 @@ def _fit_on(
 
 def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
     """Tell what the model was fitted on, and list the distrusted normals."""
-    from msde.method.scorers import AdaptiveScorer
+    from msde.method.scorers import AdaptiveScorer, LabelledScorer
     from msde.output.score_table import write_lines
 
     tell_notes(model.notes_)
@@ -362,8 +362,8 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
             click.echo(f"  and {n - LISTED} more; --distrusted FILE lists all")
     if distrusted is not None:
         write_lines(model.distrusted_, distrusted)
-    if isinstance(model.scorer_, AdaptiveScorer):
-        click.echo(_words(model.scorer_.direction))
+    if isinstance(model.scorer_, AdaptiveScorer | LabelledScorer) and model.scorer_.direction is not None:
+        click.echo(_words(model.scorer_.direction, isinstance(model.scorer_, LabelledScorer)))
     if model.peak_ < DIM:
         click.echo(
             f"msde: no pixel is brighter than {model.peak_:.1%} of the range, as with 12-bit data in a 16-bit file;"
@@ -374,12 +374,18 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
         tell_how_sure(model.calibration_)
 
 
-def _words(direction: Direction) -> str:
-    """Tell what the pool contributes."""
+def _words(direction: Direction, labelled: bool) -> str:
+    """Tell what the pool contributes, and whether labels had a say."""
     weight = direction.weight or 0
     figures = f"evidence {direction.evidence:.2f}, weight of their direction {weight:.2f}"
     if weight == 0:
-        return f"the unlabelled images show no distinct abnormal group ({figures}); scores are those without them"
+        unconfirmed = ", or none that the labels confirm" if labelled else ""
+        return (
+            f"the unlabelled images show no distinct abnormal group{unconfirmed} ({figures}); scores are those without"
+            " them"
+        )
+    if labelled:
+        return f"the unlabelled images show a distinct group that is abnormal by the labels ({figures})"
     return (
         f"the unlabelled images show a distinct group ({figures}); scores use what it shares. Whether it is abnormal,"
         " or normals of another source, cannot be seen without labels"
