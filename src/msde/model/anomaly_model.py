@@ -153,8 +153,8 @@ class AnomalyModel:
             the default detector is in that mode.
         abnormal : images, optional
             Images that are known to be abnormal: what is like them scores higher, and `ImageScore.evidence` says so.
-            A detector in inductive mode learns from them. Their patients are told as those of the normals, where
-            `groups` is no sequence.
+            A detector in inductive or adaptive mode learns from them. Their patients are told as those of the normals,
+            where `groups` is no sequence.
         kinds : GroupTable or mapping of str to str, optional
             Kind of the abnormal images by path, or by the path of a folder that holds them.
         groups : Patients or sequence of labels, optional

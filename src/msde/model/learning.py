@@ -85,7 +85,7 @@ def learn(
         Probability with which the false-alarm rate is to be at most the target, see
         :class:`msde.method.calibration.Calibration`.
     labelled : TrainingSet, optional
-        Images that are known to be abnormal, for a detector in inductive mode.
+        Images that are known to be abnormal, for a detector in inductive or adaptive mode.
     kinds : GroupTable or mapping of str to str, optional
         Of these.
     calibrating : TrainingSet, optional
