@@ -12,48 +12,44 @@ set. Figures are the change of AUROC against one class.
 
 The rule's constants are chosen for each set on the others, pooled sets with it left out: the highest AUROC over all k
 where one abnormal image in five is of an unlabelled kind, among the choices that lose at most .01 on any of these sets
-at any k. A table tells how the choice depends on that share.
+at any k, and on the mean at most .003 of what the first form of the rule gained in nested choice. A table tells how the
+choice depends on that share. Ridge and concentration are as chosen before.
+
+--rule leaves out the rivals.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from embeddings import PARTS, SHARED, Sets, load_sets
-from sklearn.linear_model import LogisticRegression
+from embeddings import PARTS, PLANS, SHARED, Sets, load_sets
 from table import print_header
 
+from msde.benchmark.classifiers import Oddness, discriminant, logistic_regression, nearest_labelled
 from msde.benchmark.draws import Subset
 from msde.images import find_images
 from msde.method.calibration import folds
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import fit_ledoit_wolf
-from msde.method.labelled_abnormals import Blend, Likeness, soft_mean
+from msde.method.labelled_abnormals import SLOPE, Blend, Likeness, gate, soft_mean
+from msde.method.labelled_fit import HeldOutNormals
 from msde.method.metrics import auroc
 from msde.method.scorers import InductiveScorer
 from msde.method.standardizer import CompressingStandardizer
+from msde.method.surroundings import relative
 
 KS = (1, 3, 5, 10, 20, 50)
 OPEN_KS = (3, 10, 50)
 GOALS = (0.0, 0.84, 0.0, 0.875, 0.89, 0.905)
-KINDS = {
-    "bloodsmear_leukemia": r"(Early|Pre|Pro)-",
-    "brain_mri_nickparvar": r"^(glioma|meningioma)",
-    "busi_ultrasound": r"^(benign|malignant)",
-    "cytology_sipakmed_cervix": r"^(Dyske|Koilo)",
-    "otoscopy_otitis": r"_(e|mi|o)\d",
-    "us_lung_pocus": r"^(Pneu|pneu|Cov)",
-    "xray_knee_osteoarthritis": r"^(KL\d)",
-}
 PAIRS = (
     ("fundus_idrid_dr", "fundus_odir_glaucoma"),
     ("brain_mri_nickparvar", "lgg_flair_hemispheres"),
@@ -66,19 +62,20 @@ PAIRS = (
 )
 POOLED_SIZES = (200, 120, 120)  # of each of the two sets: training normals, test normals, test abnormals
 TOLERATED = 0.01
+LEAST_GAIN = (0.0134, 0.0360, 0.0489, 0.0644, 0.0774, 0.0864)  # nested, of the first form of the rule, less .003
 SHARES = (0.0, 0.2, 1 / 3)  # of unlabelled kinds among abnormal images
 UNLABELLED = 0.2  # where constants are chosen
 
-RIDGES = (0.001, 0.003, 0.01)
-CONCENTRATIONS = (0.0, 3.0, 10.0)
-SLOPES = (1.0, 1.5, 2.0)
-KNOWN_AFTER = (10.0, 20.0, 40.0)
-GATED = (True, False)
-GRID = tuple(product(RIDGES, CONCENTRATIONS, SLOPES, KNOWN_AFTER, GATED))
+SLOPES = (1.0, 1.25, 1.5)
+KNOWN_AFTER = (10.0, 20.0)
+MOST_KNOWN = (0.7, 0.85, 1.0)
+HALF_SHUT = (0.2, 0.25, np.inf)
+COMPARED = (True, False)
+GRID = tuple(product(COMPARED, SLOPES, HALF_SHUT, KNOWN_AFTER, MOST_KNOWN))
+SHIPPED = (True, SLOPE, 0.2, 10.0, 0.85)
 
 Array = np.ndarray
 Scores = tuple[Array, Array]  # of the scored normals and abnormals
-Choice = tuple[float, float, float, float, bool]
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,8 @@ class Measured:
     """A set's images as seen by the fits: distances of held-out normals, test normals and abnormals, and cosines."""
 
     distances: tuple[Array, Array, Array]
-    cosines: dict[float, tuple[Array, Array, Array]]  # by ridge; columns are all abnormals
+    cosines: tuple[Array, Array, Array]  # columns are all abnormals
+    near: tuple[Array, Array, Array]  # numbers of the normals near by
     along: tuple[Array, Array]  # whitened displacements of test normals and abnormals times those of the abnormals
     rows: tuple[Array, Array, Array]  # standardised training normals, test normals, abnormals
     patients: tuple[Array, Array]  # of test normals and abnormals
@@ -108,24 +106,17 @@ def measure(parts: list[Subset], kinds: Array | None) -> Measured:
     standard = [fit.standardizer.apply(part.rows) for part in parts]
     offsets = [fit.measured(part.rows) - fit.gaussian.mean for part in parts[1:]]
     gradient = fit.gaussian.gradient(offsets[1] + fit.gaussian.mean)
-    likeness = {ridge: Likeness.fit(standard[0], standard[2], ridge) for ridge in RIDGES}
-    distances = np.empty(len(train))
-    cosines = {ridge: np.empty((len(train), len(abnormal))) for ridge in RIDGES}
-    for fold in folds(len(train), np.unique(train.patients, return_inverse=True)[1]):
-        others = np.delete(train.rows, fold, axis=0)
-        without = fitted(others)
-        distances[fold] = without.score(train.rows[fold])
-        held_out, seen, labelled = (
-            without.standardizer.apply(rows) for rows in (train.rows[fold], others, abnormal.rows)
-        )
-        for ridge in RIDGES:
-            cosines[ridge][fold] = Likeness.fit(seen, labelled, ridge).cosines(held_out)
+    held_out = HeldOutNormals.fit(train.rows, fitted, np.unique(train.patients, return_inverse=True)[1])
+    cosines = np.empty((len(train), len(abnormal)))
+    few = min(fold.near.shape[1] for fold in held_out.folds)
+    near = np.empty((len(train), few), dtype=int)
+    for fold in held_out.folds:
+        cosines[fold.rows], near[fold.rows] = fold.cosines(abnormal.rows), fold.near[:, :few]
+    like, places = Likeness.seen_from(held_out.gaussian, standard[2]), held_out.surroundings
     return Measured(
-        (distances, fit.score(normal.rows), fit.score(abnormal.rows)),
-        {
-            ridge: (cosines[ridge], like.cosines(standard[1]), like.cosines(standard[2]))
-            for ridge, like in likeness.items()
-        },
+        (held_out.distances, fit.score(normal.rows), fit.score(abnormal.rows)),
+        (cosines, like.cosines(standard[1]), like.cosines(standard[2])),
+        (near, places.near(standard[1]), places.near(standard[2])),
         (offsets[0] @ gradient.T, offsets[1] @ gradient.T),
         (standard[0], standard[1], standard[2]),
         (normal.patients, abnormal.patients),
@@ -182,63 +173,38 @@ def untuned(of: Measured, task: Task) -> Scores:
     return normal[task.normal], abnormal[task.abnormal]
 
 
-def discriminant(of: Measured, task: Task) -> Scores:
-    """Project on the linear discriminant with a Ledoit-Wolf covariance of both classes."""
-    classes = of.rows[0], of.rows[2][task.labels]
-    means = [rows.mean(axis=0, dtype=np.float64) for rows in classes]
-    within = fit_ledoit_wolf(np.vstack([rows - mean for rows, mean in zip(classes, means, strict=True)]))
-    axis = within.gradient((means[1] - means[0] + within.mean)[None])[0]
-    return of.rows[1][task.normal] @ axis, of.rows[2][task.abnormal] @ axis
-
-
-def logistic(of: Measured, task: Task) -> Scores:
-    """Fit a ridged logistic regression, both classes with the same weight, in the space that the rows span."""
-    rows = np.vstack([of.rows[0], of.rows[2][task.labels]]).astype(np.float64)
-    mean = rows.mean(axis=0)
-    variances, sides = np.linalg.eigh((rows - mean) @ (rows - mean).T)
-    apart = variances > 1e-9 * variances[-1]
-    axes = (rows - mean).T @ (sides[:, apart] / np.sqrt(variances[apart]))
-    classes = np.arange(len(rows)) >= len(of.rows[0])
-    model = LogisticRegression(C=1e-3, class_weight="balanced", max_iter=500).fit((rows - mean) @ axes, classes)
-    weights = axes @ model.coef_[0]
-    return of.rows[1][task.normal] @ weights, of.rows[2][task.abnormal] @ weights
-
-
-def nearest(of: Measured, task: Task) -> Scores:
-    """Subtract the distance to the nearest labelled row from the mean one to the three nearest normals."""
-    scored = of.rows[1][task.normal], of.rows[2][task.abnormal]
-    to_normals = [np.sort(distances(rows, of.rows[0]), axis=1)[:, :3].mean(axis=1) for rows in scored]
-    to_labels = [distances(rows, of.rows[2][task.labels]).min(axis=1) for rows in scored]
-    return to_normals[0] - to_labels[0], to_normals[1] - to_labels[1]
-
-
-def distances(rows: Array, others: Array) -> Array:
-    squared = (rows**2).sum(axis=1)[:, None] - 2 * rows @ others.T + (others**2).sum(axis=1)
-    return np.sqrt(np.maximum(squared, 0))
+def classified(learn: Callable[[Array, Array], Oddness], of: Measured, task: Task) -> Scores:
+    """Score by a rival that learns from normals and labels alone."""
+    score = learn(of.rows[0], of.rows[2][task.labels])
+    return score(of.rows[1][task.normal]), score(of.rows[2][task.abnormal])
 
 
 RIVALS: dict[str, Callable[[Measured, Task], Scores]] = {
     "one class": one_class,
     "untuned formula": untuned,
-    "logistic regression": logistic,
-    "shrunk LDA": discriminant,
-    "nearest labelled": nearest,
+    "logistic regression": partial(classified, logistic_regression),
+    "shrunk LDA": partial(classified, discriminant),
+    "nearest labelled": partial(classified, nearest_labelled),
 }
 
 
 def by_choice(of: Measured, task: Task) -> Iterator[Scores]:
     """Score by the rule with each choice of the grid."""
     n_patients = len(np.unique(of.patients[1][task.labels]))
-    for ridge, concentration in product(RIDGES, CONCENTRATIONS):
-        held_out, normal, abnormal = (
-            soft_mean(cosines[:, task.labels][rows], concentration)
-            for cosines, rows in zip(of.cosines[ridge], (slice(None), task.normal, task.abnormal), strict=True)
-        )
-        for slope, known_after, gated in product(SLOPES, KNOWN_AFTER, GATED):
-            blend = Blend.fit(of.distances[0], held_out, n_patients, slope, known_after, gated)
+    chosen = slice(None), task.normal, task.abnormal
+    likeness = [soft_mean(cosines[rows][:, task.labels]) for cosines, rows in zip(of.cosines, chosen, strict=True)]
+    usual = likeness[0]
+    opening = {half: gate(of.distances[0], of.cosines[0][:, task.labels], half) for half in HALF_SHUT}
+    for compared in COMPARED:
+        evidence = likeness
+        if compared:
+            nearby = (usual[near[rows]] for near, rows in zip(of.near, chosen, strict=True))
+            evidence = [relative(own, others, usual.var()) for own, others in zip(likeness, nearby, strict=True)]
+        for slope, half, known_after, most in product(SLOPES, HALF_SHUT, KNOWN_AFTER, MOST_KNOWN):
+            blend = Blend.fit(of.distances[0], evidence[0], n_patients, slope * opening[half], known_after, most)
             yield (
-                blend.score(of.distances[1][task.normal], normal),
-                blend.score(of.distances[2][task.abnormal], abnormal),
+                blend.score(of.distances[1][task.normal], evidence[1]),
+                blend.score(of.distances[2][task.abnormal], evidence[2]),
             )
 
 
@@ -252,11 +218,10 @@ def figures(of: Measured, task: Task) -> Array:
 
 
 def kinds_of(name: str) -> Array | None:
-    if name not in KINDS:
+    plan = PLANS[name]
+    if plan.kind is None:
         return None
-    paths = find_images([SHARED / "data" / name / PARTS[2]])
-    found = (re.search(KINDS[name], Path(path).name) for path in paths)
-    return np.array([match.group(1).lower() if match else "?" for match in found])
+    return np.array([plan.kind_of(Path(path).name) for path in find_images([SHARED / "data" / name / PARTS[2]])])
 
 
 def pooled(sets: Sets, pair: tuple[str, str]) -> tuple[list[Subset], Array]:
@@ -296,7 +261,8 @@ def means(found: Figures, k: int) -> tuple[list[str], Array]:
 
 def choose(closed: Array, unlabelled: Array, share: float) -> int:
     """Choose a rule by gains (sets, k, choices) and by the change of unlabelled kinds (sets, k, choices)."""
-    lost = np.maximum(-closed.min(axis=(0, 1)) - TOLERATED, 0)
+    short = (np.array(LEAST_GAIN)[:, None] - closed.mean(axis=0)).max(axis=0)
+    lost = np.maximum(-closed.min(axis=(0, 1)) - TOLERATED, 0) + np.maximum(short, 0)
     gain = (1 - share) * closed.mean(axis=(0, 1)) + share * unlabelled.mean(axis=(0, 1))
     return int(np.argmax(np.where(lost, -1 - lost, gain)))
 
@@ -333,7 +299,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--rule", action="store_true")
     arguments = parser.parse_args()
+    if arguments.rule:
+        for rival in list(RIVALS)[1:]:
+            del RIVALS[rival]
     sets = load_sets(arguments.cache)
     closed, opened, pools = Figures(), Figures(), Figures()
     for name, parts in sets.items():
@@ -366,7 +336,12 @@ def report(closed: Figures, opened: Figures, pools: Figures) -> None:
         ]
         choices[share] = choose(gain[..., n_rivals:], unlabelled, share), left_out
     best, nested = choices[UNLABELLED]
-    print("Choices are (ridge, concentration, slope, known after, gated).")
+    of_pools = []
+    for pool in pool_names:
+        own = [number for number, name in enumerate(names) if name in pool]
+        others = np.all([apart[names[number]] for number in own], axis=0)
+        of_pools.append(choose(np.delete(gain, own, axis=0)[..., n_rivals:], unlabelled[others], UNLABELLED))
+    print("Choices are (compared with normals near by, slope, half shut, known after, most known).")
     print("Chosen for the sets left out:", {GRID[at]: nested.count(at) for at in sorted(set(nested))})
     by_share = {}
     for share, (chosen, left_out) in choices.items():
@@ -374,7 +349,9 @@ def report(closed: Figures, opened: Figures, pools: Figures) -> None:
         by_share[f"{share:.2f}, nested"] = np.stack([gain[row, :, n_rivals + at] for row, at in enumerate(left_out)])
     print_rules("By the share of unlabelled kinds", by_share, base, KS)
     rules = {name: gain[..., at] for at, name in enumerate(RIVALS)}
-    rules["the rule, chosen on all sets (optimistic)"] = gain[..., n_rivals + best]
+    shipped = GRID.index(SHIPPED)
+    print("Highest on all sets:", GRID[best], "; shipped:", SHIPPED)
+    rules["the rule as it is (optimistic)"] = gain[..., n_rivals + shipped]
     rules["the rule, nested choice"] = np.stack([gain[number, :, n_rivals + at] for number, at in enumerate(nested)])
     print_rules("Labelled kinds: mean AUROC over the sets", rules, base, KS)
     print("\nGoals:", " | ".join(f"{goal or '-'}" for goal in GOALS))
@@ -382,11 +359,12 @@ def report(closed: Figures, opened: Figures, pools: Figures) -> None:
     print_changes("Labelled kinds, by set", names, ours, base, KS)
     picked = [n_rivals + nested[names.index(name)] for name in open_names]
     shown = {name: open_gain[..., at] for at, name in enumerate(RIVALS) if at}
-    shown["the rule"] = open_gain[..., n_rivals + best]
+    shown["the rule"] = open_gain[..., n_rivals + shipped]
     shown["the rule, nested"] = np.stack([open_gain[number, :, at] for number, at in enumerate(picked)])
     print_changes("Unlabelled kinds of a set", open_names, shown, open_base, OPEN_KS)
     shown = {name: pool_gain[..., at] for at, name in enumerate(RIVALS) if at}
-    shown["the rule"] = pool_gain[..., n_rivals + best]
+    shown["the rule"] = pool_gain[..., n_rivals + shipped]
+    shown["the rule, nested"] = np.stack([pool_gain[row, :, n_rivals + at] for row, at in enumerate(of_pools)])
     print_changes("Unlabelled kinds, sets pooled", pool_names, shown, pool_base, OPEN_KS)
 
 

@@ -55,6 +55,18 @@ class Case:
             source = first if self.set == self.other else next(halves(rng, *self.source))
             yield np.concatenate(mixture(rng, source, share)), [part.rows for part in second]
 
+    def labelled_draws(self, share: float, n: int, k: int) -> Iterator[tuple[Subset, np.ndarray, list[np.ndarray]]]:
+        """Give k labelled abnormals too; neither pool nor scored images are of their patients."""
+        for draw in range(n):
+            rng = np.random.default_rng(draw)
+            first, second = halves(rng, *self.tested)
+            labels = first[1].where(np.random.default_rng(draw).permutation(len(first[1]))[:k])
+            source = [part.where(~np.isin(part.patients, labels.patients)) for part in first]
+            if self.set != self.other:
+                source = next(halves(rng, *self.source))
+            if all(map(len, source)):
+                yield labels, np.concatenate(mixture(rng, source, share)), [part.rows for part in second]
+
 
 def whitening(scorer: InductiveScorer) -> Callable[[np.ndarray], np.ndarray]:
     """Return what gives embeddings (n, d) as white rows (n, d), whose lengths are their scores."""

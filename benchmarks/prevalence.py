@@ -1,6 +1,6 @@
 """What an unlabelled pool gives, against the share of abnormal images in it or in the scored batch; Markdown tables.
 
-Run: python benchmarks/prevalence.py CACHE_FOLDER [--draws 5] [--transductive] [--rates] [--all-sets]
+Run: python benchmarks/prevalence.py CACHE_FOLDER [--draws 5] [--transductive] [--rates] [--all-sets] [--labels K]
 
 Protocol, per set and draw: the patients of the test images are split in halves. One half is the source of the pool, the
 other is scored. The pool has as many rows as possible at the stated share. The modes that score one image at a time
@@ -8,7 +8,9 @@ score the whole other half; with --transductive the published method does too, o
 the same share (several a draw). --all-sets prints each set. --rates prints false-alarm rates and sensitivities in place
 of AUROCs.
 
-The second table has pools whose normals differ from the training normals: see benchmarks/pools.py.
+The second table has pools whose normals differ from the training normals: see benchmarks/pools.py. --labels prints it
+for K labelled abnormals of patients who are neither in the pool nor scored: what the pool adds to labels alone, its
+direction believed by its own evidence, or as far as the labels confirm it.
 """
 
 from __future__ import annotations
@@ -28,12 +30,14 @@ from protocol import Score, mixture, plain
 from msde import MeanShiftEnhancer, MSDEDetector
 from msde.benchmark.draws import Subset, halves
 from msde.method.gaussian import Gaussian
+from msde.method.labelled_fit import HeldOutNormals
 from msde.method.metrics import auroc
 from msde.method.scorers import InductiveScorer
-from msde.method.unlabelled_pool import fit_direction
+from msde.method.unlabelled_pool import confirmed, fit_direction
 
 BATCHES = (8, 4, 3, 2, 1)  # transductive batches a draw: fewer abnormals a batch, more batches
 ALONE = ("plain Gaussian", "inductive", "adaptive")
+LABELLED = ("labels alone", "by its evidence", "as labels confirm")
 OFFICIAL = "official transductive"
 MOVED = "us_lung_pocus"
 
@@ -84,6 +88,44 @@ def measure(case: Case, alone: InductiveScorer, draws: int) -> np.ndarray:
             for method, score in enumerate((length, adapted(pool)), start=1):
                 figures[method, column, draw] = auroc(*map(score, scored))
     return figures.mean(axis=2)
+
+
+def measure_labels(case: Case, held_out: HeldOutNormals, draws: int, k: int) -> np.ndarray:
+    """Return AUROCs of shape (method, share): labels alone, with the pool by its evidence, and as labels confirm."""
+    scorer, dim = held_out.scorer, case.train.rows.shape[1]
+    white = whitening(scorer)
+    twice = case.seen_by(lambda rows: np.hstack([rows, white(rows)]))
+    unit = Gaussian(np.zeros(dim), np.eye(dim))
+    figures = np.full((len(LABELLED), len(SHARES), draws), np.nan)
+    for column, share in enumerate(SHARES):
+        for draw, (labels, pool, scored) in enumerate(twice.labelled_draws(share, draws, k)):
+            _, patients = np.unique(labels.patients, return_inverse=True)
+            direction = fit_direction(unit, pool[:, dim:])
+            trusted = confirmed(unit, pool[:, dim:], labels.rows[:, dim:], patients)
+            alone = held_out.with_labels(labels.rows[:, :dim], patients).scorer
+            base = [alone.score(rows[:, :dim]) for rows in scored]
+            for method, trust in enumerate((0.0, 1.0, trusted)):
+                weight = trust * (direction.weight or 0)
+                scores = (own + weight * direction.along(rows[:, dim:]) for own, rows in zip(base, scored, strict=True))
+                figures[method, column, draw] = auroc(*scores)
+    return np.nanmean(figures, axis=2)
+
+
+def print_labels(sets: Sets, draws: int, k: int) -> None:
+    """Print what a pool adds to labels."""
+    fitted, found = None, []
+    for case in cases(sets):
+        if fitted is not case.train:
+            fitted = case.train
+            groups = np.unique(fitted.patients, return_inverse=True)[1]
+            held_out = HeldOutNormals.fit(fitted.rows, lambda rows: MSDEDetector().fit(rows).scorer_, groups)
+        found.append((case.kind, measure_labels(case, held_out, draws, k)))
+    print(header(f"added to {k} labels, pool", "direction"))
+    for kind, name in (("own", "own"), ("other set", "of another set"), ("part", "own, fitted to a part")):
+        gain = np.array([table - table[0] for of, table in found if of == kind])
+        for method in (1, 2):
+            for figure, summary in (("mean", gain[:, method].mean(axis=0)), ("worst", gain[:, method].min(axis=0))):
+                print(row(f"{name} ({len(gain)}): {figure}", LABELLED[method], *(f"{cell:+.4f}" for cell in summary)))
 
 
 def measure_rates(case: Case, draws: int) -> np.ndarray:
@@ -164,8 +206,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     for option in ("--transductive", "--rates", "--all-sets"):
         parser.add_argument(option, action="store_true")
+    parser.add_argument("--labels", type=int, metavar="K")
     arguments = parser.parse_args()
     sets = load_sets(arguments.cache)
+    if arguments.labels:
+        print_labels(sets, arguments.draws, arguments.labels)
+        return
     if arguments.rates:
         print_rates(sets, arguments)
         return

@@ -61,7 +61,7 @@ def cost_of(row: dict[str, str] | None) -> str:
     if row is None:
         return "not measured"
     part = f", from {row['share']} of its blocks" if row["share"] != "1" else ""
-    return f"{row['images_per_second']} images/s, {row['megabytes']} MB in the model{part}"
+    return f"{row['images_per_second']} images/s, {row['megabytes']} MB in float32{part}"
 
 
 def part_of(name: str, entry: Entry, row: dict[str, str] | None) -> str:

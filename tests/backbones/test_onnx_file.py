@@ -78,7 +78,7 @@ def test_weights_move_out_of_the_graph(tmp_path: Path, images: np.ndarray, batch
     assert str(tmp_path).encode() not in backbone.graph
     assert any(values.shape == (6, 3, 3, 3) for values in backbone.weights.values())
     assert KERNEL.tobytes() not in backbone.graph
-    maps = EmbeddingSession(backbone)._session.run(["level1", "level2"], {"pixels": images[:2]})
+    maps = EmbeddingSession(backbone).run(images[:2], ["level1", "level2"]).values()
     assert [values.shape for values in maps] == [(2, 6, 16, 16), (2, 6, 8, 8)]
     rebuilt = Backbone.from_description(backbone.describe(), backbone.graph, backbone.weights)
     assert rebuilt.sha256 == backbone.sha256

@@ -78,7 +78,7 @@ def test_levels_are_the_maps_of_the_last_stages(
     mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (exported.mean, exported.std))
     with torch.inference_mode():
         _, maps = network.forward_intermediates(torch.from_numpy((pixels - mean) / std), indices=4)
-    found = EmbeddingSession(exported)._session.run(list(exported.levels), {"pixels": pixels})
+    found = EmbeddingSession(exported).run(pixels, exported.levels).values()
     for level, expected in zip(found, maps, strict=True):
         np.testing.assert_allclose(level, expected.numpy(), rtol=0, atol=1e-5 * np.abs(expected.numpy()).max())
 

@@ -3,13 +3,14 @@ from pathlib import Path
 import pytest
 from tests.pictures import write_discs
 
-TOML = """
+TOML = r"""
 title = "Discs"
 select = true
-detectors = ["msde", "isolation-forest", "msde-adaptive", "displacement"]
+detectors = ["msde", "isolation-forest", "msde-adaptive", "displacement", "msde-labelled", "nearest-labelled"]
 
 [sets.here]
 modality = "disc"
+kind = '\d(?=\d\.)'
 
 [sets.there]
 modality = "disc"
@@ -35,6 +36,14 @@ detectors = ["msde"]
 
 [protocols.cross-site]
 detectors = ["msde"]
+
+[protocols.few-labels]
+conditions = [1, 3]
+detectors = ["msde", "msde-labelled", "nearest-labelled"]
+
+[protocols.open-set]
+conditions = [2]
+detectors = ["msde", "msde-labelled"]
 """
 
 

@@ -15,6 +15,8 @@ def test_the_committed_files_are_whole():
         "contamination",
         "few-normals",
         "cross-site",
+        "few-labels",
+        "open-set",
     }
     published = read_config(PUBLISHED)
     assert [one.published["auroc"] for one in published.sets] == [0.918, 0.819, 0.981, 0.81, 0.705, 0.812, 0.736]
@@ -44,6 +46,7 @@ def test_what_is_left_out_has_a_default(toml):
         ("auroc = 0.9", "auroc = 9", "sets.there.published.auroc"),
         ("auroc = 0.9", "roc = 0.9", "sets.there.published.roc"),
         ("[sets.here]", "[sets.here]\npatient = '('", "sets.here.patient"),
+        ("kind = '", "kind = '(", "sets.here.kind"),
         ("[sets.here]", "[sets.here]\nstarts = [1, 5]", "sets.here.starts"),
         ("[sets.here]", "[sets.here]\npatient = 'a'\nstarts = [5, 1]", "sets.here.starts"),
         ("[backbones.efficientnet_lite0]", "[backbones.efficientnet_lite0]\nlooks = ['side']", "side"),
@@ -51,6 +54,8 @@ def test_what_is_left_out_has_a_default(toml):
         ("[protocols.single]", "[protocols.single]\ndetectors = ['lof']", "lof"),
         ("conditions = [0.1, 0.5]", "conditions = [1.5]", "1.5"),
         ('conditions = [5, 100, "all"]', "conditions = [1]", "1"),
+        ("conditions = [1, 3]", "conditions = [0]", "0"),
+        ("conditions = [2]", "conditions = ['all']", "all"),
         ("[protocols.single]", "[protocols.single", "TOML"),
     ],
 )
@@ -93,6 +98,23 @@ def test_names_of_the_committed_file_tell_the_patient(name, file, patient):
     shared = read_config(Path(__file__).parents[2] / "benchmarks/shared.toml")
     plan = next(plan for plan in shared.sets if plan.name == name)
     assert plan.patient_of(file) == patient
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "kind"),
+    [
+        ("bloodsmear_leukemia", "WBC-Malignant-Early-902.jpg", "early"),
+        ("brain_mri_nickparvar", "glioma__Te-glTr_0008.jpg", "glioma"),
+        ("brain_mri_nickparvar", "notumor__Tr-no_0061.jpg", ""),
+        ("otoscopy_otitis", "test_mi10.jpg", "mi"),
+        ("us_lung_pocus", "pneu_radiopaeda_f03.jpg", "pneu"),
+        ("xray_knee_osteoarthritis", "KL4_9393987R.jpg", "kl4"),
+        ("nih_cxr_pneumonia", "00003867_004.jpg", ""),
+    ],
+)
+def test_names_of_the_committed_file_tell_the_kind(name, file, kind):
+    shared = read_config(Path(__file__).parents[2] / "benchmarks/shared.toml")
+    assert next(plan for plan in shared.sets if plan.name == name).kind_of(file) == kind
 
 
 def test_starts_need_a_number(toml):

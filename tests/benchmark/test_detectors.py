@@ -4,6 +4,7 @@ from tests.requirements import need
 
 from msde import MSDEDetector
 from msde.benchmark.detectors import DETECTORS, Lesson, find_detector
+from msde.benchmark.draws import Subset
 from msde.errors import DataError
 from msde.method.metrics import auroc
 
@@ -14,15 +15,21 @@ EMBEDDED = [name for name, one in DETECTORS.items() if one.space == "embedding"]
 @pytest.fixture
 def rows(rng):
     normals = rng.normal(size=(150, 12)).astype(np.float32)
-    return normals[:110], normals[110:], (rng.normal(size=(30, 12)) * 8).astype(np.float32)
+    return normals[:110], normals[110:], (rng.normal(size=(30, 12)) * 8 + 8).astype(np.float32)
+
+
+def fitted(name, rows, seed):
+    """Fit a detector; where it learns from labels, a few of the abnormal rows have some."""
+    train, normal, abnormal = rows
+    detector = find_detector(name)
+    lesson = Lesson(train, seed=seed, pool=np.vstack([normal, abnormal]) if detector.pooled else None, spans=SPANS)
+    return detector.teach(lesson)(Subset(abnormal[:12], np.arange(12))) if detector.teach else detector.fit(lesson)
 
 
 @pytest.mark.parametrize("name", [*EMBEDDED, pytest.param("pyod:hbos.HBOS", marks=pytest.mark.slow), "pyod:inne.INNE"])
 def test_each_finds_what_lies_far_out(name, rows):
-    train, normal, abnormal = rows
-    detector = find_detector(name)
-    pool = np.vstack([normal, abnormal]) if detector.pooled else None
-    score = detector.fit(Lesson(train, seed=3, pool=pool, spans=SPANS))
+    _, normal, abnormal = rows
+    score = fitted(name, rows, seed=3)
     scores = score(np.vstack([normal, abnormal]))
     assert scores.shape == (70,)
     assert auroc(scores[:40], scores[40:]) > 0.85
@@ -31,11 +38,10 @@ def test_each_finds_what_lies_far_out(name, rows):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_a_score_depends_on_the_batch_and_the_seed_only_where_it_says_so(name, rows):
-    train, normal, abnormal = rows
+    _, normal, abnormal = rows
     detector = find_detector(name)
     batch = np.vstack([normal, abnormal])
-    pool = batch if detector.pooled else None
-    fits = [detector.fit(Lesson(train, seed=seed, pool=pool, spans=SPANS)) for seed in (0, 0, 1)]
+    fits = [fitted(name, rows, seed) for seed in (0, 0, 1)]
     same = [np.allclose(fits[0](batch), fit(batch)) for fit in fits]
     assert same[1]
     if not detector.random:
@@ -49,6 +55,16 @@ def test_ours_is_the_detector_as_it_is_used(rows):
     np.testing.assert_allclose(
         DETECTORS["msde"].fit(Lesson(train))(normal), MSDEDetector().fit(train).anomaly_score(normal)
     )
+
+
+def test_ours_with_labels_is_the_detector_as_it_is_used(rows):
+    train, normal, abnormal = rows
+    patients = np.arange(len(train)) // 2
+    teach = DETECTORS["msde-labelled"].teach
+    assert teach is not None
+    labels = Subset(abnormal[:5], np.array([3, 3, 4, 5, 6]))
+    ours = MSDEDetector().fit(train, groups=patients, abnormal=labels.rows, abnormal_groups=labels.patients)
+    np.testing.assert_allclose(teach(Lesson(train, patients=patients))(labels)(normal), ours.anomaly_score(normal))
 
 
 def test_levels_are_measured_apart(rows):
@@ -85,3 +101,31 @@ def test_the_autoencoder_learns_the_normals_and_repeats_itself(rng):
 def test_an_unknown_one_is_named(name):
     with pytest.raises(DataError, match=name.replace(".", r"\.")):
         find_detector(name)
+
+
+@pytest.mark.parametrize("name", [name for name, one in DETECTORS.items() if one.teach])
+def test_who_learns_from_labels_needs_some(name, rows):
+    with pytest.raises(DataError, match="few-labels"):
+        DETECTORS[name].fit(Lesson(rows[0]))
+
+
+def test_pyods_that_need_labels_get_them(rows, monkeypatch):
+    """XGBOD is such a class where xgboost is installed."""
+    from sklearn.linear_model import LogisticRegression
+
+    class Supervised:
+        def fit(self, X, y):
+            self.model = LogisticRegression(max_iter=1000).fit(X, y)
+            return self
+
+        def decision_function(self, X):
+            return self.model.decision_function(X)
+
+    monkeypatch.setattr("pyod.models.hbos.Supervised", Supervised, raising=False)
+    detector = find_detector("pyod:hbos.Supervised")
+    assert detector.teach is not None
+    assert find_detector("pyod:hbos.HBOS").teach is None
+    train, normal, _ = rows
+    abnormal = normal + np.float32(3)
+    score = detector.teach(Lesson(train))(Subset(abnormal[:20], np.arange(20)))
+    assert auroc(score(normal), score(abnormal[20:])) > 0.9

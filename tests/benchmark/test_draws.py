@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msde.benchmark.draws import Split, Subset, at_share, halves, hide
+from msde.benchmark.draws import Split, Subset, at_share, halves, hide, label
 from msde.errors import DataError
 
 
@@ -45,3 +45,27 @@ def test_patients_of_hidden_images_are_not_scored(rng):
     hidden, tested = hide(rng, Split(subset(45, 5000), subset(40, 0), subset(40, 20)), 0.1)
     assert len(hidden) == 5
     assert all(not set(hidden.patients) & set(part.patients) for part in tested)
+
+
+@given(st.integers(4, 60), st.integers(1, 5), st.integers(0, 9))
+def test_no_patient_is_both_labelled_and_scored(n_abnormal, images_a_patient, seed):
+    kinds = np.array(["a", "b", ""])[np.arange(n_abnormal) % 3]
+    abnormal = Subset(np.arange(n_abnormal), np.arange(n_abnormal) // images_a_patient)
+    normal = Subset(np.arange(200, 260), np.arange(60))
+    split = Split(subset(10, 900), normal, abnormal, kinds)
+    if len(np.unique(abnormal.patients)) < 2:
+        with pytest.raises(DataError, match="more patients"):
+            label(np.random.default_rng(seed), split)
+        return
+    drawn = label(np.random.default_rng(seed), split)
+    assert not {*drawn.labels.patients} & {*drawn.abnormal.patients, *drawn.normal.patients}
+    assert {*drawn.labels.rows} | {*drawn.abnormal.rows} == {*abnormal.rows}
+    np.testing.assert_array_equal(drawn.label_kinds, kinds[drawn.labels.rows])
+    np.testing.assert_array_equal(drawn.kinds, kinds[drawn.abnormal.rows])
+    assert {*kinds[drawn.of_kind("a").rows]} <= {"a"}
+    assert {*kinds[drawn.of_others("a")[1].rows]} <= {"b"}
+
+
+def test_without_kinds_none_is_told(rng):
+    drawn = label(rng, Split(subset(10, 900), subset(40, 500), subset(40, 0)))
+    assert set(drawn.kinds) == set(drawn.label_kinds) == {""}

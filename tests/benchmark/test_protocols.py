@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ class Watcher:
     """A detector that notes what it is shown; a row's score is its first column."""
 
     def __init__(self, **kind):
-        self.lessons, self.batches = [], []
+        self.lessons, self.labels, self.batches = [], [], []
         self.detector = Detector(self.fit, "a watcher", **kind)
 
     def fit(self, lesson):
@@ -23,6 +25,19 @@ class Watcher:
             return rows[:, 0].astype(float)
 
         return score
+
+    def teach(self, lesson):
+        def fit(labels):
+            self.labels.append(labels)
+            return self.fit(lesson)
+
+        return fit
+
+    @classmethod
+    def of_labels(cls):
+        watcher = cls()
+        watcher.detector = replace(watcher.detector, teach=watcher.teach)
+        return watcher
 
 
 def parts(rng, n=60, m=40, shift=2.0):
@@ -39,7 +54,8 @@ def run(protocol, watcher, given, condition=None, seed=0, other=None):
     def fit(rows, pool=None):
         return watcher.detector.fit(Lesson(rows, pool=pool))
 
-    subject = Subject(given, watcher.detector, fit, lambda: fit(given.train.rows), lambda name: other)
+    teach = watcher.detector.teach and watcher.detector.teach(Lesson(given.train.rows))
+    subject = Subject(given, watcher.detector, fit, lambda: fit(given.train.rows), lambda name: other, teach=teach)
     return PROTOCOLS[protocol].run(subject, condition, np.random.default_rng(seed))
 
 
@@ -147,12 +163,65 @@ def test_few_normals_are_drawn_from_the_training_normals(rng):
 
 def test_local_normals_repair_the_false_alarms_of_another_site(rng):
     here, there = parts(rng), parts(rng)
-    moved = Split(
-        *(Subset(part.rows + [3, 0, 0], part.patients) for part in (there.train, there.normal, there.abnormal))
+    train, normal, abnormal = (
+        Subset(part.rows + [3, 0, 0], part.patients) for part in (there.train, there.normal, there.abnormal)
     )
+    moved = Split(train, normal, abnormal)
     figures = run("cross-site", Watcher(), here, "there", other=moved).figures
     assert figures["false_alarms_own"] > 0.5
     assert figures["false_alarms_local"] < 0.2
+
+
+def with_kinds(rng):
+    """Abnormals of two kinds, in turns by patient, and some of which nothing is known."""
+    given = parts(rng)
+    kinds = np.array(["a", "b"])[np.arange(40) // 2 % 2].astype("<U1")
+    kinds[-4:] = ""
+    return Split(given.train, given.normal, given.abnormal, kinds)
+
+
+def test_labels_of_a_draw_grow_and_are_of_other_patients_than_what_is_scored(rng):
+    watcher, given = Watcher.of_labels(), parts(rng)
+    for k in (1, 3, 1000):
+        outcome = run("few-labels", watcher, given, k)
+    few, some, all_of_half = watcher.labels
+    np.testing.assert_array_equal(few.rows, some.rows[:1])
+    np.testing.assert_array_equal(some.rows, all_of_half.rows[:3])
+    assert len(all_of_half) == outcome.figures["n_labels"] == 20
+    assert (all_of_half.rows[:, 2] == 1).all()
+    for labels, lesson, batch in zip(watcher.labels, watcher.lessons, watcher.batches, strict=True):
+        assert not set(labels.patients) & set(batch[:, 1])
+        assert (lesson.normals == given.train.rows).all()
+        assert (batch[:, 2] == 1).sum() == 20
+
+
+def test_who_takes_no_labels_scores_the_same_images(rng):
+    given, blind, taught = parts(rng), Watcher(), Watcher.of_labels()
+    for watcher in (blind, taught):
+        run("few-labels", watcher, given, 3)
+    assert not blind.labels
+    assert len(taught.labels) == 1
+    np.testing.assert_array_equal(blind.batches[0], taught.batches[0])
+
+
+def test_each_kind_is_labelled_once_and_the_others_scored(rng):
+    watcher, given = Watcher.of_labels(), with_kinds(rng)
+    outcome = run("open-set", watcher, given, 3)
+    assert outcome.figures["n_kinds"] == 2
+    assert outcome.figures["auroc_worst_kind"] <= outcome.figures["auroc"]
+    kind_of = dict(zip(map(tuple, given.abnormal.rows), given.kinds.tolist(), strict=True))
+    for labelled, scored, labels, batch in zip("ab", "ba", watcher.labels, watcher.batches, strict=True):
+        assert {kind_of[tuple(row)] for row in labels.rows} == {labelled}
+        assert {kind_of[tuple(row)] for row in batch[batch[:, 2] == 1]} == {scored}
+        assert len(labels) <= 3
+        assert not set(labels.patients) & set(batch[:, 1])
+
+
+def test_one_kind_alone_is_refused(rng):
+    given = with_kinds(rng)
+    given.kinds[:] = "a"
+    with pytest.raises(DataError, match="two kinds"):
+        run("open-set", Watcher.of_labels(), given, 3)
 
 
 def test_label_free_quality_sees_no_row_twice(rng):
@@ -167,4 +236,8 @@ def test_label_free_quality_sees_no_row_twice(rng):
 def test_who_takes_part():
     assert not PROTOCOLS["single"].takes(DETECTORS["msde-published"])
     assert not PROTOCOLS["few-normals"].takes(DETECTORS["msde-adaptive"])
-    assert all(PROTOCOLS["published"].takes(one) for one in DETECTORS.values())
+    assert all(PROTOCOLS["published"].takes(one) for one in DETECTORS.values() if one.teach is None)
+    assert not any(PROTOCOLS["published"].takes(one) for one in DETECTORS.values() if one.teach)
+    assert PROTOCOLS["few-labels"].takes(DETECTORS["shrunk-lda"])
+    assert PROTOCOLS["open-set"].takes(DETECTORS["msde"])
+    assert not PROTOCOLS["open-set"].takes(DETECTORS["msde-adaptive"])

@@ -56,6 +56,8 @@ def test_images_become_cells_tables_and_a_page_and_nothing_is_done_twice(sets, t
         "contamination": 5,
         "few-normals": 5 + 1,  # of 20 normals there are no 100
         "cross-site": 5,
+        "few-labels": 30,
+        "open-set": 10 / 2,  # of the set whose names tell kinds
     }
     for line in lines:
         assert line["versions"]["msde"]
@@ -76,7 +78,13 @@ def test_images_become_cells_tables_and_a_page_and_nothing_is_done_twice(sets, t
     assert all(source.startswith("#") for source in page.sources)
     assert "research use only" in text
     tables = (out / "tables.md").read_text()
-    for title in ("Beside the published figures", "Protocol cross-site", "Choice without labels", "Few normals"):
+    for title in (
+        "Beside the published figures",
+        "Protocol cross-site",
+        "Choice without labels",
+        "Few normals",
+        "Kinds without labels",
+    ):
         assert title in tables
         assert title in text
 

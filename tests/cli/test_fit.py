@@ -37,13 +37,21 @@ def test_scores_tell_which_evidence_spoke(labelled, discs, tmp_path):
     [
         (["--kinds", "k.csv"], "give this too"),
         (["--abnormal", "x", "--mode", "transductive"], "--abnormal does not go with --mode transductive"),
-        (["--abnormal", "x", "--unlabelled", "y"], "--abnormal does not go with --mode adaptive"),
+        (["--abnormal", "x", "--unlabelled", "y", "--mode", "transductive"], "--mode adaptive and --unlabelled"),
     ],
 )
-def test_labels_go_with_inductive_mode(arguments, reason, tmp_path):
+def test_labels_go_with_scores_of_images_alone(arguments, reason, tmp_path):
     done = CliRunner().invoke(msde, ["fit", "x", "-o", str(tmp_path / "m"), *arguments])
     assert done.exit_code == 2
     assert reason in done.output
+
+
+def test_labels_have_a_say_in_what_a_pool_tells(discs, tmp_path):
+    arguments = ["--abnormal", str(discs / "abnormal"), "--unlabelled", str(discs / "normal"), "--no-heatmaps"]
+    done = CliRunner().invoke(msde, ["fit", str(discs / "train"), "-o", str(tmp_path / "m"), *arguments])
+    assert done.exit_code == 0, done.output
+    assert "no distinct abnormal group, or none that the labels confirm" in done.output
+    assert "labelled abnormal images" in done.output
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import pytest
 
 from msde import MSDEDetector
 from msde.method.metrics import auroc
-from msde.method.scorers import InductiveScorer, LabelledScorer
+from msde.method.scorers import AdaptiveScorer, InductiveScorer, LabelledScorer
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +83,51 @@ def test_a_label_among_the_normals_is_refused_and_named(rows):
         MSDEDetector().fit(normals, abnormal=np.vstack([abnormal[:2], normals[7:8]]))
 
 
-@pytest.mark.parametrize("mode", ["adaptive", "transductive"])
-def test_labels_are_refused_in_other_modes(rows, mode):
-    normals, others, abnormal = rows
-    with pytest.raises(ValueError, match="mode 'inductive'"):
-        MSDEDetector(mode).fit(
-            normals[:30], unlabelled=others[:20] if mode == "adaptive" else None, abnormal=abnormal[:3]
-        )
+def test_labels_are_refused_in_transductive_mode(rows):
+    normals, _, abnormal = rows
+    with pytest.raises(ValueError, match="'inductive' or 'adaptive'"):
+        MSDEDetector("transductive").fit(normals[:30], abnormal=abnormal[:3])
+
+
+@pytest.fixture(scope="module")
+def moved():
+    """Normals, a pool whose outer rows lie in one direction, abnormal rows there, and others elsewhere."""
+    rng = np.random.default_rng(5)
+    normals, pool, there, elsewhere = (rng.normal(size=(n, 60)).astype(np.float32) for n in (300, 200, 30, 30))
+    pool[:80, :20] += 1
+    there[:, :20] += 1
+    elsewhere[:, 20:40] += 1
+    return normals, pool, there, elsewhere
+
+
+def test_labels_decide_whether_the_pool_points_at_disease(moved):
+    normals, pool, there, elsewhere = moved
+
+    def weight(**labels):
+        scorer = MSDEDetector("adaptive").fit(normals, unlabelled=pool, **labels).scorer_
+        assert isinstance(scorer, AdaptiveScorer | LabelledScorer)
+        assert scorer.direction is not None
+        return scorer.direction.weight
+
+    assert weight() > 0.1
+    assert weight(abnormal=there[:3]) > 0.1
+    assert weight(abnormal=elsewhere[:3]) < 0.02
+
+
+def test_a_pool_and_labels_keep_the_false_alarm_rate(moved):
+    normals, pool, there, _ = moved
+    fitted = MSDEDetector("adaptive", alpha=0.1).fit(normals[:200], unlabelled=pool, abnormal=there[:5])
+    assert (fitted.predict(normals[200:]) < 0).mean() == pytest.approx(0.1, abs=0.09)
+    together = fitted.anomaly_score(pool[:20])
+    np.testing.assert_allclose(np.concatenate([fitted.anomaly_score(row[None]) for row in pool[:20]]), together)
+
+
+def test_what_is_labelled_is_left_out_of_the_pool(moved):
+    normals, pool, _, _ = moved
+    with_labels, without = (
+        MSDEDetector("adaptive").fit(normals, unlabelled=rows, abnormal=pool[:5]) for rows in (pool, pool[5:])
+    )
+    np.testing.assert_array_equal(with_labels.anomaly_score(pool), without.anomaly_score(pool))
 
 
 @pytest.mark.parametrize(

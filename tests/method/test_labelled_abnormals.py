@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msde.method.labelled_abnormals import Blend, Likeness, soft_mean
+from msde.method.labelled_abnormals import MOST_KNOWN, Blend, Likeness, gate, soft_mean
 
 
 @pytest.fixture
@@ -57,10 +57,30 @@ def test_no_labels_to_speak_of_leave_the_distance(rng):
     np.testing.assert_allclose(blend.score(distances, rng.normal(size=8)), distances)
 
 
-def test_likeness_counts_for_nothing_where_far_normals_are_the_like_ones():
+def test_likeness_counts_for_nothing_where_far_normals_are_the_like_ones(rng):
+    distances = np.linspace(0, 1, 30)
+    alike = np.stack([distances, 3 * distances + 1], axis=1)
+    assert gate(distances, alike) < 1e-6
+    for harmless in (-alike, alike * 0, distances[::-1, None]):
+        assert gate(distances, harmless) == 1
+
+
+@given(st.integers(1, 30), st.integers(0, 20))
+def test_the_gate_does_not_depend_on_the_number_of_labels(n_labels, seed):
+    rng = np.random.default_rng(seed)
+    distances = rng.normal(size=40)
+    cosine = (distances * 0.2 + rng.normal(size=40))[:, None]
+    assert gate(distances, np.repeat(cosine, n_labels, axis=1)) == pytest.approx(gate(distances, cosine))
+    assert 0 < gate(distances, cosine) <= 1
+
+
+def test_the_prior_grows_with_the_patients_up_to_a_bound():
     values = np.linspace(0, 1, 30)
-    assert Blend.fit(values, values, n_patients=10).slope == pytest.approx(0, abs=1e-9)
-    assert Blend.fit(values, -values, n_patients=10).slope == Blend.fit(values, values * 0, n_patients=10).slope > 0
+    priors = [Blend.fit(values, values, n_patients).prior for n_patients in (0, 1, 10, 10**6)]
+    assert priors == sorted(priors)
+    assert priors[0] == 0
+    assert priors[2] == pytest.approx(MOST_KNOWN / 2)
+    assert priors[3] == pytest.approx(MOST_KNOWN, abs=1e-4)
 
 
 def test_the_distance_speaks_alone_where_it_always_did(rng):

@@ -3,11 +3,12 @@ import pytest
 
 from msde.method.calibration import folds
 from msde.method.gaussian import fit_ledoit_wolf
-from msde.method.labelled_abnormals import Blend, Likeness
-from msde.method.labelled_fit import familiar, fit_labelled
+from msde.method.labelled_abnormals import SLOPE, Blend, Likeness, gate, soft_mean
+from msde.method.labelled_fit import HeldOutNormals, familiar, fit_labelled
 from msde.method.metrics import auroc
 from msde.method.scorers import InductiveScorer
 from msde.method.standardizer import CompressingStandardizer
+from msde.method.surroundings import Surroundings, relative
 
 
 def fit(rows):
@@ -39,16 +40,37 @@ def test_a_held_out_normal_and_its_group_have_no_part_in_its_score(data, groups)
     labels = abnormal[:6]
     scores = fit_labelled(normals, labels, fit, np.arange(6), groups).scores
     dealt = list(folds(len(normals), groups))
-    distances, likeness = np.empty(len(normals)), np.empty(len(normals))
-    for fold in dealt:
-        scorer = fit(np.delete(normals, fold, axis=0))
+    distances, cosines = np.empty(len(normals)), np.empty((len(normals), 6))
+    near = {}
+    for number, fold in enumerate(dealt):
+        others = np.delete(np.arange(len(normals)), fold)
+        scorer = fit(normals[others])
         standard = scorer.standardizer.apply
         distances[fold] = scorer.score(normals[fold])
-        seen = standard(np.delete(normals, fold, axis=0))
-        likeness[fold] = Likeness.fit(seen, standard(labels)).of(standard(normals[fold]))
-    fold = dealt[3]
-    blend = Blend.fit(np.delete(distances, fold), np.delete(likeness, fold), 6)
-    np.testing.assert_allclose(scores[fold], blend.score(distances[fold], likeness[fold]))
+        seen = standard(normals[others])
+        cosines[fold] = Likeness.fit(seen, standard(labels)).cosines(standard(normals[fold]))
+        near[number] = others[Surroundings.fit(seen).near(standard(normals[fold]))]
+    likeness = soft_mean(cosines)
+    compared = np.empty(len(normals))
+    for number, fold in enumerate(dealt):
+        compared[fold] = relative(likeness[fold], likeness[near[number]], np.delete(likeness, fold).var())
+    others = np.delete(np.arange(len(normals)), dealt[3])
+    slope = SLOPE * gate(distances[others], cosines[others])
+    blend = Blend.fit(distances[others], compared[others], 6, slope)
+    np.testing.assert_allclose(scores[dealt[3]], blend.score(distances[dealt[3]], compared[dealt[3]]))
+    assert not set(dealt[3]) & set(near[3].ravel())
+
+
+def test_fits_to_other_labels_share_what_is_seen_of_the_normals(data):
+    normals, abnormal = data
+    held_out = HeldOutNormals.fit(normals, fit)
+    for labels in (abnormal[:3], abnormal[10:20]):
+        shared, alone = (
+            held_out.with_labels(labels, np.arange(len(labels))),
+            fit_labelled(normals, labels, fit, np.arange(len(labels))),
+        )
+        np.testing.assert_array_equal(shared.scores, alone.scores)
+        np.testing.assert_array_equal(shared.scorer.score(abnormal), alone.scorer.score(abnormal))
 
 
 def test_rows_of_one_patient_are_one_voice(data):

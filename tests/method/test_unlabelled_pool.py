@@ -4,10 +4,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from msde.method.gaussian import fit_ledoit_wolf
+from msde.method.gaussian import Gaussian, fit_ledoit_wolf
 from msde.method.scorers import AdaptiveScorer
 from msde.method.standardizer import CompressingStandardizer
-from msde.method.unlabelled_pool import LARGEST_WEIGHT, Direction, fit_direction, held_out_along, pool_evidence
+from msde.method.unlabelled_pool import (
+    LARGEST_WEIGHT,
+    Direction,
+    confirmed,
+    fit_direction,
+    held_out_along,
+    pool_evidence,
+)
 
 D = 30
 
@@ -102,3 +109,25 @@ def test_the_gate_of_older_model_files_follows_from_their_evidence():
     shut, half, opened = (Direction(np.zeros(D * D), np.ones(D * D), evidence).gate for evidence in (0, 0.2, 1))
     assert (shut, half) == (0, 0.5)
     assert opened > 0.99
+
+
+def test_labels_confirm_a_direction_that_points_at_them(rng):
+    normal = Gaussian(np.zeros(40), np.eye(40))
+    pool = rng.normal(size=(120, 40))
+    pool[:40, :10] += 2
+    there, like_the_pool = rng.normal(size=(2, 60, 40))
+    there[:, :10] += 2
+    like_the_pool[:20, :10] += 2
+    each = np.arange(60)
+    assert confirmed(normal, pool, there, each) == 1
+    assert confirmed(normal, pool, like_the_pool, each) < 0.3
+    assert confirmed(normal, pool, like_the_pool[20:], each[20:]) == 0
+
+
+def test_each_labelled_patient_has_one_voice(rng):
+    normal, pool = Gaussian(np.zeros(8), np.eye(8)), rng.normal(size=(60, 8))
+    labelled = rng.normal(size=(3, 8))
+    twice = np.vstack([labelled, labelled[:1], labelled[:1]])
+    assert confirmed(normal, pool, twice, np.array([0, 1, 2, 0, 0])) == pytest.approx(
+        confirmed(normal, pool, labelled, np.arange(3))
+    )

@@ -6,6 +6,7 @@ from tests.pictures import disc
 from msde import AnomalyModel, MSDEDetector
 from msde.errors import DataError, ModelFileError
 from msde.images.patients import GroupTable
+from msde.method.scorers import LabelledScorer
 from msde.model.labels import LABELLED, UNLIKE, Labels
 from msde.storage.bundle import read_bundle, write_bundle
 
@@ -102,11 +103,16 @@ def test_bad_labels_are_refused(network, discs, arguments, complaint):
         AnomalyModel(network).fit(discs / "train", heatmaps=False, **arguments)
 
 
-def test_adaptive_mode_takes_no_labels(network, discs):
-    with pytest.raises(ValueError, match="mode 'inductive'"):
-        AnomalyModel(network, detector=MSDEDetector("adaptive")).fit(
-            discs / "train", discs / "normal", abnormal=discs / "abnormal", heatmaps=False
-        )
+def test_a_pool_goes_with_labels(network, discs, tmp_path):
+    model = AnomalyModel(network, detector=MSDEDetector("adaptive")).fit(
+        discs / "train", discs / "normal", abnormal=discs / "abnormal", heatmaps=False
+    )
+    assert model.info()["mode"] == "labelled"
+    assert model.info()["training"]["unlabelled"] > 0
+    model.save(tmp_path / "m.msde")
+    loaded = AnomalyModel.load(tmp_path / "m.msde")
+    before, after = (one.score(discs / "abnormal") for one in (model, loaded))
+    assert [score.anomaly_score for score in after] == pytest.approx([score.anomaly_score for score in before])
 
 
 def test_what_is_odd_about_labels_is_told(network, discs, rng):
@@ -139,3 +145,31 @@ def test_a_file_whose_labels_do_not_fit_is_refused(labelled, tmp_path):
 def test_damaged_kinds_are_refused(labelled, of_rows):
     with pytest.raises(ValueError, match="kinds of labelled images"):
         Labels(labelled.fitted.labels.fingerprint, ["a"], of_rows, 1)
+
+
+def test_a_file_of_before_the_surroundings_scores_as_it_did(labelled, tmp_path, discs):
+    labelled.save(tmp_path / "m.msde")
+    config, parts = read_bundle(tmp_path / "m.msde")
+    parts["scorer"] = {
+        name: array
+        for name, array in parts["scorer"].items()
+        if name != "usual" and not name.startswith("surroundings.")
+    }
+    config.pop("parts")
+    write_bundle(tmp_path / "older.msde", parts, config)
+    older = AnomalyModel.load(tmp_path / "older.msde").fitted.scorer
+    assert isinstance(older, LabelledScorer)
+    rows = np.stack([image.embedding for image in labelled.embed(discs / "abnormal")])
+    likeness = older.likeness.of(older.standardizer.apply(rows))
+    np.testing.assert_allclose(older.score(rows), older.blend.score(older.scorer.score(rows), likeness))
+    assert not np.allclose(older.score(rows), labelled.fitted.scorer.score(rows))
+
+
+def test_surroundings_without_their_likenesses_are_refused(labelled, tmp_path):
+    labelled.save(tmp_path / "m.msde")
+    config, parts = read_bundle(tmp_path / "m.msde")
+    del parts["scorer"]["usual"]
+    config.pop("parts")
+    write_bundle(tmp_path / "other.msde", parts, config)
+    with pytest.raises(ModelFileError, match="likeness for each of their normals"):
+        AnomalyModel.load(tmp_path / "other.msde")

@@ -18,6 +18,7 @@ from msde.errors import WeightsFileError
 
 KEY = "msde_architecture"  # of a safetensors file's metadata: JSON
 CHOICES: dict[str, list[Any]] = {"channels": [1, 3], "pooling": ["cls", "mean", "cls+mean"]}
+TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 PIXELS = ("pixel_mean", "pixel_std")  # a built-in graph's weights which are no tensors of the network
 
 
@@ -67,8 +68,7 @@ def load_builtin(name: str, path: Path, known: Mapping[str, Any]) -> Backbone:
 
     Raises WeightsFileError if the file's tensors are not those of the graph; names the first that differ.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, deserialize
 
     entry = registry().get(known["builtin"], {})
     if entry.get("loader") != "builtin":
@@ -77,8 +77,9 @@ def load_builtin(name: str, path: Path, known: Mapping[str, Any]) -> Backbone:
         raise WeightsFileError(f"{path}: is of {known['input_size']} pixels, its graph of {entry['input_size']}")
     backbone = builtin.load(name, "", None, entry)
     try:
-        found = load_file(path)
-    except (OSError, SafetensorError) as error:
+        tensors: Any = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        found = {key: as_floats(**tensor) for key, tensor in tensors}
+    except (OSError, KeyError, SafetensorError) as error:
         raise WeightsFileError(f"{path}: is damaged ({error}); write or fetch it again") from error
     wanted = {key: values for key, values in backbone.weights.items() if key not in PIXELS}
     described = {key: (values.shape, values.dtype) for key, values in found.items()}
@@ -97,6 +98,17 @@ def load_builtin(name: str, path: Path, known: Mapping[str, Any]) -> Backbone:
         source=f"{known['builtin']}, weights of {path.name}",
         weights=found | pixels,
     )
+
+
+def as_floats(dtype: str, shape: list[int], data: bytes) -> np.ndarray:
+    """Read a tensor of a safetensors file; floats of 16 bits become float32, bfloat16 among them, which NumPy lacks.
+
+    Raises KeyError if it is of a type that no network's weights are of.
+    """
+    values = np.frombuffer(data, TYPES[dtype])
+    if dtype == "BF16":  # the upper half of a float32
+        values = (values.astype("<u4") << 16).view("<f4")
+    return (values.astype(np.float32) if dtype in ("F16", "BF16") else values).reshape(shape)
 
 
 def architecture_of(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from msde.errors import BackboneError, DataError
 FEWEST_DRAWS = 5
 PUBLISHED = Path(__file__).with_name("published.toml")
 _FOR_SHARES = ("prevalence", "contamination")
+_FOR_LABELS = ("few-labels", "open-set")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,14 @@ class SetPlan:
     # number; empty where what it finds is the patient
     starts: tuple[int, ...]
     published: Mapping[str, float]  # figures to stand beside, "auroc" and "ap"
+    # regular expression that finds in a file's name what tells the kind of an abnormal image, in its first group if it
+    # has one; without one folders tell it, where the abnormal images lie in several
+    kind: str | None = None
+
+    def kind_of(self, file_name: str) -> str:
+        """Return what of a file's name tells the kind, in small letters; empty where nothing does."""
+        found = re.search(self.kind, file_name) if self.kind else None
+        return "" if found is None else (found.group(1 if found.re.groups else 0) or "").lower()
 
     def patient_of(self, file_name: str) -> str | None:
         """Return what of a file's name tells the patient, or None where nothing does.
@@ -200,14 +209,15 @@ def _set(table: _Table) -> SetPlan:
         patient=table.take("patient", str, "") or None,
         starts=table.numbers("starts"),
         published=table.figures("published", ("auroc", "ap")),
+        kind=table.take("kind", str, "") or None,
     )
     table.finished()
-    if plan.patient is not None:
+    for entry, pattern in (("patient", plan.patient), ("kind", plan.kind)):
         try:
-            re.compile(plan.patient)
+            re.compile(pattern or "")
         except re.error as error:
-            raise DataError(f"{table.name}.patient is no regular expression: {error}") from error
-    elif plan.starts:
+            raise DataError(f"{table.name}.{entry} is no regular expression: {error}") from error
+    if plan.starts and plan.patient is None:
         raise DataError(f"{table.name}.starts needs a patient that finds the number; add it")
     return plan
 
@@ -242,4 +252,6 @@ def _fits(protocol: str, condition: Any) -> bool:
         return isinstance(condition, float) and 0 < condition < 1
     if protocol == "few-normals":
         return condition == "all" or (isinstance(condition, int) and condition >= 2)
+    if protocol in _FOR_LABELS:
+        return type(condition) is int and condition >= 1
     return condition is None

@@ -1,4 +1,4 @@
-"""Detectors by name: how each learns from normals and what it scores.
+"""Detectors by name: how each learns from normals, some from labelled abnormals too, and what it scores.
 
 What scikit-learn and PyOD offer is taken from there with their own settings, on standardised embeddings; nothing is
 tuned. Sources of the others: GDE, arXiv 2404.04518 (MedIAnomaly) and arXiv 2604.19191; per-level Mahalanobis distances,
@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from msde.benchmark.classifiers import discriminant, logistic_regression, nearest_labelled
+from msde.benchmark.draws import Subset
 from msde.errors import DataError
 from msde.estimators.detector import Mode, MSDEDetector
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.method.calibration import Calibration
 from msde.method.density_weights import density_weights
 from msde.method.gaussian import fit_empirical, fit_ledoit_wolf
+from msde.method.labelled_fit import HeldOutNormals
 from msde.method.mean_shift import shift
 from msde.method.standardizer import Standardizer
 
@@ -38,7 +41,8 @@ class Lesson:
     normals: Rows  # (n, ...), in the detector's space
     seed: int = 0  # of whatever is random in it
     pool: Rows | None = None  # (m, ...): unlabelled images, for a detector that learns from them too
-    spans: NDArray[np.int64] | None = None  # (k, 2): first column and end of each feature map's part of an embedding
+    # (k, 2): first column and end of each feature map's part of an embedding; of maps (views, parts, 3): their shapes
+    spans: NDArray[np.int64] | None = None
     patients: NDArray[np.int64] | None = None  # (n,): the patient of each of the normals
 
 
@@ -48,11 +52,13 @@ class Detector:
 
     fit: Callable[[Lesson], Score]  # turns a Lesson into a function that scores rows; the higher, the more abnormal
     about: str
-    # "embedding", "patches", "pixels" or "files": its rows are embeddings (d,), patches of feature maps (p, c), small
-    # grey images (s, s), or paths
+    # "embedding", "patches", "places", "tokens", "pixels" or "files": its rows are embeddings (d,), patches of feature
+    # maps (p, c), what heat maps keep of these, small grey images (s, s), or paths
     space: str = "embedding"
     batchwise: bool = False  # whether a score depends on the rows scored with it
     pooled: bool = False  # whether it learns from unlabelled images as well
+    # where it learns from labelled abnormal images as well: turns a Lesson into a function that fits it to labels
+    teach: Callable[[Lesson], Callable[[Subset], Score]] | None = None
     random: bool = False  # whether a seed, or the order of the rows, changes its scores
     calibrate: Callable[[Lesson], Calibration] | None = None  # from held-out patients, where it does that
 
@@ -80,10 +86,37 @@ def _msde(mode: Mode, lesson: Lesson, enhancer: MeanShiftEnhancer | None = None)
     return MSDEDetector(mode, enhancer=enhancer).fit(lesson.normals, unlabelled=lesson.pool).anomaly_score
 
 
+def _teach_msde(lesson: Lesson) -> Callable[[Subset], Score]:
+    groups = _groups(lesson)
+    numbers = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    held_out = HeldOutNormals.fit(lesson.normals, lambda rows: MSDEDetector().fit(rows).scorer_, numbers)
+    return lambda labels: held_out.with_labels(labels.rows, labels.patients).scorer.score
+
+
+def _teach(learn: Callable[[Rows, Rows], Oddness], lesson: Lesson) -> Callable[[Subset], Score]:
+    """Learn to tell normals from labelled abnormals, both in standard units of the normals."""
+    standardizer = Standardizer.fit(lesson.normals)
+    normals = standardizer.apply(lesson.normals)
+
+    def fit(labels: Subset) -> Score:
+        score = learn(normals, standardizer.apply(labels.rows))
+        return lambda rows: np.asarray(score(standardizer.apply(rows)), dtype=np.float64)
+
+    return fit
+
+
+def _without_labels(lesson: Lesson) -> Score:
+    raise DataError("the detector learns from labelled abnormal images; use few-labels or open-set")
+
+
+def _groups(lesson: Lesson) -> NDArray[np.int64] | None:
+    """Return the patients of the normals where several are known."""
+    return lesson.patients if lesson.patients is not None and len(np.unique(lesson.patients)) > 1 else None
+
+
 def _calibrated_msde(lesson: Lesson) -> Calibration:
     """Return held-out scores of the normals, those of a patient held out together."""
-    patients = lesson.patients if lesson.patients is not None and len(np.unique(lesson.patients)) > 1 else None
-    return MSDEDetector().fit(lesson.normals, groups=patients).calibration_
+    return MSDEDetector().fit(lesson.normals, groups=_groups(lesson)).calibration_
 
 
 def _as_published(lesson: Lesson) -> Score:
@@ -162,13 +195,32 @@ def _ocsvm(normals: Rows, lesson: Lesson) -> Oddness:
 def _from_pyod(module: str, name: str, about: str = "", batchwise: bool = False) -> Detector:
     kind = partial(_pyod_class, module, name)
     random = "random_state" in inspect.signature(kind()).parameters if not about else False
-    return Detector(partial(_fit_pyod, kind), about or f"PyOD's {name}", batchwise=batchwise, random=random)
+    about = about or f"PyOD's {name}"
+    if _needs_labels(kind()):
+        return Detector(_without_labels, about, random=random, teach=partial(_teach_pyod, kind))
+    return Detector(partial(_fit_pyod, kind), about, batchwise=batchwise, random=random)
+
+
+def _needs_labels(model: Any) -> bool:
+    """Whether a class of PyOD, such as XGBOD, cannot be fitted without labels."""
+    labels = inspect.signature(model.fit).parameters.get("y")
+    return labels is not None and labels.default is inspect.Parameter.empty
+
+
+def _seeded(model: Any, lesson: Lesson) -> Any:
+    return model(**({"random_state": lesson.seed} if "random_state" in inspect.signature(model).parameters else {}))
 
 
 def _fit_pyod(kind: Callable[[], Any], lesson: Lesson) -> Score:
-    model = kind()
-    settings = {"random_state": lesson.seed} if "random_state" in inspect.signature(model).parameters else {}
-    return _standardised(lambda normals, _: model(**settings).fit(normals).decision_function)(lesson)
+    return _standardised(lambda normals, _: _seeded(kind(), lesson).fit(normals).decision_function)(lesson)
+
+
+def _teach_pyod(kind: Callable[[], Any], lesson: Lesson) -> Callable[[Subset], Score]:
+    def learn(normals: Rows, abnormal: Rows) -> Oddness:
+        classes = np.repeat([0, 1], [len(normals), len(abnormal)])
+        return _seeded(kind(), lesson).fit(np.vstack([normals, abnormal]), classes).decision_function
+
+    return _teach(learn, lesson)
 
 
 def _pyod_class(module: str, name: str) -> Any:
@@ -214,6 +266,18 @@ DETECTORS: dict[str, Detector] = {
     # These two take the ranks of the normals and the batch together.
     "ecod": _from_pyod("ecod", "ECOD", "empirical tail probabilities (PyOD)", batchwise=True),
     "copod": _from_pyod("copod", "COPOD", "empirical copula (PyOD)", batchwise=True),
+    "msde-labelled": Detector(_without_labels, "MSDEDetector with labelled abnormal images", teach=_teach_msde),
+    "logistic-regression": Detector(
+        _without_labels, "ridged logistic regression (scikit-learn)", teach=partial(_teach, logistic_regression)
+    ),
+    "shrunk-lda": Detector(
+        _without_labels, "linear discriminant with Ledoit-Wolf covariance", teach=partial(_teach, discriminant)
+    ),
+    "nearest-labelled": Detector(
+        _without_labels,
+        "distance to normals less that to the nearest label",
+        teach=partial(_teach, nearest_labelled),
+    ),
     "padim": Detector(
         partial(_late, "patches", "fit_padim"), "PaDiM: a Gaussian for each place of the maps", "patches", random=True
     ),
@@ -222,6 +286,19 @@ DETECTORS: dict[str, Detector] = {
         "PatchCore-style: nearest patches of a core set",
         "patches",
         random=True,
+    ),
+    "heat-places": Detector(
+        partial(_late, "heat", "fit_heat", kind="places"), "hottest hundredth of heat maps, by places", "places"
+    ),
+    "heat-modes": Detector(
+        partial(_late, "heat", "fit_heat", kind="modes"),
+        "by modes of unit tokens (AnomalyDINO-like)",
+        "tokens",
+    ),
+    "heat-subspace": Detector(
+        partial(_late, "heat", "fit_heat", kind="subspace"),
+        "by a subspace of unit tokens (SubspaceAD-like)",
+        "tokens",
     ),
     "autoencoder": Detector(
         partial(_late, "autoencoder", "fit_autoencoder"), "small denoising autoencoder (torch)", "pixels", random=True

@@ -1,4 +1,4 @@
-"""Rows of a set with their patients, and draws: halves by patient, a stated share of abnormals, hidden abnormals."""
+"""Rows of a set with their patients, and draws: halves by patient, shares of abnormals, hidden and labelled ones."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Split:
     train: Subset
     normal: Subset
     abnormal: Subset
+    kinds: NDArray[np.str_] | None = None  # (m,): of each abnormal, empty where it is not known; None if none is
 
     @property
     def tested(self) -> list[Subset]:
@@ -83,3 +84,47 @@ def hide(rng: np.random.Generator, split: Split, share: float) -> tuple[Subset, 
     if min(map(len, tested)) < LEAST_SCORED:
         raise DataError(f"too few test images are left where {n_hidden} are hidden; give smaller shares")
     return hidden, tested
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Abnormals that may be labelled, in random order, and what is scored: no image of a patient who may be labelled.
+
+    Kinds, where they are known, are those of the rows of `labels` and of `abnormal`.
+    """
+
+    labels: Subset
+    normal: Subset
+    abnormal: Subset
+    label_kinds: NDArray[np.str_]
+    kinds: NDArray[np.str_]
+
+    def of_kind(self, kind: str) -> Subset:
+        """Return what may be labelled of a kind."""
+        return self.labels.where(self.label_kinds == kind)
+
+    def of_others(self, kind: str) -> list[Subset]:
+        """Return normals, and abnormals that are known to be of other kinds."""
+        return [self.normal, self.abnormal.where((self.kinds != kind) & (self.kinds != ""))]
+
+
+def label(rng: np.random.Generator, split: Split) -> Labelling:
+    """Halve the patients of the abnormals: one half may be labelled, the other is scored.
+
+    Raises DataError if nothing is left to label, or no image of a class to score.
+    """
+    abnormal = split.abnormal
+    patients = rng.permutation(np.unique(abnormal.patients))
+    labelled = np.isin(abnormal.patients, patients[: len(patients) // 2])
+    chosen = rng.permutation(np.flatnonzero(labelled))
+    kinds = np.full(len(abnormal), "") if split.kinds is None else split.kinds
+    drawn = Labelling(
+        abnormal.where(chosen),
+        split.normal.where(~np.isin(split.normal.patients, abnormal.patients[labelled])),
+        abnormal.where(~labelled),
+        kinds[chosen],
+        kinds[~labelled],
+    )
+    if not all(map(len, (drawn.labels, drawn.normal, drawn.abnormal))):
+        raise DataError("nothing is left to label or to score; labels need more patients")
+    return drawn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from msde.benchmark.config import Config, ProtocolPlan
 from msde.benchmark.data import Prepared, load
 from msde.benchmark.detectors import Lesson, Rows, Score, find_detector
-from msde.benchmark.draws import Split
+from msde.benchmark.draws import Split, Subset
 from msde.benchmark.memory import forget_peak, peak_megabytes
 from msde.benchmark.protocols import PROTOCOLS, Condition, Measurement, Subject, label_free_quality
 from msde.errors import MSDEError
@@ -106,7 +106,9 @@ def _conditions(
                 yield other.name, f"{own.digest} {target.digest}"
         return
     for condition in protocol.conditions:
-        if not (protocol.name == "few-normals" and isinstance(condition, int) and condition >= own.sizes[0]):
+        too_few = protocol.name == "few-normals" and isinstance(condition, int) and condition >= own.sizes[0]
+        one_kind = protocol.name == "open-set" and len(own.kinds) < 2
+        if not (too_few or one_kind):
             yield condition, own.digest
 
 
@@ -186,9 +188,15 @@ def _run(task: Task) -> tuple[Measurement, _Fitted | None, _Clock]:
     def other(name: str) -> Split:
         return load(task.rows[name])[0]
 
+    def teach(labels: Subset) -> Score:
+        start = time.perf_counter()
+        score = _taught(task.rows[cell.set], cell.detector, cell.seed if detector.random else 0)(labels)
+        clock.fitting += time.perf_counter() - start
+        return clock.timed(score)
+
     calibrate, lesson = detector.calibrate, Lesson(split.train.rows, cell.seed, None, spans, split.train.patients)
     calibration = None if calibrate is None else lambda: calibrate(lesson)
-    subject = Subject(split, detector, fit, clean, other, cell.alpha, calibration)
+    subject = Subject(split, detector, fit, clean, other, cell.alpha, calibration, teach if detector.teach else None)
     protocol = PROTOCOLS[cell.protocol]
     measured = protocol.run(subject, cell.condition, np.random.default_rng([cell.seed, 1]))
     if cell.select:
@@ -202,3 +210,12 @@ def _fit_clean(path: Path, name: str, seed: int) -> _Fitted:
     start = time.perf_counter()
     score = find_detector(name).fit(Lesson(split.train.rows, seed, None, spans))
     return _Fitted(score, time.perf_counter() - start, peak_megabytes())
+
+
+@lru_cache(maxsize=1)
+def _taught(path: Path, name: str, seed: int) -> Callable[[Subset], Score]:
+    """Let a detector learn from all training normals; what it gives learns from labels."""
+    split, spans = load(path)
+    teach = find_detector(name).teach
+    assert teach is not None  # noqa: S101 - asked of those that can alone
+    return teach(Lesson(split.train.rows, seed, None, spans, split.train.patients))

@@ -1,6 +1,7 @@
 """Protocols by name: what a detector learns from, what it scores, and what is measured.
 
-No protocol shows a label to a detector, and none chooses anything by one.
+No protocol chooses anything by a label. Those that show labels to detectors which learn from them, few-labels and
+open-set, score other patients.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from msde.benchmark.detectors import Detector, Score
-from msde.benchmark.draws import Split, Subset, at_share, halves, hide
+from msde.benchmark.draws import Split, Subset, at_share, halves, hide, label
 from msde.errors import DataError
 from msde.method.calibration import Calibration, folds
 from msde.method.labelled import Labelled, discrimination, weighted_areas
@@ -35,6 +36,7 @@ class Subject:
     other: Callable[[str], Split]  # gives another set by name
     alpha: float = 0.05  # target false-alarm rate
     calibration: Callable[[], Calibration] | None = None  # from held-out patients, where the detector does that
+    teach: Callable[[Subset], Score] | None = None  # fits to all training normals and labels, where the detector can
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,15 @@ class Protocol:
     drawn: bool = False  # whether images are drawn, so that it has to be repeated
     batchwise: bool = True  # whether detectors that score batches take part
     pooled: bool = False  # whether those that learn from a pool do
+    labelled: bool = False  # whether those that learn from labels do
 
     def takes(self, detector: Detector) -> bool:
         """Return whether a detector can be measured so."""
-        return (self.batchwise or not detector.batchwise) and (self.pooled or not detector.pooled)
+        return (
+            (self.batchwise or not detector.batchwise)
+            and (self.pooled or not detector.pooled)
+            and (self.labelled or detector.teach is None)
+        )
 
 
 def published(subject: Subject, condition: Condition, rng: np.random.Generator) -> Measurement:
@@ -157,6 +164,41 @@ def cross_site(subject: Subject, condition: Condition, rng: np.random.Generator)
     return Measurement(figures)
 
 
+def few_labels(subject: Subject, condition: Condition, rng: np.random.Generator) -> Measurement:
+    """Learn from a few labelled abnormals too, of one half of their patients, and score the other half.
+
+    The first of the shuffled labels are learned from, so that those of a draw grow with their number; where there are
+    fewer than asked for, all.
+    """
+    drawn = label(rng, subject.split)
+    labels = drawn.labels.where(np.arange(min(int(condition or 0), len(drawn.labels))))
+    figures = _figures(_score_tested(_learn(subject, labels), [drawn.normal, drawn.abnormal], rng))
+    return Measurement({**figures, "n_labels": len(labels)})
+
+
+def open_set(subject: Subject, condition: Condition, rng: np.random.Generator) -> Measurement:
+    """Label abnormals of one kind and score the other kinds, of other patients; each kind is the labelled one once."""
+    drawn = label(rng, subject.split)
+    found = []
+    for kind in np.unique(drawn.label_kinds[drawn.label_kinds != ""]):
+        labels, tested = drawn.of_kind(kind), drawn.of_others(kind)
+        if all(map(len, tested)):
+            labels = labels.where(np.arange(min(int(condition or 0), len(labels))))
+            found.append(_figures(_score_tested(_learn(subject, labels), tested, rng)))
+    if not found:
+        raise DataError("no kind is left to label beside another to score; give two kinds of several patients")
+    areas = [figures["auroc"] for figures in found]
+    precision = float(np.mean([figures["ap"] for figures in found]))
+    return Measurement(
+        {"auroc": float(np.mean(areas)), "ap": precision, "auroc_worst_kind": min(areas), "n_kinds": len(found)}
+    )
+
+
+def _learn(subject: Subject, labels: Subset) -> Score:
+    """Fit a detector that learns from labels to these; the others see none."""
+    return subject.clean() if subject.teach is None else subject.teach(labels)
+
+
 CALIBRATION = 50
 SHARES: tuple[Condition, ...] = (0.01, 0.02, 0.05, 0.10, 0.20, 0.50)
 
@@ -170,6 +212,22 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "few-normals": Protocol(few_normals, "learning from few normals", (10, 25, 50, 100, "all"), drawn=True),
     "cross-site": Protocol(
         cross_site, "fitted on one set, used on another of its modality", drawn=True, batchwise=False
+    ),
+    "few-labels": Protocol(
+        few_labels,
+        "a few abnormal images are labelled, those of other patients are scored",
+        (1, 3, 5, 10, 20, 50),
+        drawn=True,
+        batchwise=False,
+        labelled=True,
+    ),
+    "open-set": Protocol(
+        open_set,
+        "abnormal images of one kind are labelled, the other kinds are scored",
+        (3, 10, 50),
+        drawn=True,
+        batchwise=False,
+        labelled=True,
     ),
 }
 

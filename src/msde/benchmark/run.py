@@ -16,6 +16,7 @@ from msde.benchmark.journal import Journal, Line, current, read_journal
 from msde.benchmark.provenance import revision, versions
 from msde.benchmark.worker_pool import WorkerPool
 from msde.errors import DataError, MSDEError
+from msde.images.patients import GroupTable
 from msde.method.parallel import available_cores
 
 JOURNAL = "cells.jsonl"
@@ -35,16 +36,23 @@ class Results:
 
 
 def run(
-    config: Config, data: Path, folder: Path, progress: Progress, jobs: int | None = None, device: str = "cpu"
+    config: Config,
+    data: Path,
+    folder: Path,
+    progress: Progress,
+    jobs: int | None = None,
+    device: str = "cpu",
+    kinds: GroupTable | None = None,
 ) -> Results:
     """Measure all cells that the folder, which keeps the journal and what is computed of the images, does not hold yet.
 
     `data` is the folder of the sets, `jobs` the number of processes, by default of usable processors, and `device`
-    where the networks run. `progress` takes a label and a number of steps; it gives a context whose value is called
-    after each. Raises DataError if none of the sets is there, OutputError if the folder cannot be written.
+    where the networks run. `kinds` tells the kind of abnormal images, before what the config does. `progress` takes a
+    label and a number of steps; it gives a context whose value is called after each. Raises DataError if none of the
+    sets is there, OutputError if the folder cannot be written.
     """
     jobs = jobs or available_cores()
-    ready, notices = _make_ready(config, data, folder, progress, jobs, device)
+    ready, notices = _make_ready(config, data, folder, progress, jobs, device, kinds)
     groups = plan(config, ready, version("msde"))
     keys = [task.cell.key for group in groups for task in group]
     before = read_journal(folder / JOURNAL)
@@ -65,7 +73,13 @@ def run(
 
 
 def _make_ready(
-    config: Config, data: Path, folder: Path, progress: Progress, jobs: int, device: str
+    config: Config,
+    data: Path,
+    folder: Path,
+    progress: Progress,
+    jobs: int,
+    device: str,
+    kinds: GroupTable | None,
 ) -> tuple[Ready, list[str]]:
     if not data.is_dir():
         raise DataError(f"{data}: no such folder; give the folder of the sets with --data")
@@ -75,7 +89,7 @@ def _make_ready(
         raise DataError(f"{folder}: cannot be made: {error.strerror}; give another folder") from error
     spaces = {find_detector(name).space for name in config.detectors}
     orders = [
-        Order(one, backbone, space, data, folder / "rows", device)
+        Order(one, backbone, space, data, folder / "rows", device, kinds)
         for one in config.sets
         for backbone in config.backbones
         for space in sorted(spaces)

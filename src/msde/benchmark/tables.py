@@ -73,11 +73,18 @@ _BY_CONDITION = (
     ("prevalence", "ap", "Share of abnormal images: average precision"),
     ("contamination", "lost", "Abnormal images among the normals: AUROC lost"),
     ("few-normals", "auroc", "Few normals: AUROC"),
+    ("few-labels", "auroc", "Few labelled abnormal images: AUROC"),
+    ("open-set", "auroc", "Kinds without labels: AUROC"),
+    ("open-set", "auroc_worst_kind", "Kinds without labels: AUROC where the worst kind is the labelled one"),
 )
 _NOTES = {
     "prevalence": " Pool and scored images are of different patients.",
     "contamination": " Against a fit without them, on the same test images.",
     "few-normals": " The mean is over the sets that have all the numbers.",
+    "few-labels": " Columns are numbers of labelled images, or all of one half of the patients where these are fewer."
+    " Detectors that take no labels have the same images to score.",
+    "open-set": " Columns are numbers of labelled images, or all there are. Detectors that take no labels have the same"
+    " images to score.",
 }
 
 

@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="PATH",
     help="Images that are known to be abnormal, from one on, to learn from too: what is like them scores higher; may be"
-    " repeated. With --mode inductive.",
+    " repeated. With --unlabelled they decide too how far what that shows is used.",
 )
 @click.option(
     "--kinds",
@@ -131,6 +131,12 @@ if TYPE_CHECKING:
 )
 @click.option("--int8", is_flag=True, help="Store the weights of the networks as 8-bit integers; needs the extra onnx.")
 @click.option(
+    "--half/--no-half",
+    default=None,
+    help="Store the weights of the networks in half precision, in half the space; needs the extra onnx."
+    " [default: those of more than 100 MB]",
+)
+@click.option(
     "--select",
     is_flag=True,
     help="Choose the --look that best tells normals from synthetic anomalies, or from --unlabelled; needs no labels.",
@@ -141,6 +147,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Learn to tell where an image differs too, for `msde score --heatmaps` and reports; adds some 13 MB to the"
     " model. Not with --ray.",
+)
+@click.option(
+    "--patches",
+    type=click.Choice(["places", "modes", "subspace"]),
+    help="What heat maps take for normal: each place of the feature maps by itself, directions near those of normal"
+    " patches, or the axes along which normal patches vary. [default: subspace for transformers, else places]",
 )
 @click.option(
     "--calm",
@@ -181,8 +193,10 @@ def fit(
     distrusted: Path | None,
     input_size: int | None,
     int8: bool,
+    half: bool | None,
     select: bool,
     heatmaps: bool,
+    patches: str | None,
     calm: float,
     landmarks: int,
     device: str,
@@ -208,10 +222,12 @@ def fit(
         raise click.UsageError("--no-shift goes with --mode inductive")
     if gaussian == "pca" and mode == "adaptive":
         raise click.UsageError("--gaussian pca does not go with --mode adaptive")
-    if abnormal and mode != "inductive":
-        raise click.UsageError(f"--abnormal does not go with --mode {mode}")
+    if abnormal and mode == "transductive":
+        raise click.UsageError("--abnormal does not go with --mode transductive")
     if kinds is not None and not abnormal:
         raise click.UsageError("--kinds are those of --abnormal; give this too")
+    if int8 and half:
+        raise click.UsageError("--int8 and --half are two ways to store weights; give one")
     if select and looks:
         raise click.UsageError("--select chooses the looks; leave --look out")
     rule = ImageRule(intensity, aspect)
@@ -228,18 +244,19 @@ def fit(
     table = None if kinds is None else GroupTable.read(kinds, tell, "kind")
     if cluster is not None:
         refuse_with_ray(select=select, cache=cache)
-        networks = _networks(backbones, checkpoint, input_size, int8)
+        networks = _networks(backbones, checkpoint, input_size, int8, half)
         unfitted = AnomalyModel(networks, detector, None, looks or DEFAULT_LOOKS, rule, device)
         model = _fit_on(cluster, unfitted, normals, unlabelled, landmarks, groups, confidence, abnormal, table)
         heatmaps = False
     else:
         paths, pool = find_images(normals, tell), find_images(unlabelled, tell) if unlabelled else None
         labelled = find_images(abnormal, tell) if abnormal else None
-        networks = _networks(backbones, checkpoint, input_size, int8)
+        networks = _networks(backbones, checkpoint, input_size, int8, half)
         if select:
             looks = _selected(networks, paths, pool, rule, cache, device, groups)
         model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule, device)
-        with progress("Embedding", len(paths) + len(pool or ()) + len(labelled or ())) as tick:
+        n_images = len(paths) + len(pool or ()) + len(labelled or ())
+        with progress("Embedding", n_images, session=model.session) as tick:
             model.fit(
                 paths,
                 pool,
@@ -247,6 +264,7 @@ def fit(
                 kinds=table,
                 groups=groups,
                 heatmaps=heatmaps,
+                patches=patches,
                 calm=calm,
                 confidence=confidence,
                 tick=tick,
@@ -258,15 +276,19 @@ def fit(
     report_unreadable(model.unreadable_)
 
 
-def _networks(names: Sequence[str], checkpoint: Path | None, input_size: int | None, int8: bool) -> list[Backbone]:
+def _networks(
+    names: Sequence[str], checkpoint: Path | None, input_size: int | None, int8: bool, half: bool | None
+) -> list[Backbone]:
     from msde.backbones import load_backbone
 
     networks = [load_backbone(name, checkpoint, input_size) for name in names]
     if int8:
         from msde.backbones.quantize import with_int8_weights
 
-        networks = [with_int8_weights(network) for network in networks]
-    return networks
+        return [with_int8_weights(network) for network in networks]
+    from msde.cli.stored_weights import stored
+
+    return [stored(network, half) for network in networks]
 
 
 def _selected(
@@ -313,7 +335,7 @@ def _fit_on(
 
 def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
     """Tell what the model was fitted on, and list the distrusted normals."""
-    from msde.method.scorers import AdaptiveScorer
+    from msde.method.scorers import AdaptiveScorer, LabelledScorer
     from msde.output.score_table import write_lines
 
     tell_notes(model.notes_)
@@ -336,8 +358,8 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
             click.echo(f"  and {n - LISTED} more; --distrusted FILE lists all")
     if distrusted is not None:
         write_lines(model.distrusted_, distrusted)
-    if isinstance(model.scorer_, AdaptiveScorer):
-        click.echo(_words(model.scorer_.direction))
+    if isinstance(model.scorer_, AdaptiveScorer | LabelledScorer) and model.scorer_.direction is not None:
+        click.echo(_words(model.scorer_.direction, isinstance(model.scorer_, LabelledScorer)))
     if model.peak_ < DIM:
         click.echo(
             f"msde: no pixel is brighter than {model.peak_:.1%} of the range, as with 12-bit data in a 16-bit file;"
@@ -348,12 +370,18 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
         tell_how_sure(model.calibration_)
 
 
-def _words(direction: Direction) -> str:
-    """Tell what the pool contributes."""
+def _words(direction: Direction, labelled: bool) -> str:
+    """Tell what the pool contributes, and whether labels had a say."""
     weight = direction.weight or 0
     figures = f"evidence {direction.evidence:.2f}, weight of their direction {weight:.2f}"
     if weight == 0:
-        return f"the unlabelled images show no distinct abnormal group ({figures}); scores are those without them"
+        unconfirmed = ", or none that the labels confirm" if labelled else ""
+        return (
+            f"the unlabelled images show no distinct abnormal group{unconfirmed} ({figures}); scores are those without"
+            " them"
+        )
+    if labelled:
+        return f"the unlabelled images show a distinct group that is abnormal by the labels ({figures})"
     return (
         f"the unlabelled images show a distinct group ({figures}); scores use what it shares. Whether it is abnormal,"
         " or normals of another source, cannot be seen without labels"

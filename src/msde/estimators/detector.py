@@ -138,8 +138,9 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             together, and count together. By default runs of neighbouring rows are held out together, and each row
             counts.
         abnormal : array-like of shape (k, d), optional
-            Embeddings of images that are known to be abnormal, in inductive mode: what is like them scores higher. See
-            :mod:`msde.method.labelled_abnormals`.
+            Embeddings of images that are known to be abnormal, in inductive or adaptive mode: what is like them scores
+            higher, see :mod:`msde.method.labelled_abnormals`. In adaptive mode they decide as well how far the
+            direction of the pool is used; rows of the pool that are among them are left out of it.
         abnormal_groups : array-like of shape (k,), optional
             Patient of each labelled row, by numbers or names; by default each is a patient's own.
 
@@ -163,15 +164,18 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         sift = len(rows) >= FEWEST_ROWS and self.mode != "transductive"
         pool = self._checked_pool(unlabelled, rows)
+        labelled = None if abnormal is None else self._checked_labels(abnormal, rows)
+        if pool is not None and labelled is not None:
+            pool = _without(pool, labelled)
         fit_scorer = self._scorer_fit(pool)
         self.scorer_ = fit_scorer(rows)
         self.outlyingness_ = _doubt(CompressingStandardizer.fit(rows).apply(rows), sift)
         self.trusted_ = self.outlyingness_ <= LIMIT
         self._groups = None if groups is None else _numbered(groups, len(rows))
-        if abnormal is not None:
-            labelled = self._checked_labels(abnormal, rows)
-            fitted = fit_labelled(rows, labelled, fit_scorer, _patients(abnormal_groups, len(labelled)), self._groups)
-            self._held_out: HeldOutScores = fitted
+        if labelled is not None:
+            patients = _patients(abnormal_groups, len(labelled))
+            fitted = fit_labelled(rows, labelled, self._scorer_fit(None), patients, self._groups, pool)
+            self._held_out: HeldOutScores = fitted if pool is None else MovedToPool(fitted, fitted.scorer, pool)
             self.scorer_ = fitted.scorer
         elif abnormal_groups is not None:
             raise ValueError("abnormal_groups are those of labelled rows; give fit(X, abnormal=...) too")
@@ -245,8 +249,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return None if unlabelled is None else validate_data(self, unlabelled, reset=False, dtype=rows.dtype)
 
     def _checked_labels(self, abnormal: Any, rows: FloatArray) -> FloatArray:
-        if self.mode != "inductive":
-            raise ValueError(f"labelled abnormal rows go with mode 'inductive'; got {self.mode!r}")
+        if self.mode == "transductive":
+            raise ValueError("labelled abnormal rows go with mode 'inductive' or 'adaptive'; got 'transductive'")
         labelled: FloatArray = validate_data(self, abnormal, reset=False, dtype=rows.dtype)
         known = {row.tobytes() for row in rows}
         both = [number for number, row in enumerate(labelled) if row.tobytes() in known]
@@ -299,6 +303,12 @@ def _patients(groups: Any, n: int) -> IndexArray:
     if values.shape != (n,):
         raise ValueError(f"abnormal_groups must have shape ({n},); got {values.shape}")
     return np.unique(values, return_inverse=True)[1].astype(np.intp)
+
+
+def _without(pool: FloatArray, labelled: FloatArray) -> FloatArray:
+    """Leave out of a pool what is labelled: it would confirm a direction that it has made itself."""
+    known = {row.tobytes() for row in labelled}
+    return pool[[row.tobytes() not in known for row in pool]]
 
 
 def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:

@@ -21,10 +21,14 @@ from msde.method.gaussian import Gaussian, fit_ridged
 
 RIDGE = 0.001
 CONCENTRATION = 3.0
-SLOPE = 1.5
-KNOWN_AFTER = 20
+SLOPE = 1.25
+KNOWN_AFTER = 10
+MOST_KNOWN = 0.85
+HALF_SHUT = 0.2
+STEEPNESS = 16
 
 _STEEPEST = 80.0  # of an exponent
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,12 @@ class Likeness:
     @classmethod
     def fit(cls, normals: FloatArray, abnormal: FloatArray, ridge: float = RIDGE) -> Self:
         """Learn from standardised normals (n, d) and labelled abnormal rows (k, d)."""
-        gaussian = fit_ridged(normals, ridge)
-        return cls(gaussian, gaussian.gradient(abnormal) / _lengths(gaussian, abnormal)[:, None])
+        return cls.seen_from(fit_ridged(normals, ridge), abnormal)
+
+    @classmethod
+    def seen_from(cls, normals: Gaussian, abnormal: FloatArray) -> Self:
+        """Learn from labelled abnormal rows (k, d), standardised, beside a Gaussian of the normals."""
+        return cls(normals, normals.gradient(abnormal) / _lengths(normals, abnormal)[:, None])
 
     def cosines(self, rows: FloatArray) -> NDArray[np.float64]:
         """Compute the cosine of each standardised row (m, d) to each labelled one, (m, k)."""
@@ -78,6 +86,28 @@ def soft_mean(cosines: NDArray[np.float64], concentration: float = CONCENTRATION
     if not concentration:
         return np.asarray(cosines.mean(axis=1))
     return np.asarray(np.log(np.exp(concentration * cosines).mean(axis=1)) / concentration)
+
+
+def gate(distances: NDArray[np.float64], cosines: NDArray[np.float64], half_shut: float = HALF_SHUT) -> float:
+    """Tell how far likeness is to be believed, in (0, 1], by held-out normals.
+
+    Where normals that lie far out are the ones that look like the labels, the labels tell of what normals of other
+    machines and patients do too. The mean over the labels of the correlation of the two does not depend on how many
+    there are, as the correlation with the likeness to all of them does.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n,)
+    cosines : ndarray of shape (n, k)
+        To each labelled row.
+    half_shut : float
+        Correlation at which likeness counts half, if normals are enough that it is more than chance.
+    """
+    spreads = distances.std() * cosines.std(axis=0)
+    together = (distances - distances.mean()) @ (cosines - cosines.mean(axis=0)) / len(distances)
+    correlation = float(np.mean(together / np.maximum(spreads, _TINY)))
+    half = max(half_shut, 2 / np.sqrt(len(distances)))
+    return float(1 / (1 + (max(correlation, 0.0) / half) ** STEEPNESS))
 
 
 @dataclass(frozen=True)
@@ -117,12 +147,9 @@ class Blend:
         n_patients: int,
         slope: float = SLOPE,
         known_after: float = KNOWN_AFTER,
-        gated: bool = True,
+        most_known: float = MOST_KNOWN,
     ) -> Self:
         """Learn from held-out normals how much each of the two means.
-
-        Where normals that lie far out are the ones that look like the labels, the labels tell of what normals of other
-        patients and machines do too, so likeness counts for less: by one minus the correlation of the two.
 
         Parameters
         ----------
@@ -131,20 +158,18 @@ class Blend:
         n_patients : int
             Of the labelled rows.
         slope : float
-            Before the gate.
         known_after : float
-            Number of labelled patients after which a labelled kind is as likely as any other.
-        gated : bool
+            Number of labelled patients after which the prior is half of what it comes to.
+        most_known : float
+            What it comes to with ever more, in [0, 1].
         """
-        correlation = np.corrcoef(distances, likeness)[0, 1] if distances.std() and likeness.std() else 0.0
-        gate = 1 - max(0.0, float(correlation)) if gated else 1.0
         return cls(
             float(distances.mean()),
             _deviation(distances),
             float(likeness.mean()),
             _deviation(likeness),
-            n_patients / (n_patients + known_after),
-            slope * gate,
+            most_known * n_patients / (n_patients + known_after),
+            slope,
         )
 
     def score(self, distances: NDArray[np.float64], likeness: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.calibration import Fit, folds
-from msde.method.labelled_abnormals import Blend, Likeness
+from msde.method.gaussian import Gaussian, fit_ridged
+from msde.method.labelled_abnormals import RIDGE, SLOPE, Blend, Likeness, gate, soft_mean
 from msde.method.parallel import in_order, single_threaded_products
 from msde.method.scorers import InductiveScorer, LabelledScorer
+from msde.method.standardizer import CompressingStandardizer
+from msde.method.surroundings import Surroundings, relative
+from msde.method.unlabelled_pool import Direction, confirmed, fit_direction
 
 FEWEST_NORMALS = 20
 FAMILIAR = 0.1  # share of labelled rows that may be less like the others
@@ -33,8 +38,123 @@ class LabelledFit:
     scores: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Fold:
+    """Normals that are held out together, seen by what was fitted to the others.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+        Their numbers.
+    near : ndarray of shape (m, k), int
+        Numbers of the others in the surroundings of each.
+    standard : ndarray of shape (m, d)
+        The normals, standardised.
+    standardizer : CompressingStandardizer
+    gaussian : Gaussian
+        Of the other normals, standardised, as :class:`Likeness` takes it.
+    """
+
+    rows: IndexArray
+    near: IndexArray
+    standard: FloatArray
+    standardizer: CompressingStandardizer
+    gaussian: Gaussian
+
+    def cosines(self, abnormal: FloatArray) -> NDArray[np.float64]:
+        """Compute the cosine of each normal of the fold to each labelled embedding (k, d), (m, k)."""
+        return Likeness.seen_from(self.gaussian, self.standardizer.apply(abnormal)).cosines(self.standard)
+
+
+@dataclass(frozen=True)
+class HeldOutNormals:
+    """Normals, each seen by a fit without its group: all that can be computed before there are labels.
+
+    Parameters
+    ----------
+    scorer : InductiveScorer
+        Of all normals.
+    gaussian : Gaussian
+        Of all normals, standardised, as :class:`Likeness` takes it.
+    surroundings : Surroundings
+        Of all normals, standardised.
+    folds : sequence of Fold
+    distances : ndarray of shape (n,)
+        Scores of the normals.
+    along : ndarray of shape (n,)
+        Of each in the direction of a pool; zeros without one.
+    """
+
+    scorer: InductiveScorer
+    gaussian: Gaussian
+    surroundings: Surroundings
+    folds: Sequence[Fold]
+    distances: NDArray[np.float64]
+    along: NDArray[np.float64]
+
+    @classmethod
+    def fit(
+        cls, normals: FloatArray, fit: Fit, groups: IndexArray | None = None, pool: FloatArray | None = None
+    ) -> Self:
+        """Fit to all normals, and without each fold; parameters and errors are those of :func:`fit_labelled`."""
+        if len(normals) < FEWEST_NORMALS:
+            raise ValueError(f"labelled abnormal rows need at least {FEWEST_NORMALS} normals; got {len(normals)}")
+        distances, along = np.empty(len(normals)), np.zeros(len(normals))
+
+        def seen(rows: FloatArray) -> tuple[InductiveScorer, Gaussian, Surroundings]:
+            scorer = _inductive(fit, rows)
+            standard = scorer.standardizer.apply(rows)
+            return scorer, fit_ridged(standard, RIDGE), Surroundings.fit(standard)
+
+        def hold_out(rows: IndexArray) -> Fold:
+            others = np.delete(np.arange(len(normals)), rows)
+            scorer, gaussian, surroundings = seen(normals[others])
+            distances[rows] = scorer.score(normals[rows])
+            if pool is not None:
+                direction = fit_direction(scorer.gaussian, scorer.measured(pool))
+                along[rows] = direction.along(scorer.measured(normals[rows]))
+            standard = scorer.standardizer.apply(normals[rows])
+            return Fold(rows, others[surroundings.near(standard)], standard, scorer.standardizer, gaussian)
+
+        with single_threaded_products():
+            dealt = list(in_order(hold_out, folds(len(normals), groups)))
+        return cls(*seen(normals), dealt, distances, along)
+
+    def with_labels(
+        self, abnormal: FloatArray, patients: IndexArray, direction: Direction | None = None
+    ) -> LabelledFit:
+        """Learn from labelled abnormal rows too; parameters are those of :func:`fit_labelled`."""
+        n_patients = len(np.unique(patients))
+        n = len(self.distances)
+        cosines, compared, scores = np.empty((n, len(abnormal))), np.empty(n), np.empty(n)
+        for fold in self.folds:
+            cosines[fold.rows] = fold.cosines(abnormal)
+        likeness = soft_mean(cosines)
+        for fold in self.folds:
+            variance = float(np.delete(likeness, fold.rows).var())
+            compared[fold.rows] = relative(likeness[fold.rows], likeness[fold.near], variance)
+
+        def blend(rows: IndexArray) -> Blend:
+            slope = SLOPE * gate(self.distances[rows], cosines[rows])
+            return Blend.fit(self.distances[rows], compared[rows], n_patients, slope)
+
+        for fold in self.folds:
+            others = np.delete(np.arange(n), fold.rows)
+            scores[fold.rows] = blend(others).score(self.distances[fold.rows], compared[fold.rows])
+        standard = self.scorer.standardizer.apply(abnormal)
+        like = Likeness.seen_from(self.gaussian, standard)
+        known = familiar(like.cosines(standard), patients)
+        scorer = LabelledScorer(self.scorer, like, blend(np.arange(n)), known, self.surroundings, likeness, direction)
+        return LabelledFit(scorer, scores if direction is None else scores + (direction.weight or 0) * self.along)
+
+
 def fit_labelled(
-    normals: FloatArray, abnormal: FloatArray, fit: Fit, patients: IndexArray, groups: IndexArray | None = None
+    normals: FloatArray,
+    abnormal: FloatArray,
+    fit: Fit,
+    patients: IndexArray,
+    groups: IndexArray | None = None,
+    pool: FloatArray | None = None,
 ) -> LabelledFit:
     """Fit to normals and labelled abnormal rows.
 
@@ -53,6 +173,9 @@ def fit_labelled(
         Number of the patient of each labelled row.
     groups : ndarray of shape (n,), int, optional
         As in :class:`msde.method.calibration.CrossFit`.
+    pool : ndarray of shape (m, d), optional
+        Unlabelled embeddings, of other images than the labelled ones: their direction is added as far as the labels
+        confirm it, see :func:`msde.method.unlabelled_pool.confirmed`.
 
     Returns
     -------
@@ -63,33 +186,29 @@ def fit_labelled(
     ValueError
         If there are fewer than 20 normals, from which no scale can be taken.
     """
-    if len(normals) < FEWEST_NORMALS:
-        raise ValueError(f"labelled abnormal rows need at least {FEWEST_NORMALS} normals; got {len(normals)}")
-    n_patients = len(np.unique(patients))
-    distances, likeness = np.empty(len(normals)), np.empty(len(normals))
+    if pool is None:
+        return HeldOutNormals.fit(normals, fit, groups).with_labels(abnormal, patients)
+    direction = confirmed_direction(_inductive(fit, normals), pool, abnormal, patients)
+    held_out = HeldOutNormals.fit(normals, fit, groups, pool if direction.weight else None)
+    return held_out.with_labels(abnormal, patients, direction)
 
-    def evidence(rows: FloatArray) -> tuple[InductiveScorer, Likeness]:
-        scorer = fit(rows)
-        assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
-        standard = scorer.standardizer.apply
-        return scorer, Likeness.fit(standard(rows), standard(abnormal))
 
-    def hold_out(fold: IndexArray) -> None:
-        scorer, like = evidence(np.delete(normals, fold, axis=0))
-        distances[fold] = scorer.score(normals[fold])
-        likeness[fold] = like.of(scorer.standardizer.apply(normals[fold]))
+def confirmed_direction(
+    scorer: InductiveScorer, pool: FloatArray, abnormal: FloatArray, patients: IndexArray
+) -> Direction:
+    """Take a direction from a pool of embeddings (m, d), and weigh it as far as labelled ones (k, d) confirm it."""
+    unlabelled = scorer.measured(pool)
+    direction = fit_direction(scorer.gaussian, unlabelled)
+    if direction.weight:
+        share = confirmed(scorer.gaussian, unlabelled, scorer.measured(abnormal), patients)
+        return replace(direction, weight=direction.weight * share)
+    return direction
 
-    dealt = list(folds(len(normals), groups))
-    with single_threaded_products():
-        deque(in_order(hold_out, dealt), maxlen=0)
-    scores = np.empty(len(normals))
-    for fold in dealt:
-        others = np.delete(distances, fold), np.delete(likeness, fold)
-        scores[fold] = Blend.fit(*others, n_patients).score(distances[fold], likeness[fold])
-    scorer, like = evidence(normals)
-    cosines = like.cosines(scorer.standardizer.apply(abnormal))
-    blend = Blend.fit(distances, likeness, n_patients)
-    return LabelledFit(LabelledScorer(scorer, like, blend, familiar(cosines, patients)), scores)
+
+def _inductive(fit: Fit, normals: FloatArray) -> InductiveScorer:
+    scorer = fit(normals)
+    assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
+    return scorer
 
 
 def familiar(cosines: NDArray[np.float64], patients: IndexArray) -> float:

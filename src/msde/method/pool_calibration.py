@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray
-from msde.method.scorers import AdaptiveScorer
+from msde.method.scorers import AdaptiveScorer, LabelledScorer
 
 FEWEST_ROWS = 8
 STANDARD_ERRORS = 3
@@ -34,14 +34,14 @@ class MovedToPool:
     ----------
     held_out : HeldOutScores
         Of the training normals.
-    scorer : AdaptiveScorer
+    scorer : AdaptiveScorer or LabelledScorer
         Fitted to all of them and to the pool.
     pool : ndarray of shape (m, d)
         Embeddings of the pool.
     """
 
     held_out: HeldOutScores
-    scorer: AdaptiveScorer
+    scorer: AdaptiveScorer | LabelledScorer
     pool: FloatArray
 
     @cached_property

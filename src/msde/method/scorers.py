@@ -18,6 +18,7 @@ from msde.method.gaussian import Gaussian
 from msde.method.labelled_abnormals import Blend, Likeness, soft_mean
 from msde.method.mean_shift import shift
 from msde.method.standardizer import CompressingStandardizer, Standardizer
+from msde.method.surroundings import Surroundings, relative
 from msde.method.unlabelled_pool import Direction, held_out_along
 
 
@@ -159,6 +160,12 @@ class LabelledScorer:
         Of the two.
     familiar : float
         Cosine to the nearest labelled row from which on a row passes for one of a labelled kind.
+    surroundings : Surroundings or None
+        In which likeness is set against that of the normals near by; None in older model files, which take it as it is.
+    usual : ndarray of shape (n,), float64, or None
+        Likeness of the normals of the surroundings, held out.
+    direction : Direction or None
+        What the abnormal rows of a pool share, as far as the labels confirm it; None where there was no pool.
     """
 
     batchwise: ClassVar[bool] = False
@@ -167,6 +174,17 @@ class LabelledScorer:
     likeness: Likeness
     blend: Blend
     familiar: float
+    surroundings: Surroundings | None = None
+    usual: NDArray[np.float64] | None = None
+    direction: Direction | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse surroundings without a likeness for each of their normals, such as of a damaged model file."""
+        n_places = 0 if self.surroundings is None else len(self.surroundings.places)
+        if (0 if self.usual is None else len(self.usual)) != n_places:
+            raise ValueError("surroundings need a likeness for each of their normals")
+        if self.usual is not None and not (self.usual.ndim == 1 and np.isfinite(self.usual).all()):
+            raise ValueError("likenesses of normals must be finite numbers (n,)")
 
     @property
     def standardizer(self) -> CompressingStandardizer:
@@ -174,8 +192,21 @@ class LabelledScorer:
         return self.scorer.standardizer
 
     def score(self, rows: FloatArray) -> NDArray[np.float64]:
-        """Score embeddings of shape (m, d) by distance, and in its unit what the likeness adds; each row by itself."""
-        return self.blend.score(self.scorer.score(rows), self._likeness(rows))
+        """Score embeddings of shape (m, d) by distance, and add by its unit what likeness and direction add; alone."""
+        along = self.direction.along(self.scorer.measured(rows)) if self.direction and self.direction.weight else 0
+        return self._sum(rows, along)
+
+    def held_out_of_direction(self, pool: FloatArray) -> NDArray[np.float64]:
+        """Score the pool's embeddings of shape (m, d), each in the direction of the others."""
+        if not (self.direction and self.direction.weight):
+            return self._sum(pool, 0)
+        return self._sum(pool, held_out_along(self.scorer.gaussian, self.scorer.measured(pool)))
+
+    def _sum(self, rows: FloatArray, along: NDArray[np.float64] | int) -> NDArray[np.float64]:
+        standard = self.standardizer.apply(rows)
+        evidence = self._evidence(standard, self.likeness.cosines(standard))
+        weight = self.direction.weight or 0 if self.direction else 0
+        return self.blend.score(self.scorer.score(rows), evidence) + weight * along
 
     def known(self, rows: FloatArray) -> NDArray[np.bool_]:
         """Tell which rows (m, d), if they are abnormal, pass for a labelled kind.
@@ -183,7 +214,8 @@ class LabelledScorer:
         They are more likely of one than not, and as near to a labelled row as these are to those of other patients.
         """
         cosines = self.cosines(rows)
-        return np.asarray((self.blend.share(soft_mean(cosines)) > 0.5) & (cosines.max(axis=1) >= self.familiar))
+        likely = self.blend.share(self._evidence(self.standardizer.apply(rows), cosines)) > 0.5
+        return np.asarray(likely & (cosines.max(axis=1) >= self.familiar))
 
     def nearest(self, rows: FloatArray) -> IndexArray:
         """Return the number of the labelled row that each embedding (m, d) is most like, (m,)."""
@@ -193,8 +225,12 @@ class LabelledScorer:
         """Compute the cosines of embeddings (m, d) to the labelled rows, seen from the normals, (m, k) in [-1, 1]."""
         return self.likeness.cosines(self.standardizer.apply(rows))
 
-    def _likeness(self, rows: FloatArray) -> NDArray[np.float64]:
-        return self.likeness.of(self.standardizer.apply(rows))
+    def _evidence(self, standard: FloatArray, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the likeness of standardised rows (m, d) as the blend takes it, (m,)."""
+        likeness = soft_mean(cosines)
+        if self.surroundings is None or self.usual is None:
+            return likeness
+        return relative(likeness, self.usual[self.surroundings.near(standard)], float(self.usual.var()))
 
 
 SCORERS: dict[str, type] = {

@@ -27,6 +27,8 @@ SMALLEST_POOL = 8
 FEWEST_BLOCKS = 4
 MOST_ROWS = 2000  # whose neighbours are searched
 N_FOLDS = 5
+CHANCE = 0.5
+ALL_CONFIRMED = 0.75
 
 _FORMER_HALF_OPEN = 0.2
 _FORMER_STEEPNESS = 4
@@ -112,6 +114,35 @@ def held_out_along(gaussian: Gaussian, pool: FloatArray) -> NDArray[np.float64]:
         if len(fold) and len(others):
             along[fold] = white[fold] @ _unit_contrast(others)
     return along
+
+
+def confirmed(gaussian: Gaussian, pool: FloatArray, labelled: FloatArray, patients: IndexArray) -> float:
+    """Tell how far labelled abnormal rows confirm that the direction of a pool points at disease, in [0, 1].
+
+    Where it points at another machine, labelled rows lie along it as the others of the pool do, or nearer; where it
+    points at disease, farther out than most. A labelled patient lies farther than a share of the pool: of a mean share
+    of a half nothing is confirmed, of three quarters, which is what half a pool of abnormal rows leaves to disease,
+    all.
+
+    Parameters
+    ----------
+    gaussian, pool
+        As in :func:`fit_direction`; no row of the pool is of a labelled image. Each row of it is held out.
+    labelled : ndarray of shape (k, d)
+        Labelled abnormal rows, measured as the normals are.
+    patients : ndarray of shape (k,), int
+        Number of the patient of each.
+
+    Returns
+    -------
+    float
+    """
+    whitening = gaussian.whitening_of_all
+    along_labelled = (labelled - gaussian.mean) @ (whitening @ _unit_contrast((pool - gaussian.mean) @ whitening))
+    others = np.sort(held_out_along(gaussian, pool))
+    shares = np.searchsorted(others, along_labelled) / max(len(others), 1)
+    of_patients = [shares[patients == patient].mean() for patient in np.unique(patients)]
+    return float(np.clip((np.mean(of_patients) - CHANCE) / (ALL_CONFIRMED - CHANCE), 0, 1))
 
 
 def pool_evidence(white: White) -> float:

@@ -69,7 +69,7 @@ class Models:
         The service's data folder.
     files : iterable of path
         Named at the start.
-    device : {"cpu", "cuda"}
+    device : {"cpu", "openvino", "cuda"}
     metrics : Metrics
 
     Attributes

@@ -1,0 +1,88 @@
+"""How like the labelled abnormals normals in the surroundings of a row are.
+
+Normals of another machine or modality than the others may be more like the labels than these, or more unevenly so,
+whether they are ill or not. So a likeness is set against those of the normals near by, seen along the two main axes of
+the normals, where such differences are largest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.method.arrays import FloatArray, IndexArray
+
+N_AXES = 2
+NEIGHBORS = 50
+LARGEST_SHARE = 3  # of few normals a third is near
+_ROWS_AT_ONCE = 256
+FLOOR = 0.1  # of the variance of all likenesses, beside that of the near ones
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where normals lie along their main axes.
+
+    Parameters
+    ----------
+    centre : ndarray of shape (d,), float64
+        Mean of the standardised normals.
+    axes : ndarray of shape (d, a), float64
+        Orthogonal, of unit length.
+    places : ndarray of shape (n, a), float64
+        Of the normals along the axes.
+    """
+
+    centre: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    places: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        """Refuse what gives no places, such as values of a damaged model file."""
+        if self.axes.ndim != 2 or self.places.ndim != 2 or self.centre.shape != self.axes.shape[:1]:
+            raise ValueError("surroundings need a centre (d,), axes (d, a) and places (n, a)")
+        if self.places.shape[1] != self.axes.shape[1] or not len(self.places):
+            raise ValueError("surroundings need a place along each axis, of at least one normal")
+        if not all(np.isfinite(array).all() for array in (self.centre, self.axes, self.places)):
+            raise ValueError("surroundings must be finite")
+
+    @classmethod
+    def fit(cls, normals: FloatArray) -> Self:
+        """Learn from standardised normals (n, d)."""
+        centre = normals.mean(axis=0, dtype=np.float64)
+        offsets = normals - centre
+        n, d = offsets.shape
+        _, sides = np.linalg.eigh(offsets @ offsets.T if n < d else offsets.T @ offsets)
+        main = sides[:, -min(N_AXES, n, d) :]
+        axes = offsets.T @ main if n < d else main
+        axes = np.asarray(axes / np.maximum(np.linalg.norm(axes, axis=0), np.finfo(np.float64).tiny), dtype=np.float64)
+        return cls(centre, axes, np.asarray(offsets @ axes, dtype=np.float64))
+
+    def near(self, rows: FloatArray) -> IndexArray:
+        """Give the numbers of the normals near each standardised row (m, d): (m, 50), or of few normals a third."""
+        few = max(1, min(NEIGHBORS, len(self.places) // LARGEST_SHARE))
+        places = (rows - self.centre) @ self.axes
+        near = np.empty((len(rows), few), dtype=np.intp)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            block = slice(start, start + _ROWS_AT_ONCE)
+            squared = ((places[block, None] - self.places) ** 2).sum(axis=-1)
+            near[block] = np.argsort(squared, axis=1, kind="stable")[:, :few]
+        return near
+
+
+def relative(likeness: NDArray[np.float64], of_near: NDArray[np.float64], variance: float) -> NDArray[np.float64]:
+    """Set likenesses (m,) against those of normals near by, (m, k), in their deviations.
+
+    Parameters
+    ----------
+    likeness : ndarray of shape (m,)
+    of_near : ndarray of shape (m, k)
+        Of held-out normals.
+    variance : float
+        Of the likeness of all held-out normals, a tenth of which keeps few that are alike from counting for much.
+    """
+    spread = np.sqrt(np.maximum(FLOOR * variance + of_near.var(axis=1), np.finfo(np.float64).tiny))
+    return np.asarray((likeness - of_near.mean(axis=1)) / spread)
