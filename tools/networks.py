@@ -61,14 +61,13 @@ def cost_of(row: dict[str, str] | None) -> str:
     if row is None:
         return "not measured"
     part = f", from {row['share']} of its blocks" if row["share"] != "1" else ""
-    return f"{row['images_per_second']} images/s, {row['megabytes']} MB in the model{part}"
+    return f"{row['images_per_second']} images/s, {row['megabytes']} MB in float32{part}"
 
 
 def part_of(name: str, entry: Entry, row: dict[str, str] | None) -> str:
     """Return a network's part of the page as Markdown."""
     own = POOLINGS[entry["pooling"]] if entry["pooling"] != "mean" or "looks" in entry else "the mean of the last map"
     look = f"`{' '.join(entry['looks'])}`: {own}, one pass" if "looks" in entry else CONVOLUTIONS
-    built_in = entry["loader"] == "builtin"
     rows = {
         "for": entry["modality"],
         "fetch": files_of(entry),
@@ -81,8 +80,9 @@ def part_of(name: str, entry: Entry, row: dict[str, str] | None) -> str:
         "input": f"{entry['input_size']} px, {'grey' if entry['channels'] == 1 else 'RGB'}",
         "cost": cost_of(row),
         "known": entry.get("known", "nothing on anomaly detection from normals that we know of"),
-        "not measured": "its like on CT, ultrasound and skin" if built_in else "AUROC and heat maps with its weights",
     }
+    if entry["loader"] != "builtin":
+        rows["not measured"] = "AUROC and heat maps with its weights"
     lines = [f"### {name}", "", f"{entry['about'][0].upper()}{entry['about'][1:]}.", "", "| | |", "|---|---|"]
     return "\n".join([*lines, *(f"| {key} | {value} |" for key, value in rows.items()), ""])
 

@@ -170,20 +170,6 @@ def test_tensors_that_are_not_the_graphs(changed: dict[str, np.ndarray], tmp_pat
     refused("is of 'rad-dino', which is no built-in backbone", changed, OF_BUILT_IN | {"builtin": "rad-dino"})
 
 
-@pytest.mark.torch
-@pytest.mark.slow
-def test_built_in_weights_in_bfloat16_are_refused(changed: dict[str, np.ndarray], tmp_path: Path) -> None:
-    need("torch")
-    import torch
-    from safetensors.torch import save_file
-
-    tensors = {name: torch.from_numpy(values.copy()).bfloat16() for name, values in changed.items()}
-    save_file(tensors, tmp_path / "net.safetensors", {"msde_architecture": json.dumps(OF_BUILT_IN)})
-    with pytest.raises(WeightsFileError, match=r"net\.safetensors: .*write or fetch it again|does not fit") as caught:
-        load_backbone(f"file:{tmp_path / 'net.safetensors'}")
-    assert "\n" not in str(caught.value)
-
-
 def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(WeightsFileError, match="no such file of weights"):
         load_backbone(f"file:{tmp_path / 'net.safetensors'}")
