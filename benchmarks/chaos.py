@@ -231,15 +231,19 @@ def torment(world: World, minutes: float, seed: int) -> Counter[str]:
 
 
 def settle(world: World, database: Database) -> float:
-    """Wait until nothing is under way; return after how many seconds, and where it takes too long, so many."""
-    start = time.monotonic()
-    while time.monotonic() - start < SETTLE_SECONDS:
+    """Wait until nothing is under way, or nothing gets on for so long that it hangs; return after how many seconds."""
+    start = moved = time.monotonic()
+    left = None
+    while time.monotonic() - moved < SETTLE_SECONDS:
         with suppress(httpx.HTTPError), database.read() as session:
             world.ask("POST", "/api/pacs/retry")  # an archive that was away is asked again at once
             waiting = select(func.count()).select_from(Score).where(Score.state.in_(("queued", "running")))
             unsent = select(func.count()).select_from(Outgoing).where(Outgoing.state != "sent")
-            if not session.scalar(waiting) and not session.scalar(unsent):
+            before, left = left, (session.scalar(waiting), session.scalar(unsent))
+            if left == (0, 0):
                 break
+            if left != before:
+                moved = time.monotonic()
         time.sleep(2)
     return time.monotonic() - start
 

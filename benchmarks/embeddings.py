@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,13 @@ def load_moments(cache: Path) -> Sets:
     return kept_or_computed(cache, MomentSession(Encoder((load_backbone(),), FIRST_LOOKS), threads=1), "-moments")
 
 
-def kept_or_computed(cache: Path, session: EncoderSession, suffix: str) -> Sets:
+def kept_or_computed(cache: Path, session: EncoderSession, suffix: str, names: Collection[str] = ()) -> Sets:
+    """Give the embeddings of the sets of these names, by default all."""
     cache.mkdir(parents=True, exist_ok=True)
     sets = {}
     for folder, plan in shared_sets():
+        if names and folder.name not in names:
+            continue
         kept = cache / f"{folder.name}-{session.encoder.sha256[:12]}{suffix}.npz"
         if not kept.exists():
             arrays = {}

@@ -1,6 +1,6 @@
 """Heat maps against masks: the model's, each kind of its evidence, other memories of patches, and what they cost.
 
-    python benchmarks/heatmaps.py lgg_flair_hemispheres busi_ultrasound
+    python benchmarks/heatmaps.py lgg_flair_hemispheres busi_ultrasound [--tokens]
 
 Prints for each set of shared/data with masks pixel AUROC, pixel AP and AUPRO (to a false-positive rate of 0.3), over
 all pixels of the normal test images, which count as normal, and of the abnormal ones with a mask. Every row is scaled
@@ -9,13 +9,14 @@ by held-out training normals as the model's own heat is; nothing is chosen by th
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,10 +24,11 @@ from msde import AnomalyModel
 from msde.embedding.embed import Embedded
 from msde.evaluation.masks import Masks
 from msde.evaluation.pixel_metrics import PixelCounter
-from msde.heatmaps.feature_maps import SIDE, PackedMaps
+from msde.heatmaps.feature_maps import SIDE
 from msde.heatmaps.localizer import FOLDS_HELD_OUT
 from msde.heatmaps.location_gaussian import LocationGaussian
 from msde.heatmaps.normality import Axes
+from msde.heatmaps.patch_models import KINDS as PATCH_MODELS
 from msde.heatmaps.patch_prototypes import KEPT, PatchPrototypes, spread
 from msde.heatmaps.scale import HeatScale
 from msde.images import find_images, from_input
@@ -38,6 +40,9 @@ VIEWS = ("plain", "stretched")
 CANDIDATES = 4000  # patches that modes are shifted from, and that the other memories choose from
 TIMED, ROUNDS = 64, 5
 BATCH = 16
+
+
+TOKENS = {"modes": "directions: 1,000 modes of unit tokens, 7 x 7", "subspace": "subspace of unit tokens, 7 x 7"}
 
 
 class Measure(Protocol):
@@ -94,13 +99,55 @@ ROWS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 
 
-def seen_of(model: AnomalyModel, paths: Sequence[Path]) -> tuple[list[Embedded], dict[str, PackedMaps]]:
-    reader = NormalMaps(model.session)
+def seen_of(model: AnomalyModel, paths: Sequence[Path], kind: str) -> tuple[list[Embedded], dict[str, Any]]:
+    """Embed images, and keep what a kind of patch model sees of their maps."""
+    reader = NormalMaps(model.session, kind)
     images = list(model.embed(paths, reader))
     parts = np.split(np.stack([image.maps for image in images if image.maps is not None]), len(VIEWS), axis=1)
+    shapes = reader.shapes()
     return images, {
-        view: PackedMaps.unpacked(part, reader._blank[view].shapes()) for view, part in zip(VIEWS, parts, strict=True)
+        view: PATCH_MODELS[kind].seen.unpacked(part, shapes[view]) for view, part in zip(VIEWS, parts, strict=True)
     }
+
+
+def of_places(model: AnomalyModel, train: Sequence[Path], tested: Sequence[Path]) -> dict[str, np.ndarray]:
+    """Return the heat of tested images by kinds of evidence of the patch model of places."""
+    _, known = seen_of(model, train, "places")
+    _, seen = seen_of(model, tested, "places")
+    found = {}
+    for view in VIEWS:
+        axes = Axes.fit(known[view])
+        normals, others = axes.apply(known[view]), axes.apply(seen[view])
+        for kind, (part, fit) in KINDS.items():
+            found[kind, view] = evidence(getattr(normals, part), getattr(others, part), fit)
+    brightness = seen["plain"].brightness[..., 0]
+    heats = {"brightness itself": brightness / max(1, brightness.max())}
+    for row, (kinds, views) in ROWS.items():
+        held_out, measured = zip(*(found[kind, view] for view in views for kind in kinds), strict=True)
+        heats[row] = HeatScale.fit(held_out).heat(measured)
+    return heats
+
+
+def of_tokens(
+    model: AnomalyModel, train: Sequence[Path], tested: Sequence[Path]
+) -> tuple[list[Embedded], dict[str, np.ndarray]]:
+    """Embed tested images, and return their heat by the patch models of unit tokens, with and without background."""
+    _, known = seen_of(model, train, "subspace")
+    images, others = seen_of(model, tested, "subspace")
+    held_out = list(islice(folds(len(train)), FOLDS_HELD_OUT))
+    heats = {}
+    for kind, about in TOKENS.items():
+        for masked in (False, True):
+            fits = [PATCH_MODELS[kind].model.fit(known[view], held_out, masked) for view in VIEWS]
+            masks = (known["plain"].mask[np.concatenate(held_out)], others["plain"].mask) if masked else (None, None)
+            scale = HeatScale.fit([maps for _, evidence in fits for maps in evidence], masks[0])
+            tested_evidence = [
+                maps for (fitted, _), view in zip(fits, VIEWS, strict=True) for maps in fitted.evidence(others[view])
+            ]
+            heats[f"{about}{', flat background left out' if masked else ''}"] = scale.heat(tested_evidence, masks[1])
+    shares = [1 - masks["plain"].mask.mean() for masks in (known, others)]
+    print(f"\nflat background: {shares[0]:.0%} of the area of normals to fit, {shares[1]:.0%} of the tested images")
+    return images, heats
 
 
 def evidence(normals: np.ndarray, images: np.ndarray, fit: Callable[[np.ndarray], Measure]) -> list[np.ndarray]:
@@ -114,7 +161,7 @@ def evidence(normals: np.ndarray, images: np.ndarray, fit: Callable[[np.ndarray]
     return [np.concatenate(held_out), np.concatenate([measure.distances(batch) for batch in batches])]
 
 
-def print_quality(name: str) -> None:
+def print_quality(name: str, tokens_alone: bool) -> None:
     folder = SHARED / "data" / name
     train, normal, abnormal = (
         find_images([folder / part]) for part in ("train/normal", "test/normal", "test/abnormal")
@@ -123,22 +170,12 @@ def print_quality(name: str) -> None:
     with_mask = {path.stem for path in find_images([folder / "test" / "mask"])}
     abnormal = [path for path in abnormal if path.stem in with_mask]
     model = AnomalyModel()
-    _, known = seen_of(model, train)
-    images, seen = seen_of(model, [*normal, *abnormal])
-    found = {}
-    for view in VIEWS:
-        axes = Axes.fit(known[view])
-        normals, others = axes.apply(known[view]), axes.apply(seen[view])
-        for kind, (part, fit) in KINDS.items():
-            found[kind, view] = evidence(getattr(normals, part), getattr(others, part), fit)
+    heats = {} if tokens_alone else of_places(model, train, [*normal, *abnormal])
+    images, by_tokens = of_tokens(model, train, [*normal, *abnormal])
     marks = [None] * len(normal) + [masks.of(image.name, image.shape) for image in images[len(normal) :]]
     print(f"\n{name}: {len(train)} normals to fit; {len(normal)} normal and {len(abnormal)} abnormal images\n")
-    print("| evidence | pixel AUROC | pixel AP | AUPRO |\n|---|---|---|---|")
-    brightness = seen["plain"].brightness[..., 0]
-    heats = {"brightness itself": brightness / max(1, brightness.max())}
-    for row, (kinds, views) in ROWS.items():
-        held_out, tested = zip(*(found[kind, view] for view in views for kind in kinds), strict=True)
-        heats[row] = HeatScale.fit(held_out).heat(tested)
+    heats |= by_tokens
+    print("\n| evidence | pixel AUROC | pixel AP | AUPRO |\n|---|---|---|---|")
     for row, heat in heats.items():
         counter = PixelCounter()
         for grid, image, mask in zip(heat, images, marks, strict=True):
@@ -173,8 +210,16 @@ def print_cost(name: str) -> None:
     print(f"in the model file: {megabytes:.1f} MB; maps of {SIDE} x {SIDE}")
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+")
+    parser.add_argument("--tokens", action="store_true", help="patch models of unit tokens alone, and no costs")
+    arguments = parser.parse_args()
+    for name in arguments.sets:
+        print_quality(name, arguments.tokens)
+    if not arguments.tokens:
+        print_cost(arguments.sets[-1])
+
+
 if __name__ == "__main__":
-    for chosen in sys.argv[1:]:
-        print_quality(chosen)
-    if sys.argv[1:]:
-        print_cost(sys.argv[-1])
+    main()

@@ -1,10 +1,10 @@
-"""Cost of weights stored as int8: AUROC on the sets of shared/data, size and speed, against float32.
+"""Cost of weights stored as int8 or in half precision: AUROC on the sets of shared/data, size, speed, against float32.
 
 Run: python benchmarks/int8.py CACHE_FOLDER [--backbone NAME] [--only WORD]
 The first table is AUROC of the default model. The second has the speed of one thread as a ratio to float32, the two
 measured in turns, and the bytes of the weights. "Dynamic" is ONNX Runtime's dynamic quantisation, which computes in
-integers; "alone" is the largest difference between an image's embedding alone and in a batch, relative to the largest
-number.
+integers; "alone" is the largest difference between an image's embedding alone and in a batch, "difference" that from
+the embeddings of float32, relative to the largest number.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from table import print_header
 
 from msde import MSDEDetector
 from msde.backbones import Backbone, load_backbone
+from msde.backbones.half import with_half_weights
 from msde.backbones.quantize import with_int8_weights
 from msde.backbones.session import BATCH, EmbeddingSession
 from msde.embedding.cache import EmbeddingCache
@@ -83,33 +84,31 @@ def main() -> None:
     parser.add_argument("--only", default="", help="sets whose name holds this word")
     arguments = parser.parse_args()
     whole = load_backbone(arguments.backbone)
-    small = with_int8_weights(whole)
-
-    sessions = [EmbeddingSession(whole, 1), EmbeddingSession(small, 1)]
+    stored = {"float32": whole, "half": with_half_weights(whole), "int8": with_int8_weights(whole)}
+    sessions = [EmbeddingSession(backbone, 1) for backbone in stored.values()]
     computed = dynamic(whole)
     embeds = [*(session.embed for session in sessions), lambda batch: computed.run(["embedding"], {"pixels": batch})[0]]
     batch = np.random.default_rng(0).random((BATCH, 3, whole.input_size, whole.input_size), np.float32)
     rounds = np.array([[seconds(embed, [batch]) for embed in embeds] for _ in range(ROUNDS)])
     ratios = np.median(rounds[:, :1] / rounds, axis=0)
-    sizes = [f"{sum(weight.nbytes for weight in backbone.weights.values()) / 1e6:.1f}" for backbone in (whole, small)]
-    print_header("weights", ("speed", "MB", "alone"))
-    for name, ratio, size, embed in zip(("float32", "int8", "dynamic"), ratios, (*sizes, ""), embeds, strict=True):
+    sizes = [f"{sum(weight.nbytes for weight in backbone.weights.values()) / 1e6:.1f}" for backbone in stored.values()]
+    print_header("weights", ("speed", "MB", "alone", "difference"))
+    expected = embeds[0](batch)
+    for name, ratio, size, embed in zip((*stored, "dynamic"), ratios, (*sizes, ""), embeds, strict=True):
         found = embed(batch)
         alone = np.abs(embed(batch[:1]) - found[:1]).max() / np.abs(found).max()
-        print(f"| {name} | {ratio:.2f} | {size} | {alone:.0e} |", flush=True)
+        difference = np.abs(found - expected).max() / np.abs(expected).max()
+        print(f"| {name} | {ratio:.2f} | {size} | {alone:.0e} | {difference:.0e} |", flush=True)
 
     cache = EmbeddingCache(arguments.cache)
     folders = [folder for folder, _ in shared_sets() if arguments.only in folder.name]
-    figures = {
-        name: [tested(backbone, folder, cache) for folder in folders]
-        for name, backbone in (("float32", whole), ("int8", small))
-    }
+    figures = {name: [tested(backbone, folder, cache) for folder in folders] for name, backbone in stored.items()}
     print()
-    print_header("set", ("float32", "int8", "difference"))
-    for folder, one, other in zip([*(folder.name for folder in folders)], *figures.values(), strict=True):
-        print(f"| {folder} | {one:.3f} | {other:.3f} | {other - one:+.3f} |")
-    one, other = (np.mean(aurocs) for aurocs in figures.values())
-    print(f"| **mean** | {one:.3f} | {other:.3f} | {other - one:+.3f} |")
+    print_header("set", (*stored, "half - float32", "int8 - float32"))
+    rows = [(folder.name, of_set) for folder, *of_set in zip(folders, *figures.values(), strict=True)]
+    for name, of_set in [*rows, ("**mean**", [np.mean(aurocs) for aurocs in figures.values()])]:
+        differences = " | ".join(f"{other - of_set[0]:+.3f}" for other in of_set[1:])
+        print(f"| {name} | {' | '.join(f'{area:.3f}' for area in of_set)} | {differences} |")
 
 
 main()

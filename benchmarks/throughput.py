@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from msde.backbones import load_backbone
-from msde.backbones.session import EmbeddingSession
-from msde.embedding.embed import BATCH_SIZE, embed_images
+from msde.backbones.session import BATCH, EmbeddingSession
+from msde.embedding.embed import embed_images
 from msde.embedding.encoder import Encoder, EncoderSession
 from msde.images import find_images
 
@@ -24,7 +24,7 @@ paths = list(islice(cycle(find_images([Path(sys.argv[1])])), int(sys.argv[2]) if
 backbone = load_backbone()
 bare_session = EmbeddingSession(backbone)
 score_session = EncoderSession(Encoder((backbone,)), threads=1)
-pixels = np.random.default_rng(0).random((BATCH_SIZE, 3, backbone.input_size, backbone.input_size), dtype=np.float32)
+pixels = np.random.default_rng(0).random((BATCH, 3, backbone.input_size, backbone.input_size), dtype=np.float32)
 
 
 def timed(job) -> float:
@@ -34,7 +34,7 @@ def timed(job) -> float:
 
 
 def bare(session: EmbeddingSession) -> None:
-    for _ in range(0, len(paths), BATCH_SIZE):
+    for _ in range(0, len(paths), BATCH):
         session.embed(pixels)
 
 

@@ -66,6 +66,7 @@ REQUIREMENTS = {
     "transformers": Requirement("transformers", _packages("torch", "transformers"), "make test-all"),
     "open_clip": Requirement("OpenCLIP", _packages("torch", "open_clip"), "make test-all"),
     "xrv": Requirement("TorchXRayVision", _packages("torch", "torchxrayvision"), "make test-all"),
+    "openvino": Requirement("OpenVINO", _packages("openvino", "onnx"), "make test-all"),
     "ray": Requirement("Ray", _packages("ray", "s3fs", "moto"), "make test-all"),
     "polars": Requirement("Polars", _packages("polars"), "make test-all"),
     "chromium": Requirement(

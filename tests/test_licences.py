@@ -19,7 +19,14 @@ from tests.requirements import need
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
 SHIPPED = [extra for extra in EXTRAS if extra not in ("test", "dev")]  # those two are for whoever changes the code
-NEEDED = {"hf": "transformers", "open_clip": "open_clip", "ray": "ray", "torch": "torch", "xrv": "xrv"}
+NEEDED = {
+    "hf": "transformers",
+    "open_clip": "open_clip",
+    "openvino": "openvino",
+    "ray": "ray",
+    "torch": "torch",
+    "xrv": "xrv",
+}
 
 # The names that files of metadata have for licences that ask for no more than to be named, or for changes to the
 # library itself (LGPL, MPL), which is used as it is and may be replaced.

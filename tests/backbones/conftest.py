@@ -55,7 +55,7 @@ def agrees() -> Callable[[Backbone, Callable[[Any], Any]], None]:
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
         alone = np.concatenate([session.embed(row[None]) for row in pixels])
         np.testing.assert_allclose(alone, found, rtol=0, atol=1e-5 * np.abs(found).max())
-        _, *maps = session._session.run(["embedding", *backbone.levels], {"pixels": pixels[:2]})
+        maps = session.run(pixels[:2], backbone.levels).values()
         sides = [values.shape[2] for values in maps]
         assert all(values.ndim == 4 for values in maps)
         assert sides == sorted(sides, reverse=True)

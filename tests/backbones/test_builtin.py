@@ -27,9 +27,9 @@ def test_built_in_graph_is_small_and_gives_what_the_registry_says(
     lite0: Backbone, lite0_session: EmbeddingSession, pixels: np.ndarray
 ) -> None:
     assert graph_file(registry()[BUILT_IN]).stat().st_size < 200_000
-    outputs = lite0_session._session.get_outputs()
-    assert [output.name for output in outputs] == ["embedding", *lite0.levels]
-    embedding, *maps = lite0_session._session.run(None, {"pixels": pixels[:2]})
+    outputs = ["embedding", *lite0.levels]
+    assert list(lite0_session._runtime.widths) == outputs
+    embedding, *maps = lite0_session.run(pixels[:2], outputs).values()
     assert [values.shape[1:] for values in maps] == [(24, 56, 56), (40, 28, 28), (112, 14, 14), (320, 7, 7)]
     means = [values.mean(axis=(2, 3)) for values in maps]
     pooled = np.concatenate([mean / np.linalg.norm(mean, axis=1, keepdims=True) for mean in means], axis=1)
@@ -91,7 +91,7 @@ def test_alternatives(name: str, channels: int, rng: np.random.Generator) -> Non
     backbone = load_backbone(name)
     pixels = rng.random((3, 3, backbone.input_size, backbone.input_size), np.float32)
     session = EmbeddingSession(backbone)
-    embedding, *maps = session._session.run(None, {"pixels": pixels})
+    embedding, *maps = session.run(pixels, ["embedding", *backbone.levels]).values()
     assert embedding.shape == (3, entry["dim"])
     assert maps[-1].shape[1] == channels
     means = [values.mean(axis=(2, 3)) for values in maps]

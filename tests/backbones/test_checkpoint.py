@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from tests.requirements import need
 
-from msde.backbones.checkpoint import differences, find_weights, read_checkpoint, tensors_of, within, without
+from msde.backbones.checkpoint import (
+    differences,
+    find_weights,
+    read_checkpoint,
+    refuse,
+    tensors_of,
+    within,
+    without,
+)
 from msde.errors import WeightsFileError
 
 pytestmark = pytest.mark.torch
@@ -104,3 +112,35 @@ def test_folders(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     assert find_weights(tmp_path).name == "model.safetensors"
     assert find_weights(tmp_path / "net.pth") == tmp_path / "net.pth"
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+@pytest.mark.parametrize("file", ["net.safetensors", "net.pth"])
+def test_numbers_of_16_bits_are_the_same_in_32(torch: Any, tmp_path: Path, file: str, kind: str) -> None:
+    from safetensors.torch import save_file
+
+    state = {"weight": torch.rand(4, 3).to(getattr(torch, kind)), "count": torch.tensor(3)}
+    (save_file if file.endswith(".safetensors") else torch.save)(state, tmp_path / file)
+    found = read_checkpoint(tmp_path / file)
+    assert found["weight"].dtype == torch.float32
+    assert found["weight"].equal(state["weight"].float())
+    assert found["count"].equal(state["count"])
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["encoder.layer.0.attention.attention.query.weight"], "transformers, its attention in three parts: load the"),
+        (["vision_model.encoder.layers.0.self_attn.q_proj.weight"], "transformers, its attention in three parts"),
+        (["visual.transformer.resblocks.0.attn.in_proj_weight"], "OpenCLIP: load the folder as open_clip:FOLDER"),
+        (["blocks.0.attn.qkv.weight"], "timm, its attention in one part, qkv: load it as timm:NAME"),
+        (["encoder.layers.encoder_layer_0.self_attention.in_proj_weight"], "torchvision: export the network as ONNX"),
+    ],
+)
+def test_names_of_another_library_tell_which(names: list[str], said: str) -> None:
+    missing = [f"layer{number} (missing)" for number in range(5)]
+    with pytest.raises(WeightsFileError, match=f"layer2 \\(missing\\) and 2 more; its names are those of {said}"):
+        refuse(Path("net.pth"), missing, names)
+    with pytest.raises(WeightsFileError, match="layer0 instead$"):
+        refuse(Path("net.pth"), ["layer0 instead"], names)
+    refuse(Path("net.pth"), [], names)

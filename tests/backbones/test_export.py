@@ -84,6 +84,18 @@ def test_network_that_depends_on_the_pixels_is_refused(torch: Any) -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.slow
+def test_network_whose_export_drops_a_token_is_refused(torch: Any) -> None:
+    class Dropping(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, images: Any) -> tuple[Any, ...]:
+            maps = torch.nn.functional.avg_pool2d(images, 4)
+            return images.mean((2, 3)), maps[..., :-1] if torch.compiler.is_compiling() else maps
+
+    with pytest.raises(BackboneError, match=r"level1 of its ONNX graph is \(3, 4, 3\) an image, the original"):
+        export_torch("net", Dropping(), SETTINGS, "nowhere")
+
+
+@pytest.mark.torch
 def test_pooling(torch: Any) -> None:
     tokens = torch.rand(2, 6, 3)
     assert torch.equal(pooled(tokens, 2, "cls"), tokens[:, 0])

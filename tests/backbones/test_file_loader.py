@@ -136,6 +136,25 @@ def test_built_in_graph_with_other_weights(
     assert not np.allclose(expected, EmbeddingSession(lite0).embed(pixels[:2]))
 
 
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+def test_weights_of_16_bits_are_read(
+    lite0: Backbone, changed: dict[str, np.ndarray], tmp_path: Path, dtype: str
+) -> None:
+    header: dict[str, Any] = {"__metadata__": {"msde_architecture": json.dumps(OF_BUILT_IN)}}
+    data = b""
+    for name, values in changed.items():
+        halves = values.astype("<f2") if dtype == "F16" else (values.view("<u4") >> 16).astype("<u2")
+        offsets = [len(data), len(data) + halves.nbytes]
+        header[name] = {"dtype": dtype, "shape": values.shape, "data_offsets": offsets}
+        data += halves.tobytes()
+    text = json.dumps(header).encode()
+    (tmp_path / "net.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    found = load_backbone(f"file:{tmp_path / 'net.safetensors'}").weights
+    for name, values in changed.items():
+        assert found[name].dtype == np.float32
+        np.testing.assert_allclose(found[name], values, rtol=2**-7, atol=1e-7)
+
+
 def test_tensors_that_are_not_the_graphs(changed: dict[str, np.ndarray], tmp_path: Path) -> None:
     def refused(reason: str, tensors: dict[str, np.ndarray], said: object = OF_BUILT_IN) -> None:
         with pytest.raises(WeightsFileError, match=rf"net\.safetensors: {reason}") as caught:

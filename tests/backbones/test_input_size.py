@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 from tests.scores import assert_same_rows
 
 from msde import AnomalyModel
-from msde.backbones import Backbone
-from msde.backbones.input_size import with_input_size
+from msde.backbones import Backbone, load_backbone
+from msde.backbones.input_size import check_patches, with_input_size
 from msde.backbones.session import EmbeddingSession
 from msde.errors import BackboneError
 
@@ -87,3 +87,27 @@ def test_a_model_keeps_the_size(lite0: Backbone, tmp_path) -> None:
         onnx.load_from_string(again.encoder.backbones[0].graph).graph.input[0].type.tensor_type.shape.dim[2].dim_value
         == 96
     )
+
+
+@pytest.mark.parametrize("size", [31, 1025])
+def test_a_size_out_of_range_is_refused_before_the_network_is_looked_for(size: int) -> None:
+    with pytest.raises(BackboneError, match="is out of range; give 32 to 1024"):
+        load_backbone("rad-dino", "no such folder", size)
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "said"),
+    [
+        (225, (14, 14), "225 px are no whole number of its patches of 14 px; give an input size of 224 or 238"),
+        (40, (64, 64), "40 px are no whole number of its patches of 64 px; give an input size of 64$"),
+        (40, (16, 8), "its patches of 16x8 px; give an input size of 32 or 48"),
+    ],
+)
+def test_a_size_that_patches_do_not_fill_is_refused(size: int, patch: tuple[int, int], said: str) -> None:
+    with pytest.raises(BackboneError, match=said):
+        check_patches("net", size, patch)
+
+
+def test_sizes_that_patches_fill() -> None:
+    check_patches("net", 224, (14, 14))
+    check_patches("net", 48, (16, 8))

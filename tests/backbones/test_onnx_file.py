@@ -78,7 +78,7 @@ def test_weights_move_out_of_the_graph(tmp_path: Path, images: np.ndarray, batch
     assert str(tmp_path).encode() not in backbone.graph
     assert any(values.shape == (6, 3, 3, 3) for values in backbone.weights.values())
     assert KERNEL.tobytes() not in backbone.graph
-    maps = EmbeddingSession(backbone)._session.run(["level1", "level2"], {"pixels": images[:2]})
+    maps = EmbeddingSession(backbone).run(images[:2], ["level1", "level2"]).values()
     assert [values.shape for values in maps] == [(2, 6, 16, 16), (2, 6, 8, 8)]
     rebuilt = Backbone.from_description(backbone.describe(), backbone.graph, backbone.weights)
     assert rebuilt.sha256 == backbone.sha256
@@ -204,3 +204,13 @@ def test_torch_is_not_needed(tmp_path: Path) -> None:
         [sys.executable, "-c", code, f"onnx:{tmp_path / 'net.onnx'}"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_another_size(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Of a graph that leaves it open, and of convolutions made for their own."""
+    images = rng.random((3, 3, 40, 40), np.float32)
+    for size in ("s", 16):
+        onnx.save(net(size=size), tmp_path / "net.onnx")
+        backbone = load_backbone(f"onnx:{tmp_path / 'net.onnx'}", input_size=40)
+        assert backbone.input_size == 40
+        close(backbone, images, expected(images))

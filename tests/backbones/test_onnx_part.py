@@ -90,3 +90,9 @@ def test_tokens_in_no_grid_of_the_images_are_left(shape: tuple[int, ...]) -> Non
     if shape[1] == 4:
         expected |= {"level1": OnnxPart("tokens", "map", 0, 2)}
     assert taken == expected
+
+
+def test_a_grid_of_another_size_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "net.onnx", 1)
+    with pytest.raises(BackboneError, match="its graph computes images of 16 px only; leave the input size out"):
+        load_backbone(f"onnx:{tmp_path / 'net.onnx'}", input_size=32)

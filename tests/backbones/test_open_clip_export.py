@@ -17,7 +17,7 @@ from msde.errors import BackboneError, WeightsFileError
 
 Agrees = Callable[[Backbone, Callable[[Any], Any]], None]
 TEXT = {"context_length": 8, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1}
-VISION = {
+VISION: dict[str, dict[str, Any]] = {
     "transformer": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
     "residual": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16},
     "timm": {"image_size": 160, "timm_model_name": "test_vit", "timm_pool": "", "timm_proj": "linear"},
@@ -64,6 +64,34 @@ def test_embedding_is_that_of_images(open_clip: Any, tmp_path: Path, agrees: Agr
     assert backbone.levels == tuple(f"level{number}" for number in range(1, 1 + (2 if kind == "transformer" else 4)))
     assert backbone.looks == ("plain:own",)
     agrees(backbone, model.encode_image)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["transformer", "timm"])
+def test_positions_are_interpolated_for_another_size(open_clip: Any, tmp_path: Path, agrees: Agrees, kind: str) -> None:
+    """As OpenCLIP does it for a model of that size, and timm for one of its own."""
+    from open_clip import CLIP
+
+    model, size = saved(tmp_path, kind), VISION[kind]["image_size"] * 3 // 2
+    backbone = load_backbone(f"open_clip:{tmp_path}", input_size=size)
+    assert backbone.input_size == size
+    if kind == "timm":
+        model.visual.set_input_size(size)
+        agrees(backbone, model.encode_image)
+    else:
+        larger, tensors = CLIP(24, VISION[kind] | {"image_size": size}, TEXT).eval(), model.state_dict()
+        open_clip.model.resize_pos_embed(tensors, larger)
+        larger.load_state_dict(tensors)
+        agrees(backbone, larger.encode_image)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_positions_of_one_size_alone_are_refused(open_clip: Any, tmp_path: Path) -> None:
+    saved(tmp_path, "residual")
+    with pytest.raises(BackboneError, match="attention pool are those of images of 32 px, .*leave the input size out"):
+        load_backbone(f"open_clip:{tmp_path}", input_size=64)
 
 
 @pytest.mark.torch

@@ -13,11 +13,11 @@ from msde.backbones.registry import LOADERS, needs
 from msde.errors import BackboneError
 
 ALWAYS = {
-    "about", "modality", "loader", "input_size", "mean", "std", "channels", "pooling", "levels", "dim", "licence",
-    "gated",
+    "about", "modality", "trained_on", "paper", "file_size", "loader", "input_size", "mean", "std", "channels",
+    "pooling", "levels", "dim", "licence", "gated",
 }  # fmt: skip
-BUILT_IN_ONLY = {"extra", "graph", "package", "revision", "module", "weights", "sha256", "unused"}
-SOMETIMES = {"looks", "architecture", "options", "prefix", "unused", "download", "file", "revision"}
+BUILT_IN_ONLY = {"extra", "graph", "package", "revision", "module", "weights", "sha256", "unused", "known"}
+SOMETIMES = {"looks", "known", "architecture", "options", "prefix", "unused", "download", "file", "revision"}
 
 
 @pytest.mark.parametrize("name", sorted(registry()))
@@ -137,8 +137,8 @@ def test_name_for_downloading_has_what_the_registry_knows(monkeypatch: pytest.Mo
     seen: list[Any] = []
     monkeypatch.setattr(transformers_export, "load", lambda *arguments: seen.append(arguments))
     load_backbone("hf:microsoft/rad-dino@1234")
-    load_backbone("hf:microsoft/other")
+    load_backbone("hf:microsoft/other", input_size=448)
     assert seen == [
-        ("hf:microsoft/rad-dino@1234", "microsoft/rad-dino@1234", None, registry()["rad-dino"]),
-        ("hf:microsoft/other", "microsoft/other", None, {}),
+        ("hf:microsoft/rad-dino@1234", "microsoft/rad-dino@1234", None, registry()["rad-dino"], None),
+        ("hf:microsoft/other", "microsoft/other", None, {}, 448),
     ]

@@ -14,6 +14,7 @@ from msde import AnomalyModel
 from msde.backbones import Backbone
 from msde.backbones.session import BATCH, EmbeddingSession
 from msde.cli.main import msde
+from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import BackboneError
 
 
@@ -117,7 +118,7 @@ def test_importing_backbones_does_not_import_the_runtime() -> None:
 
 
 def test_an_unknown_device_is_refused(lite0: Backbone) -> None:
-    with pytest.raises(BackboneError, match="'tpu' is unknown; give cpu or cuda"):
+    with pytest.raises(BackboneError, match="'tpu' is unknown; give auto, cpu, openvino or cuda"):
         EmbeddingSession(lite0, 1, "tpu")
 
 
@@ -125,6 +126,14 @@ def test_a_device_without_its_runtime_is_refused(lite0: Backbone, monkeypatch: p
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(BackboneError, match="install onnxruntime-gpu in place of onnxruntime, or leave the device out"):
         EmbeddingSession(lite0, 1, "cuda")
+
+
+def test_openvino_where_it_is_not_installed(lite0: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("msde.backbones.openvino_runtime.find_spec", lambda name: None)
+    with pytest.raises(BackboneError, match=r"needs openvino and onnx; run `pip install 'msde\[openvino\]'`"):
+        EmbeddingSession(lite0, 1, "openvino")
+    session = EncoderSession(Encoder((lite0,)), 1, "auto")
+    assert session.for_job(10_000) is session
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="has CUDA")
@@ -145,7 +154,7 @@ def test_a_model_for_an_absent_device_is_no_damaged_file(monkeypatch: pytest.Mon
 def test_the_device_is_an_option_of_each_command_that_embeds(command: str) -> None:
     (device,) = (option for option in msde.get_command(click.Context(msde), command).params if option.name == "device")
     assert device.envvar == "MSDE_DEVICE"
-    assert device.default == "cpu"
+    assert device.default == "auto"
 
 
 HOLD = """

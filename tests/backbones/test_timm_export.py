@@ -78,7 +78,7 @@ def test_levels_are_the_maps_of_the_last_stages(
     mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (exported.mean, exported.std))
     with torch.inference_mode():
         _, maps = network.forward_intermediates(torch.from_numpy((pixels - mean) / std), indices=4)
-    found = EmbeddingSession(exported)._session.run(list(exported.levels), {"pixels": pixels})
+    found = EmbeddingSession(exported).run(pixels, exported.levels).values()
     for level, expected in zip(found, maps, strict=True):
         np.testing.assert_allclose(level, expected.numpy(), rtol=0, atol=1e-5 * np.abs(expected.numpy()).max())
 
@@ -126,20 +126,77 @@ KINDS = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.torch
-@pytest.mark.parametrize("kind", KINDS)
-def test_patches_at_four_depths_are_levels(torch: Any, kind: str) -> None:
-    """The levels are timm's own intermediate tokens under the final norm, and so are the class tokens."""
+def tiny(architecture: str, options: dict[str, Any], side: int) -> Any:
+    """Build a transformer with random weights that do something."""
     import timm
+    import torch
 
-    architecture, options, n_prefix = KINDS[kind]
-    side = 56 if "patch14" in architecture else 64
     torch.manual_seed(0)
     options = {"depth": 6, "embed_dim": 24, "num_heads": 2, "img_size": side} | options
     network = timm.create_model(architecture, pretrained=False, num_classes=0, **options).eval()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
+    return network
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "beit"])  # of which timm loads no other size
+def test_positions_are_interpolated_for_another_size(torch: Any, kind: str) -> None:
+    """As timm does it where it builds the network for that size and loads the same weights; the grid follows."""
+    architecture, options, _ = KINDS[kind]
+    patch = 14 if "patch14" in architecture else 16
+    network, other = tiny(architecture, options, 4 * patch), tiny(architecture, options, 6 * patch)
+    other.load_state_dict(timm_export.converted(other, network.state_dict()))
+    images = torch.rand(2, 3, 6 * patch, 6 * patch)
+    with pytest.raises(BackboneError, match=rf"of its patches of {patch} px; give an input size of {patch * 6} or"):
+        timm_export.resize("net", network, 6 * patch + 1)
+    timm_export.resize("net", network, 6 * patch)
+    with torch.inference_mode():
+        found, wanted = (timm_export.with_head(each, None)(images) for each in (network, other))
+    for one, expected in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-5)
+    assert found[1].shape[2:] == (6, 6)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_another_size_from_file_to_graph(torch: Any, tmp_path: Path, agrees: Agrees) -> None:
+    import timm
+
+    network = timm.create_model(TRANSFORMER, pretrained=False, num_classes=0).eval()
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    backbone = load_backbone(f"file:{tmp_path / 'net.pth'}@{TRANSFORMER}", input_size=96)
+    assert backbone.input_size == 96
+    network.set_input_size((96, 96))
+    agrees(backbone, network)
+    found = EmbeddingSession(backbone).run(np.zeros((1, 3, 96, 96), np.float32), ["level1"])
+    assert found["level1"].shape[2:] == (6, 6)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_positions_of_one_size_alone_are_refused(torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mixer, whose layers have a weight for each place."""
+    import timm
+
+    options = {"img_size": 64}
+    network = timm.create_model("mixer_s32_224", pretrained=False, num_classes=0, **options)
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    entry = registry()["uni"] | {"architecture": "mixer_s32_224", "options": options, "input_size": 64, "dim": 512}
+    monkeypatch.setitem(registry(), "uni", entry | {"pooling": "mean"})
+    with pytest.raises(BackboneError, match="takes no images of 96x96 pixels: .*; its own size is 64 px"):
+        load_backbone("uni", tmp_path / "net.pth", 96)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_patches_at_four_depths_are_levels(torch: Any, kind: str) -> None:
+    """The levels are timm's own intermediate tokens under the final norm, and so are the class tokens."""
+    architecture, options, n_prefix = KINDS[kind]
+    side = 56 if "patch14" in architecture else 64
+    network = tiny(architecture, options, side)
     images = torch.rand(2, 3, side, side)
     with torch.inference_mode():
         embedding, *further = timm_export.with_head(network, None)(images)
@@ -347,3 +404,61 @@ def test_checkpoint_that_is_not_finite(torch: Any, network: Any, tmp_path: Path)
     torch.save(state, tmp_path / "net.pth")
     with pytest.raises(WeightsFileError, match="not finite"):
         load_backbone(f"timm:{CNN}", tmp_path / "net.pth")
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [1, 3])
+def test_weights_of_another_depth(torch: Any, tmp_path: Path, depth: int) -> None:
+    options = {"depth": depth, "embed_dim": 24, "num_heads": 2}
+    entry = {"options": options | {"depth": 2}}
+    torch.save(
+        timm_export.build("net", "vit_tiny_patch16_224", {"options": options}).state_dict(), tmp_path / "net.pth"
+    )
+    said = r"blocks\.1\.norm1\.weight \(missing\)" if depth == 1 else r"blocks\.2\.norm1\.weight \(not in the arch"
+    with pytest.raises(WeightsFileError, match=said):
+        timm_export.load("net", "vit_tiny_patch16_224", tmp_path / "net.pth", entry)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_weights_of_another_library(torch: Any, tmp_path: Path) -> None:
+    need("transformers")
+    import transformers
+
+    config = transformers.ViTConfig(hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96)
+    torch.save(transformers.ViTModel(config).state_dict(), tmp_path / "net.pth")
+    with pytest.raises(WeightsFileError, match="its names are those of transformers, its attention in three parts"):
+        load_backbone("timm:vit_tiny_patch16_224", tmp_path / "net.pth")
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_a_class_token_that_is_not_there_is_not_pooled(torch: Any, tmp_path: Path) -> None:
+    """Otherwise a register or the first patch would take its place."""
+    for registers in (0, 2):
+        options: dict[str, Any] = {"depth": 2, "embed_dim": 24, "num_heads": 2, "img_size": 64}
+        options |= {"class_token": False, "reg_tokens": registers, "global_pool": "avg"}
+        network = timm_export.build("net", "vit_tiny_patch16_224", {"options": options})
+        torch.save(network.state_dict(), tmp_path / "net.pth")
+        with pytest.raises(BackboneError, match="is to be pooled as cls, and the network has no class token"):
+            entry = {"options": options, "pooling": "cls", "input_size": 64}
+            timm_export.load("net", "vit_tiny_patch16_224", tmp_path / "net.pth", entry)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_a_network_of_grey_images(torch: Any, tmp_path: Path, rng: np.random.Generator) -> None:
+    """Told by the file beside the weights; it is given the mean of the colours."""
+    options = {"depth": 2, "embed_dim": 24, "num_heads": 2, "img_size": 32, "in_chans": 1}
+    network = timm_export.build("net", "vit_tiny_patch16_224", {"options": options})
+    torch.save(network.state_dict(), tmp_path / "pytorch_model.bin")
+    prepared = {"input_size": [1, 32, 32], "mean": [0.5], "std": [0.25]}
+    described = {"architecture": "vit_tiny_patch16_224", "num_classes": 0, "model_args": options}
+    (tmp_path / "config.json").write_text(json.dumps(described | {"pretrained_cfg": prepared}))
+    backbone = load_backbone("hf-hub:hospital/grey", tmp_path)
+    assert (backbone.mean, backbone.std, backbone.input_size) == ((0.5,) * 3, (0.25,) * 3, 32)
+    pixels = rng.random((3, 3, 32, 32), np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy((pixels.mean(1, keepdims=True) - 0.5) / 0.25)).numpy()
+    np.testing.assert_allclose(EmbeddingSession(backbone).embed(pixels), expected, atol=2e-5 * np.abs(expected).max())

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.requirements import need
 
 from msde.backbones import Backbone, load_backbone
 from msde.backbones.known import registry
+from msde.backbones.session import EmbeddingSession
 from msde.backbones.transformers_export import with_maps
 from msde.errors import BackboneError, WeightsFileError
 
@@ -151,6 +153,57 @@ FAMILIES = {
 }
 
 
+def of_family(transformers: Any, family: str) -> Any:
+    """Build a model of 56 pixels with random weights that do something."""
+    import torch
+
+    config = getattr(transformers, f"{family}Config")
+    extra = {"num_register_tokens": 4} if family in ("Dinov2WithRegisters", "DINOv3ViT") else {}
+    if family in ("CLIP", "Siglip"):
+        network = getattr(transformers, f"{family}Model")(config(text_config=TEXT, vision_config=DEEP | PATCHES))
+    else:
+        network = getattr(transformers, f"{family}Model")(config(**DEEP, **PATCHES, **extra))
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return network.eval()
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_positions_are_interpolated_for_another_size(transformers: Any, family: str) -> None:
+    """As transformers does it; the grid follows. What needs to be asked for it is not asked unasked."""
+    import torch
+
+    network = of_family(transformers, family)
+    wrapper, _ = with_maps("net", network, None, 84, interpolate=True)
+    asked = family in ("ViT", "CLIP", "Siglip")
+    with torch.inference_mode():
+        images = torch.rand(2, 3, 84, 84)
+        _, *further = wrapper(images)
+        vision = getattr(network, "vision_model", network)
+        wanted = vision(pixel_values=images, **({"interpolate_pos_encoding": True} if asked else {}))
+    n_prefix, last = FAMILIES[family][0], further[3]
+    patches = wanted.last_hidden_state[:, n_prefix:]
+    torch.testing.assert_close(last.flatten(2).transpose(1, 2), patches, rtol=1e-5, atol=1e-5)
+    assert last.shape[2:] == (6, 6)
+    if asked:
+        with pytest.raises(BackboneError, match="takes no images of 84x84 pixels: .*; its own size is 56 px"):
+            with_maps("net", network, None, 84)
+    with pytest.raises(BackboneError, match="of its patches of 14 px; give an input size of 70 or 84"):
+        with_maps("net", network, None, 80, interpolate=True)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_another_size_from_folder_to_graph(transformers: Any, tmp_path: Path, agrees: Agrees) -> None:
+    network = saved(tmp_path, transformers.ViTModel(transformers.ViTConfig(**TOKENS, image_size=56, patch_size=8)))
+    backbone = load_backbone(f"hf:{tmp_path}", input_size=40)
+    assert backbone.input_size == 40
+    agrees(backbone, lambda images: network(images, interpolate_pos_encoding=True).last_hidden_state[:, 0])
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("family", FAMILIES)
 def test_patches_at_four_depths_are_levels(transformers: Any, family: str) -> None:
@@ -158,14 +211,7 @@ def test_patches_at_four_depths_are_levels(transformers: Any, family: str) -> No
     import torch
 
     n_prefix, norm = FAMILIES[family]
-    config = getattr(transformers, f"{family}Config")
-    extra = {"num_register_tokens": 4} if family in ("Dinov2WithRegisters", "DINOv3ViT") else {}
-    if family in ("CLIP", "Siglip"):
-        network = getattr(transformers, f"{family}Model")(config(text_config=TEXT, vision_config=DEEP | PATCHES)).eval()
-    else:
-        network = getattr(transformers, f"{family}Model")(config(**DEEP, **PATCHES, **extra)).eval()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
+    network = of_family(transformers, family)
     images = torch.rand(2, 3, 56, 56)
     wrapper, is_transformer = with_maps("net", network, None, 56)
     assert is_transformer
@@ -255,3 +301,103 @@ def test_model_of_text(transformers: Any, tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="takes no images") as caught:
         load_backbone(f"hf:{tmp_path}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("classifier", [False, True])
+def test_weights_of_another_depth(transformers: Any, tmp_path: Path, classifier: bool) -> None:
+    """A deeper network would otherwise be cut off without a word; a head is left as before."""
+    kind = transformers.ViTForImageClassification if classifier else transformers.ViTModel
+    saved(tmp_path, kind(transformers.ViTConfig(**DEEP, image_size=56, patch_size=14)))
+    path = tmp_path / "config.json"
+    described = json.loads(path.read_text())
+    for depth, said in ((5, r"5\..* \(not in the architecture\)"), (7, r"6\..* \(missing\)")):
+        path.write_text(json.dumps(described | {"num_hidden_layers": depth}))
+        with pytest.raises(WeightsFileError, match=f"does not fit the architecture: .*layers?.{said}"):
+            load_backbone(f"hf:{tmp_path}")
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_weights_of_another_library(dino: tuple[Path, Any], tmp_path: Path) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    folder = copied(dino[0], tmp_path)
+    network = timm.create_model("vit_small_patch14_dinov2", depth=2, embed_dim=32, num_heads=2, img_size=56)
+    save_file(network.state_dict(), folder / "model.safetensors")
+    with pytest.raises(WeightsFileError, match="its names are those of timm, its attention in one part, qkv"):
+        load_backbone(f"hf:{folder}")
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_bfloat16_in_several_files(transformers: Any, tmp_path: Path, agrees: Agrees) -> None:
+    """As large models are saved: the same as those weights in float32."""
+    import torch
+
+    config = transformers.Dinov2Config(**TOKENS, image_size=56, patch_size=14)
+    network = saved(tmp_path, transformers.Dinov2Model(config).to(torch.bfloat16)).float()
+    (tmp_path / "model.safetensors").unlink()
+    network.to(torch.bfloat16).save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    assert "bfloat16" in (tmp_path / "config.json").read_text()
+    network.float()
+    agrees(load_backbone(f"hf:{tmp_path}"), lambda images: network(images).last_hidden_state[:, 0])
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_grey_images_and_patches_that_are_not_square(transformers: Any, tmp_path: Path) -> None:
+    import torch
+
+    config = transformers.ViTConfig(**TOKENS, image_size=32, patch_size=(16, 8), num_channels=1)
+    prepared = {"do_center_crop": False, "size": 32, "image_mean": [0.5], "image_std": 0.25}
+    network = saved(tmp_path, transformers.ViTModel(config), prepared)
+    backbone = load_backbone(f"hf:{tmp_path}")
+    assert backbone.mean == (0.5,) * 3
+    pixels = np.random.default_rng(0).random((3, 3, 32, 32), np.float32)
+    with torch.inference_mode():
+        tokens = network(torch.from_numpy((pixels.mean(1, keepdims=True) - 0.5) / 0.25)).last_hidden_state.numpy()
+    found = EmbeddingSession(backbone).run(pixels, ["embedding", "level2"])
+    np.testing.assert_allclose(found["embedding"], tokens[:, 0], atol=2e-5 * np.abs(tokens).max())
+    assert found["level2"].shape == (3, 32, 2, 4)
+    patches = found["level2"].reshape(3, 32, -1).transpose(0, 2, 1)
+    np.testing.assert_allclose(patches, tokens[:, 1:], atol=2e-5 * np.abs(tokens).max())
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("crop", "said"),
+    [
+        (60, "images of 60 px are no whole number of its patches of 14 px; give an input size of 56 or 70"),
+        (8, "images of 8 px are no whole number of its patches of 14 px; give an input size of 14"),
+        (84, "takes no images of 84x84 pixels: .*; its own size is 56 px"),
+    ],
+)
+def test_a_processor_of_another_network(transformers: Any, tmp_path: Path, crop: int, said: str) -> None:
+    network = transformers.ViTModel(transformers.ViTConfig(**TOKENS, image_size=56, patch_size=14))
+    saved(tmp_path, network, {"crop_size": crop})
+    with pytest.raises(BackboneError, match=said) as caught:
+        load_backbone(f"hf:{tmp_path}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_a_class_token_that_is_not_there_is_not_pooled(transformers: Any) -> None:
+    network = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**TOKENS, **PATCHES)).eval()
+    with pytest.raises(BackboneError, match=r"is to be pooled as cls\+mean, and the network has no class token"):
+        with_maps("net", network, "cls+mean", 56)
+    assert with_maps("net", network, "mean", 56)[1]
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_images_of_more_channels(transformers: Any, tmp_path: Path) -> None:
+    config = transformers.ViTConfig(**TOKENS, image_size=56, patch_size=14, num_channels=4)
+    saved(tmp_path, transformers.ViTModel(config))
+    with pytest.raises(BackboneError, match="takes images of 4 channels; a network of grey or RGB images is needed"):
+        load_backbone(f"hf:{tmp_path}")

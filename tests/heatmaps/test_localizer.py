@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.heatmaps.maps import made_up
+from tests.heatmaps.maps import made_up, made_up_tokens
 
 from msde.heatmaps.localizer import Localizer
+from msde.heatmaps.patch_models import KINDS
 from msde.heatmaps.scale import HeatScale
 
 
@@ -47,12 +48,12 @@ def test_another_scale_is_another_key(localizer):
 
 
 def test_arrays_that_do_not_fit_the_network_are_found(localizer, model):
-    network = model.session.mapped_views, model.session.map_channels()
-    model.localizer_.check(*network)
+    network = model.session.map_channels()
+    model.localizer_.check(network)
     with pytest.raises(ValueError, match="not aligned|match|mismatch|broadcast"):
-        localizer.check(*network)
+        localizer.check(network)
     with pytest.raises(ValueError, match="views"):
-        replace(localizer, views={"mirrored": localizer.views["plain"]}).check(*network)
+        replace(localizer, views={"mirrored": localizer.views["plain"]}).check(network)
 
 
 @pytest.mark.slow
@@ -86,6 +87,64 @@ def test_more_calm_is_a_later_onset(localizer):
 
 @pytest.mark.parametrize("calm", [0.0, 1.0, "0.05"])
 def test_a_share_that_is_none_is_refused(localizer, model, calm):
-    network = model.session.mapped_views, model.session.map_channels()
+    network = model.session.map_channels()
     with pytest.raises(ValueError, match="share of normal images"):
-        replace(model.localizer_, calm=calm).check(*network)
+        replace(model.localizer_, calm=calm).check(network)
+
+
+@pytest.fixture(scope="module", params=["modes", "subspace"])
+def of_tokens(request):
+    return Localizer.fit({"plain": made_up_tokens(60)}, kinds={"plain": request.param})
+
+
+def test_tokens_have_heat_on_the_same_scale(of_tokens, rng):
+    seen = made_up_tokens(60, seed=1)
+    calm = of_tokens.heat({"plain": seen})
+    assert (calm >= 0.25).mean() == pytest.approx(0.1, abs=0.04)
+    assert (calm >= 0.5).mean() < 0.03
+    seen.tokens[:, 4:, 4:] += rng.normal(size=24).astype(np.float32)
+    seen.tokens[:] /= np.linalg.norm(seen.tokens, axis=-1, keepdims=True)
+    assert of_tokens.heat({"plain": seen})[:, 36:, 36:].min() > 0.75
+
+
+def test_a_localizer_of_tokens_comes_back(of_tokens):
+    again = Localizer.from_description(of_tokens.describe(), of_tokens.arrays())
+    assert again.key == of_tokens.key
+    assert again.kinds == of_tokens.kinds
+    seen = {"plain": made_up_tokens(2, seed=3)}
+    np.testing.assert_allclose(again.heat(seen), of_tokens.heat(seen), atol=1e-5)
+    again.check({"plain": (7, 24)})
+    with pytest.raises(ValueError, match="match|mismatch|broadcast|operand"):
+        again.check({"plain": (7, 23)})
+
+
+def test_flat_background_has_no_heat_and_does_not_count(of_tokens):
+    seen = made_up_tokens(60)
+    seen.tokens[:, :5] = seen.tokens[:, :1, :1]  # what a network sees of nothing
+    seen.foreground[:, :31] = 0
+    masked = Localizer.fit({"plain": seen}, kinds=of_tokens.kinds)
+    assert masked.masked
+    assert not of_tokens.masked
+    fresh = made_up_tokens(60, seed=1)
+    fresh.foreground[:, :31] = 0
+    heat = masked.heat({"plain": fresh})
+    assert (heat[:, :31] == 0).all()
+    assert (heat[:, 31:] >= 0.25).mean() == pytest.approx(0.1, abs=0.04)  # of the area that there is
+    again = Localizer.from_description(masked.describe(), masked.arrays())
+    np.testing.assert_allclose(again.heat({"plain": fresh}), heat, atol=1e-5)
+
+
+def test_networks_of_both_sorts_are_added_up():
+    seen = {"plain": made_up(60), "plain2": made_up_tokens(60)}
+    both = Localizer.fit(seen, kinds={"plain": "places", "plain2": "subspace"})
+    fresh = {"plain": made_up(1, seed=2), "plain2": made_up_tokens(1, seed=3)}
+    calm = both.heat(fresh)[0]
+    fresh["plain"].fine[0, 3:, 3:] += 4
+    assert both.heat(fresh)[0, 36:, 36:].min() > calm[36:, 36:].max()
+
+
+def test_a_description_without_patch_models_is_of_places(localizer):
+    described = {name: value for name, value in localizer.describe().items() if name not in ("patches", "masked")}
+    again = Localizer.from_description(described, localizer.arrays())
+    assert again.kinds == {"plain": "places", "stretched": "places"}
+    assert set(KINDS) == {"places", "modes", "subspace"}

@@ -86,3 +86,17 @@ def test_too_few_normals_tell_of_no_smaller_share_than_there_are():
 def test_peaks_that_do_not_ascend_are_refused():
     with pytest.raises(ValueError, match="ascend"):
         HeatScale(*(np.array(values, np.float32) for values in ([0], [1], range(97), [2, 1])))
+
+
+def test_places_that_do_not_count_are_no_part_of_the_scale(rng):
+    maps = rng.normal(size=(40, 56, 56)).astype(np.float32)
+    counted = np.ones(maps.shape, np.bool_)
+    counted[:, :28] = False
+    half = maps.copy()
+    half[:, :28] = -1000
+    expected, found = HeatScale.fit([maps[:, 28:]]), HeatScale.fit([half], counted)
+    np.testing.assert_allclose(found.middle, expected.middle, rtol=1e-6)
+    np.testing.assert_allclose(found.width, expected.width, rtol=1e-6)
+    heat = found.heat([maps], counted)
+    assert (heat[:, :28] == 0).all()
+    assert abs((heat[:, 28:] >= 0.5).mean() / 0.01 - 1) < 0.25

@@ -101,3 +101,26 @@ def test_volumes_of_a_patient_are_one_unit():
 def test_too_few_usable_images_are_refused_with_the_first_reason():
     with pytest.raises(DataError, match="1 of 3 normal images can be used, 1 are copies"):
         TrainingSet.collect([image("a"), image("b", pixels="a"), image("c", embedding=False)], "normal", 2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=12), st.integers(0, 12))
+def test_sets_put_together_are_what_one_set_would_be(listed, at):
+    images = [image(f"{pixels}", f"p{group}", pixels=f"{pixels}") for pixels, group in listed]
+    parts = [collect(*images[:at]) if at else None, collect(*images[at:]) if images[at:] else None]
+    joined = TrainingSet.union([part for part in parts if part])
+    whole = collect(*images)
+    assert (joined.digests, joined.n_copies) == (whole.digests, whole.n_copies)
+    assert joined.keys == whole.keys
+    np.testing.assert_array_equal(joined.rows, whole.rows)
+    np.testing.assert_array_equal(joined.groups, whole.groups)
+
+
+def test_a_volume_that_loses_a_part_is_whole_no_longer():
+    found = collect(*(image(f"{v}{n}", volume=f"v{v}") for v in range(2) for n in range(2)))
+    assert found.only(np.ones(4, dtype=bool)).whole == found.whole
+    fewer = found.only(np.array([digest != found.digests[0] for digest in found.digests]))
+    assert len(fewer.rows) == 3
+    assert len(fewer.whole) == 1
+    assert [fewer.digests[row] for row in fewer.whole[0]] in [
+        [found.digests[row] for row in rows] for rows in found.whole
+    ]

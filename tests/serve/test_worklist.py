@@ -1,14 +1,10 @@
-"""Sorting, filtering and paging, on either database; and the interval of the tally."""
+"""Sorting, filtering and paging, on either database."""
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import insert, update
 from tests.serve.conftest import DATABASES, empty_database, png, running
 
 from msde.serve.storage.tables import Image, Score
-from msde.serve.worklist import wilson
 
 
 @pytest.fixture(scope="module", params=DATABASES)
@@ -83,13 +79,3 @@ def test_ten_thousand_rows_are_paged_through_once_each(serve):
             assert page["total"] == 10_000
             seen += [row["id"] for row in page["rows"]]
         assert sorted(seen) == list(range(10, 10_010))
-
-
-@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_interval_holds_the_share_and_stays_between_nought_and_one(counts):
-    k, n = counts
-    low, high = wilson(k, n)
-    assert 0 <= low <= k / n + 1e-12
-    assert k / n - 1e-12 <= high <= 1
-    mirrored = wilson(n - k, n)
-    assert np.allclose((low, high), (1 - mirrored[1], 1 - mirrored[0]))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from msde.backbones.backbone import Backbone, per_channel, triple
+from msde.backbones.input_size import with_input_size
 from msde.backbones.legacy_torch import read_torch_file
 from msde.errors import BackboneError, WeightsFileError
 from msde.storage.digests import digest_of
@@ -16,13 +17,15 @@ from msde.storage.digests import digest_of
 HERE = Path(__file__).parent
 
 
-def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
+def load(
+    name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any], input_size: int | None = None
+) -> Backbone:
     """Put a graph and its weights together; a checkpoint is refused, because the weights are the package's."""
     if checkpoint is not None:
         raise BackboneError(
             f"backbone {name} has weights of its own; leave the checkpoint out, or name an architecture as timm:NAME"
         )
-    return assemble(name, entry, graph_file(entry).read_bytes())
+    return with_input_size(assemble(name, entry, graph_file(entry).read_bytes()), input_size)
 
 
 def assemble(name: str, entry: Mapping[str, Any], graph: bytes) -> Backbone:

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from msde.backbones.input_size import with_input_size
 from msde.backbones.parity import noise
 from msde.backbones.registry import load_backbone
 from msde.backbones.session import EmbeddingSession
@@ -52,10 +51,8 @@ def inspect(name: str, checkpoint: str | Path | None = None, input_size: int | N
 
     Parameters
     ----------
-    name, checkpoint
+    name, checkpoint, input_size
         As of :func:`msde.backbones.load_backbone`.
-    input_size : int, optional
-        See :func:`msde.backbones.input_size.with_input_size`.
 
     Returns
     -------
@@ -66,9 +63,7 @@ def inspect(name: str, checkpoint: str | Path | None = None, input_size: int | N
     BackboneError
         If it cannot be had, or computes no images of this size.
     """
-    backbone = load_backbone(name, checkpoint)
-    if input_size is not None:
-        backbone = with_input_size(backbone, input_size)
+    backbone = load_backbone(name, checkpoint, input_size)
     session, pixels = EmbeddingSession(backbone), noise(backbone.input_size)
     maps = session.run(pixels[:1], ["embedding", *backbone.levels])
     start, n = time.perf_counter(), 0

@@ -12,6 +12,7 @@ from zipfile import is_zipfile
 
 from msde.backbones.export import first_line
 from msde.backbones.legacy_torch import read_torch_file
+from msde.backbones.shards import INDEX, check_whole, shards
 from msde.errors import WeightsFileError
 
 if TYPE_CHECKING:
@@ -20,7 +21,21 @@ if TYPE_CHECKING:
 SHOWN = 3  # differing tensors named in an error
 CONTAINER_KEYS = ("state_dict", "model", "teacher")  # where checkpoints keep the tensors, if not at the top
 PARALLEL = "module."  # put before every name by torch's wrappers for several devices
-WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS_NAMES = (
+    "model.safetensors",
+    f"model.safetensors{INDEX}",
+    "pytorch_model.bin",
+    f"pytorch_model.bin{INDEX}",
+)
+# Names of tensors that are of one library alone, and how its weights are loaded.
+FORMS = {
+    "*attention.query.weight": "transformers, its attention in three parts: load the folder as hf:FOLDER",
+    "*attn.q_proj.weight": "transformers, its attention in three parts: load the folder as hf:FOLDER",
+    "*attention.q_proj.weight": "transformers, its attention in three parts: load the folder as hf:FOLDER",
+    "*transformer.resblocks.*": "OpenCLIP: load the folder as open_clip:FOLDER",
+    "*blocks.*.attn.qkv.weight": "timm, its attention in one part, qkv: load it as timm:NAME",
+    "*.self_attention.in_proj_weight": "torchvision: export the network as ONNX",
+}
 
 Tensors = dict[str, "torch.Tensor"]
 
@@ -43,9 +58,18 @@ def read_checkpoint(checkpoint: Path, layers: Iterable[str] = ()) -> Tensors:
     """Read tensors by name from a file of safetensors or of torch.
 
     The latter is a dictionary of tensors, alone or within another dictionary, or a whole network of the classes in
-    `layers`, such as ``torch.nn.modules.conv.Conv2d``: they are not used, `TensorGroup` stands in for them. Raises
-    WeightsFileError if the file cannot be read, is damaged, or holds anything else.
+    `layers`, such as ``torch.nn.modules.conv.Conv2d``: they are not used, `TensorGroup` stands in for them. Several
+    files are named by their index. Numbers of 16 bits become float32, which changes none of them. Raises
+    WeightsFileError if a file cannot be read, is damaged, or holds anything else.
     """
+    if checkpoint.name.endswith(INDEX):
+        return {name: tensor for shard in shards(checkpoint) for name, tensor in read_tensors(shard, layers).items()}
+    check_whole(checkpoint)
+    return read_tensors(checkpoint, layers)
+
+
+def read_tensors(checkpoint: Path, layers: Iterable[str] = ()) -> Tensors:
+    """Read one file, see `read_checkpoint`."""
     import torch
     from safetensors.torch import load_file
 
@@ -76,6 +100,8 @@ def read_checkpoint(checkpoint: Path, layers: Iterable[str] = ()) -> Tensors:
             tensors = tensors[key]
     if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
         raise WeightsFileError(f"{checkpoint}: holds no dictionary of tensors; save the model's state_dict()")
+    rough = (torch.bfloat16, torch.float16)
+    tensors = {name: tensor.float() if tensor.dtype in rough else tensor for name, tensor in tensors.items()}
     return within(tensors, PARALLEL) if all(name.startswith(PARALLEL) for name in tensors) else tensors
 
 
@@ -127,17 +153,24 @@ def fit_tensors(network: Any, tensors: Tensors, checkpoint: Path) -> None:
     """
     import torch
 
-    refuse(checkpoint, differences(network.state_dict(), tensors))
+    refuse(checkpoint, differences(network.state_dict(), tensors), tensors)
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise WeightsFileError(f"{checkpoint}: holds values that are not finite; fetch or train it again")
     network.load_state_dict(tensors)
 
 
-def refuse(checkpoint: Path, differing: list[str]) -> None:
-    """Raise WeightsFileError, naming the first tensors, if any of a checkpoint differ from its architecture."""
-    if differing:
-        more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
-        raise WeightsFileError(f"{checkpoint}: does not fit the architecture: {', '.join(differing[:SHOWN])}{more}")
+def refuse(checkpoint: Path, differing: list[str], names: Iterable[str]) -> None:
+    """Raise WeightsFileError, naming the first tensors, if any of a checkpoint differ from its architecture.
+
+    `names` are those of all of its tensors; where most of the architecture's are missing, they tell whose they are.
+    """
+    if not differing:
+        return
+    more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+    form = next((form for pattern, form in FORMS.items() if any(fnmatchcase(name, pattern) for name in names)), None)
+    missing = sum(line.endswith("(missing)") for line in differing)
+    whose = f"; its names are those of {form}" if form and missing > SHOWN else ""
+    raise WeightsFileError(f"{checkpoint}: does not fit the architecture: {', '.join(differing[:SHOWN])}{more}{whose}")
 
 
 def shape(sizes: Iterable[int]) -> str:

@@ -50,14 +50,25 @@ def quiet() -> Iterator[None]:
         logging.disable(previous)
 
 
+def of_size(settings: Mapping[str, Any], size: int | None) -> dict[str, Any]:
+    """Return a network's settings for images of another size than its own, if one is given."""
+    return {**settings, "input_size": size or settings["input_size"], "own_size": settings["input_size"]}
+
+
+def takes_none(name: str, size: int, own: int, error: Exception) -> BackboneError:
+    """Return in one line that a network takes no images of a size, why, and which it takes."""
+    line = f"backbone {name}: takes no images of {size}x{size} pixels: {first_line(error)}"
+    return BackboneError(line if size == own else f"{line}; its own size is {own} px")
+
+
 def export_torch(name: str, network: Any, settings: Mapping[str, Any], source: str) -> Backbone:
     """Make a backbone of a torch network and check it; `source` is what the weights came from.
 
     The network takes images as it was trained with, (n, channels, size, size), and returns a tuple of the embedding,
     (n, dim), any feature maps (n, c, h, w), finest first, and after them a class token (n, c) for each, or none.
     Settings are `input_size`; `mean` and `std` of RGB pixels in [0, 1]; `licence`; `channels`, 3 if left out, or 1 for
-    a network of grey images, which is given the mean of the colours; `looks`, see `Backbone`; and `dim`, checked if
-    given.
+    a network of grey images, which is given the mean of the colours; `looks`, see `Backbone`; `own_size`, of the
+    images that the network was made for, where it is another; and `dim`, checked if given.
 
     Raises BackboneError if the network takes no such images, gives no such embedding, cannot be exported, or its graph
     does not agree with torch in what it gives.
@@ -69,9 +80,7 @@ def export_torch(name: str, network: Any, settings: Mapping[str, Any], source: s
         try:
             expected, *further = run_torch(converted, pixels)
         except Exception as error:  # whatever the network's own code raises
-            raise BackboneError(
-                f"backbone {name}: takes no images of {size}x{size} pixels: {first_line(error)}"
-            ) from error
+            raise takes_none(name, size, settings.get("own_size", size), error) from error
         if expected.ndim != 2 or expected.shape[1] != settings.get("dim", expected.shape[1]):
             raise BackboneError(
                 f"backbone {name}: gives embeddings of shape {expected.shape[1:]}, not ({settings.get('dim', 'dim')},);"
@@ -138,6 +147,15 @@ def pooled(tokens: torch.Tensor, n_prefix: int, pooling: str) -> torch.Tensor:
 
     parts = {"cls": tokens[:, 0], "mean": tokens[:, n_prefix:].mean(1)}
     return torch.cat([parts[part] for part in pooling.split("+")], 1)
+
+
+def check_pooling(name: str, pooling: str | None, has_class_token: bool) -> None:
+    """Raise BackboneError if a class token is to be pooled that the network has not."""
+    if pooling and "cls" in pooling.split("+") and not has_class_token:
+        raise BackboneError(
+            f"backbone {name}: is to be pooled as {pooling}, and the network has no class token; the description beside"
+            " its weights is of another network"
+        )
 
 
 def run_torch(network: Any, pixels: np.ndarray) -> list[np.ndarray]:

@@ -12,21 +12,26 @@ import numpy as np
 
 from msde.backbones import builtin
 from msde.backbones.backbone import LOCAL_LICENCE, Backbone, per_channel, triple
+from msde.backbones.input_size import with_input_size
 from msde.backbones.known import registry
 from msde.errors import WeightsFileError
 
 KEY = "msde_architecture"  # of a safetensors file's metadata: JSON
 CHOICES: dict[str, list[Any]] = {"channels": [1, 3], "pooling": ["cls", "mean", "cls+mean"]}
+TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 PIXELS = ("pixel_mean", "pixel_std")  # a built-in graph's weights which are no tensors of the network
 
 
-def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
+def load(
+    name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any], input_size: int | None = None
+) -> Backbone:
     """Make a backbone of a checkpoint: of a built-in graph, without torch, or of an architecture of timm.
 
     The target is a safetensors file whose metadata has the key ``msde_architecture``: JSON with `builtin`, the name of
     a built-in backbone whose weights the file has in its tensors' names, or `timm`, timm's name of the architecture;
-    `input_size`, `mean`, `std`, and if need be `channels`, `pooling`, `licence`. Or it is ``FILE@ARCHITECTURE``, a file
-    of weights and timm's name.
+    `input_size`, `mean`, `std`, and if need be `channels`, `pooling`, `licence`, `img_size`, the size of its positions,
+    and `registry`, the entry of the registry that has its options. Or it is ``FILE@ARCHITECTURE``, a file of weights
+    and timm's name.
 
     Takes no checkpoint, because the target is one. Raises BackboneError if the file does not say its architecture or
     does not fit it, or as :func:`msde.backbones.timm_export.load`.
@@ -35,18 +40,27 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
         raise WeightsFileError(f"backbone {name}: is itself a file of weights; leave the checkpoint {checkpoint} out")
     path, _, architecture = target.rpartition("@")
     if path and not Path(target).exists():
-        return load_timm(name, architecture, Path(path), {})
+        return load_timm(name, architecture, Path(path), {}, input_size)
     known = architecture_of(Path(target))
     if "builtin" in known:
-        return load_builtin(name, Path(target), known)
-    return load_timm(name, known.pop("timm"), Path(target), known)
+        return with_input_size(load_builtin(name, Path(target), known), input_size)
+    return load_timm(name, known.pop("timm"), Path(target), known, input_size)
 
 
-def load_timm(name: str, architecture: str, path: Path, known: Mapping[str, Any]) -> Backbone:
+def options_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of timm that a file names: those of an entry of the registry, and the size of its positions.
+
+    A file gives none itself, because they could make timm do anything.
+    """
+    options = dict(registry()[said["registry"]].get("options", {})) if "registry" in said else {}
+    return options | ({"img_size": int(said["img_size"])} if "img_size" in said else {})
+
+
+def load_timm(name: str, architecture: str, path: Path, known: Mapping[str, Any], input_size: int | None) -> Backbone:
     """Export the file's architecture of timm; torch is imported only here."""
     from msde.backbones import timm_export
 
-    return timm_export.load(name, architecture, path, known)
+    return timm_export.load(name, architecture, path, known, input_size)
 
 
 def load_builtin(name: str, path: Path, known: Mapping[str, Any]) -> Backbone:
@@ -54,8 +68,7 @@ def load_builtin(name: str, path: Path, known: Mapping[str, Any]) -> Backbone:
 
     Raises WeightsFileError if the file's tensors are not those of the graph; names the first that differ.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, deserialize
 
     entry = registry().get(known["builtin"], {})
     if entry.get("loader") != "builtin":
@@ -64,8 +77,9 @@ def load_builtin(name: str, path: Path, known: Mapping[str, Any]) -> Backbone:
         raise WeightsFileError(f"{path}: is of {known['input_size']} pixels, its graph of {entry['input_size']}")
     backbone = builtin.load(name, "", None, entry)
     try:
-        found = load_file(path)
-    except (OSError, SafetensorError) as error:
+        tensors: Any = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        found = {key: as_floats(**tensor) for key, tensor in tensors}
+    except (OSError, KeyError, SafetensorError) as error:
         raise WeightsFileError(f"{path}: is damaged ({error}); write or fetch it again") from error
     wanted = {key: values for key, values in backbone.weights.items() if key not in PIXELS}
     described = {key: (values.shape, values.dtype) for key, values in found.items()}
@@ -84,6 +98,17 @@ def load_builtin(name: str, path: Path, known: Mapping[str, Any]) -> Backbone:
         source=f"{known['builtin']}, weights of {path.name}",
         weights=found | pixels,
     )
+
+
+def as_floats(dtype: str, shape: list[int], data: bytes) -> np.ndarray:
+    """Read a tensor of a safetensors file; floats of 16 bits become float32, bfloat16 among them, which NumPy lacks.
+
+    Raises KeyError if it is of a type that no network's weights are of.
+    """
+    values = np.frombuffer(data, TYPES[dtype])
+    if dtype == "BF16":  # the upper half of a float32
+        values = (values.astype("<u4") << 16).view("<f4")
+    return (values.astype(np.float32) if dtype in ("F16", "BF16") else values).reshape(shape)
 
 
 def architecture_of(path: Path) -> dict[str, Any]:
@@ -114,6 +139,7 @@ def architecture_of(path: Path) -> dict[str, Any]:
             "std": triple(said["std"]),
         }
         known |= {"licence": str(said["licence"])} if "licence" in said else {}
+        known |= {"options": options_of(said)} if {"registry", "img_size"}.intersection(said) else {}
         known |= {key: choices[choices.index(said[key])] for key, choices in CHOICES.items() if key in said}
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsFileError(f"{path}: its {KEY} is incomplete ({error!r}); {remedy}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from pathlib import Path
 
+from msde.backbones.shards import INDEX, named
 from msde.errors import BackboneError
 
 
@@ -12,9 +13,9 @@ def snapshot(name: str, repository: str, configs: tuple[str, ...], weights: tupl
     """Fetch a repository's description and weights, or find them in the hub client's cache.
 
     The repository is such as ``microsoft/rad-dino`` or, for one revision, ``microsoft/rad-dino@REVISION``. `configs`
-    are the files that describe the network; of `weights`, best first, the first that the repository has is fetched.
-    Returns a folder that is named after the revision's hash. Raises BackboneError if they cannot be had; says which
-    files to fetch and where to put them.
+    are the files that describe the network; of `weights`, best first, the first that the repository has is fetched, and
+    if it is an index, the files that it names. Returns a folder that is named after the revision's hash. Raises
+    BackboneError if they cannot be had; says which files to fetch and where to put them.
     """
     from huggingface_hub import snapshot_download
 
@@ -22,8 +23,12 @@ def snapshot(name: str, repository: str, configs: tuple[str, ...], weights: tupl
     try:
         for file in weights:
             folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=[*configs, file]))
-            if any(fnmatch.fnmatch(found.name, file) for found in folder.iterdir()):
-                return folder
+            if not any(fnmatch.fnmatch(found.name, file) for found in folder.iterdir()):
+                continue
+            if file.endswith(INDEX):
+                parts = named(folder / file)
+                snapshot_download(repo, revision=revision or None, allow_patterns=[*configs, file, *parts])
+            return folder
     except Exception as error:  # whatever the network or the hub's client raises
         raise failed_download(name, repo, f"{', '.join(configs)} and {weights[0]}", error) from error
     raise BackboneError(

@@ -12,6 +12,7 @@ import numpy as np
 from msde.backbones.backbone import CLASS_OUTPUT, LOCAL_LICENCE, OWN_LOOKS, Backbone, per_channel, triple
 from msde.backbones.export import first_line, require
 from msde.backbones.graph import separate
+from msde.backbones.input_size import with_input_size
 from msde.backbones.onnx_part import OnnxPart, parts
 from msde.backbones.parity import HALF_PARITY, PARITY, check_parity, noise
 from msde.errors import BackboneError, WeightsFileError
@@ -24,13 +25,16 @@ FLOATS = ("FLOAT", "FLOAT16")
 ERRORS_ONLY = 3
 
 
-def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
+def load(
+    name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any], input_size: int | None = None
+) -> Backbone:
     """Make a backbone of an ONNX file, the target; weights in files of their own must lie in its folder.
 
     Its only input is images, (n, 3, size, size) or, grey, (n, 1, size, size). Its first output of two dimensions is the
     embedding; outputs of four are feature maps, and so are those of three, a transformer's tokens: see
     `msde.backbones.onnx_part.parts`. It is given RGB pixels in [0, 1], unless the file's metadata say what it was
     trained with: `mean` and `std`, JSON lists of three numbers, and, where the input's size is left open, `input_size`.
+    One given here goes before it.
 
     Takes no checkpoint, because the file has its weights. Raises BackboneError if onnx is not installed, the file is no
     such graph, or a row's embedding depends on the others.
@@ -45,11 +49,11 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
     try:
         mean = triple(json.loads(said.get("mean", "[0, 0, 0]")))
         std = triple(json.loads(said.get("std", "[1, 1, 1]")))
-        size = size or int(said["input_size"])
+        size = size or input_size or int(said["input_size"])
     except KeyError as error:
         raise BackboneError(
-            f"{path}: leaves the size of its images open; export it with a fixed one, or say it in the metadata as "
-            "input_size"
+            f"{path}: leaves the size of its images open; give an input size, export it with a fixed one, or say it in"
+            " the metadata as input_size"
         ) from error
     except (TypeError, ValueError) as error:
         raise BackboneError(f"{path}: its metadata have a malformed mean, std or input_size; write JSON") from error
@@ -82,7 +86,7 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
         looks=OWN_LOOKS if any(part.kind == "map" for part in taken.values()) else (),
     )
     check_parity(backbone, pixels, expected, HALF_PARITY if half else PARITY)
-    return backbone
+    return with_input_size(backbone, input_size)
 
 
 def read(path: Path) -> onnx.ModelProto:

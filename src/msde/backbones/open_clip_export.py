@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from msde.backbones import timm_export
 from msde.backbones.backbone import LOCAL_LICENCE, MOST_LEVELS, OWN_LOOKS, Backbone
 from msde.backbones.checkpoint import find_weights, fit_tensors, read_checkpoint, within
-from msde.backbones.export import export_torch, first_line, quiet, require, wrapped
+from msde.backbones.export import export_torch, first_line, of_size, quiet, require, wrapped
 from msde.backbones.hub import failed_download, snapshot
-from msde.backbones.timm_export import features_and_maps
+from msde.backbones.input_size import check_patches
 from msde.backbones.tokens import depths
 from msde.errors import BackboneError
 
@@ -24,7 +26,9 @@ VISUAL = "visual."  # the image encoder's tensors; the text encoder's are left
 SETTINGS = ("input_size", "mean", "std", "licence", "dim", "looks")  # what the registry says of a model counts
 
 
-def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
+def load(
+    name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any], input_size: int | None = None
+) -> Backbone:
     """Export an OpenCLIP image encoder; the embedding is the one compared with texts, of any length.
 
     The text encoder is neither built nor loaded. The target is ``NAME/TAG``, an architecture of OpenCLIP and one of its
@@ -54,6 +58,9 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
         fit_tensors(network, within(read_checkpoint(weights), VISUAL), weights)
     settings["looks"] = OWN_LOOKS
     settings |= {key: entry[key] for key in SETTINGS if key in entry}
+    if input_size not in (None, settings["input_size"]):
+        resize(name, network, settings["input_size"], input_size)
+    settings = of_size(settings, input_size)
     return export_torch(name, with_maps(network), settings, source)
 
 
@@ -129,12 +136,37 @@ def build(name: str, model: Mapping[str, Any]) -> Any:
         raise BackboneError(f"backbone {name}: OpenCLIP cannot build it: {first_line(error)}") from error
 
 
+def resize(name: str, network: Any, own: int, size: int) -> None:
+    """Interpolate the positions of an image encoder for images of another size, as OpenCLIP and timm do it.
+
+    Raises BackboneError if it is a ResNet of CLIP, whose attention pool has positions that OpenCLIP does not
+    interpolate, or the size is no multiple of the side of a patch.
+    """
+    from open_clip.model import resize_pos_embed
+    from torch.nn import Parameter
+
+    if hasattr(network, "trunk"):
+        timm_export.resize(name, network.trunk, size)
+        return
+    if not hasattr(network, "transformer"):
+        raise BackboneError(
+            f"backbone {name}: the positions of its attention pool are those of images of {own} px, and OpenCLIP"
+            " interpolates none of them; leave the input size out"
+        )
+    check_patches(name, size, network.patch_size)
+    key = f"{VISUAL}positional_embedding"
+    tensors = {key: network.positional_embedding.data}
+    network.grid_size = tuple(size // side for side in network.patch_size)
+    resize_pos_embed(tensors, SimpleNamespace(visual=network))
+    network.positional_embedding = Parameter(tensors[key], requires_grad=False)
+
+
 def with_maps(network: Any) -> Any:
     """Wrap an image encoder: normalised images -> the embedding, its feature maps and any class token of each."""
 
     def forward(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if hasattr(network, "trunk"):  # of timm
-            features, maps = features_and_maps(network.trunk, images)
+            features, maps = timm_export.features_and_maps(network.trunk, images)
             return network.head(network.trunk.forward_head(features)), *maps
         if not hasattr(network, "transformer"):
             found = network.forward_intermediates(images, indices=MOST_LEVELS)

@@ -29,6 +29,11 @@ def check_parity(
     """
     found = EmbeddingSession(backbone).run(pixels, list(expected))
     for name, wanted in expected.items():
+        if found[name].shape != wanted.shape:
+            raise BackboneError(
+                f"backbone {backbone.name}: {name} of its ONNX graph is {found[name].shape[1:]} an image, the original"
+                f" network's {wanted.shape[1:]}; choose another model"
+            )
         difference = float(np.abs(found[name] - wanted).max() / np.abs(wanted).max())
         if not difference <= tolerance:
             raise BackboneError(

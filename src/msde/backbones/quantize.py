@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msde.backbones.backbone import Backbone
 from msde.backbones.export import require
+from msde.backbones.graph import with_steps
 from msde.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -41,31 +42,19 @@ def with_int8_weights(backbone: Backbone) -> Backbone:
     axes = {name: axis for name, axis in axes.items() if _is_worth_it(backbone.weights.get(name), axis)}
     if not axes:
         raise BackboneError(f"backbone {backbone.name}: has no float32 weights that int8 could hold; leave int8 out")
-    weights = {name: values for name, values in backbone.weights.items() if name not in axes}
-    declared = [tensor for tensor in model.graph.initializer if tensor.name not in axes]
+    stored: dict[str, dict[str, NDArray[Any]]] = {}
     steps = []
     for name, axis in axes.items():
         values = backbone.weights[name]
         if not np.isfinite(values).all():
             raise BackboneError(f"backbone {backbone.name}: weight {name} is not finite; get its file again")
         whole, scale = quantized(values, axis)
-        for part, stored in ((f"{name}.int8", whole), (f"{name}.scale", scale)):
-            kind = helper.np_dtype_to_tensor_dtype(stored.dtype)
-            tensor = TensorProto(name=part, data_type=kind, dims=stored.shape, data_location=TensorProto.EXTERNAL)
-            tensor.external_data.add(key="location", value="weights")
-            declared.append(tensor)
-            weights[part] = stored
+        stored[name] = {f"{name}.int8": whole, f"{name}.scale": scale}
         steps += [
             helper.make_node("Cast", [f"{name}.int8"], [f"{name}.whole"], to=TensorProto.FLOAT),
             helper.make_node("Mul", [f"{name}.whole", f"{name}.scale"], [name]),
         ]
-    nodes = [*steps, *model.graph.node]
-    model.graph.ClearField("initializer")
-    model.graph.initializer.extend(declared)
-    model.graph.ClearField("node")
-    model.graph.node.extend(nodes)
-    graph = model.SerializeToString(deterministic=True)
-    return replace(backbone, name=f"{backbone.name} int8", graph=graph, weights=weights)
+    return replace(with_steps(backbone, stored, steps), name=f"{backbone.name} int8")
 
 
 def quantized(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

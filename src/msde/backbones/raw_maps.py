@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class RawMaps(NamedTuple):
-    """What the first network has seen of n images through one view."""
+    """What a network has seen of n images through one view."""
 
     pixels: NDArray[np.float32]  # (n, 3, size, size), as the network saw them
     fine: NDArray[np.float32]  # (n, c, h, w): its last but one feature map

@@ -15,7 +15,9 @@ from msde.errors import BackboneError
 class Load(Protocol):
     """Turns a name into a backbone."""
 
-    def __call__(self, name: str, target: str, checkpoint: Path | None, entry: Entry) -> Backbone:
+    def __call__(
+        self, name: str, target: str, checkpoint: Path | None, entry: Entry, input_size: int | None = None
+    ) -> Backbone:
         """Load a backbone.
 
         Parameters
@@ -28,11 +30,13 @@ class Load(Protocol):
             A local file of weights, or a folder.
         entry : dict
             What the registry says of it; empty where it is not known.
+        input_size : int, optional
+            Side of its images in pixels, if not its own.
 
         Raises
         ------
         BackboneError
-            If it cannot be had.
+            If it cannot be had, or computes no images of this size.
         """
 
 
@@ -66,7 +70,9 @@ def needs(entry: Entry) -> list[str]:
     return installs + ([f"file: {entry['file']}"] if "file" in entry else [])
 
 
-def load_backbone(name: str = BUILT_IN, checkpoint: str | Path | None = None) -> Backbone:
+def load_backbone(
+    name: str = BUILT_IN, checkpoint: str | Path | None = None, input_size: int | None = None
+) -> Backbone:
     """Load a backbone by name.
 
     Parameters
@@ -89,6 +95,9 @@ def load_backbone(name: str = BUILT_IN, checkpoint: str | Path | None = None) ->
         A local file of weights, or a folder with the weights and the files that describe the network.
         With it nothing is downloaded. Without it only names which begin with ``timm:``, ``hf-hub:``,
         ``hf:``, ``open_clip:`` or ``xrv:``, and are no local folder, may use the network.
+    input_size : int, optional
+        Side in pixels of the images that it is to look at, from 32 to 1,024, in place of its own. The position
+        embeddings of a transformer are interpolated as its library does it; its feature maps follow the size.
 
     Returns
     -------
@@ -97,14 +106,18 @@ def load_backbone(name: str = BUILT_IN, checkpoint: str | Path | None = None) ->
     Raises
     ------
     BackboneError
-        If the name is not known, a library is missing, the weights cannot be had, or they do not fit the
-        architecture.
+        If the name is not known, a library is missing, the weights cannot be had, they do not fit the
+        architecture, or the network computes no images of this size; says which it computes.
     """
+    if input_size is not None:
+        from msde.backbones.input_size import check_range  # brings the runtime along
+
+        check_range(input_size)
     checkpoint = None if checkpoint is None else Path(checkpoint)
     scheme, colon, target = name.partition(":")
     if colon and target and scheme in LOADERS:
         downloads = {entry["download"]: entry for entry in registry().values() if "download" in entry}
-        backbone = _load(scheme, name, target, checkpoint, downloads.get(name.partition("@")[0], {}))
+        backbone = _load(scheme, name, target, checkpoint, downloads.get(name.partition("@")[0], {}), input_size)
         if scheme in LOCAL or Path(target).is_dir():  # model files tell the name, but not folders of this machine
             return dataclasses.replace(backbone, name=f"{scheme}:{Path(target).name}")
         return backbone
@@ -121,10 +134,12 @@ def load_backbone(name: str = BUILT_IN, checkpoint: str | Path | None = None) ->
             f"backbone {name} needs weights: fetch {entry['file']}{terms}, "
             f"and pass it, or the folder of several files, as the checkpoint{otherwise}"
         )
-    return _load(entry["loader"], name, entry.get("architecture", ""), checkpoint, entry)
+    return _load(entry["loader"], name, entry.get("architecture", ""), checkpoint, entry, input_size)
 
 
-def _load(scheme: str, name: str, target: str, checkpoint: Path | None, entry: Entry) -> Backbone:
+def _load(
+    scheme: str, name: str, target: str, checkpoint: Path | None, entry: Entry, input_size: int | None
+) -> Backbone:
     module = LOADERS[scheme].module if scheme in LOADERS else scheme
     load: Load = import_module(f"msde.backbones.{module}").load
-    return load(name, target, checkpoint, entry)
+    return load(name, target, checkpoint, entry, input_size)

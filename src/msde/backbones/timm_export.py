@@ -18,8 +18,9 @@ from msde.backbones.checkpoint import (
     within,
     without,
 )
-from msde.backbones.export import export_torch, first_line, pooled, quiet, require, wrapped
+from msde.backbones.export import check_pooling, export_torch, first_line, of_size, pooled, quiet, require, wrapped
 from msde.backbones.hub import failed_download, snapshot
+from msde.backbones.input_size import check_patches
 from msde.backbones.tokens import depths
 from msde.errors import BackboneError
 
@@ -32,7 +33,9 @@ CONFIG = "config.json"
 SETTINGS = ("input_size", "mean", "std", "channels", "licence", "dim", "looks")
 
 
-def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
+def load(
+    name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any], input_size: int | None = None
+) -> Backbone:
     """Export a timm model to a backbone whose embedding is the model's pooled feature vector.
 
     For a convolutional network that is the global mean of the last feature map, for a transformer the pooling it was
@@ -58,6 +61,10 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
     if is_transformer(network):
         settings["looks"] = OWN_LOOKS
     settings |= {key: entry[key] for key in SETTINGS if key in entry}
+    check_pooling(name, entry.get("pooling"), has_class_token(network))
+    if input_size is not None:
+        resize(name, network, input_size)
+    settings = of_size(settings, input_size)
     return export_torch(name, with_head(network, entry.get("pooling")), settings, source)
 
 
@@ -97,19 +104,20 @@ def from_files(name: str, architecture: str, checkpoint: Path, entry: Mapping[st
     weights = find_weights(checkpoint)
     if architecture:
         registered(name, architecture)
+    elif not (weights.parent / CONFIG).is_file():
+        raise BackboneError(f"backbone {name}: {CONFIG} is missing beside {weights}; fetch both into one folder")
+    tensors = within(read_checkpoint(weights), entry.get("prefix", ""))  # before a large network is built for nothing
+    if architecture:
         network = build(name, architecture, entry)
-    elif (weights.parent / CONFIG).is_file():
+    else:
         try:
             network = build(name, f"local-dir:{weights.parent}", entry)
         except Exception as error:  # whatever timm raises on a file that does not describe a model
             raise BackboneError(
                 f"{weights.parent / CONFIG}: describes no model of timm: {first_line(error)}; fetch it again"
             ) from error
-    else:
-        raise BackboneError(f"backbone {name}: {CONFIG} is missing beside {weights}; fetch both into one folder")
     classifier = network.pretrained_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    tensors = within(read_checkpoint(weights), entry.get("prefix", ""))
     tensors = without(tensors, [*entry.get("unused", ()), *(f"{head}.*" for head in heads)])
     fit_tensors(network, converted(network, tensors), weights)
     return network
@@ -135,13 +143,26 @@ def timm_settings(name: str, network: Any, entry: Mapping[str, Any]) -> dict[str
 
     config = resolve_model_data_config(network)
     depth, height, width = config["input_size"]
-    if depth not in (3, entry.get("channels")) or height != width:
+    if depth not in (1, 3) or height != width:
         raise BackboneError(
-            f"backbone {name}: takes {depth} channels of {height}x{width} pixels; square RGB images are needed"
+            f"backbone {name}: takes {depth} channels of {height}x{width} pixels; square grey or RGB images are needed"
         )
     licence = network.pretrained_cfg.get("license") or "unknown"
     mean, std = (list(config[key]) * (3 // len(config[key])) for key in ("mean", "std"))  # one number of grey images
-    return {"input_size": height, "mean": mean, "std": std, "licence": licence}
+    return {"input_size": height, "mean": mean, "std": std, "channels": depth, "licence": licence}
+
+
+def resize(name: str, network: Any, size: int) -> None:
+    """Interpolate the positions of a timm model, if it has any, for images of another size, as timm does it.
+
+    Networks of convolutions need nothing. Raises BackboneError if the size is no multiple of the side of a patch.
+    """
+    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
+    if patch is not None:
+        check_patches(name, size, patch)
+    if hasattr(network, "set_input_size"):
+        with quiet():
+            network.set_input_size(img_size=(size, size))
 
 
 def with_head(network: Any, pooling: str | None) -> Any:
@@ -162,6 +183,11 @@ def is_transformer(network: Any) -> bool:
     return len(steps) == 1 and len(network.feature_info) > 1 and hasattr(network, "num_prefix_tokens")
 
 
+def has_class_token(network: Any) -> bool:
+    """Return whether the first of a timm model's tokens is that of the class, not of a register or a patch."""
+    return getattr(network, "cls_token", None) is not None
+
+
 def features_and_maps(network: Any, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Return a timm model's features, its maps and a class token for each, if it has them, in one pass.
 
@@ -173,8 +199,7 @@ def features_and_maps(network: Any, images: torch.Tensor) -> tuple[torch.Tensor,
             images, indices=depths(len(network.feature_info)), norm=True, return_prefix_tokens=True
         )
         maps = [level[0] if isinstance(level, tuple) else level for level in found]
-        has_class_token = getattr(network, "cls_token", None) is not None
-        return features, maps + ([level[1][:, 0] for level in found] if has_class_token else [])
+        return features, maps + ([level[1][:, 0] for level in found] if has_class_token(network) else [])
     if len(getattr(network, "feature_info", ())) >= MOST_LEVELS and hasattr(network, "forward_intermediates"):
         features, maps = network.forward_intermediates(images, indices=MOST_LEVELS)
         if features.ndim == 4:

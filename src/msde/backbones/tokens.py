@@ -17,16 +17,9 @@ def depths(n: int) -> list[int]:
     return sorted({math.ceil(n * step / MOST_LEVELS) - 1 for step in range(1, MOST_LEVELS + 1)})
 
 
-def as_map(tokens: torch.Tensor, n_prefix: int) -> torch.Tensor:
-    """Lay the patches of tokens (n, prefix + side * side, c) out as a map (n, c, side, side).
-
-    Raises ValueError if they are no square.
-    """
-    n, length, channels = tokens.shape
-    side = math.isqrt(length - n_prefix)
-    if side * side != length - n_prefix:
-        raise ValueError(f"{length - n_prefix} patches are no square")
-    return tokens[:, n_prefix:].transpose(1, 2).reshape(n, channels, side, side)
+def as_map(tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """Lay the patches of tokens (n, prefix + h * w, c), the last ones, out as a map (n, c, h, w)."""
+    return tokens[:, tokens.shape[1] - grid[0] * grid[1] :].transpose(1, 2).unflatten(2, grid)
 
 
 def final_norm(run: Callable[[], object], network: Any, last: torch.Tensor) -> Any:

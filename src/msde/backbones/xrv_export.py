@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msde.backbones.backbone import LOCAL_LICENCE, Backbone
 from msde.backbones.checkpoint import fit_tensors, read_checkpoint, within, without
-from msde.backbones.export import export_torch, quiet, require
+from msde.backbones.export import export_torch, of_size, quiet, require
 from msde.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ SETTINGS = ("input_size", "licence", "dim")  # what the registry says of a model
 LAYERS = ("conv", "batchnorm", "activation", "pooling", "linear", "container")  # modules of torch.nn
 
 
-def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any]) -> Backbone:
+def load(
+    name: str, target: str, checkpoint: Path | None, entry: Mapping[str, Any], input_size: int | None = None
+) -> Backbone:
     """Export a network of torchxrayvision; the embedding is what its classifier sees.
 
     The target is torchxrayvision's name of the weights, such as ``densenet121-res224-all``, and a checkpoint a file of
@@ -48,6 +50,7 @@ def load(name: str, target: str, checkpoint: Path | None, entry: Mapping[str, An
     licence = "unknown: see torchxrayvision" if checkpoint is None else LOCAL_LICENCE
     settings = INPUT | {"input_size": model_urls[target]["input_resolution"], "licence": licence}
     settings |= {key: entry[key] for key in SETTINGS if key in entry}
+    settings = of_size(settings, input_size)
     source = f"torchxrayvision {target}" + (f", weights of {checkpoint.name}" if checkpoint else "")
     return export_torch(name, network, settings, source)
 

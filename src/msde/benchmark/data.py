@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from msde.benchmark.config import BackbonePlan, SetPlan
 from msde.benchmark.draws import Split, Subset
 from msde.datasets import read_dataset
 from msde.embedding.cache import EmbeddingCache
-from msde.embedding.embed import BATCH_SIZE, embed_images
+from msde.embedding.embed import embed_images
 from msde.embedding.encoder import Encoder, EncoderSession
 from msde.embedding.feature_spec import FeatureSpec
 from msde.errors import DataError, ImageError
 from msde.images import Part, expanded, read_pixels, to_input
 from msde.images.patients import GroupTable
+from msde.model.normal_maps import NormalMaps
 from msde.storage.atomic import writing
 
 SUBSETS = ("train", "normal", "abnormal")
@@ -130,7 +131,7 @@ def _write(order: Order, encoder: Encoder, sources: dict[str, list[Any]], kinds:
             digest=np.array(digest.hexdigest()),
             sizes=np.array([len(names[part]) for part in SUBSETS]),
             unreadable=np.array(errors, dtype=np.str_),
-            spans=_spans(encoder) if order.space == "embedding" else np.empty((0, 2), np.int64),
+            spans=SPANS.get(order.space, _no_spans)(encoder),
         )
 
 
@@ -177,6 +178,27 @@ def _spans(encoder: Encoder) -> NDArray[np.int64]:
     return np.stack([ends - widths, ends], axis=1).astype(np.int64)
 
 
+def _no_spans(encoder: Encoder) -> NDArray[np.int64]:
+    return np.empty((0, 2), np.int64)
+
+
+def _shapes(encoder: Encoder, kind: str) -> NDArray[np.int64]:
+    """Return the shapes of what heat maps keep of an image: (views, parts, 3), 0 where one has fewer axes."""
+    shapes = NormalMaps(EncoderSession(encoder, threads=1), kind).shapes().values()
+    return np.array([[(*shape, *[0] * (3 - len(shape))) for shape in view] for view in shapes], np.int64)
+
+
+def _maps(encoder: Encoder, cache: EmbeddingCache, device: str, kind: str) -> Extract:
+    session = EncoderSession(encoder, threads=1, device=device)
+    if not session.mapped_views:
+        raise DataError("no network of the backbone has feature maps; leave detectors of heat out")
+    reader = NormalMaps(session, kind)
+    return lambda sources: (
+        (None if image.maps is None else image.maps.astype(np.float16), image.error)
+        for image in embed_images(session, sources, workers=1, cache=cache, reader=reader)
+    )
+
+
 def _embeddings(encoder: Encoder, cache: EmbeddingCache, device: str) -> Extract:
     session = EncoderSession(encoder, threads=1, device=device)
     return lambda sources: (
@@ -192,7 +214,7 @@ def _patches(encoder: Encoder, cache: EmbeddingCache, device: str) -> Extract:
 
     def extract(sources: list[Any]) -> Iterator[tuple[Row, str | None]]:
         remaining = iter(sources)
-        while batch := list(islice(remaining, BATCH_SIZE)):
+        while batch := list(islice(remaining, session.batch)):
             read = [_pixels_of(source, backbone) for source in batch]
             usable = [pixels for pixels, _ in read if pixels is not None]
             rows = iter(_middle_maps(session, np.stack(usable)) if usable else ())
@@ -249,6 +271,13 @@ def _files(encoder: Encoder, cache: EmbeddingCache, device: str) -> Extract:
 SPACES: dict[str, Callable[[Encoder, EmbeddingCache, str], Extract]] = {
     "embedding": _embeddings,
     "patches": _patches,
+    "places": partial(_maps, kind="places"),
+    "tokens": partial(_maps, kind="subspace"),
     "pixels": _small_pictures,
     "files": _files,
+}
+SPANS: dict[str, Callable[[Encoder], NDArray[np.int64]]] = {
+    "embedding": _spans,
+    "places": partial(_shapes, kind="places"),
+    "tokens": partial(_shapes, kind="subspace"),
 }

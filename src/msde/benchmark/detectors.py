@@ -41,7 +41,8 @@ class Lesson:
     normals: Rows  # (n, ...), in the detector's space
     seed: int = 0  # of whatever is random in it
     pool: Rows | None = None  # (m, ...): unlabelled images, for a detector that learns from them too
-    spans: NDArray[np.int64] | None = None  # (k, 2): first column and end of each feature map's part of an embedding
+    # (k, 2): first column and end of each feature map's part of an embedding; of maps (views, parts, 3): their shapes
+    spans: NDArray[np.int64] | None = None
     patients: NDArray[np.int64] | None = None  # (n,): the patient of each of the normals
 
 
@@ -51,8 +52,8 @@ class Detector:
 
     fit: Callable[[Lesson], Score]  # turns a Lesson into a function that scores rows; the higher, the more abnormal
     about: str
-    # "embedding", "patches", "pixels" or "files": its rows are embeddings (d,), patches of feature maps (p, c), small
-    # grey images (s, s), or paths
+    # "embedding", "patches", "places", "tokens", "pixels" or "files": its rows are embeddings (d,), patches of feature
+    # maps (p, c), what heat maps keep of these, small grey images (s, s), or paths
     space: str = "embedding"
     batchwise: bool = False  # whether a score depends on the rows scored with it
     pooled: bool = False  # whether it learns from unlabelled images as well
@@ -285,6 +286,19 @@ DETECTORS: dict[str, Detector] = {
         "PatchCore-style: nearest patches of a core set",
         "patches",
         random=True,
+    ),
+    "heat-places": Detector(
+        partial(_late, "heat", "fit_heat", kind="places"), "hottest hundredth of heat maps, by places", "places"
+    ),
+    "heat-modes": Detector(
+        partial(_late, "heat", "fit_heat", kind="modes"),
+        "by modes of unit tokens (AnomalyDINO-like)",
+        "tokens",
+    ),
+    "heat-subspace": Detector(
+        partial(_late, "heat", "fit_heat", kind="subspace"),
+        "by a subspace of unit tokens (SubspaceAD-like)",
+        "tokens",
     ),
     "autoencoder": Detector(
         partial(_late, "autoencoder", "fit_autoencoder"), "small denoising autoencoder (torch)", "pixels", random=True

@@ -51,7 +51,7 @@ def calibrate(
     check_writable(output, ModelFileError)
     loaded = AnomalyModel.load(model, cache, device)
     paths = find_images(normals, tell)
-    with progress("Scoring normals", len(paths)) as tick:
+    with progress("Scoring normals", len(paths), session=loaded.session) as tick:
         loaded.calibrate(paths, alpha, groups=groups, confidence=confidence, tick=tick)
     loaded.save(output)
     calibration = loaded.calibration_

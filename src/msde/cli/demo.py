@@ -43,12 +43,12 @@ def demo(folder: Path | None, output: Path, seed: int) -> None:
         find_images([folder / part]) for part in ("train/normal", "test/normal", "test/abnormal")
     )
     model = AnomalyModel()
-    with progress("Embedding normals", len(train)) as tick:
+    with progress("Embedding normals", len(train), model.session) as tick:
         model.fit(train, tick=tick)
     model.save(output / "model.msde")
     n_fitted = model.fingerprint_.n_normals
     click.echo(f"Fitted a model on {n_fitted} of {len(train)} normal images: {output / 'model.msde'}")
-    with progress("Scoring", len(normal) + len(abnormal)) as tick:
+    with progress("Scoring", len(normal) + len(abnormal), model.session) as tick:
         evaluation = evaluate_model(model, normal, abnormal, tick=tick)
     write_table(evaluation.scores, output / "scores.csv")
     click.echo(f"Scored {len(normal)} normal and {len(abnormal)} abnormal images: {output / 'scores.csv'}")

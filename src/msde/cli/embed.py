@@ -80,6 +80,6 @@ def embed(
     from msde.cluster.arrow import write_embeddings
 
     paths = find_images(images, tell)
-    with progress("Embedding", len(paths)) as tick, writing(output, keep=True) as unfinished:
+    with progress("Embedding", len(paths), session=embedder.session) as tick, writing(output, keep=True) as unfinished:
         errors = write_embeddings(ticking(embedder.embed(paths), tick), unfinished)
     report_unreadable(errors)

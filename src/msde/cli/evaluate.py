@@ -58,7 +58,7 @@ def evaluate(
         check_writable(json_file)
     loaded = AnomalyModel.load(model, cache, device)
     normals, abnormals = find_images(normal, tell), find_images(abnormal, tell)
-    with progress("Scoring", len(normals) + len(abnormals)) as tick:
+    with progress("Scoring", len(normals) + len(abnormals), session=loaded.session) as tick:
         evaluation = evaluate_model(
             loaded, normals, abnormals, masks=masks, groups=groups, prevalence=prevalence, tick=tick
         )

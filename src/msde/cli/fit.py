@@ -126,10 +126,16 @@ if TYPE_CHECKING:
     "--input-size",
     type=click.IntRange(32, 1024),
     metavar="PX",
-    help="Scale images to this side in pixels instead of the network's own; needs the extra onnx and a convolutional"
-    " network.",
+    help="Scale images to this side in pixels instead of the network's own: for networks of convolutions, and for"
+    " transformers whose positions can be interpolated; needs the extra onnx.",
 )
 @click.option("--int8", is_flag=True, help="Store the weights of the networks as 8-bit integers; needs the extra onnx.")
+@click.option(
+    "--half/--no-half",
+    default=None,
+    help="Store the weights of the networks in half precision, in half the space; needs the extra onnx."
+    " [default: those of more than 100 MB]",
+)
 @click.option(
     "--select",
     is_flag=True,
@@ -141,6 +147,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Learn to tell where an image differs too, for `msde score --heatmaps` and reports; adds some 13 MB to the"
     " model. Not with --ray.",
+)
+@click.option(
+    "--patches",
+    type=click.Choice(["places", "modes", "subspace"]),
+    help="What heat maps take for normal: each place of the feature maps by itself, directions near those of normal"
+    " patches, or the axes along which normal patches vary. [default: subspace for transformers, else places]",
 )
 @click.option(
     "--calm",
@@ -181,8 +193,10 @@ def fit(
     distrusted: Path | None,
     input_size: int | None,
     int8: bool,
+    half: bool | None,
     select: bool,
     heatmaps: bool,
+    patches: str | None,
     calm: float,
     landmarks: int,
     device: str,
@@ -212,6 +226,8 @@ def fit(
         raise click.UsageError("--abnormal does not go with --mode transductive")
     if kinds is not None and not abnormal:
         raise click.UsageError("--kinds are those of --abnormal; give this too")
+    if int8 and half:
+        raise click.UsageError("--int8 and --half are two ways to store weights; give one")
     if select and looks:
         raise click.UsageError("--select chooses the looks; leave --look out")
     rule = ImageRule(intensity, aspect)
@@ -228,18 +244,19 @@ def fit(
     table = None if kinds is None else GroupTable.read(kinds, tell, "kind")
     if cluster is not None:
         refuse_with_ray(select=select, cache=cache)
-        networks = _networks(backbones, checkpoint, input_size, int8)
+        networks = _networks(backbones, checkpoint, input_size, int8, half)
         unfitted = AnomalyModel(networks, detector, None, looks or DEFAULT_LOOKS, rule, device)
         model = _fit_on(cluster, unfitted, normals, unlabelled, landmarks, groups, confidence, abnormal, table)
         heatmaps = False
     else:
         paths, pool = find_images(normals, tell), find_images(unlabelled, tell) if unlabelled else None
         labelled = find_images(abnormal, tell) if abnormal else None
-        networks = _networks(backbones, checkpoint, input_size, int8)
+        networks = _networks(backbones, checkpoint, input_size, int8, half)
         if select:
             looks = _selected(networks, paths, pool, rule, cache, device, groups)
         model = AnomalyModel(networks, detector, cache, looks or DEFAULT_LOOKS, rule, device)
-        with progress("Embedding", len(paths) + len(pool or ()) + len(labelled or ())) as tick:
+        n_images = len(paths) + len(pool or ()) + len(labelled or ())
+        with progress("Embedding", n_images, session=model.session) as tick:
             model.fit(
                 paths,
                 pool,
@@ -247,6 +264,7 @@ def fit(
                 kinds=table,
                 groups=groups,
                 heatmaps=heatmaps,
+                patches=patches,
                 calm=calm,
                 confidence=confidence,
                 tick=tick,
@@ -258,19 +276,19 @@ def fit(
     report_unreadable(model.unreadable_)
 
 
-def _networks(names: Sequence[str], checkpoint: Path | None, input_size: int | None, int8: bool) -> list[Backbone]:
+def _networks(
+    names: Sequence[str], checkpoint: Path | None, input_size: int | None, int8: bool, half: bool | None
+) -> list[Backbone]:
     from msde.backbones import load_backbone
 
-    networks = [load_backbone(name, checkpoint) for name in names]
-    if input_size is not None:
-        from msde.backbones.input_size import with_input_size
-
-        networks = [with_input_size(network, input_size) for network in networks]
+    networks = [load_backbone(name, checkpoint, input_size) for name in names]
     if int8:
         from msde.backbones.quantize import with_int8_weights
 
-        networks = [with_int8_weights(network) for network in networks]
-    return networks
+        return [with_int8_weights(network) for network in networks]
+    from msde.cli.stored_weights import stored
+
+    return [stored(network, half) for network in networks]
 
 
 def _selected(

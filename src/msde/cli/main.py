@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "Measure how well a model tells normal from abnormal images.",
     "fit": "Learn what normal images look like and write a model file.",
     "info": "Tell what a model file holds.",
+    "learn": "Fit a model again to what readers have confirmed, and tell what that changes.",
     "pretrain": "Train a network on normals and synthetic anomalies of them, to use as a backbone.",
     "report": "Score images and write a worklist with pictures, one HTML file.",
     "score": "Score images with a model file.",

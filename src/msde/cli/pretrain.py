@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 @click.option(
     "--size",
     type=click.IntRange(32, 1024),
-    help="Side of the training images in pixels. [default: 160, or what a transformer needs]",
+    help="Side of the training images in pixels; a transformer sees this size ever after. [default: 160, or the"
+    " transformer's own]",
+)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the layers that learns, the last ones. [default: half, of a transformer a quarter]",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random.")
 def pretrain(
@@ -43,6 +49,7 @@ def pretrain(
     batch: int,
     rate: float,
     size: int | None,
+    share: float | None,
     seed: int,
 ) -> None:
     """Train an encoder on normal images: it learns to tell them from synthetic anomalies.
@@ -60,11 +67,11 @@ def pretrain(
 
     check_writable(output)
     paths = find_images(normals)
-    learner = load_start(backbone, checkpoint, random=random, seed=seed)
+    learner = load_start(backbone, checkpoint, random=random, seed=seed, size=size)
     with progress("Reading", len(paths)) as tick:
         images = read_normals(paths, size or learner.training_size, seed, tick)
     state = output.with_name(f"{output.name}.checkpoint")
-    plan = TrainingPlan(task=task, steps=steps, batch=batch, rate=rate, seed=seed)
+    plan = TrainingPlan(task=task, steps=steps, batch=batch, rate=rate, share=share, seed=seed)
     best = train(learner, images, plan, state, Teller(steps))
     story = {
         "task": task,

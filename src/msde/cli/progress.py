@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,18 +14,54 @@ import click
 from msde.output.words import how_sure
 
 if TYPE_CHECKING:
+    from msde.embedding.encoder import EncoderSession
     from msde.method.calibration import Calibration
+
+Tick = Callable[[], None]
+
+
+LONG = 600
+"""Seconds from which on a job is long enough to be told of before it starts."""
+FEW = 10
+"""Images for which it is not worth a pass to know."""
+QUICKER = 224
+"""Side in pixels of the images that a network of larger ones may be given instead."""
 
 
 @contextmanager
-def progress(label: str, length: int) -> Iterator[Callable[[], None]]:
+def progress(label: str, length: int, session: EncoderSession | None = None) -> Iterator[Tick]:
     """Show a bar with the remaining time on standard error while the block runs.
 
-    Yields what is to be called after each step, of `length` in all.
+    Yields what is to be called after each step, of `length` in all. With the session that is to embed images, the bar
+    shows images a second too, and a job that will be long is told of first.
     """
+    if session is not None:
+        tell_if_long(session, length)
     terminal = sys.stderr is not None and sys.stderr.isatty()
     with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True, hidden=not terminal) as bar:
-        yield lambda: bar.update(1)
+        start = time.monotonic()
+
+        def tick() -> None:
+            if session is not None and (seconds := time.monotonic() - start):
+                bar.label = f"{label} {(bar.pos + 1) / seconds:.3g} images/s"
+            bar.update(1)
+
+        yield tick
+
+
+def tell_if_long(session: EncoderSession, n_images: int) -> None:
+    """Say that a job will take more than ten minutes, and at which size of the images it would be faster."""
+    if n_images <= FEW or session.expected_seconds(n_images) <= LONG:
+        return
+    seconds = session.expected_seconds(n_images)  # the first pass of a session takes longer
+    if seconds <= LONG:
+        return
+    size = max(session.encoder.input_sizes)
+    remedy = f"; a model fitted with --input-size {QUICKER} would take some {seconds * (QUICKER / size) ** 2 / 60:.0f}"
+    tell(
+        f"{n_images} images will take some {seconds / 60:.0f} minutes ({n_images / seconds:.2g} images/s at"
+        f" {size} x {size} pixels{remedy if size > QUICKER else ''}), less what is in a cache"
+    )
 
 
 def tell(line: str) -> None:

@@ -68,7 +68,7 @@ def report(
     loaded = AnomalyModel.load(model, cache, device)
     paths, to_compare = find_images(images, tell), find_images(normals, tell) if normals else []
     known = find_images(abnormal, tell) if abnormal else []
-    with progress("Scoring", len(paths) + len(to_compare) + len(known)) as tick:
+    with progress("Scoring", len(paths) + len(to_compare) + len(known), session=loaded.session) as tick:
         labelled = NearestLabelled.embed(loaded, known, tick) if known else None
         compared = NearestNormals.embed(loaded, to_compare, tick) if to_compare else None
         worklist = make_worklist(loaded, paths, compared, labelled=labelled, groups=groups, tick=tick)

@@ -153,7 +153,7 @@ def score(
         from msde.output.heat_files import HeatFiles
 
         files = HeatFiles(heatmaps, paths)
-    with progress("Scoring", len(paths)) as tick:
+    with progress("Scoring", len(paths), session=loaded.session) as tick:
         if why is not None:
             scores = loaded.score_embedded(_writing_shares(loaded, ticking(loaded.embed(paths), tick), why))
         elif heatmaps is None:

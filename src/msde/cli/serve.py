@@ -103,7 +103,11 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
 @click.option("--proxy", "proxies", multiple=True, default=("127.0.0.1", "::1"), help="Address of a trusted proxy.")
 @click.option("--admin", "admins", multiple=True, help="User named by the proxy who is an admin; may be repeated.")
 @click.option(
-    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where networks run."
+    "--device",
+    type=click.Choice(["cpu", "openvino", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where networks run; openvino is the processor by that library.",
 )
 @click.option(
     "--keep",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from msde.backbones.raw_maps import RawMaps
 from msde.embedding.cache import Embeddings
-from msde.embedding.encoder import Encoder, EncoderSession
+from msde.embedding.encoder import EncoderSession
 from msde.errors import ImageError
 from msde.images import ImageRule, Part, expanded, read_pixels, to_input
 from msde.images.passing import note
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 Tick = Callable[[], object]
 
-BATCH_SIZE = 8
 _DEFAULT_RULE = ImageRule()
 # How ONNX Runtime and the allocators below it say that memory ran out; their errors have no type of their own.
 _OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
@@ -76,7 +75,7 @@ class Embedded:
 
 
 class MapReader(Protocol):
-    """Makes a row of numbers of what the first network has seen of an image, in the pass that embeds it."""
+    """Makes a row of numbers of what the networks have seen of an image, in the pass that embeds it."""
 
     @property
     def key(self) -> bytes:
@@ -130,7 +129,7 @@ def embed_images(
         runs out, a batch is worked on in halves; an image that is too much alone yields its error.
     """
     numbered = enumerate(expanded(images))
-    batches = iter(lambda: list(islice(numbered, BATCH_SIZE)), [])
+    batches = iter(lambda: list(islice(numbered, session.batch)), [])
     run = _Run(session, cache, rule, reader)
     for results in in_order(lambda batch: _embed_batch(run, batch), batches, workers):
         yield from results
@@ -194,8 +193,8 @@ def _embed_at_once(run: _Run, batch: list[tuple[int, ImageSource]]) -> list[Embe
             results.append(_unusable(name, str(error), source))
             continue
         digest = _digest(slots)
-        key = _key(encoder, digest)
-        key_of_maps = _key(encoder, digest, reader.key) if reader and reader.wants(digest) else None
+        key = _key(run.session, digest)
+        key_of_maps = _key(run.session, digest, reader.key) if reader and reader.wants(digest) else None
         kept = source if reader or isinstance(source, str | os.PathLike) else None
         embedding = run.kept(key, run.session.dim)
         maps = run.kept(key_of_maps, reader.width) if reader and key_of_maps else None
@@ -232,15 +231,9 @@ def _digest(slots: Iterable[NDArray[np.float32]]) -> bytes:
     return digest.digest()
 
 
-def _key(encoder: Encoder, digest: bytes, reader: bytes = b"") -> bytes:
+def _key(session: EncoderSession, digest: bytes, reader: bytes = b"") -> bytes:
     """Return the key of an embedding: decided by pixels, encoder and runtime (its last bits); or of a map's row."""
-    return hashlib.sha256(f"{encoder.sha256} onnxruntime {_runtime()}\n".encode() + digest + reader).digest()
-
-
-def _runtime() -> str:
-    import onnxruntime  # not at the top, where it would come before the session has switched its telemetry off
-
-    return str(onnxruntime.__version__)
+    return hashlib.sha256(f"{session.encoder.sha256} {session.runtime}\n".encode() + digest + reader).digest()
 
 
 def _out_of_memory(error: Exception) -> bool:

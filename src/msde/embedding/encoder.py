@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +15,16 @@ from numpy.typing import NDArray
 from msde.backbones import Backbone
 from msde.backbones.backbone import CLASS_OUTPUT
 from msde.backbones.raw_maps import RawMaps
+from msde.backbones.runtime import AUTO, check_device
 from msde.backbones.session import EmbeddingSession
 from msde.embedding.feature_spec import CLS, OWN, POOLINGS, VIEWS, FeatureSpec
 from msde.errors import BackboneError
+from msde.method.parallel import available_cores
 
 DEFAULT_LOOKS = (FeatureSpec(("plain",), ("mean", "std")), FeatureSpec(("stretched",), ("mean",)))
+
+FEW = 200
+"""Images for which setting a second runtime to work is not worth its time."""
 
 _SHORTEST = 1e-12
 _MAPPED_VIEWS = ("plain", "stretched")  # the mirrored one would show the same places again
@@ -128,13 +134,17 @@ class EncoderSession:
         What to run.
     threads : int, optional
         Of each network; see :class:`msde.backbones.session.EmbeddingSession`.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where the networks run.
+    device : str, default="cpu"
+        Where the networks run; see :data:`msde.backbones.runtime.DEVICES` and `for_job`.
 
     Attributes
     ----------
     dim : int
         Length of an embedding.
+    runtime : str
+        Library that runs the networks, and its version: it decides the last bits of an embedding.
+    batch : int
+        Images that every network takes in one pass.
 
     Raises
     ------
@@ -143,10 +153,59 @@ class EncoderSession:
     """
 
     def __init__(self, encoder: Encoder, threads: int | None = None, device: str = "cpu") -> None:
-        self.encoder = encoder
+        self.encoder, self._threads, self._device = encoder, threads, device
         self._sessions = [EmbeddingSession(backbone, threads, device) for backbone in encoder.backbones]
+        self.runtime = self._sessions[0].runtime
+        self.batch = min(session.batch for session in self._sessions)
         self._widths = [_width(session, look) for session in self._sessions for look in self._looks_of(session)]
         self.dim = sum(self._widths)
+
+    def for_job(self, n_images: int) -> EncoderSession:
+        """Return the session that embeds so many images soonest.
+
+        Parameters
+        ----------
+        n_images : int
+            Number of images; 0 where it is not known.
+
+        Returns
+        -------
+        EncoderSession
+            Itself, but with the device "auto", for more than 200 images and where OpenVINO is installed and runs the
+            networks: one that runs them by it.
+        """
+        if self._device == AUTO and n_images > FEW:
+            return self._faster or self
+        return self
+
+    @cached_property
+    def _faster(self) -> EncoderSession | None:
+        try:
+            check_device("openvino")
+            other = EncoderSession(self.encoder, self._threads, "openvino")
+            blank = [np.zeros((1, 3, size, size), np.float32) for size in self.encoder.input_sizes]
+            other.embed(blank)
+        except BackboneError:
+            return None
+        return other
+
+    def expected_seconds(self, n_images: int) -> float:
+        """Measure how long a job will take, by an image of nothing; reading is not counted.
+
+        Parameters
+        ----------
+        n_images : int
+            Number of images.
+
+        Returns
+        -------
+        float
+            Seconds, with all processors at work, or the one GPU.
+        """
+        session = self.for_job(n_images)
+        start = time.perf_counter()
+        session.embed([np.zeros((1, 3, size, size), np.float32) for size in self.encoder.input_sizes])
+        return (time.perf_counter() - start) * n_images / (1 if self._device == "cuda" else available_cores())
 
     def give_back(self) -> None:
         """Give back the memory that the networks keep for passes to come."""
@@ -212,19 +271,29 @@ class EncoderSession:
         return self._embed(inputs, None)
 
     @property
-    def mapped_views(self) -> list[str]:
-        """Views whose feature maps `embed_and_view` gives; none where the first network has no maps."""
-        if not self.encoder.backbones[0].levels:
-            return []
-        used = {view for look in self._looks_of(self._sessions[0]) for view in look.views}
-        return [view for view in _MAPPED_VIEWS if view in used] or [_MAPPED_VIEWS[0]]
+    def mapped_views(self) -> dict[str, Backbone]:
+        """Views whose feature maps `embed_and_view` gives, and the networks that show them; none without maps.
 
-    def map_channels(self) -> list[int]:
-        """Return the channels of the fine and of the coarse map that `embed_and_view` gives."""
-        return [self._sessions[0].channels(level) for level in self._mapped_levels]
+        Those of the first network have the names of the views, those of a further one its number behind them, such as
+        plain2.
+        """
+        return {
+            _view_name(view, number): session.backbone
+            for number, session in enumerate(self._sessions)
+            for view in self._mapped(session)
+        }
+
+    def map_channels(self) -> dict[str, tuple[int, int]]:
+        """Return the channels of the fine and of the coarse map of each mapped view."""
+        found = {}
+        for number, session in enumerate(self._sessions):
+            for view in self._mapped(session):
+                fine, coarse = map(session.channels, _mapped_levels(session.backbone))
+                found[_view_name(view, number)] = fine, coarse
+        return found
 
     def embed_and_view(self, inputs: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], dict[str, RawMaps]]:
-        """Embed images, and keep what the first network has seen of them, in the same pass.
+        """Embed images, and keep what the networks have seen of them, in the same pass.
 
         Parameters
         ----------
@@ -246,28 +315,41 @@ class EncoderSession:
         rows = self._embed(inputs, viewed)
         return rows, {view: viewed[view] for view in self.mapped_views}
 
-    @property
-    def _mapped_levels(self) -> tuple[str, str]:
-        levels = self.encoder.backbones[0].levels
-        return levels[-2:][0], levels[-1]
+    def _mapped(self, session: EmbeddingSession) -> list[str]:
+        """Return the views of a network whose maps are given; none where it has no maps."""
+        if not session.backbone.levels:
+            return []
+        used = {view for look in self._looks_of(session) for view in look.views}
+        return [view for view in _MAPPED_VIEWS if view in used] or [_MAPPED_VIEWS[0]]
 
     def _embed(self, inputs: Sequence[NDArray[np.float32]], viewed: dict[str, RawMaps] | None) -> NDArray[np.float32]:
-        """Embed images; where asked to, put what the first network has seen into `viewed`."""
+        """Embed images; where asked to, put what the networks have seen into `viewed`."""
         by_size = dict(zip(self.encoder.input_sizes, inputs, strict=True))
         rows = []
-        for session in self._sessions:
+        for number, session in enumerate(self._sessions):
             looks = self._looks_of(session)
-            mapped = self.mapped_views if viewed is not None and session is self._sessions[0] else []
+            mapped = [] if viewed is None else self._mapped(session)
+            mapped_levels = _mapped_levels(session.backbone) if mapped else ()
             seen = {}
             for view in {*mapped, *(view for look in looks for view in look.views)}:
                 pixels = VIEWS[view](by_size[session.backbone.input_size])
-                levels = self._mapped_levels if view in mapped else ()
+                levels = mapped_levels if view in mapped else ()
                 seen[view] = session.run(pixels, sorted({*_wanted(session.backbone, view, looks), *levels}))
                 if viewed is not None and view in mapped:
-                    viewed[view] = RawMaps(pixels, *(seen[view][level] for level in self._mapped_levels))
+                    viewed[_view_name(view, number)] = RawMaps(pixels, *(seen[view][level] for level in levels))
             for look in looks:
                 rows.append(np.mean([_kept(session.backbone, look, seen[view]) for view in look.views], axis=0))
         return np.hstack(rows)
+
+
+def _view_name(view: str, number: int) -> str:
+    """Name a view of the network of this number, from 0."""
+    return f"{view}{number + 1}" if number else view
+
+
+def _mapped_levels(backbone: Backbone) -> tuple[str, ...]:
+    """Return the names of the fine and of the coarse map."""
+    return backbone.levels[-2:][0], backbone.levels[-1]
 
 
 def _wanted(backbone: Backbone, view: str, looks: Sequence[FeatureSpec]) -> list[str]:

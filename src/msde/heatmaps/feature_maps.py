@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from msde.backbones.raw_maps import RawMaps
 from msde.heatmaps.resample import shrunk
+from msde.method.arrays import IndexArray
 
 Floats = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -30,6 +31,14 @@ class PackedMaps(NamedTuple):
     def of(cls, viewed: RawMaps) -> PackedMaps:
         """Reduce maps to at most 16 x 16 places of 320 channels, and pixels to at most 56 x 56."""
         return cls(_patches(viewed.fine), _patches(viewed.coarse), shrunk(viewed.pixels.mean(axis=1)[..., None], SIDE))
+
+    def taken(self, rows: IndexArray) -> PackedMaps:
+        """Return some of the images."""
+        return PackedMaps(*(part[rows] for part in self))
+
+    @property
+    def mask(self) -> None:
+        """Where there is no flat background is not told."""
 
     def shapes(self) -> list[Shape]:
         """Return the shapes of one image's arrays."""

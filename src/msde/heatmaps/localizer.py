@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from msde.backbones.raw_maps import RawMaps
 from msde.heatmaps.colours import LEAST_SHOWN, ColourScale
-from msde.heatmaps.feature_maps import SIDE, PackedMaps, kept_channels
-from msde.heatmaps.normality import Axes, Normality, View
+from msde.heatmaps.feature_maps import SIDE
+from msde.heatmaps.foreground import Mask, tells
+from msde.heatmaps.patch_models import KINDS, PLACES, PatchModel, Seen
 from msde.heatmaps.scale import HeatScale
 from msde.method.arrays import IndexArray
 from msde.method.groups import UNKNOWN, dealt_folds
@@ -34,30 +35,44 @@ _PART = "localizer"
 class Localizer:
     """Tells where an image differs from the normals."""
 
-    views: dict[str, View]  # what is normal, by the name of the view
+    views: dict[str, PatchModel]  # what is normal, by the name of the view
+    kinds: dict[str, str]  # of these, by the name of the view; see `msde.heatmaps.patch_models.KINDS`
     scale: HeatScale  # from evidence to heat
+    masked: bool = False  # whether flat background has no heat
     calm: float = CALM  # share of normal images that may show colour, in (0, 1)
 
     @classmethod
     @single_threaded_products()
-    def fit(cls, normals: Mapping[str, PackedMaps], groups: IndexArray | None = None) -> Localizer:
+    def fit(
+        cls, normals: Mapping[str, Seen], groups: IndexArray | None = None, kinds: Mapping[str, str] | None = None
+    ) -> Localizer:
         """Learn what is normal, and from normals held out of that how odd normals look.
 
-        Takes the same n >= 10 images through each view, and the number of the patient of each, (n,), -1 where it is not
-        known: these should be in an order in which those of one patient are side by side.
+        Parameters
+        ----------
+        normals : mapping of str to Seen
+            The same n >= 10 images through each view, as the kind of its patch model sees them.
+        groups : ndarray of shape (n,), optional
+            Number of the patient of each image, -1 where it is not known: these should be in an order in which those
+            of one patient are side by side.
+        kinds : mapping of str to str, optional
+            Name of the patch model of each view; by default "places".
         """
+        kinds = dict(kinds or dict.fromkeys(normals, PLACES))
+        masks = _foreground(normals)
+        masked = masks is not None and tells(masks)
+        folds = _folds(len(next(iter(normals.values()))[0]), groups)
         views, held_out = {}, []
         for name, seen in normals.items():
-            axes = Axes.fit(seen)
-            projected = axes.apply(seen)
-            parts = zip(*_held_out(projected, groups), strict=True)
-            held_out += [np.concatenate(maps) for maps in parts]
-            views[name] = View(axes, Normality.fit(projected))
-        return cls(views, HeatScale.fit(held_out))
+            views[name], evidence = KINDS[kinds[name]].model.fit(seen, folds, masked)
+            held_out += evidence
+        of_folds = masks[np.concatenate(folds)] if masked and masks is not None else None
+        return cls(views, kinds, HeatScale.fit(held_out, of_folds), masked)
 
-    def heat(self, seen: Mapping[str, PackedMaps]) -> Floats:
+    def heat(self, seen: Mapping[str, Seen], cut: bool = True) -> Floats:
         """Measure n images through each view: heat (n, 56, 56) in [0, 1]; see :meth:`HeatScale.heat`."""
-        return self.scale.heat([maps for name, view in self.views.items() for maps in view.evidence(seen[name])])
+        evidence = [maps for name, view in self.views.items() for maps in view.evidence(seen[name])]
+        return self.scale.heat(evidence, _foreground(seen) if self.masked else None, cut)
 
     @property
     def colours(self) -> ColourScale:
@@ -78,8 +93,9 @@ class Localizer:
 
     @cached_property
     def key(self) -> bytes:
-        """Digest of all arrays."""
-        return "\n".join(digest_of_arrays(arrays) for _, arrays in sorted(self.arrays().items())).encode()
+        """Digest of all arrays, and of whether background counts."""
+        digests = [digest_of_arrays(arrays) for _, arrays in sorted(self.arrays().items())]
+        return "\n".join([*digests, *["masked"] * self.masked]).encode()
 
     def wants(self, digest: bytes) -> bool:
         """Take every image."""
@@ -88,7 +104,7 @@ class Localizer:
     def read(self, viewed: Mapping[str, RawMaps]) -> Floats:
         """Return the heat of n images, (n, 3136); not finite where the network's weights are damaged."""
         with single_threaded_products(), np.errstate(invalid="ignore", over="ignore"):
-            heat = self.heat({name: PackedMaps.of(viewed[name]) for name in self.views})
+            heat = self.heat({name: KINDS[kind].seen.of(viewed[name]) for name, kind in self.kinds.items()})
         return heat.reshape(len(heat), -1)
 
     # What follows is for the model file.
@@ -100,44 +116,41 @@ class Localizer:
 
     def describe(self) -> dict[str, Any]:
         """Return what is needed beside the arrays, ready for JSON."""
-        return {"views": list(self.views), "calm": self.calm}
+        return {"views": list(self.views), "patches": self.kinds, "masked": self.masked, "calm": self.calm}
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], arrays: Mapping[str, Arrays]) -> Localizer:
         """Rebuild a localizer from what `describe` and `arrays` returned; raise KeyError if an array is missing."""
-        views = {name: put_together(View, arrays[f"{_PART}.{name}"], {}) for name in description["views"]}
-        return cls(views, put_together(HeatScale, arrays[_PART], {}), description.get("calm", CALM))
+        kinds = {name: description.get("patches", {}).get(name, PLACES) for name in description["views"]}
+        views = {name: put_together(KINDS[kind].model, arrays[f"{_PART}.{name}"], {}) for name, kind in kinds.items()}
+        scale = put_together(HeatScale, arrays[_PART], {})
+        return cls(views, kinds, scale, description.get("masked", False), description.get("calm", CALM))
 
-    def check(self, views: Collection[str], channels: Sequence[int]) -> None:
-        """Check that arrays from a file fit together, and with the network, by the heat of an image of zeros.
+    def check(self, channels: Mapping[str, tuple[int, int]]) -> None:
+        """Check that arrays from a file fit together, and with the networks, by the heat of an image of zeros.
 
-        `channels` are those of its fine and of its coarse feature map. Raises ValueError if they do not.
+        `channels` are those of the fine and of the coarse feature map that a view shows, by its name. Raises ValueError
+        if they do not.
         """
         if not isinstance(self.calm, float) or not 0 < self.calm < 1:
             raise ValueError("the share of normal images with colour must lie in (0, 1)")
-        if not self.views or not set(self.views) <= set(views):
+        if not self.views or not set(self.views) <= set(channels):
             raise ValueError("the heat maps' views are not those of the encoder")
-        kept = [len(kept_channels(n)) for n in channels]
-        blank = {name: _blank(view.normality, kept) for name, view in self.views.items()}
+        blank = {name: view.blank(channels[name]) for name, view in self.views.items()}
         if not np.isfinite(self.heat(blank)).all():
             raise ValueError("the heat maps' arrays give no finite heat")
 
 
-def _held_out(projected: PackedMaps, groups: IndexArray | None) -> Iterator[list[Floats]]:
-    """Measure normals by the others, fold by fold."""
-    n = len(projected.fine)
-    dealt = dealt_folds(np.full(n, UNKNOWN) if groups is None else groups, N_FOLDS)
-    n_held_out = 0
-    for number, rows in enumerate(dealt):
-        if number >= FOLDS_HELD_OUT and n_held_out >= FEWEST_HELD_OUT:
+def _folds(n: int, groups: IndexArray | None) -> list[IndexArray]:
+    """Choose the folds that are held out."""
+    folds: list[IndexArray] = []
+    for number, rows in enumerate(dealt_folds(np.full(n, UNKNOWN) if groups is None else groups, N_FOLDS)):
+        if number >= FOLDS_HELD_OUT and sum(map(len, folds)) >= FEWEST_HELD_OUT:
             break
-        n_held_out += len(rows)
-        others = np.delete(np.arange(n), rows)
-        yield Normality.fit(PackedMaps(*(part[others] for part in projected))).evidence(
-            PackedMaps(*(part[rows] for part in projected))
-        )
+        folds.append(rows)
+    return folds
 
 
-def _blank(normality: Normality, channels: list[int]) -> PackedMaps:
-    grids = [gaussian.mean.shape[:2] for gaussian in (normality.fine, normality.coarse, normality.brightness)]
-    return PackedMaps(*(np.zeros((1, *grid, n), np.float32) for grid, n in zip(grids, [*channels, 1], strict=True)))
+def _foreground(seen: Mapping[str, Seen]) -> Mask | None:
+    """Return where there is no flat background, as the first view tells that sees it; None where none does."""
+    return next((mask for mask in (one.mask for one in seen.values()) if mask is not None), None)

@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 KEPT = 1000
 NEAREST = 3
-_SHIFTED = 4000
+SHIFTED = 4000
 _NEIGHBORS = 5
 _STEPS = 2
 
@@ -33,7 +33,7 @@ class PatchPrototypes:
         """Shift patches of maps (n, h, w, q), evenly spaced, and keep 1,000 of the places where they end."""
         from msde.method.mean_shift import shift  # not needed to score
 
-        patches = spread(maps.reshape(-1, maps.shape[-1]), _SHIFTED)
+        patches = spread(maps.reshape(-1, maps.shape[-1]), SHIFTED)
         _, shifted, _ = shift(patches, np.ones(len(patches)), n_neighbors=_NEIGHBORS, max_iter=_STEPS)
         return cls(spread(shifted, KEPT).astype(np.float16))
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.heatmaps.feature_maps import SIDE
+from msde.heatmaps.foreground import Mask, resampled
 from msde.heatmaps.resample import enlarged
 
 Floats = NDArray[np.float32]
@@ -42,23 +43,35 @@ class HeatScale:
             raise ValueError("the hottest places of the heat maps' normals must ascend")
 
     @classmethod
-    def fit(cls, evidence: Sequence[Floats]) -> HeatScale:
-        """Measure the evidence against held-out normals: k maps of shape (n, h, w)."""
-        middle, high = np.array([np.quantile(maps, [0.5, 0.9]) for maps in evidence], np.float32).T
+    def fit(cls, evidence: Sequence[Floats], foreground: Mask | None = None) -> HeatScale:
+        """Measure the evidence against held-out normals.
+
+        Parameters
+        ----------
+        evidence : sequence of ndarray of shape (n, h, w)
+            Of each kind.
+        foreground : ndarray of shape (n, 56, 56), optional
+            The places that count; by default all.
+        """
+        counted = [maps[_mask(foreground, maps.shape)] for maps in evidence]
+        middle, high = np.array([np.quantile(values, [0.5, 0.9]) for values in counted], np.float32).T
         width = np.maximum(high - middle, np.float32(_LEAST))
         exceeding = 10.0 ** (-np.arange(_STEPS * _MEASURED + 1) / _STEPS)
         sums = _sum(evidence, middle, width)
-        scale = cls(middle, width, np.quantile(sums, 1 - exceeding).astype(np.float32))
-        return replace(scale, peaks=np.sort(scale._rarity(sums).max(axis=(1, 2))))
+        seen = _mask(foreground, sums.shape)
+        scale = cls(middle, width, np.quantile(sums[seen], 1 - exceeding).astype(np.float32))
+        return replace(scale, peaks=np.sort((scale._rarity(sums) * seen).max(axis=(1, 2))))
 
-    def heat(self, evidence: Sequence[Floats]) -> Floats:
-        """Turn evidence, k maps of shape (n, h, w), into heat (n, 56, 56) in [0, 1].
+    def heat(self, evidence: Sequence[Floats], foreground: Mask | None = None, cut: bool = True) -> Floats:
+        """Turn evidence, k maps of shape (n, h, w), into heat (n, 56, 56) in [0, 1], 0 outside of a foreground.
 
         That is -log10(p) / 4, p being the share of the area of held-out normals that is at least as odd: 0.25 stands
         for one place in ten, 0.5 for one in a hundred. Beyond 0.75, one in a thousand, it goes on along the line of the
-        last decade, for rarer places cannot be counted.
+        last decade, for rarer places cannot be counted; not cut off at 1 where that is not wanted.
         """
-        return np.minimum(self._rarity(_sum(evidence, self.middle, self.width)), np.float32(1))
+        heat = self._rarity(_sum(evidence, self.middle, self.width))
+        heat = np.minimum(heat, np.float32(1)) if cut else heat
+        return heat if foreground is None else heat * foreground
 
     def peak(self, share: float) -> tuple[float, float]:
         """Return the heat that the hottest place of a new normal image exceeds with at most this probability.
@@ -78,6 +91,13 @@ class HeatScale:
         top, decade = self.ladder[-1], max(self.ladder[-1] - self.ladder[-1 - _STEPS], _LEAST)
         rarity += np.maximum(sums - top, 0) / decade
         return (rarity / DECADES).astype(np.float32)
+
+
+def _mask(foreground: Mask | None, shape: tuple[int, ...]) -> Mask:
+    """Return which places count, on the grid of maps of a shape (n, h, w); all where there is no foreground at all."""
+    if foreground is None or not foreground.any():
+        return np.ones(shape, np.bool_)
+    return resampled(foreground, (shape[1], shape[2]))
 
 
 def _sum(evidence: Sequence[Floats], middle: Floats, width: Floats) -> Floats:

@@ -46,7 +46,7 @@ def discrimination(labelled: Labelled, n_resamples: int = N_RESAMPLES, seed: int
     There must be at least one image of either class.
     """
     draws = labelled.resampled(n_resamples, seed)
-    figures = [_areas(labelled, weights) for weights in chain([np.ones((1, len(labelled.scores)))], draws)]
+    figures = [areas(labelled, weights) for weights in chain([np.ones((1, len(labelled.scores)))], draws)]
     return Discrimination(*(_metric(np.concatenate(column)) for column in zip(*figures, strict=True)))
 
 
@@ -54,7 +54,7 @@ def weighted_areas(labelled: Labelled, share: float) -> tuple[float, float]:
     """Return AUROC and average precision as they would be, were the stated share of the images abnormal."""
     n, m = int((~labelled.abnormal).sum()), int(labelled.abnormal.sum())
     weights = np.where(labelled.abnormal, share / m, (1 - share) / n)
-    auroc, precision = _areas(labelled, weights[None])
+    auroc, precision = areas(labelled, weights[None])
     return float(auroc[0]), float(precision[0])
 
 
@@ -67,7 +67,7 @@ def cumulate(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats, NDArr
     return np.cumsum(sorted_weights, axis=1), np.cumsum(sorted_weights * labelled.abnormal[order], axis=1), last
 
 
-def _areas(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats]:
+def areas(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats]:
     """Compute AUROC and average precision of each row of image weights (r, n); equal scores are one step."""
     called, found, last = cumulate(labelled, weights)
     steps = np.diff(found[:, last], prepend=0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 N_RESAMPLES = 1000
 _CHUNK = 50
+_Z = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,20 @@ def average_precision_of_counts(normals: NDArray[np.int64], abnormals: NDArray[n
     found = np.cumsum(abnormals[:, ::-1], axis=1)
     called = found + np.cumsum(normals[:, ::-1], axis=1)
     return (abnormals[:, ::-1] * found / np.maximum(called, 1)).sum(axis=1) / abnormals.sum(axis=1)
+
+
+def wilson(k: float, n: float) -> tuple[float, float]:
+    """Compute Wilson's 95 % interval (1927) of a share of k in n.
+
+    Examples
+    --------
+    >>> [round(end, 3) for end in wilson(2, 40)]
+    [0.014, 0.165]
+    """
+    share, z2 = k / n, _Z**2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _metric(figures: NDArray[np.float64]) -> Metric:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from msde.backbones import Backbone, load_backbone
+from msde.backbones.runtime import AUTO
 from msde.embedding.cache import EmbeddingCache, Embeddings
 from msde.embedding.embed import Embedded, MapReader, Tick, embed_images, ticking
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
@@ -58,8 +59,9 @@ class AnomalyModel:
         :class:`msde.embedding.feature_spec.FeatureSpec`.
     rule : ImageRule, optional
         How files and arrays become pixels, now and at scoring.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where the networks run; a model file does not keep it.
+    device : {"auto", "cpu", "openvino", "cuda"}, default="auto"
+        Where the networks run, and by what: "auto" is the processor, by OpenVINO where that is installed and a call is
+        given a list of more than 200 images, else by ONNX Runtime. A model file does not keep it.
 
     Attributes
     ----------
@@ -91,7 +93,7 @@ class AnomalyModel:
         cache: Cache | None = None,
         looks: Sequence[str | FeatureSpec] = DEFAULT_LOOKS,
         rule: ImageRule = _DEFAULT_RULE,
-        device: str = "cpu",
+        device: str = AUTO,
     ) -> None:
         backbones = [backbone] if isinstance(backbone, str | Backbone) else backbone
         encoder = Encoder(
@@ -135,6 +137,7 @@ class AnomalyModel:
         kinds: Kinds | None = None,
         groups: Groups | None = None,
         heatmaps: bool = True,
+        patches: str | None = None,
         calm: float = CALM,
         confidence: float | None = None,
         tick: Tick | None = None,
@@ -160,6 +163,9 @@ class AnomalyModel:
         heatmaps : bool, default=True
             Learn to tell where an image differs too, of at most 500 of the normals; see `explain`. Fewer than ten
             normals, or a network without feature maps, give no heat maps.
+        patches : {"places", "modes", "subspace"}, optional
+            What heat maps take for normal, see docs/heatmaps.md; by default "subspace" for transformers and "places"
+            for others.
         calm : float, default=0.05
             Share of normal images that may show any colour in their heat maps, in (0, 1).
         confidence : float, optional
@@ -171,7 +177,7 @@ class AnomalyModel:
         """
         from msde.estimators.detector import MSDEDetector
 
-        maps = NormalMaps(self.session) if heatmaps and self.session.mapped_views else None
+        maps = NormalMaps(self.session, patches) if heatmaps and self.session.mapped_views else None
         normals = self._collected(images, groups, "normal", 2, tick, maps)
         pool = None
         if unlabelled is not None:
@@ -190,7 +196,9 @@ class AnomalyModel:
 
     def embed(self, images: Images, reader: MapReader | None = None) -> Iterator[Embedded]:
         """Embed images in order; `reader` reads the feature maps in the same pass."""
-        return embed_images(self.session, _listed(images), cache=self.cache, rule=self.rule, reader=reader)
+        listed = _listed(images)
+        session = self.session.for_job(len(listed) if isinstance(listed, Sized) else 0)
+        return embed_images(session, listed, cache=self.cache, rule=self.rule, reader=reader)
 
     def _collected(
         self,
@@ -290,7 +298,7 @@ class AnomalyModel:
         write_model(self.fitted, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], cache: Cache | None = None, device: str = "cpu") -> Self:
+    def load(cls, path: str | os.PathLike[str], cache: Cache | None = None, device: str = AUTO) -> Self:
         """Read a model file; neither torch nor scikit-learn is imported.
 
         `cache` and `device` are as in the constructor.

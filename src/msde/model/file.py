@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from msde.backbones.session import execution_providers
+from msde.backbones.runtime import check_device
 from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import ModelFileError, MSDEError
 from msde.heatmaps.localizer import Localizer
@@ -54,7 +54,7 @@ def write_model(fitted: FittedModel, path: str | os.PathLike[str]) -> None:
 
 def read_model(path: str | os.PathLike[str], device: str = "cpu") -> tuple[FittedModel, EncoderSession]:
     """Read a model and set its networks to work, see :meth:`msde.model.anomaly_model.AnomalyModel.load`."""
-    execution_providers(device)  # first, because a device that is absent is no fault of the file
+    check_device(device)  # first, because a device that is absent is no fault of the file
     config, parts = read_bundle(path)
     try:
         fitted = _fitted(config, parts)
@@ -94,7 +94,7 @@ def _check(fitted: FittedModel, session: EncoderSession) -> None:
     if max(fitted.encoder.input_sizes) > MAX_INPUT_SIZE:
         raise ValueError(f"an input of {max(fitted.encoder.input_sizes)} px is larger than {MAX_INPUT_SIZE}")
     if fitted.localizer is not None:
-        fitted.localizer.check(session.mapped_views, session.map_channels())
+        fitted.localizer.check(session.map_channels())
     if (fitted.labels is not None) != isinstance(fitted.scorer, LabelledScorer):
         raise ValueError("labels and a scorer that learnt from them go together")
     n_labelled = len(fitted.scorer.likeness.labelled) if isinstance(fitted.scorer, LabelledScorer) else 0

@@ -45,9 +45,13 @@ class Fingerprint:
         """Digest of the whole set, in hexadecimal; independent of the order of the images."""
         return hashlib.sha256(self.digests.astype("<u8").tobytes()).hexdigest()
 
+    def known(self, image_digests: Sequence[bytes]) -> NDArray[np.bool_]:
+        """Tell which images (n,) are among the training images."""
+        return np.isin(_salted(self.salt, image_digests), self.digests)
+
     def count_known(self, image_digests: Sequence[bytes]) -> int:
         """Count those images that are among the training images."""
-        return int(np.isin(_salted(self.salt, image_digests), self.digests).sum())
+        return int(self.known(image_digests).sum())
 
     def count_pooled(self, image_digests: Sequence[bytes]) -> int:
         """Count those images that are among the unlabelled pool, as far as the model file tells."""

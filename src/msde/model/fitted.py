@@ -75,6 +75,11 @@ class FittedModel:
         """Name of the mode that the scorer is of."""
         return next(mode for mode, kind in SCORERS.items() if isinstance(self.scorer, kind))
 
+    def has_seen(self, digests: Sequence[bytes]) -> NDArray[np.bool_]:
+        """Tell of which images (n,) the fit has learnt, as a normal, in the pool, or by a label; by their digests."""
+        known = self.fingerprint.known(digests)
+        return known if self.labels is None else np.asarray(known | self.labels.fingerprint.known(digests))
+
     def heat_maps(self) -> Localizer:
         """Return the part that draws heat maps.
 

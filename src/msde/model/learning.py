@@ -65,6 +65,7 @@ def learn(
     confidence: float | None = None,
     labelled: TrainingSet | None = None,
     kinds: Kinds | None = None,
+    calibrating: TrainingSet | None = None,
 ) -> tuple[FittedModel, FitReport]:
     """Fit a model to embedded images.
 
@@ -87,6 +88,8 @@ def learn(
         Images that are known to be abnormal, for a detector in inductive or adaptive mode.
     kinds : GroupTable or mapping of str to str, optional
         Of these.
+    calibrating : TrainingSet, optional
+        Those of the normals that calibrate, where others were chosen by their scores; by default all.
 
     Returns
     -------
@@ -118,8 +121,12 @@ def learn(
     batchwise = detector.scorer_.batchwise
     images, volumes, patients = Calibration(np.empty(0), detector.alpha, "none: scores depend on the batch"), None, None
     if not batchwise:
-        images, volumes, patients = normals.calibrations(
-            detector.cross_fitted_scores(), detector.alpha, detector.held_out_from, confidence
+        scores = detector.cross_fitted_scores()
+        if calibrating is not None:
+            row = {digest: number for number, digest in enumerate(normals.digests)}
+            scores = scores[[row[digest] for digest in calibrating.digests]]
+        images, volumes, patients = (calibrating or normals).calibrations(
+            scores, detector.alpha, detector.held_out_from, confidence
         )
     if volumes is not None and math.isinf(volumes.threshold):
         volumes = None

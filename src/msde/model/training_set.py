@@ -94,6 +94,59 @@ class TrainingSet:
         found = cls(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak, told, notes, copies)
         return found if (found.groups == UNKNOWN).any() else found._in_order_of_digests()
 
+    @classmethod
+    def union(cls, sets: Sequence[Self]) -> Self:
+        """Put sets together; of copies the first stays, and is of the patients of all."""
+        place: dict[bytes, int] = {}
+        names: list[str] = []
+        keys: list[set[Key]] = []
+        volumes: dict[str, list[int]] = {}
+        kept = []
+        for one in sets:
+            first = np.array([place.setdefault(digest, len(place)) for digest in one.digests], dtype=np.intp)
+            fresh = first >= len(keys)
+            for row, number in enumerate(first.tolist()):
+                if fresh[row]:
+                    names.append(one.names[row])
+                    keys.append(set())
+                keys[number] |= one.keys[row]
+            kept.append(one.rows[fresh])
+            for name, members in one.volumes.items():
+                volumes[name] = [_UNUSABLE if row == _UNUSABLE else int(first[row]) for row in members]
+        found = cls(
+            np.concatenate(kept),
+            names,
+            list(place),
+            [error for one in sets for error in one.errors],
+            sum(one.n_copies for one in sets) + sum(len(one.rows) for one in sets) - len(place),
+            volumes,
+            max(one.peak for one in sets),
+            list(map(frozenset, keys)),
+            [note for one in sets for note in one.notes],
+        )
+        return found if (found.groups == UNKNOWN).any() else found._in_order_of_digests()
+
+    def only(self, chosen: NDArray[np.bool_]) -> Self:
+        """Return the chosen rows (n,), without what became of other images.
+
+        A volume that loses a part is whole no longer.
+        """
+        place = np.where(chosen, np.cumsum(chosen) - 1, _UNUSABLE)
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            names=[name for name, stays in zip(self.names, chosen, strict=True) if stays],
+            digests=[digest for digest, stays in zip(self.digests, chosen, strict=True) if stays],
+            volumes={
+                name: [_UNUSABLE if row == _UNUSABLE else int(place[row]) for row in members]
+                for name, members in self.volumes.items()
+            },
+            keys=[of_row for of_row, stays in zip(self.keys, chosen, strict=True) if stays],
+            errors=[],
+            n_copies=0,
+            notes=[],
+        )
+
     @cached_property
     def groups(self) -> IndexArray:
         """The number of each row's group (n,): of its patient, or its volume; -1 where nothing tells it."""

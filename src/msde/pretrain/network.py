@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ LEVELS = 4
 SMALL = 160
 SETTINGS = ("input_size", "mean", "std", "licence")
 RANDOM = "random weights"
+# Share of the layers that stays by default, the first ones: of a network of convolutions, of a transformer.
+STAYS, STAYS_OF_BLOCKS = 0.5, 0.75
 SHORTEST = 1e-6
 
 
@@ -34,7 +36,8 @@ class Learner:
     pooling: str | None
     random: bool  # whether it starts from random weights: then all of it learns, batch norm included
     names: dict[str, str]  # of each tensor to be written, timm's name -> the name in the file
-    # what the file says of the architecture: builtin or timm, input_size, mean, std, and of the licence
+    # what the file says of the architecture: builtin or timm, input_size, mean, std, and of the licence; of a
+    # transformer, the size that its positions are for, and the registry's entry that has its options
     description: dict[str, Any]
     start: str  # what the weights came from, in words
 
@@ -42,7 +45,7 @@ class Learner:
     def training_size(self) -> int:
         """Side of the images in training: small where possible, because a step takes as long as there are pixels.
 
-        A transformer takes the size it was built for alone.
+        A transformer has positions for one size, see `load_start`.
         """
         size: int = self.description["input_size"]
         return size if is_of_tokens(self.network) else min(size, SMALL)
@@ -62,14 +65,15 @@ class Learner:
         maps = self.network.forward_intermediates(images, indices=LEVELS, intermediates_only=True)
         return torch.cat([torch.nn.functional.normalize(each.mean((2, 3)), eps=SHORTEST) for each in maps], 1)
 
-    def learn(self, frozen: float) -> None:
-        """Let the network learn but for a share of its layers, the first ones, and its batch norms' statistics.
+    def learn(self, share: float | None = None) -> None:
+        """Let a share of the layers learn, the last ones: by default half, of a transformer a quarter.
 
-        The statistics of a short training on few images are worse than those it starts with. A random start has
-        none, so all of it learns.
+        The statistics of batch norms stay: those of a short training on few images are worse than those it starts
+        with. A random start has none, so all of it learns.
         """
         from timm.models import group_parameters
 
+        frozen = (STAYS_OF_BLOCKS if is_of_tokens(self.network) else STAYS) if share is None else 1 - share
         groups = group_parameters(self.network, self.network.group_matcher(coarse=True))
         n_frozen = 0 if self.random else round(frozen * len(groups))
         late = {name for group in sorted(groups)[n_frozen:] for name in groups[group]}
@@ -81,13 +85,17 @@ class Learner:
         self.network.train(training and self.random)
 
 
-def load_start(name: str, checkpoint: Path | None, *, random: bool = False, seed: int = 0) -> Learner:
+def load_start(
+    name: str, checkpoint: Path | None, *, random: bool = False, seed: int = 0, size: int | None = None
+) -> Learner:
     """Load the network that training starts from, or with random weights, drawn by the seed.
 
-    It is a built-in backbone, a name of the registry that is an architecture of timm without options, or ``timm:NAME``,
-    whose weights are downloaded where there is no checkpoint. Raises BackboneError if the name is not known, torch is
-    not installed, or the weights cannot be had or do not fit.
+    It is a built-in backbone, a name of the registry that is an architecture of timm, or ``timm:NAME``, whose weights
+    are downloaded where there is no checkpoint. A transformer is made for images of `size` px, if that is given, in
+    training and ever after. Raises BackboneError if the name is not known, torch is not installed, or the weights
+    cannot be had or do not fit.
     """
+    from msde.backbones import timm_export
     from msde.backbones.export import quiet, require
 
     if random and checkpoint is not None:
@@ -95,17 +103,22 @@ def load_start(name: str, checkpoint: Path | None, *, random: bool = False, seed
     entry = registry().get(name, {})
     architecture = name.removeprefix(TIMM) if name.startswith(TIMM) else str(entry.get("architecture", ""))
     of_package = entry.get("loader") == "builtin"
-    if not of_package and (not architecture or entry.get("loader", "timm") != "timm" or "options" in entry):
+    if not of_package and (not architecture or entry.get("loader", "timm") != "timm"):
         raise BackboneError(f"backbone {name} cannot be trained; give {BUILT_IN}, or an architecture as timm:NAME")
     require(name, "torch", "torch", "timm")
     with quiet():
         if of_package:
             return built_in(name, entry, checkpoint, random, seed)
-        return of_timm(name, architecture, entry, checkpoint, random, seed)
+        learner = of_timm(name, architecture, entry, checkpoint, random, seed)
+    if size is None or not is_of_tokens(learner.network):
+        return learner
+    timm_export.resize(name, learner.network, size)
+    return replace(learner, description=learner.description | {"input_size": size, "img_size": size})
 
 
 def built_in(name: str, entry: dict[str, Any], checkpoint: Path | None, random: bool, seed: int) -> Learner:
     """Build a built-in backbone in torch."""
+    import timm
     import torch
 
     from msde.backbones import builtin
@@ -114,7 +127,7 @@ def built_in(name: str, entry: dict[str, Any], checkpoint: Path | None, random: 
     if checkpoint is not None:
         raise BackboneError(f"backbone {name} has weights of its own; leave the checkpoint {checkpoint} out")
     tensors = read_torch_file(builtin.weights_file(entry))
-    network = build_seeded(seed, f"{SAME_IN_TIMM}{name}", 1000)
+    network = with_seed(seed, lambda: timm.create_model(f"{SAME_IN_TIMM}{name}", pretrained=False))
     names = dict(zip(network.state_dict(), tensors, strict=True))
     if not random:
         network.load_state_dict({own: torch.from_numpy(tensors[theirs]) for own, theirs in names.items()})
@@ -133,7 +146,7 @@ def of_timm(
 
     timm_export.registered(name, architecture)
     if random:
-        network, start = build_seeded(seed, architecture, 0), RANDOM
+        network, start = with_seed(seed, lambda: timm_export.build(name, architecture, entry)), RANDOM
     elif checkpoint is not None:
         network, start = timm_export.from_files(name, architecture, checkpoint, entry), checkpoint.name
     else:
@@ -145,19 +158,13 @@ def of_timm(
     description = {"timm": architecture, **{key: settings[key] for key in SETTINGS}}
     pooling = entry.get("pooling") if is_of_tokens(network) else None
     description |= {"pooling": pooling} if pooling else {}
+    description |= {"registry": name} if "options" in entry else {}
     return Learner(network, pooling, random, {own: own for own in network.state_dict()}, description, start)
 
 
 def is_of_tokens(network: Any) -> bool:
     """Tell a transformer, whose tokens can be pooled in more than one way."""
     return hasattr(network, "num_prefix_tokens")
-
-
-def build_seeded(seed: int, architecture: str, classes: int) -> Any:
-    """Build a network whose random weights depend on the seed alone."""
-    import timm
-
-    return with_seed(seed, lambda: timm.create_model(architecture, pretrained=False, num_classes=classes))
 
 
 def with_seed(seed: int, build: Callable[[], Any]) -> Any:

@@ -45,7 +45,7 @@ class TrainingPlan:
     head_rate: float = 1e-3  # largest learning rate of the head on top of it
     line_rate: float = 1e-2  # largest learning rate of the line from distance to odds
     decay: float = 1e-4  # weight decay (AdamW)
-    frozen: float = 0.5  # share of the layers that stay as they are, the first ones
+    share: float | None = None  # of the layers that learns, the last ones; by default what suits the network
     memory: float = 0.98  # share of the averaged weights that stays at each step
     # weight of the squared distance of the normals' embeddings from where the start puts them, in its own standard
     # deviations of normals, the mean over the axes; a random start has nothing to be kept
@@ -117,7 +117,7 @@ class Training:
             "architecture": learner.description,
             "start": digest(learner.network.state_dict()),
         }
-        learner.learn(plan.frozen)
+        learner.learn(plan.share)
         dim = self.dim(normals.images(normals.held_out[:1]))
         self.anchor = None if learner.random else self.measure_start(normals)
         self.head = with_seed(plan.seed, lambda: head(dim, 1 + len(TASKS[plan.task]))).to(self.device)

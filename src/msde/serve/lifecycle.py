@@ -19,7 +19,7 @@ from typing import IO
 from sqlalchemy import select
 
 from msde.errors import MSDEError
-from msde.serve import health
+from msde.serve import health, learning
 from msde.serve.audit import SERVICE
 from msde.serve.erasure import purge
 from msde.serve.logs import log, log_failure
@@ -127,6 +127,7 @@ def prepare(settings: Settings) -> IO[str]:
         _check_pair(database, store, folder / "database-id")
         with database.write() as session:
             queue.give_back(session)
+            learning.give_up_all(session)
             known = set(session.scalars(select(Image.digest).where(Image.purged.is_(None))))
         for left in (folder / "models").glob("*.part"):
             left.unlink()

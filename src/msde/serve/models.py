@@ -69,7 +69,7 @@ class Models:
         The service's data folder.
     files : iterable of path
         Named at the start.
-    device : {"cpu", "cuda"}
+    device : {"cpu", "openvino", "cuda"}
     metrics : Metrics
 
     Attributes
@@ -222,7 +222,9 @@ class Models:
         self._row(session, current).version_id = version.id
         queue.prefer(session, current.model_id, version.id)
 
-    def add(self, current: Current, made_by: str, change: Callable[[AnomalyModel], str]) -> tuple[int, AnomalyModel]:
+    def add(
+        self, current: Current, made_by: str, change: Callable[[AnomalyModel], tuple[AnomalyModel, str]]
+    ) -> tuple[int, AnomalyModel]:
         """Keep a changed copy of the current version as a new one; `adopt` makes it current.
 
         Parameters
@@ -231,7 +233,7 @@ class Models:
         made_by : str
             Who asked for it.
         change : callable
-            Called with a copy of the model; returns what it did, in words.
+            Called with a copy of the model; returns what it made of it, and how, in words.
 
         Returns
         -------
@@ -240,8 +242,7 @@ class Models:
         """
         with self._database.read() as session:
             before = session.get_one(Version, current.version_id)
-        model = self._load(self._path(before.sha256))
-        origin = change(model)
+        model, origin = change(self._load(self._path(before.sha256)))
         unnamed = self._folder / f"{uuid.uuid4().hex}.part"
         try:
             model.save(unnamed)

@@ -56,7 +56,7 @@ def recalibrate(service: Service, current: Current, alpha: float | None, user: s
         )
     sources = [service.store.sources(image)[0] for image in images]
 
-    def change(model: AnomalyModel) -> str:
+    def change(model: AnomalyModel) -> tuple[AnomalyModel, str]:
         try:
             model.calibrate(sources, alpha)
         except DataError as error:
@@ -72,7 +72,7 @@ def recalibrate(service: Service, current: Current, alpha: float | None, user: s
                 f"the confirmed normals are of {model.calibration_.n_units} patients, too few to flag anything at a"
                 f" false-alarm rate of {alpha:g}"
             )
-        return f"recalibrated from version {current.number} on {used} confirmed normals"
+        return model, f"recalibrated from version {current.number} on {used} confirmed normals"
 
     version_id, model = service.models.add(current, user, change)
     normals = len(model.calibration_.scores)

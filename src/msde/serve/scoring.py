@@ -131,8 +131,8 @@ def _p(score: ImageScore) -> float | None:
 
 
 def _was_seen(model: AnomalyModel, scores: Iterable[ImageScore]) -> bool:
-    """Whether the model was fitted on one of the images."""
-    return model.fingerprint_.count_known([score.digest for score in scores if score.digest]) > 0
+    """Whether the model has learnt from one of the images."""
+    return bool(model.fitted.has_seen([score.digest for score in scores if score.digest]).any())
 
 
 def _renamed(error: str | None, sources: Sources, name: str) -> str | None:

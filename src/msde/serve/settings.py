@@ -51,7 +51,7 @@ class Settings:
         Prefix of the path below which readers reach the service, such as ``/msde``; empty for none.
     https : bool
         Whether readers come by HTTPS (a proxy's), so that cookies must never go by HTTP.
-    device : {"cpu", "cuda"}
+    device : {"cpu", "openvino", "cuda"}
         Where the networks run.
     pacs : str
         File of PACS settings; empty: none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from msde.method.calibration import Calibration
 from msde.method.drift import Drift, measure_drift
+from msde.method.metrics import wilson
 from msde.method.predictive_value import PREVALENCE
 from msde.model.labels import LABELLED, UNLIKE
 from msde.output.words import at_most_told, how_often, how_sure
@@ -24,7 +26,6 @@ from msde.serve.storage.store import SERIES
 from msde.serve.storage.tables import Image, Score, Verdict, Version
 
 DRIFT_IMAGES = 500
-_Z = 1.959964  # of a 95 % interval
 
 SORTS: dict[str, Any] = {
     "p_value": Score.p_value,
@@ -133,19 +134,22 @@ def row(current: Current, threshold: float, image: Image, score: Score, version:
 def tally(session: Session, current: Current, calibration: Calibration, prevalence: float = PREVALENCE) -> Tally:
     """Count false alarms among the images that readers call normal, by the model's latest scores.
 
-    The interval is Wilson's (1927), 95 %. What a flag tells is said for this share of abnormal images.
+    Images that the model has learnt from tell nothing of it. The interval is Wilson's (1927), 95 %. What a flag tells
+    is said for this share of abnormal images.
     """
     flags = math.isfinite(calibration.threshold)
     above = Score.p_value <= current.highest_p
     query = (
-        select(Image.verdict, above.label("above"), func.count())
+        select(Image.verdict, Score.seen_in_training, above.label("above"), func.count())
         .join(Score, Score.image_id == Image.id)
         .where(Score.model_id == current.model_id, Score.shown, Score.p_value.is_not(None))
-        .group_by(Image.verdict, above)
+        .group_by(Image.verdict, Score.seen_in_training, above)
     )
-    counts = {(verdict, bool(flagged)): n for verdict, flagged, n in session.execute(query)}
-    normals = counts.get(("normal", True), 0) + counts.get(("normal", False), 0)
-    false_alarms = counts.get(("normal", True), 0)
+    counts: Counter[tuple[str | None, bool]] = Counter()
+    for verdict, seen, flagged, n in session.execute(query):
+        counts[None if seen else verdict, bool(flagged)] += n
+    normals = counts["normal", True] + counts["normal", False]
+    false_alarms = counts["normal", True]
     return Tally(
         alpha=current.alpha,
         threshold=finite(calibration.threshold),
@@ -154,27 +158,13 @@ def tally(session: Session, current: Current, calibration: Calibration, prevalen
         false_alarms=false_alarms,
         rate=false_alarms / normals if normals else None,
         interval=wilson(false_alarms, normals) if normals else None,
-        confirmed_abnormals=counts.get(("abnormal", True), 0) + counts.get(("abnormal", False), 0),
-        found=counts.get(("abnormal", True), 0),
+        confirmed_abnormals=counts["abnormal", True] + counts["abnormal", False],
+        found=counts["abnormal", True],
         images=sum(counts.values()),
         flagged=sum(n for (_, flagged), n in counts.items() if flagged),
         sure=how_sure(calibration) if flags else None,
         told=at_most_told(current.alpha, prevalence) if flags else None,
     )
-
-
-def wilson(k: int, n: int) -> tuple[float, float]:
-    """Compute Wilson's 95 % interval (1927) of a share of k in n.
-
-    Examples
-    --------
-    >>> [round(end, 3) for end in wilson(2, 40)]
-    [0.014, 0.165]
-    """
-    share, z2 = k / n, _Z**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def drift_of(database: Database, models: Models, current: Current) -> Drift:

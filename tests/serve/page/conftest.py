@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 QUEUE = 4
 READER_TOKEN = "anna-reads"  # noqa: S105 - of a service that lives as long as the tests
 LABELLED = "labelled"
-NAMES = ("chest", "second", "recalibrated", LABELLED)
+NAMES = ("chest", "second", "recalibrated", "learning", LABELLED)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import { ask, begin, session } from "./api.js";
 import { openSettings, signIn, singleKeys } from "./dialogs.js";
 import { $, calmly, h, later, say } from "./dom.js";
+import { LearningPanel } from "./learning.js";
 import { ModelPanel } from "./model.js";
 import { Uploads } from "./upload.js";
 import { Viewer } from "./viewer.js";
@@ -75,8 +76,17 @@ const viewer = new Viewer({
 });
 
 const panel = new ModelPanel({ changed: () => renew(), failed });
+const learning = new LearningPanel({
+  use: (version) => panel.useVersion(version),
+  rescore: () => panel.rescore(),
+  open: (image, name) => list.find(image, name),
+  failed,
+});
 const uploads = new Uploads(calmly(400, () => wake()));
-const recount = calmly(100, () => panel.refresh());
+const recount = calmly(100, () => {
+  panel.refresh();
+  learning.look();
+});
 
 /** Ask what the models are now; load the list anew where something in it has changed. */
 const look = async () => {
@@ -102,6 +112,7 @@ const renew = async () => {
   model = await ask("GET", `api/models/${encodeURIComponent(model.name)}`);
   list.model = model;
   panel.show(model);
+  learning.show(model);
   drawQueue();
   await list.load();
   await Promise.all([viewer.renew(model, place()), panel.refresh()]);
@@ -118,6 +129,7 @@ const choose = async (name, image = null) => {
   Object.assign(chosen, await ask("GET", `api/models/${encodeURIComponent(name)}`));
   if (model !== chosen) return;
   panel.show(chosen);
+  learning.show(chosen);
   await Promise.all([listed, panel.refresh()]);
   viewer.redraw(place());
 };

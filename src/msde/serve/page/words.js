@@ -40,7 +40,7 @@ export const remarks = (row, version) => {
   const said = [];
   if (row.state !== "failed" && row.error) said.push(row.error);
   if (row.purged) said.push("Its picture and its name are kept no longer; scores and verdicts are.");
-  if (row.seen_in_training) said.push("The model was fitted on it, so its score is too low.");
+  if (row.seen_in_training) said.push("The model has learnt from it, so its score is no evidence.");
   if (row.state === "scored" && version && row.version !== version) {
     said.push(`Scored by version ${row.version}; version ${version} is in use.`);
   }

@@ -60,6 +60,14 @@ export class Worklist {
     return this.from(0);
   }
 
+  /** Show the row of an image, whatever is filtered. */
+  find(image, name) {
+    filters.reset();
+    filters.elements.search.value = name;
+    $("worklist").scrollIntoView({ block: "start" });
+    return this.from(0, { image });
+  }
+
   showAll() {
     filters.reset();
     return this.from(0);

@@ -122,7 +122,11 @@ def _described(service: Service, current: Current) -> schemas.Model:
         normals = select(func.count()).select_from(Score).join(Image, Image.id == Score.image_id)
         confirmed = session.scalar(
             normals.where(
-                Score.model_id == current.model_id, Score.shown, Image.verdict == "normal", Image.purged.is_(None)
+                Score.model_id == current.model_id,
+                Score.shown,
+                Score.seen_in_training.is_(False),
+                Image.verdict == "normal",
+                Image.purged.is_(None),
             )
         )
         waiting = session.scalar(

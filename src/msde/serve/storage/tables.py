@@ -106,6 +106,24 @@ class Version(Base):
     normals: Mapped[int]  # held-out normals that it is calibrated on
 
 
+class Proposal(Base):
+    """A version that has learnt from verdicts, with what it would change; an admin makes it current, or nobody."""
+
+    __tablename__ = "proposals"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"), index=True)
+    before_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))  # that it learns from
+    version_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id"))  # that was made
+    state: Mapped[str] = mapped_column(String(8))  # running -> ready | failed
+    made_by: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    sign: Mapped[datetime] = mapped_column(Moment, default=now)  # of life, the latest
+    progress: Mapped[float] = mapped_column(default=0.0)  # in [0, 1]
+    error: Mapped[str | None] = mapped_column(Text)  # without names of images
+    figures: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # images by their numbers, without names
+
+
 class Image(Base):
     """An image or volume; its bytes are DATA/images/DD/DIGEST.SUFFIX, a folder with the suffix .series for a series."""
 
