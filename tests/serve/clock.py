@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from tests.requirements import FAKETIME, need
@@ -12,6 +13,7 @@ _SLEEP = """
 import select, time
 time.sleep = lambda seconds: select.select((), (), (), seconds) and None
 """
+_CACHED = 1  # seconds for which a process remembers it
 
 
 class Clock:
@@ -37,14 +39,16 @@ class Clock:
         return {
             "LD_PRELOAD": str(FAKETIME),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": str(_CACHED),  # to read it at every look at the time takes most of a processor
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
             "PYTHONPATH": os.pathsep.join([str(self._python), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
 
     def put(self, seconds: int) -> None:
-        """Put it so many seconds forward of the true time, or back where they are negative."""
-        written = self._file.with_suffix(".new")
+        """Put it so many seconds forward of the true time, or back where they are negative; all see it afterwards."""
+        written, is_first = self._file.with_suffix(".new"), not self._file.exists()
         written.write_text(f"{seconds:+d}\n")
         os.replace(written, self._file)
+        if not is_first:
+            time.sleep(_CACHED + 0.1)
