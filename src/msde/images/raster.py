@@ -58,7 +58,8 @@ _PLUGIN = {
     "JPEG2000": "Jpeg2K",
 }
 _REDUCIBLE = ("L", "RGB")
-_ROWS = 512  # that are taken from Pillow at a time
+_AT_ONCE = 2**22  # pixels up to which a picture is taken from Pillow whole
+_ROWS = 512  # that are taken at a time of a larger one
 _ORIENTATION_TAG = 0x0112
 _BITS_TAG = 258
 _TILE_TAG = 322
@@ -233,6 +234,8 @@ def _loaded(image: Image, mode: str, side: int = 1) -> NDArray[Any]:
     taken = image if image.mode == mode else image.convert(mode)
     width, height = taken.size
     side = side if mode in _REDUCIBLE else 1
+    if side == 1 and width * height <= _AT_ONCE:
+        return np.asarray(taken)
     rows = _ROWS * side
 
     def band(top: int) -> NDArray[Any]:
