@@ -17,7 +17,7 @@ from msde.backbones.quantize import with_int8_weights
 from msde.backbones.session import EmbeddingSession
 from msde.embedding.cache import EmbeddingCache
 from msde.embedding.embed import embed_images
-from msde.embedding.encoder import FEW, Encoder, EncoderSession
+from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import BackboneError
 
 need("openvino")
@@ -84,7 +84,7 @@ def test_weights_stored_as_integers_compute_in_float32(lite0: Backbone, pixels: 
 def test_memory_can_be_given_back(session: EmbeddingSession, images: np.ndarray) -> None:
     before = session.embed(images[:1])
     session.give_back()
-    np.testing.assert_array_equal(session.embed(images[:1]), before)
+    assert_same_rows(session.embed(images[:1]), before)
 
 
 QUIET = """
@@ -111,15 +111,13 @@ def test_a_damaged_graph_is_refused_in_one_line(network: Backbone) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_large_jobs_take_it_by_themselves_and_small_ones_do_not(network: Backbone) -> None:
-    session = EncoderSession(Encoder((network,)), 1, "auto")
-    assert session.runtime.startswith("onnxruntime ")
-    assert session.for_job(FEW) is session
-    assert session.for_job(FEW + 1).runtime.startswith("openvino ")
-    assert session.for_job(FEW + 1) is session.for_job(10 * FEW)
-    for device in ("cpu", "openvino"):
-        fixed = EncoderSession(Encoder((network,)), 1, device)
-        assert fixed.for_job(10 * FEW) is fixed
+def test_a_damaged_library_is_told_in_one_line(network: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ImportError("libopenvino.so: cannot open shared object file")
+
+    monkeypatch.setattr("msde.backbones.openvino_runtime.library", fail)
+    with pytest.raises(BackboneError, match="OpenVINO cannot run it: libopenvino.so"):
+        EmbeddingSession(network, 1, "openvino")
 
 
 def test_caches_keep_runtimes_apart(network: Backbone, tmp_path, rng) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -14,7 +15,6 @@ from msde import AnomalyModel
 from msde.backbones import Backbone
 from msde.backbones.session import BATCH, EmbeddingSession
 from msde.cli.main import msde
-from msde.embedding.encoder import Encoder, EncoderSession
 from msde.errors import BackboneError
 
 
@@ -118,7 +118,7 @@ def test_importing_backbones_does_not_import_the_runtime() -> None:
 
 
 def test_an_unknown_device_is_refused(lite0: Backbone) -> None:
-    with pytest.raises(BackboneError, match="'tpu' is unknown; give auto, cpu, openvino or cuda"):
+    with pytest.raises(BackboneError, match="'tpu' is unknown; give cpu, openvino or cuda"):
         EmbeddingSession(lite0, 1, "tpu")
 
 
@@ -132,8 +132,6 @@ def test_openvino_where_it_is_not_installed(lite0: Backbone, monkeypatch: pytest
     monkeypatch.setattr("msde.backbones.openvino_runtime.find_spec", lambda name: None)
     with pytest.raises(BackboneError, match=r"needs openvino and onnx; run `pip install 'msde\[openvino\]'`"):
         EmbeddingSession(lite0, 1, "openvino")
-    session = EncoderSession(Encoder((lite0,)), 1, "auto")
-    assert session.for_job(10_000) is session
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="has CUDA")
@@ -154,7 +152,20 @@ def test_a_model_for_an_absent_device_is_no_damaged_file(monkeypatch: pytest.Mon
 def test_the_device_is_an_option_of_each_command_that_embeds(command: str) -> None:
     (device,) = (option for option in msde.get_command(click.Context(msde), command).params if option.name == "device")
     assert device.envvar == "MSDE_DEVICE"
-    assert device.default == "auto"
+    assert device.default == "cpu"
+
+
+QUIET = """
+import os, sys
+from msde.backbones import {module}
+assert os.environ.get("ORT_DISABLE_TELEMETRY") == "1", "{module}"
+"""
+
+
+@pytest.mark.parametrize("module", ["session", "onnx_runtime", "onnx_file"])
+def test_telemetry_is_off_before_the_library_is_imported(module: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", QUIET.format(module=module)], env=environment, check=True)
 
 
 HOLD = """

@@ -18,7 +18,7 @@ def scan(rng, size=224, background=0.0):
 
 
 @pytest.mark.parametrize("background", [0.0, 1.0])
-@pytest.mark.parametrize("size", [224, 160, 518])
+@pytest.mark.parametrize("size", [224, 160, 518, 112])
 def test_what_is_flat_and_joined_to_the_border_is_background(rng, size, background):
     (found,) = foreground(scan(rng, size, background)[None])
     rows, columns = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
@@ -33,8 +33,9 @@ def test_noise_of_compression_is_background_still(rng):
     np.testing.assert_array_equal(foreground((picture + noise).clip(0, 1)[None]), foreground(picture[None]))
 
 
-def test_an_image_that_fills_its_frame_has_no_background(rng):
-    assert foreground(rng.random((2, 3, 224, 224), np.float32)).all()
+@pytest.mark.parametrize("size", [224, 56, 48, 33])
+def test_an_image_that_fills_its_frame_has_no_background(rng, size):
+    assert foreground(rng.random((2, 3, size, size), np.float32)).all()
 
 
 def test_flat_places_of_another_brightness_than_the_border_are_none():
@@ -59,6 +60,7 @@ def test_a_mask_goes_to_any_grid_and_keeps_its_halves(height, width):
     (found,) = resampled(mask, (height, width))
     assert found.shape == (height, width)
     assert found[: height // 2].all()
+    assert not found[-(height // 2) :].any() or height == 1
     assert (found == found[:, :1]).all()
 
 

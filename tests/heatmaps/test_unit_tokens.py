@@ -44,7 +44,7 @@ def test_packing_can_be_undone():
 def test_tokens_are_chosen_from_every_image(most, masked):
     seen = made_up_tokens(5)
     seen.foreground[:, :31] = 0
-    chosen = list(seen.chosen(most, masked))
+    chosen = list(seen.chosen(np.arange(len(seen.tokens)), most, masked))
     available = 36 if masked else 81
     assert [len(tokens) for tokens in chosen] == [min(max(1, most // 5), available)] * 5
     if masked:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-
-# ONNX Runtime would otherwise write an identifier of the machine to the home folder; it reads this when it is imported.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
 import onnxruntime as ort
 
 from msde.backbones.backbone import Backbone

@@ -64,15 +64,15 @@ class OpenVinoRuntime:
 
     def __init__(self, backbone: Backbone, threads: int, device: str) -> None:
         check(device)
-        openvino = library()
-        self.name = f"openvino {openvino.__version__.partition('-')[0]}"
         streams = max(1, available_cores() // threads)
         self._settings = SETTINGS | {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams * threads}
-        self._core: Any = openvino.Core()
         self._backbone, self._lock = backbone, Lock()
         self._compiled: dict[tuple[str, ...], _Compiled] = {}
         size = backbone.input_size
         try:
+            openvino = library()
+            self.name = f"openvino {openvino.__version__.partition('-')[0]}"
+            self._core: Any = openvino.Core()
             self._model = self._core.read_model(with_weights(backbone.graph, backbone.weights))
             self._model.reshape([1, 3, size, size])
         except Exception as error:  # OpenVINO's own errors have no common base but this

@@ -110,7 +110,7 @@ def load_backbone(
         architecture, or the network computes no images of this size; says which it computes.
     """
     if input_size is not None:
-        from msde.backbones.input_size import check_range  # brings the runtime along
+        from msde.backbones.input_size import check_range
 
         check_range(input_size)
     checkpoint = None if checkpoint is None else Path(checkpoint)

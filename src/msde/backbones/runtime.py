@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from msde.backbones.backbone import Backbone
 from msde.errors import BackboneError
-
-AUTO = "auto"
 
 
 class Runtime(Protocol):
@@ -68,7 +67,6 @@ RUNTIMES = {
     "openvino": _Device("openvino_runtime", "the processor, by OpenVINO"),
     "cuda": _Device("onnx_runtime", "a GPU, by ONNX Runtime"),
 }
-DEVICES = (AUTO, *RUNTIMES)
 
 
 def check_device(device: str) -> None:
@@ -79,17 +77,17 @@ def check_device(device: str) -> None:
     BackboneError
         If it is unknown, or what it takes is not installed.
     """
-    import_module(_module(device)).check(device)
+    _module(device).check(device)
 
 
 def load_runtime(backbone: Backbone, threads: int, device: str) -> Runtime:
-    """Set a backbone to work on a device; see `Load`. "auto" is the processor by ONNX Runtime."""
-    load: Load = import_module(_module(device)).load
-    return load(backbone, threads, "cpu" if device == AUTO else device)
+    """Set a backbone to work on a device; see `Load`."""
+    load: Load = _module(device).load
+    return load(backbone, threads, device)
 
 
-def _module(device: str) -> str:
-    known = RUNTIMES.get("cpu" if device == AUTO else device)
-    if known is None:
-        raise BackboneError(f"device {device!r} is unknown; give {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
-    return f"msde.backbones.{known.module}"
+def _module(device: str) -> ModuleType:
+    if device not in RUNTIMES:
+        *others, last = RUNTIMES
+        raise BackboneError(f"device {device!r} is unknown; give {', '.join(others)} or {last}")
+    return import_module(f"msde.backbones.{RUNTIMES[device].module}")

@@ -35,14 +35,13 @@ class Rate(click.FloatRange):
 
 with_device = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "openvino", "cuda"]),
-    default="auto",
+    type=click.Choice(["cpu", "openvino", "cuda"]),
+    default="cpu",
     show_default=True,
     envvar="MSDE_DEVICE",
     show_envvar=True,
-    help="Where the networks run: the processor by ONNX Runtime (cpu) or by OpenVINO (openvino), the first of which is"
-    " faster at a few images (auto: the second for more than 200, where it is installed); or a GPU (cuda), which needs"
-    " onnxruntime-gpu.",
+    help="Where the networks run: the processor, by ONNX Runtime (cpu) or by OpenVINO (openvino, which takes a second"
+    " longer to start and needs the extra of its name); or a GPU (cuda), which needs onnxruntime-gpu.",
 )
 
 with_identifiers = click.option(

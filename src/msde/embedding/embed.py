@@ -34,6 +34,7 @@ Tick = Callable[[], object]
 
 _DEFAULT_RULE = ImageRule()
 # How ONNX Runtime and the allocators below it say that memory ran out; their errors have no type of their own.
+_LARGEST_KEPT = 2**20  # bytes of an image's maps: larger ones would drive embeddings of some kB out of the cache
 _OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 
 
@@ -217,7 +218,7 @@ def _embed_at_once(run: _Run, batch: list[tuple[int, ImageSource]]) -> list[Embe
             continue
         results[row] = replace(image, embedding=embedding, maps=maps if key_of_maps else None)
         run.keep(key, embedding)
-        if maps is not None and key_of_maps:
+        if maps is not None and key_of_maps and maps.nbytes <= _LARGEST_KEPT:
             run.keep(key_of_maps, maps)
     if run.cache is not None:
         run.cache.count(readable, readable - len(missing))

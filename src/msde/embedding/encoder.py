@@ -15,16 +15,12 @@ from numpy.typing import NDArray
 from msde.backbones import Backbone
 from msde.backbones.backbone import CLASS_OUTPUT
 from msde.backbones.raw_maps import RawMaps
-from msde.backbones.runtime import AUTO, check_device
 from msde.backbones.session import EmbeddingSession
 from msde.embedding.feature_spec import CLS, OWN, POOLINGS, VIEWS, FeatureSpec
 from msde.errors import BackboneError
 from msde.method.parallel import available_cores
 
 DEFAULT_LOOKS = (FeatureSpec(("plain",), ("mean", "std")), FeatureSpec(("stretched",), ("mean",)))
-
-FEW = 200
-"""Images for which setting a second runtime to work is not worth its time."""
 
 _SHORTEST = 1e-12
 _MAPPED_VIEWS = ("plain", "stretched")  # the mirrored one would show the same places again
@@ -135,7 +131,7 @@ class EncoderSession:
     threads : int, optional
         Of each network; see :class:`msde.backbones.session.EmbeddingSession`.
     device : str, default="cpu"
-        Where the networks run; see :data:`msde.backbones.runtime.DEVICES` and `for_job`.
+        Where the networks run; see :data:`msde.backbones.runtime.RUNTIMES`.
 
     Attributes
     ----------
@@ -153,41 +149,12 @@ class EncoderSession:
     """
 
     def __init__(self, encoder: Encoder, threads: int | None = None, device: str = "cpu") -> None:
-        self.encoder, self._threads, self._device = encoder, threads, device
+        self.encoder, self._device = encoder, device
         self._sessions = [EmbeddingSession(backbone, threads, device) for backbone in encoder.backbones]
         self.runtime = self._sessions[0].runtime
         self.batch = min(session.batch for session in self._sessions)
         self._widths = [_width(session, look) for session in self._sessions for look in self._looks_of(session)]
         self.dim = sum(self._widths)
-
-    def for_job(self, n_images: int) -> EncoderSession:
-        """Return the session that embeds so many images soonest.
-
-        Parameters
-        ----------
-        n_images : int
-            Number of images; 0 where it is not known.
-
-        Returns
-        -------
-        EncoderSession
-            Itself, but with the device "auto", for more than 200 images and where OpenVINO is installed and runs the
-            networks: one that runs them by it.
-        """
-        if self._device == AUTO and n_images > FEW:
-            return self._faster or self
-        return self
-
-    @cached_property
-    def _faster(self) -> EncoderSession | None:
-        try:
-            check_device("openvino")
-            other = EncoderSession(self.encoder, self._threads, "openvino")
-            blank = [np.zeros((1, 3, size, size), np.float32) for size in self.encoder.input_sizes]
-            other.embed(blank)
-        except BackboneError:
-            return None
-        return other
 
     def expected_seconds(self, n_images: int) -> float:
         """Measure how long a job will take, by an image of nothing; reading is not counted.
@@ -202,9 +169,8 @@ class EncoderSession:
         float
             Seconds, with all processors at work, or the one GPU.
         """
-        session = self.for_job(n_images)
         start = time.perf_counter()
-        session.embed([np.zeros((1, 3, size, size), np.float32) for size in self.encoder.input_sizes])
+        self.embed([np.zeros((1, 3, size, size), np.float32) for size in self.encoder.input_sizes])
         return (time.perf_counter() - start) * n_images / (1 if self._device == "cuda" else available_cores())
 
     def give_back(self) -> None:

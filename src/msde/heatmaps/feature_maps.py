@@ -38,7 +38,8 @@ class PackedMaps(NamedTuple):
 
     @property
     def mask(self) -> None:
-        """Where there is no flat background is not told."""
+        """None: maps do not tell background apart."""
+        return None
 
     def shapes(self) -> list[Shape]:
         """Return the shapes of one image's arrays."""

@@ -58,8 +58,8 @@ def tells(masks: Mask) -> bool:
 
 
 def _over_blocks(reduce: Any, pixels: Floats) -> Floats:
-    step = -(-pixels.shape[2] // SIDE)
-    starts = np.arange(0, pixels.shape[2], step)
+    step = max(2, -(-pixels.shape[2] // SIDE))  # a pixel by itself would always be flat, one left over too
+    starts = np.arange(0, pixels.shape[2] - 1, step)
     return np.asarray(reduce.reduceat(reduce.reduceat(pixels, starts, axis=2), starts, axis=3))
 
 

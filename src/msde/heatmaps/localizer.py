@@ -14,7 +14,7 @@ from msde.backbones.raw_maps import RawMaps
 from msde.heatmaps.colours import LEAST_SHOWN, ColourScale
 from msde.heatmaps.feature_maps import SIDE
 from msde.heatmaps.foreground import Mask, tells
-from msde.heatmaps.patch_models import KINDS, PLACES, PatchModel, Seen
+from msde.heatmaps.patch_models import KINDS, NAMES, PLACES, PatchModel, Seen
 from msde.heatmaps.scale import HeatScale
 from msde.method.arrays import IndexArray
 from msde.method.groups import UNKNOWN, dealt_folds
@@ -35,8 +35,7 @@ _PART = "localizer"
 class Localizer:
     """Tells where an image differs from the normals."""
 
-    views: dict[str, PatchModel]  # what is normal, by the name of the view
-    kinds: dict[str, str]  # of these, by the name of the view; see `msde.heatmaps.patch_models.KINDS`
+    views: dict[str, PatchModel[Any]]  # what is normal, by the name of the view
     scale: HeatScale  # from evidence to heat
     masked: bool = False  # whether flat background has no heat
     calm: float = CALM  # share of normal images that may show colour, in (0, 1)
@@ -67,7 +66,12 @@ class Localizer:
             views[name], evidence = KINDS[kinds[name]].model.fit(seen, folds, masked)
             held_out += evidence
         of_folds = masks[np.concatenate(folds)] if masked and masks is not None else None
-        return cls(views, kinds, HeatScale.fit(held_out, of_folds), masked)
+        return cls(views, HeatScale.fit(held_out, of_folds), masked)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Names of the patch models, by the name of the view; see `msde.heatmaps.patch_models.KINDS`."""
+        return {name: NAMES[type(view)] for name, view in self.views.items()}
 
     def heat(self, seen: Mapping[str, Seen], cut: bool = True) -> Floats:
         """Measure n images through each view: heat (n, 56, 56) in [0, 1]; see :meth:`HeatScale.heat`."""
@@ -124,7 +128,7 @@ class Localizer:
         kinds = {name: description.get("patches", {}).get(name, PLACES) for name in description["views"]}
         views = {name: put_together(KINDS[kind].model, arrays[f"{_PART}.{name}"], {}) for name, kind in kinds.items()}
         scale = put_together(HeatScale, arrays[_PART], {})
-        return cls(views, kinds, scale, description.get("masked", False), description.get("calm", CALM))
+        return cls(views, scale, description.get("masked", False), description.get("calm", CALM))
 
     def check(self, channels: Mapping[str, tuple[int, int]]) -> None:
         """Check that arrays from a file fit together, and with the networks, by the heat of an image of zeros.

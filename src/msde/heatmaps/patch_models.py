@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, Self
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,35 +53,39 @@ class Seen(Protocol):
         ...
 
 
-class PatchModel(Protocol):
+S = TypeVar("S", bound=Seen)
+
+
+class PatchModel(Protocol[S]):
     """What is normal through one view, a frozen dataclass of arrays."""
 
     @classmethod
-    def fit(cls, seen: Seen, folds: Sequence[IndexArray], masked: bool) -> tuple[Self, list[Floats]]:
+    def fit(cls, seen: S, folds: Sequence[IndexArray], masked: bool) -> tuple[Self, list[Floats]]:
         """Fit normals, and measure those of each fold by a fit to the others; `masked` leaves background out."""
         ...
 
-    def evidence(self, seen: Seen) -> list[Floats]:
+    def evidence(self, seen: S) -> list[Floats]:
         """Measure images: maps (n, h, w) of each kind of evidence, each on a grid and a scale of its own."""
         ...
 
-    def blank(self, channels: tuple[int, int]) -> Seen:
+    def blank(self, channels: tuple[int, int]) -> S:
         """Return an image of nothing, of a network with these channels of its fine and of its coarse map."""
         ...
 
 
-class Kind(NamedTuple):
+class Kind(NamedTuple, Generic[S]):
     """A kind of patch model."""
 
-    seen: type[Seen]
-    model: type[PatchModel]
+    seen: type[S]
+    model: type[PatchModel[S]]
 
 
-KINDS: dict[str, Kind] = {
-    PLACES: Kind(PackedMaps, View),  # type: ignore[arg-type]
-    "modes": Kind(UnitTokens, UnitModes),  # type: ignore[arg-type]
-    "subspace": Kind(UnitTokens, Subspace),  # type: ignore[arg-type]
+KINDS: dict[str, Kind[Any]] = {
+    PLACES: Kind(PackedMaps, View),
+    "modes": Kind(UnitTokens, UnitModes),
+    "subspace": Kind(UnitTokens, Subspace),
 }
+NAMES = {kind.model: name for name, kind in KINDS.items()}
 
 
 def default_kind(backbone: Backbone) -> str:

@@ -47,7 +47,7 @@ class Subspace:
         fold_of = np.full(len(seen.tokens), len(folds))
         for number, rows in enumerate(folds):
             fold_of[rows] = number
-        for number, tokens in zip(fold_of, seen.chosen(MEASURED, masked), strict=True):
+        for number, tokens in zip(fold_of, seen.chosen(np.arange(len(fold_of)), MEASURED, masked), strict=True):
             beside_one = np.hstack([tokens, np.ones((len(tokens), 1), np.float32)])
             products[number] += beside_one.T @ beside_one
         total = products.sum(axis=0)

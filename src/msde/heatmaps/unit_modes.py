@@ -32,14 +32,12 @@ class UnitModes:
     def fit(cls, seen: UnitTokens, folds: Sequence[IndexArray], masked: bool) -> tuple[Self, list[Floats]]:
         """Fit normals, and measure those of each fold by a fit to the others."""
         everything = np.arange(len(seen.tokens))
-        held_out = [
-            cls._of(seen.taken(np.delete(everything, rows)), masked).evidence(seen.taken(rows))[0] for rows in folds
-        ]
-        return cls._of(seen, masked), [np.concatenate(held_out)]
+        held_out = [cls._of(seen, np.delete(everything, rows), masked).evidence(seen.taken(rows))[0] for rows in folds]
+        return cls._of(seen, everything, masked), [np.concatenate(held_out)]
 
     @classmethod
-    def _of(cls, seen: UnitTokens, masked: bool) -> Self:
-        tokens = np.concatenate(list(seen.chosen(SHIFTED, masked)))
+    def _of(cls, seen: UnitTokens, rows: IndexArray, masked: bool) -> Self:
+        tokens = np.concatenate(list(seen.chosen(rows, SHIFTED, masked)))
         modes = PatchPrototypes.fit(tokens[:, None, None]).rows.astype(np.float32)
         lengths = np.linalg.norm(modes, axis=1, keepdims=True)
         return cls(PatchPrototypes((modes / np.maximum(lengths, _SHORTEST)).astype(np.float16)))

@@ -61,13 +61,14 @@ class UnitTokens(NamedTuple):
         """Where there is no flat background, (n, 56, 56)."""
         return self.foreground > 0.5
 
-    def chosen(self, most: int, masked: bool) -> Iterator[Floats]:
-        """Yield tokens (m, c) of each image, at most so many of all, evenly spaced.
+    def chosen(self, rows: IndexArray, most: int, masked: bool) -> Iterator[Floats]:
+        """Yield tokens (m, c) of each of some images, at most so many of all, evenly spaced.
 
         Where `masked`, they are of the foreground, but for images that have none.
         """
-        grid = self.tokens.shape[1:3]
-        for tokens, mask in zip(self.tokens, self.mask, strict=True):
+        grid, masks = self.tokens.shape[1:3], self.mask
+        for number in rows:
+            mask = masks[number]
             counted = resampled(mask[None], grid)[0] if masked and mask.any() else np.ones(grid, np.bool_)
-            kept = tokens[counted]
-            yield kept[evenly_spaced(len(kept), max(1, most // len(self.tokens)))].astype(np.float32)
+            kept = self.tokens[number][counted]
+            yield kept[evenly_spaced(len(kept), max(1, most // len(rows)))].astype(np.float32)

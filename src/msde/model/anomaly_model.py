@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from msde.backbones import Backbone, load_backbone
-from msde.backbones.runtime import AUTO
 from msde.embedding.cache import EmbeddingCache, Embeddings
 from msde.embedding.embed import Embedded, MapReader, Tick, embed_images, ticking
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
@@ -59,9 +58,8 @@ class AnomalyModel:
         :class:`msde.embedding.feature_spec.FeatureSpec`.
     rule : ImageRule, optional
         How files and arrays become pixels, now and at scoring.
-    device : {"auto", "cpu", "openvino", "cuda"}, default="auto"
-        Where the networks run, and by what: "auto" is the processor, by OpenVINO where that is installed and a call is
-        given a list of more than 200 images, else by ONNX Runtime. A model file does not keep it.
+    device : {"cpu", "openvino", "cuda"}, default="cpu"
+        Where the networks run, and by what; see :data:`msde.backbones.runtime.RUNTIMES`. A model file does not keep it.
 
     Attributes
     ----------
@@ -93,7 +91,7 @@ class AnomalyModel:
         cache: Cache | None = None,
         looks: Sequence[str | FeatureSpec] = DEFAULT_LOOKS,
         rule: ImageRule = _DEFAULT_RULE,
-        device: str = AUTO,
+        device: str = "cpu",
     ) -> None:
         backbones = [backbone] if isinstance(backbone, str | Backbone) else backbone
         encoder = Encoder(
@@ -196,9 +194,7 @@ class AnomalyModel:
 
     def embed(self, images: Images, reader: MapReader | None = None) -> Iterator[Embedded]:
         """Embed images in order; `reader` reads the feature maps in the same pass."""
-        listed = _listed(images)
-        session = self.session.for_job(len(listed) if isinstance(listed, Sized) else 0)
-        return embed_images(session, listed, cache=self.cache, rule=self.rule, reader=reader)
+        return embed_images(self.session, _listed(images), cache=self.cache, rule=self.rule, reader=reader)
 
     def _collected(
         self,
@@ -298,7 +294,7 @@ class AnomalyModel:
         write_model(self.fitted, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], cache: Cache | None = None, device: str = AUTO) -> Self:
+    def load(cls, path: str | os.PathLike[str], cache: Cache | None = None, device: str = "cpu") -> Self:
         """Read a model file; neither torch nor scikit-learn is imported.
 
         `cache` and `device` are as in the constructor.

@@ -159,7 +159,7 @@ def select_looks(
         How files and arrays become pixels.
     cache : EmbeddingCache, optional
         Where embeddings are kept.
-    device : {"auto", "cpu", "openvino", "cuda"}, default="cpu"
+    device : {"cpu", "openvino", "cuda"}, default="cpu"
         Where the networks run.
     groups : Patients, optional
         How it is told which normals are of one patient; they are held out together.
@@ -199,8 +199,7 @@ def embedded(
     """Embed at most `MOST_IMAGES` of the images; return those that can be used and their embeddings."""
     sources = list(expanded(images))
     sources = [sources[i] for i in evenly_spaced(len(sources), MOST_IMAGES)]
-    at_work = session.for_job(len(sources))
-    found = [image.embedding for image in embed_images(at_work, sources, cache=cache, rule=rule)]
+    found = [image.embedding for image in embed_images(session, sources, cache=cache, rule=rule)]
     usable = [source for source, row in zip(sources, found, strict=True) if row is not None]
     return usable, np.array([row for row in found if row is not None])
 
