@@ -67,9 +67,7 @@ def with_weights(graph: bytes, weights: Mapping[str, np.ndarray]) -> bytes:
     needed = {name for node in left for name in node.input}
     declared = [tensor for tensor in model.graph.initializer if tensor.name not in known]
     declared += [numpy_helper.from_array(np.ascontiguousarray(known[name]), name) for name in known if name in needed]
-    for field, kept in ((model.graph.initializer, declared), (model.graph.node, left)):
-        del field[:]
-        field.extend(kept)
+    _replace(model.graph, declared, left)
     return model.SerializeToString()
 
 
@@ -103,11 +101,14 @@ def with_steps(
         tensor.external_data.add(key="location", value="weights")
         declared.append(tensor)
         weights[name] = values
-    nodes = [*steps, *model.graph.node]
-    for field, kept in ((model.graph.initializer, declared), (model.graph.node, nodes)):
+    _replace(model.graph, declared, [*steps, *model.graph.node])
+    return replace(backbone, graph=model.SerializeToString(deterministic=True), weights=weights)
+
+
+def _replace(graph: onnx.GraphProto, initializers: Sequence[onnx.TensorProto], nodes: Sequence[onnx.NodeProto]) -> None:
+    for field, kept in ((graph.initializer, initializers), (graph.node, nodes)):
         del field[:]
         field.extend(kept)
-    return replace(backbone, graph=model.SerializeToString(deterministic=True), weights=weights)
 
 
 def rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:

@@ -34,20 +34,8 @@ def with_half_weights(backbone: Backbone) -> Backbone:
     Vectors, and weights of other types than float32 or beyond the range of float16, stay as they are. The name ends in
     " half".
 
-    Parameters
-    ----------
-    backbone : Backbone
-        The network.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    BackboneError
-        If onnx is not installed, no weight is such a one, or the embeddings of pictures of noise differ by more than
-        0.5 % of the largest number.
+    Raises BackboneError if onnx is not installed, no weight is such a one, or the embeddings of pictures of noise
+    differ by more than 0.5 % of the largest number.
     """
     require(f"{backbone.name} half", "onnx", "onnx")
     from onnx import TensorProto, helper

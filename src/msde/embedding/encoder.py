@@ -18,11 +18,11 @@ from msde.backbones.raw_maps import RawMaps
 from msde.backbones.session import EmbeddingSession
 from msde.embedding.feature_spec import CLS, OWN, POOLINGS, VIEWS, FeatureSpec
 from msde.errors import BackboneError
+from msde.method.arrays import unit
 from msde.method.parallel import available_cores
 
 DEFAULT_LOOKS = (FeatureSpec(("plain",), ("mean", "std")), FeatureSpec(("stretched",), ("mean",)))
 
-_SHORTEST = 1e-12
 _MAPPED_VIEWS = ("plain", "stretched")  # the mirrored one would show the same places again
 
 
@@ -349,7 +349,7 @@ def _kept(backbone: Backbone, look: FeatureSpec, outputs: dict[str, NDArray[np.f
             outputs[output] if pooling == CLS else POOLINGS[pooling](outputs[output])
             for pooling, _, output in _pooled(backbone, look)
         ]
-        return np.hstack([rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _SHORTEST) for rows in pooled])
+        return np.hstack([unit(rows) for rows in pooled])
 
 
 def _width(session: EmbeddingSession, look: FeatureSpec) -> int:

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from msde.heatmaps.patch_prototypes import SHIFTED, PatchPrototypes
 from msde.heatmaps.unit_tokens import UnitTokens
-from msde.method.arrays import IndexArray
+from msde.method.arrays import IndexArray, unit
 
 Floats = NDArray[np.float32]
-
-_SHORTEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,7 @@ class UnitModes:
     def _of(cls, seen: UnitTokens, rows: IndexArray, masked: bool) -> Self:
         tokens = np.concatenate(list(seen.chosen(rows, SHIFTED, masked)))
         modes = PatchPrototypes.fit(tokens[:, None, None]).rows.astype(np.float32)
-        lengths = np.linalg.norm(modes, axis=1, keepdims=True)
-        return cls(PatchPrototypes((modes / np.maximum(lengths, _SHORTEST)).astype(np.float16)))
+        return cls(PatchPrototypes(unit(modes).astype(np.float16)))
 
     def evidence(self, seen: UnitTokens) -> list[Floats]:
         """Measure images: one map (n, h, w) of distances from the nearest modes, in [0, 2]."""

@@ -12,12 +12,11 @@ from msde.backbones.raw_maps import RawMaps
 from msde.heatmaps.feature_maps import SIDE, Shape
 from msde.heatmaps.foreground import Mask, foreground, resampled
 from msde.heatmaps.resample import shrunk
-from msde.method.arrays import IndexArray, evenly_spaced
+from msde.method.arrays import IndexArray, evenly_spaced, unit
 
 Floats = NDArray[np.float32]
 
 MOST_PLACES = 64
-_SHORTEST = 1e-12
 
 
 class UnitTokens(NamedTuple):
@@ -30,8 +29,7 @@ class UnitTokens(NamedTuple):
     def of(cls, viewed: RawMaps) -> UnitTokens:
         """Take the last map, averaged to at most 64 x 64 places."""
         maps = shrunk(viewed.coarse.transpose(0, 2, 3, 1), MOST_PLACES)
-        lengths = np.linalg.norm(maps, axis=-1, keepdims=True)
-        return cls(maps / np.maximum(lengths, _SHORTEST), foreground(viewed.pixels).astype(np.float32))
+        return cls(unit(maps), foreground(viewed.pixels).astype(np.float32))
 
     @classmethod
     def blank(cls, channels: tuple[int, int]) -> UnitTokens:

@@ -1,4 +1,4 @@
-"""Types of arrays, and an even choice of their rows."""
+"""Types of arrays, an even choice of their rows, and rows of unit length."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating]
 IndexArray = NDArray[np.intp]
+
+
+_SHORTEST = 1e-12
+
+
+def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Divide rows (..., d) by their lengths; rows of nothing stay."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), _SHORTEST)
 
 
 def evenly_spaced(n: int, most: int) -> IndexArray:
