@@ -66,6 +66,7 @@ def learn(
     labelled: TrainingSet | None = None,
     kinds: Kinds | None = None,
     calibrating: TrainingSet | None = None,
+    source: str | None = None,
 ) -> tuple[FittedModel, FitReport]:
     """Fit a model to embedded images.
 
@@ -90,6 +91,8 @@ def learn(
         Of these.
     calibrating : TrainingSet, optional
         Those of the normals that calibrate, where others were chosen by their scores; by default all.
+    source : str, optional
+        What is said of them, up to their kind; by default that they are training normals.
 
     Returns
     -------
@@ -126,7 +129,7 @@ def learn(
             row = {digest: number for number, digest in enumerate(normals.digests)}
             scores = scores[[row[digest] for digest in calibrating.digests]]
         images, volumes, patients = (calibrating or normals).calibrations(
-            scores, detector.alpha, detector.held_out_from, confidence
+            scores, detector.alpha, source or detector.held_out_from, confidence
         )
     if volumes is not None and math.isinf(volumes.threshold):
         volumes = None
