@@ -25,6 +25,7 @@ from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.method.calibration import Calibration
 from msde.method.density_weights import density_weights
 from msde.method.gaussian import fit_empirical, fit_ledoit_wolf
+from msde.method.inductive_fit import fit_inductive
 from msde.method.labelled_fit import HeldOutNormals
 from msde.method.mean_shift import shift
 from msde.method.standardizer import Standardizer
@@ -89,7 +90,7 @@ def _msde(mode: Mode, lesson: Lesson, enhancer: MeanShiftEnhancer | None = None)
 def _teach_msde(lesson: Lesson) -> Callable[[Subset], Score]:
     groups = _groups(lesson)
     numbers = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    held_out = HeldOutNormals.fit(lesson.normals, lambda rows: MSDEDetector().fit(rows).scorer_, numbers)
+    held_out = HeldOutNormals.fit(lesson.normals, fit_inductive, numbers)
     return lambda labels: held_out.with_labels(labels.rows, labels.patients).scorer.score
 
 

@@ -102,8 +102,8 @@ def learn(
     Raises
     ------
     DataError
-        If a labelled abnormal image is among the normals, these are too few, or kinds are those of none or contradict
-        each other.
+        If a labelled abnormal image is among the normals, these are too few, kinds are those of none or contradict each
+        other, or the pool has no image that is not labelled.
     """
     labels = None
     if labelled is not None:
@@ -113,6 +113,8 @@ def learn(
                 f" least {FEWEST_NORMALS}, or leave the labels out"
             )
         check_labels(normals, labelled)
+        if pool is not None and set(pool.digests) <= set(labelled.digests):
+            raise DataError("all unlabelled images are labelled abnormal too; give others, or leave them out")
         labels = Labels.of(labelled, kinds)
     detector.fit(
         normals.rows,
