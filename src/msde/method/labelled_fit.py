@@ -112,7 +112,8 @@ class HeldOutNormals:
 
         def seen(scorer: InductiveScorer, rows: FloatArray) -> tuple[Gaussian, Surroundings]:
             standard = scorer.standardizer.apply(rows)
-            return fit_ridged(standard, RIDGE), Surroundings.fit(standard)
+            gaussian = fit_ridged(standard, RIDGE)
+            return gaussian, Surroundings.of(standard, gaussian)
 
         def hold_out(rows: IndexArray) -> Fold:
             others = np.delete(np.arange(len(normals)), rows)
