@@ -45,7 +45,7 @@ def training_set(subset: Subset) -> TrainingSet:
     first = np.unique(np.array(digests), return_index=True)[1]
     keys = [frozenset({("patient", subset.patients[row])}) for row in first]
     names = [f"{row}" for row in first]
-    return TrainingSet(subset.rows[first], names, [digests[row] for row in first], [], 0, {}, 1.0, keys)
+    return TrainingSet(subset.rows[first], names, [digests[row] for row in first], [], {}, 1.0, keys)
 
 
 def looked_at(policy: str, p_values: Array, alpha: float, rng: np.random.Generator) -> Array:

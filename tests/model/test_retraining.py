@@ -81,7 +81,7 @@ def test_the_order_of_images_changes_no_fold(retraining, random):
     labels = dict(zip(judged.digests, retraining.abnormal.tolist(), strict=True))
     shuffled = type(judged)(
         *(judged.rows[order], [judged.names[row] for row in order], [judged.digests[row] for row in order]),
-        *([], 0, {}, 0.0, [judged.keys[row] for row in order]),
+        *([], {}, 0.0, [judged.keys[row] for row in order]),
     )
     other = Retraining.of(retraining.old, retraining.normals, shuffled, labels)
 

@@ -47,6 +47,10 @@ class Lesson:
     patients: NDArray[np.int64] | None = None  # (n,): the patient of each of the normals
 
 
+Teach = Callable[[Lesson], Callable[[Subset], Score]]
+"""Learns from normals; what it gives learns from labelled abnormals too."""
+
+
 @dataclass(frozen=True)
 class Detector:
     """A way to learn from normals."""
@@ -58,8 +62,7 @@ class Detector:
     space: str = "embedding"
     batchwise: bool = False  # whether a score depends on the rows scored with it
     pooled: bool = False  # whether it learns from unlabelled images as well
-    # where it learns from labelled abnormal images as well: turns a Lesson into a function that fits it to labels
-    teach: Callable[[Lesson], Callable[[Subset], Score]] | None = None
+    teach: Teach | None = None  # where it learns from labelled abnormal images as well
     random: bool = False  # whether a seed, or the order of the rows, changes its scores
     calibrate: Callable[[Lesson], Calibration] | None = None  # from held-out patients, where it does that
 

@@ -107,10 +107,7 @@ class Retraining:
         MSDEError
             If the model is in another mode.
         """
-        if not isinstance(old.scorer, InductiveScorer | LabelledScorer):
-            raise MSDEError(
-                f"verdicts are learnt in inductive mode; this model is {old.mode}, so fit one without --mode"
-            )
+        inductive_scorer(old)
         known = old.fingerprint.known(normals.digests)
         if known.sum() < FEWEST_NORMALS:
             raise DataError(
@@ -320,12 +317,12 @@ def gather(
 def detector_like(fitted: FittedModel) -> MSDEDetector:
     """Return an unfitted detector with the settings of a model in inductive mode, as far as its arrays tell them.
 
-    Weights as published (`--weighting published`) cannot be told from those by density, which are taken.
+    Weights as published (`--weighting published`) cannot be told from those by density, which are taken. Raises
+    MSDEError for a model in another mode.
     """
     from msde.estimators.detector import MSDEDetector
 
-    scorer = fitted.scorer.scorer if isinstance(fitted.scorer, LabelledScorer) else fitted.scorer
-    assert isinstance(scorer, InductiveScorer)  # noqa: S101 - as `Retraining.of` checks
+    scorer = inductive_scorer(fitted)
     d, n_axes = scorer.gaussian.whitening.shape
     alike = scorer.shift is not None and bool((scorer.shift.weights == scorer.shift.weights[0]).all())
     return MSDEDetector(
@@ -334,6 +331,16 @@ def detector_like(fitted: FittedModel) -> MSDEDetector:
         weighting="uniform" if alike else None,
         gaussian="pca" if n_axes < d and not scorer.gaussian.outside else None,
     )
+
+
+def inductive_scorer(fitted: FittedModel) -> InductiveScorer:
+    """Return the scorer of a model in inductive mode, without its labels; raises MSDEError for other modes."""
+    scorer = fitted.scorer.scorer if isinstance(fitted.scorer, LabelledScorer) else fitted.scorer
+    if not isinstance(scorer, InductiveScorer):
+        raise MSDEError(
+            f"verdicts are learnt in inductive mode; this model is {fitted.mode}, so fit one without --mode"
+        )
+    return scorer
 
 
 def _numbered(sets: Sequence[TrainingSet]) -> list[IndexArray]:
