@@ -30,6 +30,7 @@ from protocol import Score, mixture, plain
 from msde import MeanShiftEnhancer, MSDEDetector
 from msde.benchmark.draws import Subset, halves
 from msde.method.gaussian import Gaussian
+from msde.method.inductive_fit import fit_inductive
 from msde.method.labelled_fit import HeldOutNormals
 from msde.method.metrics import auroc
 from msde.method.scorers import InductiveScorer
@@ -118,7 +119,7 @@ def print_labels(sets: Sets, draws: int, k: int) -> None:
         if fitted is not case.train:
             fitted = case.train
             groups = np.unique(fitted.patients, return_inverse=True)[1]
-            held_out = HeldOutNormals.fit(fitted.rows, lambda rows: MSDEDetector().fit(rows).scorer_, groups)
+            held_out = HeldOutNormals.fit(fitted.rows, fit_inductive, groups)
         found.append((case.kind, measure_labels(case, held_out, draws, k)))
     print(header(f"added to {k} labels, pool", "direction"))
     for kind, name in (("own", "own"), ("other set", "of another set"), ("part", "own, fitted to a part")):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,7 +22,7 @@ from table import print_header
 
 from msde import MSDEDetector
 from msde.backbones import load_backbone
-from msde.benchmark.draws import Subset
+from msde.benchmark.draws import Subset, at_share, halves
 from msde.embedding.encoder import DEFAULT_LOOKS, Encoder, EncoderSession
 from msde.evaluation.comparison import Comparison, compare
 from msde.images import ImageRule
@@ -41,23 +40,12 @@ POLICIES = ("all", "flagged", "flagged and a tenth of the others")
 Array = np.ndarray
 
 
-def training_set(subset: Subset, chosen: Array) -> TrainingSet:
-    rows = subset.rows[chosen]
-    digests = [hashlib.sha256(row.tobytes()).digest() for row in rows]
+def training_set(subset: Subset) -> TrainingSet:
+    digests = [hashlib.sha256(row.tobytes()).digest() for row in subset.rows]
     first = np.unique(np.array(digests), return_index=True)[1]
-    keys = [frozenset({("patient", subset.patients[chosen][row])}) for row in first]
+    keys = [frozenset({("patient", subset.patients[row])}) for row in first]
     names = [f"{row}" for row in first]
-    return TrainingSet(rows[first], names, [digests[row] for row in first], [], 0, {}, 1.0, keys)
-
-
-def halves(parts: Sequence[Subset], rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
-    """Give rows of normals and abnormals of the patients that come in, then of the others."""
-    patients = np.unique(np.concatenate([part.patients for part in parts]))
-    chosen = rng.permutation(patients)[: len(patients) // 2]
-    for inside in (True, False):
-        rows = [rng.permutation(np.flatnonzero(np.isin(part.patients, chosen) == inside)) for part in parts]
-        most = round(len(rows[0]) * SHARE / (1 - SHARE))
-        yield rows[0], rows[1][:most] if inside else rows[1]
+    return TrainingSet(subset.rows[first], names, [digests[row] for row in first], [], {}, 1.0, keys)
 
 
 def looked_at(policy: str, p_values: Array, alpha: float, rng: np.random.Generator) -> Array:
@@ -100,14 +88,15 @@ def main() -> None:
     flags = ("flags in 1,000 normals, old", "new", "told, old", "new", "without weights, old", "new")
     print_header("set, verdicts on", ("images", *columns, *flags))
     for name, (train, *test) in sets.items():
-        normals = training_set(train, np.arange(len(train)))
+        normals = training_set(train)
         old, _ = learn(normals, None, MSDEDetector(), encoder, ImageRule())
         for policy in POLICIES:
             figures = []
             for draw in range(arguments.draws):
                 rng = np.random.default_rng(draw)
-                came, later = halves(test, rng)
-                sets_of = [training_set(part, rows) for part, rows in zip(test, came, strict=True)]
+                half, others = halves(rng, *test)
+                sets_of = [training_set(part) for part in at_share(rng, half, SHARE, every_normal=True)]
+                later = [part.where(rng.permutation(len(part))) for part in others]
                 ill = {digest: bool(label) for label, one in enumerate(sets_of) for digest in one.digests}
                 both = TrainingSet.union(sets_of)
                 p_values = old.images.p_values(old.scorer.score(both.rows))
@@ -116,8 +105,7 @@ def main() -> None:
                 if min(called.sum(), (~called).sum()) < FEWEST:
                     continue
                 comparison, new = compared(old, normals, both, ill, seen)
-                after = [part.rows[rows] for part, rows in zip(test, later, strict=True)]
-                scores = [[model.scorer.score(rows) for rows in after] for model in (old, new)]
+                scores = [[model.scorer.score(part.rows) for part in later] for model in (old, new)]
                 true = [auroc(*pair) for pair in scores]
                 told = [metric.value for metric in comparison.aurocs[:2]]
                 plain = unweighted(comparison)

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from msde import MSDEDetector
+from msde.method.inductive_fit import fit_inductive
 from msde.method.metrics import auroc
 from msde.method.scorers import AdaptiveScorer, InductiveScorer, LabelledScorer
+from msde.method.standardizer import CompressingStandardizer
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,40 @@ def test_what_is_labelled_is_left_out_of_the_pool(moved):
         MSDEDetector("adaptive").fit(normals, unlabelled=rows, abnormal=pool[:5]) for rows in (pool, pool[5:])
     )
     np.testing.assert_array_equal(with_labels.anomaly_score(pool), without.anomaly_score(pool))
+
+
+def test_a_pool_of_labelled_rows_alone_is_refused(moved):
+    normals, pool, _, _ = moved
+    with pytest.raises(ValueError, match="all 5 unlabelled rows are labelled abnormal"):
+        MSDEDetector("adaptive").fit(normals, unlabelled=pool[:5], abnormal=pool[:9])
+
+
+@pytest.mark.parametrize("mode", ["inductive", "adaptive"])
+def test_all_normals_and_those_without_each_fold_are_fitted_once(moved, mode, monkeypatch):
+    normals, pool, there, _ = moved
+    sizes = []
+
+    def counting(rows, **settings):
+        sizes.append(len(rows))
+        return fit_inductive(rows, **settings)
+
+    monkeypatch.setattr("msde.estimators.detector.fit_inductive", counting)
+    fitted = MSDEDetector(mode).fit(normals[:150], unlabelled=pool if mode == "adaptive" else None, abnormal=there[:3])
+    assert sorted(sizes) == [135] * 10 + [150]
+    assert len(fitted.cross_fitted_scores()) == 150
+
+
+@pytest.mark.parametrize("method", ["score", "known", "held_out_of_direction"])
+def test_rows_are_standardised_once(rows, fitted, method, monkeypatch):
+    apply, sizes = CompressingStandardizer.apply, []
+
+    def counting(standardizer, given):
+        sizes.append(len(given))
+        return apply(standardizer, given)
+
+    monkeypatch.setattr(CompressingStandardizer, "apply", counting)
+    getattr(fitted.scorer_, method)(rows[1])
+    assert sizes == [400]
 
 
 @pytest.mark.parametrize(

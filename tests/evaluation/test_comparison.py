@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from msde.evaluation.comparison import Comparison, HeldOutVerdicts, compare, p_values_of_unseen
+from msde.evaluation.comparison import Arm, Comparison, compare, p_values_of_unseen
 from msde.method.verification import Verification
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.retraining import gather
@@ -28,7 +28,7 @@ def compared(retraining):
 
 
 def arm(scores, p_values, alpha=0.05):
-    return HeldOutVerdicts(np.array(scores), np.array(p_values), np.array(p_values) <= alpha)
+    return Arm(np.array(scores), np.array(p_values), np.array(p_values) <= alpha)
 
 
 def made(old, new, abnormal, looked_at, others, patients=None):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from msde.method.calibration import folds
-from msde.method.gaussian import fit_ledoit_wolf
-from msde.method.labelled_abnormals import SLOPE, Blend, Likeness, gate, soft_mean
+from msde.method.gaussian import fit_ledoit_wolf, fit_ridged
+from msde.method.labelled_abnormals import RIDGE, SLOPE, Blend, Likeness, gate, soft_mean
 from msde.method.labelled_fit import HeldOutNormals, familiar, fit_labelled
 from msde.method.metrics import auroc
 from msde.method.scorers import InductiveScorer
@@ -49,7 +49,7 @@ def test_a_held_out_normal_and_its_group_have_no_part_in_its_score(data, groups)
         distances[fold] = scorer.score(normals[fold])
         seen = standard(normals[others])
         cosines[fold] = Likeness.fit(seen, standard(labels)).cosines(standard(normals[fold]))
-        near[number] = others[Surroundings.fit(seen).near(standard(normals[fold]))]
+        near[number] = others[Surroundings.of(seen, fit_ridged(seen, RIDGE)).near(standard(normals[fold]))]
     likeness = soft_mean(cosines)
     compared = np.empty(len(normals))
     for number, fold in enumerate(dealt):

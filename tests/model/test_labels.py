@@ -173,3 +173,9 @@ def test_surroundings_without_their_likenesses_are_refused(labelled, tmp_path):
     write_bundle(tmp_path / "other.msde", parts, config)
     with pytest.raises(ModelFileError, match="likeness for each of their normals"):
         AnomalyModel.load(tmp_path / "other.msde")
+
+
+def test_a_pool_of_labelled_images_alone_is_refused(network, discs):
+    few = sorted((discs / "abnormal").iterdir())[:3]
+    with pytest.raises(DataError, match="all unlabelled images are labelled abnormal too"):
+        AnomalyModel(network).fit(discs / "train", unlabelled=few, abnormal=few, heatmaps=False)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -79,7 +81,7 @@ def test_the_order_of_images_changes_no_fold(retraining, random):
     labels = dict(zip(judged.digests, retraining.abnormal.tolist(), strict=True))
     shuffled = type(judged)(
         *(judged.rows[order], [judged.names[row] for row in order], [judged.digests[row] for row in order]),
-        *([], 0, {}, 0.0, [judged.keys[row] for row in order]),
+        *([], {}, 0.0, [judged.keys[row] for row in order]),
     )
     other = Retraining.of(retraining.old, retraining.normals, shuffled, labels)
 
@@ -178,3 +180,28 @@ def test_settings_are_those_of_the_model(network, discs, plain_model, settings):
 
 def test_the_new_model_is_a_labelled_one(fitted):
     assert isinstance(fitted.scorer, LabelledScorer)
+
+
+@pytest.mark.parametrize(("alpha", "local"), [(0.2, True), (1 / 6, False)])  # four normals are needed, or five
+def test_folds_and_the_version_offered_are_calibrated_alike(retraining, alpha, local):
+    old = retraining.old.recalibrated(retraining.judged, alpha)
+    said = dict(zip(retraining.judged.digests, retraining.abnormal.tolist(), strict=True))
+    found = Retraining.of(old, retraining.normals, retraining.judged, said)
+    fits = [found.fit(), *(found.fit(left_out=fold) for fold in found.folds()[:2])]
+    assert [fitted.calibrated_at_place for fitted, _ in fits] == [local] * 3
+    assert any("normals of 5 patients are needed" in note for note in found.notes) is not local
+
+
+def test_what_confirmed_normals_calibrate_says_so_of_volumes_and_patients_too(retraining):
+    judged = retraining.judged
+    parted = replace(
+        judged,
+        keys=[frozenset({("patient", name)}) for name in judged.names],
+        volumes={name: [row] for row, name in enumerate(judged.names)},
+    )
+    said = dict(zip(judged.digests, retraining.abnormal.tolist(), strict=True))
+    old = retraining.old.recalibrated(judged, alpha=0.2)
+    fitted, _ = Retraining.of(old, retraining.normals, parted, said).fit()
+    assert fitted.images.source == "cross-fitted confirmed normals, by patient"
+    assert fitted.volumes.source == "cross-fitted confirmed volumes, by patient"
+    assert fitted.patients.source == "cross-fitted confirmed patients"

@@ -109,7 +109,7 @@ def test_sets_put_together_are_what_one_set_would_be(listed, at):
     parts = [collect(*images[:at]) if at else None, collect(*images[at:]) if images[at:] else None]
     joined = TrainingSet.union([part for part in parts if part])
     whole = collect(*images)
-    assert (joined.digests, joined.n_copies) == (whole.digests, whole.n_copies)
+    assert (joined.digests, joined.n_copies, joined.copies) == (whole.digests, whole.n_copies, whole.copies)
     assert joined.keys == whole.keys
     np.testing.assert_array_equal(joined.rows, whole.rows)
     np.testing.assert_array_equal(joined.groups, whole.groups)

@@ -25,6 +25,7 @@ from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.method.calibration import Calibration
 from msde.method.density_weights import density_weights
 from msde.method.gaussian import fit_empirical, fit_ledoit_wolf
+from msde.method.inductive_fit import fit_inductive
 from msde.method.labelled_fit import HeldOutNormals
 from msde.method.mean_shift import shift
 from msde.method.standardizer import Standardizer
@@ -46,6 +47,10 @@ class Lesson:
     patients: NDArray[np.int64] | None = None  # (n,): the patient of each of the normals
 
 
+Teach = Callable[[Lesson], Callable[[Subset], Score]]
+"""Learns from normals; what it gives learns from labelled abnormals too."""
+
+
 @dataclass(frozen=True)
 class Detector:
     """A way to learn from normals."""
@@ -57,8 +62,7 @@ class Detector:
     space: str = "embedding"
     batchwise: bool = False  # whether a score depends on the rows scored with it
     pooled: bool = False  # whether it learns from unlabelled images as well
-    # where it learns from labelled abnormal images as well: turns a Lesson into a function that fits it to labels
-    teach: Callable[[Lesson], Callable[[Subset], Score]] | None = None
+    teach: Teach | None = None  # where it learns from labelled abnormal images as well
     random: bool = False  # whether a seed, or the order of the rows, changes its scores
     calibrate: Callable[[Lesson], Calibration] | None = None  # from held-out patients, where it does that
 
@@ -89,7 +93,7 @@ def _msde(mode: Mode, lesson: Lesson, enhancer: MeanShiftEnhancer | None = None)
 def _teach_msde(lesson: Lesson) -> Callable[[Subset], Score]:
     groups = _groups(lesson)
     numbers = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    held_out = HeldOutNormals.fit(lesson.normals, lambda rows: MSDEDetector().fit(rows).scorer_, numbers)
+    held_out = HeldOutNormals.fit(lesson.normals, fit_inductive, numbers)
     return lambda labels: held_out.with_labels(labels.rows, labels.patients).scorer.score
 
 

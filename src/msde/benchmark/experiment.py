@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from msde.benchmark.config import Config, ProtocolPlan
 from msde.benchmark.data import Prepared, load
-from msde.benchmark.detectors import Lesson, Rows, Score, find_detector
+from msde.benchmark.detectors import Lesson, Rows, Score, Teach, find_detector
 from msde.benchmark.draws import Split, Subset
 from msde.benchmark.memory import forget_peak, peak_megabytes
 from msde.benchmark.protocols import PROTOCOLS, Condition, Measurement, Subject, label_free_quality
@@ -188,15 +188,17 @@ def _run(task: Task) -> tuple[Measurement, _Fitted | None, _Clock]:
     def other(name: str) -> Split:
         return load(task.rows[name])[0]
 
-    def teach(labels: Subset) -> Score:
+    def taught(teach: Teach, labels: Subset) -> Score:
         start = time.perf_counter()
-        score = _taught(task.rows[cell.set], cell.detector, cell.seed if detector.random else 0)(labels)
+        score = _taught(task.rows[cell.set], teach, cell.seed if detector.random else 0)(labels)
         clock.fitting += time.perf_counter() - start
         return clock.timed(score)
 
     calibrate, lesson = detector.calibrate, Lesson(split.train.rows, cell.seed, None, spans, split.train.patients)
     calibration = None if calibrate is None else lambda: calibrate(lesson)
-    subject = Subject(split, detector, fit, clean, other, cell.alpha, calibration, teach if detector.teach else None)
+    subject = Subject(
+        split, detector, fit, clean, other, cell.alpha, calibration, detector.teach and partial(taught, detector.teach)
+    )
     protocol = PROTOCOLS[cell.protocol]
     measured = protocol.run(subject, cell.condition, np.random.default_rng([cell.seed, 1]))
     if cell.select:
@@ -213,9 +215,7 @@ def _fit_clean(path: Path, name: str, seed: int) -> _Fitted:
 
 
 @lru_cache(maxsize=1)
-def _taught(path: Path, name: str, seed: int) -> Callable[[Subset], Score]:
+def _taught(path: Path, teach: Teach, seed: int) -> Callable[[Subset], Score]:
     """Let a detector learn from all training normals; what it gives learns from labels."""
     split, spans = load(path)
-    teach = find_detector(name).teach
-    assert teach is not None  # noqa: S101 - asked of those that can alone
     return teach(Lesson(split.train.rows, seed, None, spans, split.train.patients))

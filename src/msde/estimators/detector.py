@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from numbers import Real
 from typing import Any, Literal, Self, get_args
@@ -17,9 +16,9 @@ from msde.estimators.parameters import check_parameters
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.calibration import Calibration, CrossFit, Fit, check_rate, runs
 from msde.method.density_weights import WEIGHTINGS, Weighting
-from msde.method.frozen_shift import FrozenShift
-from msde.method.gaussian import Gaussian, fit_empirical, fit_ledoit_wolf
+from msde.method.gaussian import fit_empirical, fit_ledoit_wolf
 from msde.method.held_out_scores import HeldOut
+from msde.method.inductive_fit import FitGaussian, FitInductive, fit_inductive
 from msde.method.labelled_fit import fit_labelled
 from msde.method.outliers import FEWEST_ROWS, LIMIT, outlyingness
 from msde.method.pool_calibration import HeldOutScores, MovedToPool
@@ -31,7 +30,6 @@ JOINT_SHIFT = ("weighting", "n_neighbors", "learning_rate", "max_iter", "tol")
 Mode = Literal["inductive", "adaptive", "transductive"]
 Shift = Literal["displacement"]
 GaussianKind = Literal["pca", "ledoit-wolf"]
-FitGaussian = Callable[..., Gaussian]
 GAUSSIANS: dict[str, FitGaussian] = {"pca": fit_empirical, "ledoit-wolf": fit_ledoit_wolf}
 
 
@@ -140,7 +138,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         abnormal : array-like of shape (k, d), optional
             Embeddings of images that are known to be abnormal, in inductive or adaptive mode: what is like them scores
             higher, see :mod:`msde.method.labelled_abnormals`. In adaptive mode they decide as well how far the
-            direction of the pool is used; rows of the pool that are among them are left out of it.
+            direction of the pool is used; rows of the pool that equal one of them are left out of it.
         abnormal_groups : array-like of shape (k,), optional
             Patient of each labelled row, by numbers or names; by default each is a patient's own.
 
@@ -151,7 +149,8 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If X, the unlabelled or labelled rows or a parameter is out of range, or a labelled row is a normal too.
+            If X, the unlabelled or labelled rows or a parameter is out of range, a labelled row is a normal too, or all
+            unlabelled rows are labelled ones.
         """
         check_parameters(self, {"alpha": (Real, 0, 1)})
         check_rate(self.alpha)
@@ -168,18 +167,18 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         if pool is not None and labelled is not None:
             pool = _without(pool, labelled)
         fit_scorer = self._scorer_fit(pool)
-        self.scorer_ = fit_scorer(rows)
         self.outlyingness_ = _doubt(CompressingStandardizer.fit(rows).apply(rows), sift)
         self.trusted_ = self.outlyingness_ <= LIMIT
         self._groups = None if groups is None else _numbered(groups, len(rows))
         if labelled is not None:
             patients = _patients(abnormal_groups, len(labelled))
-            fitted = fit_labelled(rows, labelled, self._scorer_fit(None), patients, self._groups, pool)
+            fitted = fit_labelled(rows, labelled, self._inductive_fit(), patients, self._groups, pool)
             self._held_out: HeldOutScores = fitted if pool is None else MovedToPool(fitted, fitted.scorer, pool)
-            self.scorer_ = fitted.scorer
+            self.scorer_: Scorer = fitted.scorer
         elif abnormal_groups is not None:
             raise ValueError("abnormal_groups are those of labelled rows; give fit(X, abnormal=...) too")
         else:
+            self.scorer_ = fit_scorer(rows)
             self._held_out = self._hold_out(rows, pool, fit_scorer)
         return self
 
@@ -273,8 +272,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scorer_fit(self, pool: FloatArray | None, weight: float | None = None) -> Fit:
         if self.mode in ("inductive", "adaptive"):
-            weighting = None if self.shift is None else self.weighting or "density"
-            inductive = partial(_fit_inductive, weighting, GAUSSIANS[self.gaussian or "ledoit-wolf"])
+            inductive = self._inductive_fit()
             return inductive if pool is None else partial(_fit_adaptive, pool, weight, inductive)
         if self.mode == "transductive":
             settings = MeanShiftEnhancer() if self.enhancer is None else clone(self.enhancer)
@@ -282,6 +280,10 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 settings.set_params(weighting=self.weighting)
             return partial(_fit_transductive, settings, GAUSSIANS[self.gaussian or "pca"])
         raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}")
+
+    def _inductive_fit(self) -> FitInductive:
+        weighting = None if self.shift is None else self.weighting or "density"
+        return partial(fit_inductive, weighting=weighting, fit_gaussian=GAUSSIANS[self.gaussian or "ledoit-wolf"])
 
 
 def _numbered(groups: Any, n: int) -> IndexArray:
@@ -308,28 +310,19 @@ def _patients(groups: Any, n: int) -> IndexArray:
 def _without(pool: FloatArray, labelled: FloatArray) -> FloatArray:
     """Leave out of a pool what is labelled: it would confirm a direction that it has made itself."""
     known = {row.tobytes() for row in labelled}
-    return pool[[row.tobytes() not in known for row in pool]]
+    others = pool[[row.tobytes() not in known for row in pool]]
+    if not len(others):
+        raise ValueError(f"all {len(pool)} unlabelled rows are labelled abnormal; give others, or mode='inductive'")
+    return others
 
 
 def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:
     return outlyingness(normals) if sift else np.zeros(len(normals))
 
 
-def _fit_inductive(weighting: Weighting | None, fit_gaussian: FitGaussian, rows: FloatArray) -> InductiveScorer:
-    """Fit with the shift of this weighting, or none."""
-    standardizer = CompressingStandardizer.fit(rows)
-    normals = standardizer.apply(rows)
-    if weighting is None:
-        return InductiveScorer(standardizer, fit_gaussian(normals))
-    shift, displacement, axes = FrozenShift.fit(normals, weighting=weighting)
-    return InductiveScorer(standardizer, fit_gaussian(displacement, axes=axes), shift)
-
-
-def _fit_adaptive(
-    pool: FloatArray, weight: float | None, fit_inductive: Callable[[FloatArray], InductiveScorer], rows: FloatArray
-) -> Scorer:
+def _fit_adaptive(pool: FloatArray, weight: float | None, fit: FitInductive, rows: FloatArray) -> Scorer:
     """Fit to the normals, and take a direction from the pool; its weight from the evidence, or as given."""
-    alone = fit_inductive(rows)
+    alone = fit(rows)
     direction = fit_direction(alone.gaussian, alone.measured(pool), weight)
     return AdaptiveScorer(alone.standardizer, alone.gaussian, direction, alone.shift)
 

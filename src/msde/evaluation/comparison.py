@@ -25,8 +25,8 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class HeldOutVerdicts:
-    """What one of the two models says of the k images with verdicts.
+class Arm:
+    """One of the two models: what it says of the k images with verdicts, each held out.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class HeldOutVerdicts:
     flagged: NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, k: int) -> HeldOutVerdicts:
+    def empty(cls, k: int) -> Arm:
         """Make room for k images."""
         return cls(np.full(k, np.nan), np.full(k, np.nan), np.zeros(k, dtype=bool))
 
@@ -66,7 +66,7 @@ class Comparison:
     abnormal : ndarray of shape (k,), bool
     patients : ndarray of shape (k,), int
         Number of the patient of each.
-    old, new : HeldOutVerdicts
+    old, new : Arm
     alpha : float
         Target false-alarm rate at which images are flagged.
     verification : Verification
@@ -80,8 +80,8 @@ class Comparison:
     names: Sequence[str]
     abnormal: NDArray[np.bool_]
     patients: IndexArray
-    old: HeldOutVerdicts
-    new: HeldOutVerdicts
+    old: Arm
+    new: Arm
     alpha: float
     verification: Verification
     looked_at: Floats
@@ -104,10 +104,10 @@ class Comparison:
         both = [Labelled(arm.scores, self.abnormal, self.patients) for arm in (self.old, self.new)]
         draws = [np.ones((1, len(self.names))), *both[0].resampled(N_RESAMPLES)]
         old, new = (np.concatenate([areas(arm, self.weights * draw)[0] for draw in draws]) for arm in both)
-        first, second, third = (_metric(figures) for figures in (old, new, new - old))
+        first, second, third = (Metric.resampled(figures) for figures in (old, new, new - old))
         return first, second, third
 
-    def share_flagged(self, arm: HeldOutVerdicts, *, abnormal: bool) -> Metric | None:
+    def share_flagged(self, arm: Arm, *, abnormal: bool) -> Metric | None:
         """Return the share of normal or abnormal images that is flagged, with Wilson's 95 % interval over patients.
 
         None where none below the threshold was looked at, of which nothing is known then.
@@ -120,7 +120,7 @@ class Comparison:
         n = effective_number(weights, self.patients[chosen])
         return Metric(share, *wilson(share * n, n))
 
-    def roc(self, arm: HeldOutVerdicts) -> list[tuple[float, float]]:
+    def roc(self, arm: Arm) -> list[tuple[float, float]]:
         """Return the corners of a ROC curve: share of normals and of abnormal images called, from (0, 0) to (1, 1)."""
         called, found, last = cumulate(Labelled(arm.scores, self.abnormal, self.patients), self.weights[None])
         abnormal = found[0, last]
@@ -204,7 +204,7 @@ class Comparison:
             ],
         }
 
-    def _of(self, arm: HeldOutVerdicts, auroc: Metric) -> dict[str, Any]:
+    def _of(self, arm: Arm, auroc: Metric) -> dict[str, Any]:
         normals, abnormals = (self.share_flagged(arm, abnormal=label) for label in (False, True))
         return {
             "auroc": auroc.value,
@@ -279,7 +279,7 @@ def compare(
     """
     rows, k = retraining.judged.rows, len(retraining.units)
     alpha = retraining.old.images.alpha if alpha is None else alpha
-    old, new = HeldOutVerdicts.empty(k), HeldOutVerdicts.empty(k)
+    old, new = Arm.empty(k), Arm.empty(k)
     for fold in retraining.folds():
         chosen = np.isin(retraining.units, fold)
         before = retraining.old
@@ -310,13 +310,6 @@ def p_values_of_unseen(model: AnomalyModel, images: Iterable[Path], tick: Tick |
     scores = [score for score in model.score_iter(images, tick=tick) if score.error is None]
     seen = model.fitted.has_seen([score.digest for score in scores])
     return np.array([score.p_value for score, known in zip(scores, seen, strict=True) if not known])
-
-
-def _metric(figures: Floats) -> Metric:
-    if len(figures) < 2:
-        return Metric(float(figures[0]), float("nan"), float("nan"))
-    low, high = np.quantile(figures[1:], [0.025, 0.975])
-    return Metric(float(figures[0]), float(low), float(high))
 
 
 def _in_words(metric: Metric | None, form: str, scale: float = 1) -> str:

@@ -47,7 +47,7 @@ def discrimination(labelled: Labelled, n_resamples: int = N_RESAMPLES, seed: int
     """
     draws = labelled.resampled(n_resamples, seed)
     figures = [areas(labelled, weights) for weights in chain([np.ones((1, len(labelled.scores)))], draws)]
-    return Discrimination(*(_metric(np.concatenate(column)) for column in zip(*figures, strict=True)))
+    return Discrimination(*(Metric.resampled(np.concatenate(column)) for column in zip(*figures, strict=True)))
 
 
 def weighted_areas(labelled: Labelled, share: float) -> tuple[float, float]:
@@ -76,8 +76,3 @@ def areas(labelled: Labelled, weights: Floats) -> tuple[Floats, Floats]:
     auroc = 1 - (steps * above).sum(axis=1) / (found[:, -1] * normals[:, -1])
     precision = found[:, last] / np.maximum(called[:, last], np.finfo(np.float64).tiny)
     return auroc, (steps * precision).sum(axis=1) / found[:, -1]
-
-
-def _metric(figures: Floats) -> Metric:
-    low, high = np.quantile(figures[1:], [0.025, 0.975]) if len(figures) > 1 else (np.nan, np.nan)
-    return Metric(float(figures[0]), float(low), float(high))

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray, IndexArray
-from msde.method.calibration import Fit, folds
+from msde.method.calibration import folds
 from msde.method.gaussian import Gaussian, fit_ridged
+from msde.method.inductive_fit import FitInductive
 from msde.method.labelled_abnormals import RIDGE, SLOPE, Blend, Likeness, gate, soft_mean
 from msde.method.parallel import in_order, single_threaded_products
 from msde.method.scorers import InductiveScorer, LabelledScorer
@@ -94,31 +95,41 @@ class HeldOutNormals:
 
     @classmethod
     def fit(
-        cls, normals: FloatArray, fit: Fit, groups: IndexArray | None = None, pool: FloatArray | None = None
+        cls,
+        normals: FloatArray,
+        fit: FitInductive,
+        groups: IndexArray | None = None,
+        pool: FloatArray | None = None,
+        scorer: InductiveScorer | None = None,
     ) -> Self:
-        """Fit to all normals, and without each fold; parameters and errors are those of :func:`fit_labelled`."""
+        """Fit to all normals, where `scorer` is not that already, and without each fold.
+
+        The other parameters and errors are those of :func:`fit_labelled`.
+        """
         if len(normals) < FEWEST_NORMALS:
             raise ValueError(f"labelled abnormal rows need at least {FEWEST_NORMALS} normals; got {len(normals)}")
         distances, along = np.empty(len(normals)), np.zeros(len(normals))
 
-        def seen(rows: FloatArray) -> tuple[InductiveScorer, Gaussian, Surroundings]:
-            scorer = _inductive(fit, rows)
+        def seen(scorer: InductiveScorer, rows: FloatArray) -> tuple[Gaussian, Surroundings]:
             standard = scorer.standardizer.apply(rows)
-            return scorer, fit_ridged(standard, RIDGE), Surroundings.fit(standard)
+            gaussian = fit_ridged(standard, RIDGE)
+            return gaussian, Surroundings.of(standard, gaussian)
 
         def hold_out(rows: IndexArray) -> Fold:
             others = np.delete(np.arange(len(normals)), rows)
-            scorer, gaussian, surroundings = seen(normals[others])
-            distances[rows] = scorer.score(normals[rows])
+            without = fit(normals[others])
+            gaussian, surroundings = seen(without, normals[others])
+            standard = without.standardizer.apply(normals[rows])
+            measured = without.measured_of(standard)
+            distances[rows] = without.gaussian.mahalanobis(measured)
             if pool is not None:
-                direction = fit_direction(scorer.gaussian, scorer.measured(pool))
-                along[rows] = direction.along(scorer.measured(normals[rows]))
-            standard = scorer.standardizer.apply(normals[rows])
-            return Fold(rows, others[surroundings.near(standard)], standard, scorer.standardizer, gaussian)
+                along[rows] = fit_direction(without.gaussian, without.measured(pool)).along(measured)
+            return Fold(rows, others[surroundings.near(standard)], standard, without.standardizer, gaussian)
 
         with single_threaded_products():
             dealt = list(in_order(hold_out, folds(len(normals), groups)))
-        return cls(*seen(normals), dealt, distances, along)
+        scorer = scorer or fit(normals)
+        return cls(scorer, *seen(scorer, normals), dealt, distances, along)
 
     def with_labels(
         self, abnormal: FloatArray, patients: IndexArray, direction: Direction | None = None
@@ -151,7 +162,7 @@ class HeldOutNormals:
 def fit_labelled(
     normals: FloatArray,
     abnormal: FloatArray,
-    fit: Fit,
+    fit: FitInductive,
     patients: IndexArray,
     groups: IndexArray | None = None,
     pool: FloatArray | None = None,
@@ -188,8 +199,9 @@ def fit_labelled(
     """
     if pool is None:
         return HeldOutNormals.fit(normals, fit, groups).with_labels(abnormal, patients)
-    direction = confirmed_direction(_inductive(fit, normals), pool, abnormal, patients)
-    held_out = HeldOutNormals.fit(normals, fit, groups, pool if direction.weight else None)
+    scorer = fit(normals)
+    direction = confirmed_direction(scorer, pool, abnormal, patients)
+    held_out = HeldOutNormals.fit(normals, fit, groups, pool if direction.weight else None, scorer)
     return held_out.with_labels(abnormal, patients, direction)
 
 
@@ -203,12 +215,6 @@ def confirmed_direction(
         share = confirmed(scorer.gaussian, unlabelled, scorer.measured(abnormal), patients)
         return replace(direction, weight=direction.weight * share)
     return direction
-
-
-def _inductive(fit: Fit, normals: FloatArray) -> InductiveScorer:
-    scorer = fit(normals)
-    assert isinstance(scorer, InductiveScorer)  # noqa: S101 - of the inductive mode
-    return scorer
 
 
 def familiar(cosines: NDArray[np.float64], patients: IndexArray) -> float:

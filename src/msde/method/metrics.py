@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,17 @@ _Z = 1.959964  # of a 95 % interval
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure with its 95 % percentile bootstrap interval."""
+    """A figure with its 95 % interval; ends are NaN where it has none."""
 
     value: float
     low: float
     high: float
+
+    @classmethod
+    def resampled(cls, figures: NDArray[np.float64]) -> Self:
+        """Take the first figure (r,) as the value, and the interval from the others, which are its resamples."""
+        low, high = np.quantile(figures[1:], [0.025, 0.975]) if len(figures) > 1 else (np.nan, np.nan)
+        return cls(float(figures[0]), float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ def discrimination(
         drawn = [rng.multinomial(part.sum(), part / part.sum(), size=size) for part in counts]
         figures.append((auroc_of_counts(*drawn), average_precision_of_counts(*drawn)))
     aurocs, precisions = (np.concatenate(column) for column in zip(*figures, strict=True))
-    return Discrimination(_metric(aurocs), _metric(precisions))
+    return Discrimination(Metric.resampled(aurocs), Metric.resampled(precisions))
 
 
 def auroc(normal: NDArray[np.float64], abnormal: NDArray[np.float64]) -> float:
@@ -93,9 +100,3 @@ def wilson(k: float, n: float) -> tuple[float, float]:
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def _metric(figures: NDArray[np.float64]) -> Metric:
-    """Take the first figure as the value and the others as its resamples."""
-    low, high = np.quantile(figures[1:], [0.025, 0.975])
-    return Metric(float(figures[0]), float(low), float(high))

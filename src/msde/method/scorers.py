@@ -5,6 +5,7 @@ A scorer is all that a saved model needs; the estimators in :mod:`msde.estimator
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -53,7 +54,10 @@ class InductiveScorer:
 
     def measured(self, rows: FloatArray) -> FloatArray:
         """Give how embeddings of shape (m, d) are shifted, or where they are if no shift is kept."""
-        standard = self.standardizer.apply(rows)
+        return self.measured_of(self.standardizer.apply(rows))
+
+    def measured_of(self, standard: FloatArray) -> FloatArray:
+        """Give of standardised rows (m, d) what `measured` gives."""
         return standard if self.shift is None else self.shift.displacement(standard)
 
     def score(self, rows: FloatArray) -> NDArray[np.float64]:
@@ -192,29 +196,32 @@ class LabelledScorer:
         return self.scorer.standardizer
 
     def score(self, rows: FloatArray) -> NDArray[np.float64]:
-        """Score embeddings of shape (m, d) by distance, and add by its unit what likeness and direction add; alone."""
-        along = self.direction.along(self.scorer.measured(rows)) if self.direction and self.direction.weight else 0
-        return self._sum(rows, along)
+        """Score embeddings of shape (m, d), each by itself: the distance, and what labels and pool add in its unit."""
+        return self._sum(rows, lambda direction, measured: direction.along(measured))
 
     def held_out_of_direction(self, pool: FloatArray) -> NDArray[np.float64]:
         """Score the pool's embeddings of shape (m, d), each in the direction of the others."""
-        if not (self.direction and self.direction.weight):
-            return self._sum(pool, 0)
-        return self._sum(pool, held_out_along(self.scorer.gaussian, self.scorer.measured(pool)))
+        return self._sum(pool, lambda _, measured: held_out_along(self.scorer.gaussian, measured))
 
-    def _sum(self, rows: FloatArray, along: NDArray[np.float64] | int) -> NDArray[np.float64]:
+    def _sum(
+        self, rows: FloatArray, along: Callable[[Direction, FloatArray], NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
         standard = self.standardizer.apply(rows)
+        measured = self.scorer.measured_of(standard)
         evidence = self._evidence(standard, self.likeness.cosines(standard))
-        weight = self.direction.weight or 0 if self.direction else 0
-        return self.blend.score(self.scorer.score(rows), evidence) + weight * along
+        blended = self.blend.score(self.scorer.gaussian.mahalanobis(measured), evidence)
+        if self.direction is None or not self.direction.weight:
+            return blended
+        return blended + self.direction.weight * along(self.direction, measured)
 
     def known(self, rows: FloatArray) -> NDArray[np.bool_]:
         """Tell which rows (m, d), if they are abnormal, pass for a labelled kind.
 
         They are more likely of one than not, and as near to a labelled row as these are to those of other patients.
         """
-        cosines = self.cosines(rows)
-        likely = self.blend.share(self._evidence(self.standardizer.apply(rows), cosines)) > 0.5
+        standard = self.standardizer.apply(rows)
+        cosines = self.likeness.cosines(standard)
+        likely = self.blend.share(self._evidence(standard, cosines)) > 0.5
         return np.asarray(likely & (cosines.max(axis=1) >= self.familiar))
 
     def nearest(self, rows: FloatArray) -> IndexArray:

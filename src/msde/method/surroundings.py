@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray, IndexArray
+from msde.method.gaussian import Gaussian
+from msde.method.neighbors.exact import ExactIndex
 
 N_AXES = 2
 NEIGHBORS = 50
 LARGEST_SHARE = 3  # of few normals a third is near
-_ROWS_AT_ONCE = 256
 FLOOR = 0.1  # of the variance of all likenesses, beside that of the near ones
 
 
@@ -50,27 +51,16 @@ class Surroundings:
             raise ValueError("surroundings must be finite")
 
     @classmethod
-    def fit(cls, normals: FloatArray) -> Self:
-        """Learn from standardised normals (n, d)."""
-        centre = normals.mean(axis=0, dtype=np.float64)
-        offsets = normals - centre
-        n, d = offsets.shape
-        _, sides = np.linalg.eigh(offsets @ offsets.T if n < d else offsets.T @ offsets)
-        main = sides[:, -min(N_AXES, n, d) :]
-        axes = offsets.T @ main if n < d else main
-        axes = np.asarray(axes / np.maximum(np.linalg.norm(axes, axis=0), np.finfo(np.float64).tiny), dtype=np.float64)
-        return cls(centre, axes, np.asarray(offsets @ axes, dtype=np.float64))
+    def of(cls, normals: FloatArray, gaussian: Gaussian) -> Self:
+        """Learn from standardised normals (n, d), and the Gaussian that `fit_ridged` fits to them."""
+        main = gaussian.whitening[:, -N_AXES:]  # columns ascend by variance
+        axes = main / np.linalg.norm(main, axis=0)
+        return cls(gaussian.mean, axes, (normals - gaussian.mean) @ axes)
 
     def near(self, rows: FloatArray) -> IndexArray:
         """Give the numbers of the normals near each standardised row (m, d): (m, 50), or of few normals a third."""
         few = max(1, min(NEIGHBORS, len(self.places) // LARGEST_SHARE))
-        places = (rows - self.centre) @ self.axes
-        near = np.empty((len(rows), few), dtype=np.intp)
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            block = slice(start, start + _ROWS_AT_ONCE)
-            squared = ((places[block, None] - self.places) ** 2).sum(axis=-1)
-            near[block] = np.argsort(squared, axis=1, kind="stable")[:, :few]
-        return near
+        return ExactIndex.build(self.places).query_distances((rows - self.centre) @ self.axes, few)[1]
 
 
 def relative(likeness: NDArray[np.float64], of_near: NDArray[np.float64], variance: float) -> NDArray[np.float64]:

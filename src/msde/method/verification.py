@@ -28,7 +28,7 @@ class Verification:
     Parameters
     ----------
     edges : ndarray of shape (s,), float64
-        Upper ends of the strata, ascending to 1; the threshold is one, unless nothing came on a side of it.
+        Upper ends of the strata, ascending to 1; the threshold is one of them.
     came, looked_at : ndarray of shape (s,), int
         Images in each, and those of them that were looked at.
     alpha : float

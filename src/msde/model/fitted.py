@@ -29,6 +29,10 @@ from msde.model.score import ImageScore
 from msde.model.training_set import TrainingSet
 from msde.storage.records import take_apart
 
+GIVEN = "held-out, given to calibrate:"
+CONFIRMED = "cross-fitted confirmed"
+"""How `source` of a calibration at the place begins: on normals given to calibrate, or confirmed by readers."""
+
 
 @dataclass(frozen=True, eq=False)
 class FittedModel:
@@ -74,6 +78,11 @@ class FittedModel:
     def mode(self) -> str:
         """Name of the mode that the scorer is of."""
         return next(mode for mode, kind in SCORERS.items() if isinstance(self.scorer, kind))
+
+    @property
+    def calibrated_at_place(self) -> bool:
+        """Whether normals of the place where the model is used calibrate it; a model file tells it by words alone."""
+        return self.images.source.startswith((GIVEN, CONFIRMED))
 
     def has_seen(self, digests: Sequence[bytes]) -> NDArray[np.bool_]:
         """Tell of which images (n,) the fit has learnt, as a normal, in the pool, or by a label; by their digests."""
@@ -164,8 +173,7 @@ class FittedModel:
             check_rate(alpha)
         # One by one, as images are scored: in a batch, the last bits differ, and a normal may score above itself.
         held_out = np.concatenate([self.scorer.score(row[None]) for row in normals.rows])
-        source = "held-out, given to calibrate:"
-        images, volumes, patients = normals.calibrations(held_out, alpha, source, confidence)
+        images, volumes, patients = normals.calibrations(held_out, alpha, GIVEN, confidence)
         return replace(self, images=images, volumes=volumes, patients=patients)
 
     def check_scores_alone(self) -> None:

@@ -66,6 +66,7 @@ def learn(
     labelled: TrainingSet | None = None,
     kinds: Kinds | None = None,
     calibrating: TrainingSet | None = None,
+    source: str | None = None,
 ) -> tuple[FittedModel, FitReport]:
     """Fit a model to embedded images.
 
@@ -90,6 +91,8 @@ def learn(
         Of these.
     calibrating : TrainingSet, optional
         Those of the normals that calibrate, where others were chosen by their scores; by default all.
+    source : str, optional
+        What is said of them, up to their kind; by default that they are training normals.
 
     Returns
     -------
@@ -99,8 +102,8 @@ def learn(
     Raises
     ------
     DataError
-        If a labelled abnormal image is among the normals, these are too few, or kinds are those of none or contradict
-        each other.
+        If a labelled abnormal image is among the normals, these are too few, kinds are those of none or contradict each
+        other, or the pool has no image that is not labelled.
     """
     labels = None
     if labelled is not None:
@@ -110,6 +113,8 @@ def learn(
                 f" least {FEWEST_NORMALS}, or leave the labels out"
             )
         check_labels(normals, labelled)
+        if pool is not None and set(pool.digests) <= set(labelled.digests):
+            raise DataError("all unlabelled images are labelled abnormal too; give others, or leave them out")
         labels = Labels.of(labelled, kinds)
     detector.fit(
         normals.rows,
@@ -126,7 +131,7 @@ def learn(
             row = {digest: number for number, digest in enumerate(normals.digests)}
             scores = scores[[row[digest] for digest in calibrating.digests]]
         images, volumes, patients = (calibrating or normals).calibrations(
-            scores, detector.alpha, detector.held_out_from, confidence
+            scores, detector.alpha, source or detector.held_out_from, confidence
         )
     if volumes is not None and math.isinf(volumes.threshold):
         volumes = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -22,7 +23,7 @@ from msde.method.groups import UNKNOWN
 from msde.method.labelled_fit import FEWEST_NORMALS
 from msde.method.scorers import InductiveScorer, LabelledScorer
 from msde.model.anomaly_model import AnomalyModel
-from msde.model.fitted import FittedModel
+from msde.model.fitted import CONFIRMED, FittedModel
 from msde.model.grouping import check_ways
 from msde.model.labels import check_labels
 from msde.model.learning import FitReport, learn
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 N_FOLDS = 5
 _LISTED = 5
-_AT_A_PLACE = ("held-out", "cross-fitted confirmed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +107,7 @@ class Retraining:
         MSDEError
             If the model is in another mode.
         """
-        if not isinstance(old.scorer, InductiveScorer | LabelledScorer):
-            raise MSDEError(
-                f"verdicts are learnt in inductive mode; this model is {old.mode}, so fit one without --mode"
-            )
+        inductive_scorer(old)
         known = old.fingerprint.known(normals.digests)
         if known.sum() < FEWEST_NORMALS:
             raise DataError(
@@ -140,12 +137,21 @@ class Retraining:
         learnt = old.fingerprint.known(judged.digests) & ~of_rows
         notes = list(_notes(old, normals, judged, learnt, labelled))
         of_labelled = numbers[2] if labelled else np.empty(0, dtype=np.intp)
-        return cls(old, normals, judged, of_rows, units, numbers[0], labelled, of_labelled, notes)
+        found = cls(old, normals, judged, of_rows, units, numbers[0], labelled, of_labelled, notes)
+        return replace(found, notes=[*notes, *found._notes_on_calibration()])
 
     @property
     def seen(self) -> NDArray[np.bool_]:
         """Which images with verdicts (k,) the model has learnt from before."""
         return self.old.has_seen(self.judged.digests)
+
+    @cached_property
+    def by_confirmed(self) -> bool:
+        """Whether confirmed normals calibrate every fit: the model was calibrated at a place, and the least are enough.
+
+        One answer for all, because flags of fits that are calibrated on other normals cannot be compared.
+        """
+        return self.old.calibrated_at_place and self._fewest_confirmed >= self._needed
 
     def folds(self) -> list[IndexArray]:
         """Deal the patients of the images with verdicts to at most five folds; those with abnormal images come first.
@@ -165,7 +171,7 @@ class Retraining:
 
         Images that are given verdicts because they were flagged score high, so p-values and threshold go by the normals
         of the first fit alone; where the model was calibrated at the place, by the confirmed normals, if there are
-        enough.
+        enough whichever fold is left out (`by_confirmed`).
 
         Parameters
         ----------
@@ -188,28 +194,44 @@ class Retraining:
         if self.labelled is not None:
             abnormal.append(self.labelled.only(~np.isin(self.units_of_labelled, left_out)))
         labelled = TrainingSet.union(abnormal)
-        old = self.old.images
-        local = old.source.startswith(_AT_A_PLACE) and len(confirmed.rows) >= normals_needed(old.alpha, old.confidence)
-        fitted, report = learn(
+        return learn(
             TrainingSet.union([normals, confirmed]),
             None,
             detector_like(self.old),
             self.old.encoder,
             self.old.rule,
             self.old.localizer,
-            old.confidence,
+            self.old.images.confidence,
             labelled if len(labelled.rows) else None,
-            calibrating=confirmed if local else normals,
+            calibrating=confirmed if self.by_confirmed else normals,
+            source=CONFIRMED if self.by_confirmed else None,
         )
-        if not local:
-            return fitted, report
-        source = fitted.images.source.replace("training", "confirmed")
-        return replace(fitted, images=replace(fitted.images, source=source)), report
 
     def touches(self, patients: IndexArray) -> bool:
         """Whether the model has learnt anything of the patients."""
         of_all = (self.units_of_normals, self.units_of_labelled, self.units[self.seen])
         return any(np.isin(units, patients).any() for units in of_all)
+
+    @property
+    def _needed(self) -> int:
+        return normals_needed(self.old.images.alpha, self.old.images.confidence)
+
+    @property
+    def _fewest_confirmed(self) -> int:
+        """Patients of the confirmed normals of that fit of a comparison which has the fewest."""
+        folds = self.folds()
+        fits = [(~self.abnormal, fold) for fold in folds]
+        # There the old model is fitted again, to what it has learnt from before.
+        fits += [(~self.abnormal & self.seen, fold) for fold in folds if self.touches(fold)]
+        return min(len(np.setdiff1d(self.units[confirmed], fold)) for confirmed, fold in fits)
+
+    def _notes_on_calibration(self) -> Iterator[str]:
+        if self.old.calibrated_at_place and not self.by_confirmed:
+            yield (
+                f"the model was calibrated at the place, and the new one is not: normals of {self._needed} patients are"
+                f" needed for that whichever fold is held out, and {self._fewest_confirmed} are confirmed; p-values go"
+                " by the normals of the first fit until it is calibrated again at the place"
+            )
 
     def _digests(self, unit: int) -> list[bytes]:
         return [self.judged.digests[row] for row in np.flatnonzero(self.units == unit)]
@@ -295,12 +317,12 @@ def gather(
 def detector_like(fitted: FittedModel) -> MSDEDetector:
     """Return an unfitted detector with the settings of a model in inductive mode, as far as its arrays tell them.
 
-    Weights as published (`--weighting published`) cannot be told from those by density, which are taken.
+    Weights as published (`--weighting published`) cannot be told from those by density, which are taken. Raises
+    MSDEError for a model in another mode.
     """
     from msde.estimators.detector import MSDEDetector
 
-    scorer = fitted.scorer.scorer if isinstance(fitted.scorer, LabelledScorer) else fitted.scorer
-    assert isinstance(scorer, InductiveScorer)  # noqa: S101 - as `Retraining.of` checks
+    scorer = inductive_scorer(fitted)
     d, n_axes = scorer.gaussian.whitening.shape
     alike = scorer.shift is not None and bool((scorer.shift.weights == scorer.shift.weights[0]).all())
     return MSDEDetector(
@@ -309,6 +331,16 @@ def detector_like(fitted: FittedModel) -> MSDEDetector:
         weighting="uniform" if alike else None,
         gaussian="pca" if n_axes < d and not scorer.gaussian.outside else None,
     )
+
+
+def inductive_scorer(fitted: FittedModel) -> InductiveScorer:
+    """Return the scorer of a model in inductive mode, without its labels; raises MSDEError for other modes."""
+    scorer = fitted.scorer.scorer if isinstance(fitted.scorer, LabelledScorer) else fitted.scorer
+    if not isinstance(scorer, InductiveScorer):
+        raise MSDEError(
+            f"verdicts are learnt in inductive mode; this model is {fitted.mode}, so fit one without --mode"
+        )
+    return scorer
 
 
 def _numbered(sets: Sequence[TrainingSet]) -> list[IndexArray]:

@@ -42,7 +42,6 @@ class TrainingSet:
     names: list[str]
     digests: list[bytes]
     errors: list[str]
-    n_copies: int
     volumes: dict[str, list[int]]  # the row of each one's parts, or _UNUSABLE
     peak: float
     keys: list[frozenset[Key]]  # what tells the patient of each row
@@ -81,8 +80,8 @@ class TrainingSet:
             peak = max(peak, image.peak)
             if image.volume is not None:
                 volumes.setdefault(image.volume, []).append(digests.get(image.digest, _UNUSABLE))
-        n_copies = sum(map(len, copies.values()))
         if len(rows) < at_least:
+            n_copies = sum(map(len, copies.values()))
             reason = f" ({errors[0]})" if errors else ""
             n = len(rows) + len(errors) + n_copies
             of_these = f", {n_copies} are copies" if n_copies else ""
@@ -91,7 +90,7 @@ class TrainingSet:
             )
         told, note = settled(known, one_is_none=True)
         notes = [note] if note else []
-        found = cls(np.stack(rows), names, list(digests), errors, n_copies, volumes, peak, told, notes, copies)
+        found = cls(np.stack(rows), names, list(digests), errors, volumes, peak, told, notes, copies)
         return found if (found.groups == UNKNOWN).any() else found._in_order_of_digests()
 
     @classmethod
@@ -101,14 +100,20 @@ class TrainingSet:
         names: list[str] = []
         keys: list[set[Key]] = []
         volumes: dict[str, list[int]] = {}
+        copies: dict[bytes, list[str]] = {}
         kept = []
         for one in sets:
             first = np.array([place.setdefault(digest, len(place)) for digest in one.digests], dtype=np.intp)
             fresh = first >= len(keys)
             for row, number in enumerate(first.tolist()):
+                digest = one.digests[row]
                 if fresh[row]:
                     names.append(one.names[row])
                     keys.append(set())
+                else:
+                    copies.setdefault(digest, []).append(one.names[row])
+                if digest in one.copies:
+                    copies.setdefault(digest, []).extend(one.copies[digest])
                 keys[number] |= one.keys[row]
             kept.append(one.rows[fresh])
             for name, members in one.volumes.items():
@@ -118,11 +123,11 @@ class TrainingSet:
             names,
             list(place),
             [error for one in sets for error in one.errors],
-            sum(one.n_copies for one in sets) + sum(len(one.rows) for one in sets) - len(place),
             volumes,
             max(one.peak for one in sets),
             list(map(frozenset, keys)),
             [note for one in sets for note in one.notes],
+            copies,
         )
         return found if (found.groups == UNKNOWN).any() else found._in_order_of_digests()
 
@@ -143,9 +148,14 @@ class TrainingSet:
             },
             keys=[of_row for of_row, stays in zip(self.keys, chosen, strict=True) if stays],
             errors=[],
-            n_copies=0,
             notes=[],
+            copies={},
         )
+
+    @property
+    def n_copies(self) -> int:
+        """Number of further images that are exact copies of these."""
+        return sum(map(len, self.copies.values()))
 
     @cached_property
     def groups(self) -> IndexArray:

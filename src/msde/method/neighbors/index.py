@@ -66,7 +66,7 @@ class NeighborIndex(ABC):
         indices = self.query(queries, k)
         indices.sort(axis=1)
         distances = np.empty(indices.shape)
-        step = max(1, _BLOCK_BYTES // (8 * indices.shape[1] * self.rows.shape[1]))
+        step = max(1, _BLOCK_BYTES // (8 * indices.shape[1] * max(1, self.rows.shape[1])))
         for start in range(0, len(queries), step):
             block = slice(start, start + step)
             offsets = self.rows[indices[block]].astype(np.float64) - queries[block, None]
