@@ -70,7 +70,7 @@ def test_images_of_a_patient_have_one_p_value_together(served, model_file, tmp_p
         assert found["anomaly_score"] == pytest.approx(expected.anomaly_score)
         assert found["p_value"] == pytest.approx(expected.p_value)
         assert found["flagged"] == expected.flagged
-        assert found["words"].startswith("Of all 2 images of the patient together: ")
+        assert found["words"].startswith("Of the 2 images known to be of the patient: ")
         assert "normal patient" in found["words"]
     assert [served.get(f"/api/images/{number}")["patient"] for number in (alone, picture)] == [None, None]
 

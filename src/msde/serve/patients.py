@@ -129,7 +129,7 @@ def _said(images: Sequence[_Scored], calibration: PatientCalibration, current: C
         anomaly_score=volume_score(scores),
         p_value=p_value,
         flagged=p_value <= current.highest_p,
-        words=f"Of all {n} images of the patient together: {how_often(p_value, calibration.n_patients, 'patient')}",
+        words=f"Of the {n} images known to be of the patient: {how_often(p_value, calibration.n_patients, 'patient')}",
     )
 
 
