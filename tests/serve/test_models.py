@@ -155,6 +155,19 @@ def test_confirmed_normals_recalibrate_and_the_version_before_can_come_back(serv
         assert {"recalibrate", "version", "verdict"} <= set(actions)
 
 
+def test_a_version_takes_the_place_of_none_but_the_one_that_was_seen(serve, replaceable, other_model):
+    with serve(models=(str(replaceable),)) as served:
+        shutil.copy(other_model, replaceable)
+        served.service.models.refresh()
+        address = "/api/models/replaceable/version"
+        for unseen in (1, 9):
+            answer = served.client.put(address, json={"version": 1, "instead_of": unseen})
+            assert answer.status_code == {1: 409, 9: 404}[unseen], answer.text
+            assert served.get("/api/models/replaceable")["version"] == 2
+        assert served.client.put(address, json={"version": 1, "instead_of": 2}).json()["version"] == 1
+        assert [row["detail"]["version"] for row in served.get("/api/audit?action=version")["rows"]] == [1]
+
+
 @pytest.mark.slow
 def test_normals_that_are_copies_count_once_when_recalibrating(serve):
     with serve() as served:

@@ -6,6 +6,7 @@ import csv
 import io
 import zipfile
 from datetime import timedelta
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from msde.serve import patients
 from msde.serve.erasure import purge
 from msde.serve.models import Current
 from msde.serve.patients import PatientDigests, say_of_patients
+from msde.serve.routes import verdicts
 from msde.serve.storage.tables import Image, Model, Score, Version
 
 CURRENT = Current(1, 1, 1, "m", 0.05, 0.05)
@@ -68,7 +70,7 @@ def test_images_of_a_patient_have_one_p_value_together(served, model_file, tmp_p
         assert found["anomaly_score"] == pytest.approx(expected.anomaly_score)
         assert found["p_value"] == pytest.approx(expected.p_value)
         assert found["flagged"] == expected.flagged
-        assert found["words"].startswith("Of all 2 images of the patient together: ")
+        assert found["words"].startswith("Of the 2 images known to be of the patient: ")
         assert "normal patient" in found["words"]
     assert [served.get(f"/api/images/{number}")["patient"] for number in (alone, picture)] == [None, None]
 
@@ -77,6 +79,24 @@ def test_images_of_a_patient_have_one_p_value_together(served, model_file, tmp_p
     lines = list(csv.DictReader(io.StringIO(served.client.get("/api/verdicts.csv").text)))
     assert float(lines[0]["patient_p_value"]) == pytest.approx(expected.p_value)
     assert lines[1]["patient_p_value"] == lines[0]["evidence"] == ""
+
+
+def test_others_can_write_while_an_export_puts_the_patients_together(served, monkeypatch):
+    number = served.send(dicom(8, "D"))
+    served.wait()
+    served.client.post(f"/api/images/{number}/verdicts", json={"verdict": "normal"})
+    writes = []
+
+    def say(*arguments):
+        writing = Thread(target=served.service.database.can_write)
+        writing.start()
+        writing.join(timeout=10)
+        writes.append(not writing.is_alive())
+        return say_of_patients(*arguments)
+
+    monkeypatch.setattr(verdicts, "say_of_patients", say)
+    assert f"\n{number}," in served.client.get("/api/verdicts.csv").text
+    assert writes == [True]
 
 
 def test_all_slices_of_a_series_count(served, model_file, tmp_path):

@@ -208,19 +208,27 @@ class Models:
         """Set the false-alarm rate of a model; None for the version's own."""
         self._row(session, current).alpha = alpha
 
-    def set_version(self, session: Session, current: Current, number: int) -> None:
+    def set_version(self, session: Session, current: Current, number: int, instead_of: int | None = None) -> None:
         """Make a version current.
+
+        Parameters
+        ----------
+        session : Session
+        current : Current
+        number : int
+        instead_of : int, optional
+            Number of the version that has to be current still.
 
         Raises
         ------
         NotFound
+        Conflict
+            If another than `instead_of` is current.
         """
-        chosen = select(Version).where(Version.model_id == current.model_id, Version.number == number)
-        version = session.scalars(chosen).one_or_none()
-        if version is None:
-            raise NotFound(f"there is no version {number} of the model")
-        self._row(session, current).version_id = version.id
-        queue.prefer(session, current.model_id, version.id)
+        version_id = _numbered(session, current, number)
+        before = None if instead_of is None else _numbered(session, current, instead_of)
+        self._replace(session, current, version_id, before)
+        queue.prefer(session, current.model_id, version_id)
 
     def add(
         self, current: Current, made_by: str, change: Callable[[AnomalyModel], tuple[AnomalyModel, str]]
@@ -262,8 +270,11 @@ class Models:
         Conflict
             If another did.
         """
+        self._replace(session, current, version_id, current.version_id)
+
+    def _replace(self, session: Session, current: Current, version_id: int, before: int | None) -> None:
         row = self._row(session, current, lock=True)
-        if row.version_id != current.version_id:
+        if before is not None and row.version_id != before:
             raise Conflict("another version of the model became current in the meantime; look again, then repeat")
         row.version_id = version_id
 
@@ -332,6 +343,15 @@ class Models:
     def _row(self, session: Session, current: Current, *, lock: bool = False) -> Model:
         chosen = select(Model).where(Model.id == current.model_id)
         return session.scalars(chosen.with_for_update() if lock else chosen).one()
+
+
+def _numbered(session: Session, current: Current, number: int) -> int:
+    """Find a version by its number."""
+    chosen = select(Version.id).where(Version.model_id == current.model_id, Version.number == number)
+    version_id = session.scalar(chosen)
+    if version_id is None:
+        raise NotFound(f"there is no version {number} of the model")
+    return version_id
 
 
 def _version(session: Session, model: Model, sha256: str, origin: str, made_by: str, normals: int) -> int:

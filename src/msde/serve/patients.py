@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm import Session
 
 from msde.images.patients import Patients, settled
 from msde.method.patient_score import PatientCalibration
@@ -27,6 +27,7 @@ MOST_IMAGES = 2_000
 """Of one patient; more are files anonymised alike, which tell nothing of patients."""
 _TOO_MANY = f"No p-value of the patient: more than {MOST_IMAGES:,} images state this one, as files anonymised alike do"
 _AT_ONCE = 500
+_NEEDED = (Image.patient, Score.state, Score.version_id, Score.n_parts, Score.anomaly_score, Score.part_scores)
 
 
 class PatientDigests:
@@ -89,9 +90,8 @@ def say_of_patients(
         said |= {patient: _without_score(n, _TOO_MANY) for patient, n in counts.items() if n > MOST_IMAGES}
         several = [patient for patient, n in counts.items() if 1 < n <= MOST_IMAGES]
         found: dict[str, list[_Scored]] = defaultdict(list)
-        chosen = _of_patients(current, several, Image.patient, Score).options(undefer(Score.part_scores))
-        for patient, score in session.execute(chosen.order_by(Image.id)):
-            found[patient].append(_scored(score, current))
+        for patient, *score in session.execute(_of_patients(current, several, *_NEEDED).order_by(Image.id)):
+            found[patient].append(_scored(current, *score))
         said |= {patient: _said(images, calibration, current) for patient, images in found.items()}
     return said
 
@@ -102,12 +102,18 @@ def _of_patients(current: Current, patients: Sequence[str], *what: Any) -> Selec
     return select(*what).join(Score, Score.image_id == Image.id).where(*of_patients)
 
 
-def _scored(score: Score, current: Current) -> _Scored:
-    state = "queued" if score.state in WAITING or score.version_id != current.version_id else score.state
-    if score.part_scores is not None:
-        return _Scored(state, score.part_scores)
-    value = score.anomaly_score
-    return _Scored(state, None if score.n_parts > 1 or value is None else np.array([value]))
+def _scored(
+    current: Current,
+    state: str,
+    version_id: int,
+    n_parts: int,
+    value: float | None,
+    part_scores: NDArray[np.float64] | None,
+) -> _Scored:
+    state = "queued" if state in WAITING or version_id != current.version_id else state
+    if part_scores is not None:
+        return _Scored(state, part_scores)
+    return _Scored(state, None if n_parts > 1 or value is None else np.array([value]))
 
 
 def _said(images: Sequence[_Scored], calibration: PatientCalibration, current: Current) -> OfPatient:
@@ -123,7 +129,7 @@ def _said(images: Sequence[_Scored], calibration: PatientCalibration, current: C
         anomaly_score=volume_score(scores),
         p_value=p_value,
         flagged=p_value <= current.highest_p,
-        words=f"Of all {n} images of the patient together: {how_often(p_value, calibration.n_patients, 'patient')}",
+        words=f"Of the {n} images known to be of the patient: {how_often(p_value, calibration.n_patients, 'patient')}",
     )
 
 

@@ -288,11 +288,12 @@ class Threshold(BaseModel):
 
 
 class VersionChoice(BaseModel):
-    """A version to make current."""
+    """A version to make current, instead of another where that is said."""
 
     model_config = ConfigDict(extra="forbid")
 
     version: int = Field(ge=1, le=1_000_000)
+    instead_of: int | None = Field(default=None, ge=1, le=1_000_000)
 
 
 class Queued(BaseModel):

@@ -585,7 +585,7 @@ def test_evidence_the_nearest_labelled_image_and_the_patient_are_shown(visit, ru
     words = "Like the abnormal images you labelled, bright <square>."
     expect(page.locator("#rows tr").first).to_contain_text(words)
     expect(page.locator("#case-notes")).to_contain_text(words)
-    expect(page.locator("#case-patient")).to_contain_text("Of all 2 images of the patient together: ")
+    expect(page.locator("#case-patient")).to_contain_text("Of the 2 images known to be of the patient: ")
     expect(page.locator("#case-patient")).to_contain_text("patient flagged")
     expect(page.locator("#labelled img")).to_have_count(1)
     expect(page.locator("#labelled figcaption")).to_have_text("bright <square>")

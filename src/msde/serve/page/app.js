@@ -77,7 +77,7 @@ const viewer = new Viewer({
 
 const panel = new ModelPanel({ changed: () => renew(), failed });
 const learning = new LearningPanel({
-  use: (version) => panel.useVersion(version),
+  use: (version, insteadOf) => panel.useVersion(version, insteadOf),
   rescore: () => panel.rescore(),
   open: (image, name) => list.find(image, name),
   failed,

@@ -17,7 +17,7 @@ const between = (value, interval, scale, digits) => {
   return [`${fixed(scale * value, digits)} `, h("span", { class: "interval" }, `(${low}\u2013${high})`)];
 };
 
-/** `use(version)` makes one current, `rescore()` scores by it, `open(image, name)` shows a row, `failed(error)` on trouble. */
+/** `use(version, insteadOf)` makes one current, `rescore()` scores by it, `open(image, name)` shows a row, `failed(error)` on trouble. */
 export class LearningPanel {
   constructor({ use, rescore, open, failed }) {
     Object.assign(this, { use, rescore, open, failed });
@@ -27,7 +27,7 @@ export class LearningPanel {
     $("learning").addEventListener("toggle", () => this.look());
     $("learning-start").addEventListener("click", () => this.start());
     $("proposal-use").addEventListener("click", () => this.makeCurrent());
-    $("proposal-back").addEventListener("click", () => this.use(this.proposal.before));
+    $("proposal-back").addEventListener("click", () => this.use(this.proposal.before, this.proposal.version));
     $("proposal-rescore").addEventListener("click", () => this.rescore());
   }
 
@@ -70,11 +70,19 @@ export class LearningPanel {
   }
 
   async makeCurrent() {
-    const { before, version } = this.proposal;
+    const { version } = this.proposal;
+    const inUse = this.model.version; // by the time of the answer it may be another
     const text =
-      `Images that come are scored by version ${version} from then on; those that are here keep their scores until they are` +
-      ` scored again. Version ${before} is kept, and one click brings it back.`;
-    if (await confirmed(`Make version ${version} current?`, text, "Make current")) await this.use(version);
+      `${this.unused()}Images that come are scored by version ${version} from then on; those that are here keep their scores until they are` +
+      ` scored again. Version ${inUse} is kept, and one click brings it back.`;
+    if (await confirmed(`Make version ${version} current?`, text, "Make current")) await this.use(version, inUse);
+  }
+
+  /** Say so where a proposal is compared with a version that it would not replace. */
+  unused() {
+    const { before, version } = this.proposal;
+    const inUse = this.model.version;
+    return inUse === before || inUse === version ? "" : `Version ${version} compares with version ${before}, which is not in use. `;
   }
 
   /** Draw how it stands; return whether to ask again. */
@@ -115,7 +123,7 @@ export class LearningPanel {
     const abnormals = counted(comparison.n_abnormal, "abnormal image");
     const normals = counted(comparison.n_normal, "normal image");
     $("proposal-how").textContent =
-      `Learnt by ${by}, ${when(at)}, from ${abnormals} and ${normals} of ${counted(comparison.n_patients, "patient")}. Each of these is` +
+      `${this.unused()}Learnt by ${by}, ${when(at)}, from ${abnormals} and ${normals} of ${counted(comparison.n_patients, "patient")}. Each of these is` +
       " judged here by fits that have seen nothing of its patient; in brackets 95\u00a0% intervals.";
     $("proposal-old").textContent = `Version ${before}`;
     $("proposal-new").textContent = `Version ${version}`;

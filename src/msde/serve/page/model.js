@@ -189,8 +189,8 @@ export class ModelPanel {
     return h("button", { type: "button", class: "of-admin", onclick: () => this.useVersion(version) }, `Use version ${version}`);
   }
 
-  async useVersion(version) {
-    await this.request("PUT", "version", { version }, () => `Version ${version} is in use.`);
+  async useVersion(version, insteadOf = this.model.version) {
+    await this.request("PUT", "version", { version, instead_of: insteadOf }, () => `Version ${version} is in use.`);
   }
 
   async recalibrate() {

@@ -78,11 +78,11 @@ def set_threshold(service: Served, caller: Admin, current: ThisModel, body: sche
     return _afresh(service, current)
 
 
-@router.put("/{model}/version")
+@router.put("/{model}/version", responses=refusals(409))
 def set_version(service: Served, caller: Admin, current: ThisModel, body: schemas.VersionChoice) -> schemas.Model:
     """Make an earlier or later version current."""
     with service.database.write() as session:
-        service.models.set_version(session, current, body.version)
+        service.models.set_version(session, current, body.version, body.instead_of)
         audit.record(session, caller.user, "version", model=current.name, version=body.version)
     return _afresh(service, current)
 

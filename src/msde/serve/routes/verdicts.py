@@ -51,8 +51,9 @@ def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: 
 @router.get("/verdicts.csv", responses={200: {"content": {"text/csv": {}}}}, response_class=Response)
 def export(service: Served, caller: Reader, current: OfModel) -> Response:
     """Return every verdict given beside a score of the model as CSV, the oldest first."""
+    beside = (Model.name, Version.number, Row.anomaly_score, Row.p_value, Score.evidence)
     chosen = (
-        select(Row, Image, Model.name, Version.number, Score.evidence)
+        select(Image.patient, Image.id, Image.name, Image.digest, Row.verdict, Row.note, Row.reader, Row.at, *beside)
         .join(Image, Image.id == Row.image_id)
         .outerjoin(Version, Version.id == Row.version_id)
         .outerjoin(Model, Model.id == Version.model_id)
@@ -60,18 +61,17 @@ def export(service: Served, caller: Reader, current: OfModel) -> Response:
         .where((Version.model_id == current.model_id) | Row.version_id.is_(None))
         .order_by(Row.id)
     )
-    lines = [csv_row(COLUMNS)]
     calibration = service.models.version(current.version_id).patients_
-    with service.database.write() as session:
+    with service.database.write() as session:  # for that alone: nobody else can write meanwhile
         audit.record(session, caller.user, "export", model=current.name)
+    with service.database.read() as session:
         rows = session.execute(chosen).all()
-        patients = {image.patient for _, image, *_ in rows if image.patient is not None}
+        patients = {row.patient for row in rows if row.patient is not None}
         together = say_of_patients(session, current, calibration, patients)
-        for verdict, image, model, version, evidence in rows:
-            given = (verdict.verdict, verdict.note, verdict.reader, verdict.at.isoformat())
-            of_patient = together.get(image.patient or "")
-            p_value = of_patient.p_value if of_patient else None
-            beside = (model, version, verdict.anomaly_score, verdict.p_value, evidence, p_value)
-            lines.append(csv_row((image.id, image.name, image.digest, *given, *beside)))
+    lines = [csv_row(COLUMNS)]
+    for patient, id_, name, digest, verdict, note, reader, at, *numbers in rows:
+        of_patient = together.get(patient or "")
+        p_value = of_patient.p_value if of_patient else None
+        lines.append(csv_row((id_, name, digest, verdict, note, reader, at.isoformat(), *numbers, p_value)))
     headers = {"content-disposition": 'attachment; filename="verdicts.csv"'}
     return Response("".join(lines), media_type="text/csv; charset=utf-8", headers=headers)
