@@ -17,13 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from msde.errors import MSDEError
 from msde.images import find_images
 from msde.model.anomaly_model import AnomalyModel
-from msde.serve.intake.auth import read_secret
 from msde.serve.intake.tokens import is_comment, parse
 from msde.serve.launch import free_port
 from msde.serve.pacs.settings import PacsFile, is_loopback
 from msde.serve.settings import Settings
 from msde.serve.storage.database import Database
 from msde.serve.storage.room import Room
+from msde.serve.storage.secret import read_secret
 
 OK, WARNS, FAILS = "ok", "warns", "fails"
 
@@ -143,8 +143,10 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 def _users(settings: Settings) -> Iterator[Finding]:
     folder, what = settings.folder, "users"
-    if (folder / "secret").exists():
-        read_secret(folder)
+    keys = [folder / "secret", Path(settings.identifiers_key or folder / "identifiers-key")]
+    for key in keys if settings.identifiers else keys[:1]:
+        if key.exists():
+            read_secret(key)
     if not (folder / "tokens").exists():
         yield Finding(what, OK, "one admin, whose token the start puts into admin-token")
         return
