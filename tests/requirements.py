@@ -85,6 +85,8 @@ REQUIREMENTS = {
         lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         "apt-get install postgresql",
     ),
+    "nginx": Requirement("nginx", _program("nginx"), "apt-get install nginx-light"),
+    "caddy": Requirement("Caddy", _program("caddy"), "apt-get install caddy"),
     "faketime": Requirement("libfaketime", lambda: FAKETIME is not None, "apt-get install libfaketime"),
     "mount": Requirement(
         "the right to mount a disk of its own", _may_mount, "run as root, a container with --privileged", False

@@ -204,6 +204,10 @@ const greet = (who) => {
 
 const start = async () => {
   begin(async () => {
+    if (signOut) { // the proxy leads to where this reader signs in
+      location.reload();
+      await new Promise(() => {});
+    }
     await signIn();
     greet(await session());
     stale = true;
