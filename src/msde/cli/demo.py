@@ -6,20 +6,15 @@ from pathlib import Path
 
 import click
 
-from msde.cli.progress import progress, report_unreadable
+from msde.cli.options import with_answer, with_output, with_seed
+from msde.cli.progress import answer, progress, report_unreadable, say
 
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    default="msde-demo",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder for what is made.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the simulated data set.")
+@with_output(default="msde-demo", show_default=True, help="Folder for what is made.")
+@with_seed
+@with_answer
 def demo(folder: Path | None, output: Path, seed: int) -> None:
     """Make a small data set, fit, score and evaluate on it, and draw a picture.
 
@@ -38,7 +33,7 @@ def demo(folder: Path | None, output: Path, seed: int) -> None:
     if folder is None:
         folder = write_demo_set(output / "data", seed).folder
         title = "Simulated lesions; research use only"
-        click.echo(f"Made a data set with SIMULATED lesions: {folder}")
+        say(f"Made a data set with SIMULATED lesions: {folder}")
     train, normal, abnormal = (
         find_images([folder / part]) for part in ("train/normal", "test/normal", "test/abnormal")
     )
@@ -47,20 +42,21 @@ def demo(folder: Path | None, output: Path, seed: int) -> None:
         model.fit(train, tick=tick)
     model.save(output / "model.msde")
     n_fitted = model.fingerprint_.n_normals
-    click.echo(f"Fitted a model on {n_fitted} of {len(train)} normal images: {output / 'model.msde'}")
+    say(f"Fitted a model on {n_fitted} of {len(train)} normal images: {output / 'model.msde'}")
     with progress("Scoring", len(normal) + len(abnormal), model.session) as tick:
         evaluation = evaluate_model(model, normal, abnormal, tick=tick)
     write_table(evaluation.scores, output / "scores.csv")
-    click.echo(f"Scored {len(normal)} normal and {len(abnormal)} abnormal images: {output / 'scores.csv'}")
+    say(f"Scored {len(normal)} normal and {len(abnormal)} abnormal images: {output / 'scores.csv'}")
     for line in evaluation.summary():
-        click.echo(f"  {line}")
+        say(f"  {line}")
     cases = [
         DemoCase(Path(score.path), score.anomaly_score, score.p_value, bool(truth))
         for score, truth in zip(evaluation.scores, evaluation.abnormal, strict=True)
     ]
     draw_cases(cases, output / "cases.png", title)
-    click.echo(f"Drew the most and the least abnormal cases: {output / 'cases.png'}")
-    click.echo("For research use only; not a medical device.")
+    say(f"Drew the most and the least abnormal cases: {output / 'cases.png'}")
+    say("For research use only; not a medical device.")
+    answer({"output": str(output), **evaluation.figures()})
     report_unreadable([*model.unreadable_, *evaluation.errors])
 
 
