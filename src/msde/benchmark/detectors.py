@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from msde.benchmark.classifiers import discriminant, logistic_regression, nearest_labelled
 from msde.benchmark.draws import Subset
 from msde.errors import DataError
-from msde.estimators.detector import Mode, MSDEDetector
+from msde.estimators.detector import MSDEDetector
+from msde.method.detection import Mode
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.method.calibration import Calibration
 from msde.method.density_weights import density_weights
