@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import delete, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from msde.serve import audit, events
 from msde.serve.errors import Busy
@@ -103,7 +104,7 @@ def test_who_is_far_behind_is_told_that_anything_may_have_changed_and_nothing_is
 
 
 def test_those_who_listen_are_counted_limited_and_let_go(database):
-    counted = []
+    counted: list[int] = []
 
     async def listen():
         told = Events(database, events.MOST_OF_ONE + 1, counted.append)
@@ -143,7 +144,7 @@ def test_a_database_that_is_away_ends_nothing(database, another, monkeypatch):
 
     def failing(self, before):
         if next(failures, False):
-            raise events.SQLAlchemyError("away")
+            raise SQLAlchemyError("away")
         return look(self, before)
 
     monkeypatch.setattr(Events, "_look", failing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -125,14 +126,14 @@ def test_earlier_data_with_several_readers_are_settled(url):
     from alembic import command
     from alembic.config import Config
 
-    from msde.serve.storage import database as module
+    from msde.serve.storage import database as migrated
     from msde.serve.storage.database import Database
 
     database = Database(url)
     database.upgrade()
     with database.engine.begin() as connection:
         config = Config()
-        config.set_main_option("script_location", str(module.files("msde.serve.storage") / "migrations"))
+        config.set_main_option("script_location", str(Path(migrated.__file__).with_name("migrations")))
         config.attributes.update(connection=connection, folder=None)
         command.downgrade(config, "0008")
     said = {1: [("anna", "normal"), ("ben", "abnormal")], 2: [("anna", "abnormal"), ("anna", "unsure")], 3: []}
