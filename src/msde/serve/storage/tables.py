@@ -140,7 +140,31 @@ class Image(Base):
     arrived: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
     verdict: Mapped[str | None] = mapped_column(String(16), index=True)  # the latest one
     purged: Mapped[datetime | None] = mapped_column(Moment)  # when its bytes and its name were removed, if they were
-    patient: Mapped[str | None] = mapped_column(String(32), index=True)  # digest, see `msde.serve.patients`
+    # Digests of whom it is of, and of which study and series, see `msde.serve.intake.headers`.
+    patient: Mapped[str | None] = mapped_column(String(32), index=True)
+    study: Mapped[str | None] = mapped_column(String(32), index=True)
+    series: Mapped[str | None] = mapped_column(String(32))
+    body_part: Mapped[str | None] = mapped_column(String(16))  # as DICOM states it; null: its header was not read yet
+    assigned: Mapped[str | None] = mapped_column(String(200), index=True)  # the reader who is to look at it
+
+
+class SealedIdentifiers(Base):
+    """Whom a DICOM image is of, by name, encrypted; there are rows with ``--identifiers`` alone."""
+
+    __tablename__ = "identifiers"
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
+    mark: Mapped[str] = mapped_column(String(16))  # of the key, see `msde.serve.identifiers`
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Preferences(Base):
+    """How somebody likes the worklist."""
+
+    __tablename__ = "preferences"
+
+    user: Mapped[str] = mapped_column(String(200), primary_key=True)
+    chosen: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class Score(Base):
