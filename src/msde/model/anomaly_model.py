@@ -325,6 +325,12 @@ class AnomalyModel:
             raise MSDEError("the model is not fitted; call fit() first, or AnomalyModel.load() a model file")
         return self._fitted
 
+    def _repr_html_(self) -> str:
+        """Draw it for a notebook."""
+        from msde.model.notebook import model_html
+
+        return model_html([network.name for network in self.encoder.backbones], self._fitted)
+
 
 def _listed(images: Images) -> Iterable[ImageSource]:
     return find_images([images]) if isinstance(images, str | os.PathLike) else images

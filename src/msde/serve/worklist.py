@@ -14,12 +14,14 @@ from msde.method.drift import Drift, measure_drift
 from msde.method.metrics import wilson
 from msde.method.predictive_value import PREVALENCE
 from msde.model.labels import LABELLED, UNLIKE
+from msde.model.verdicts import DISPUTED
 from msde.output.words import at_most_told, how_often, how_sure
+from msde.serve import readings
 from msde.serve.errors import NotFound
 from msde.serve.intake.uploads import clean
 from msde.serve.models import Current, Models
+from msde.serve.reading import Verdict as VerdictGiven
 from msde.serve.schemas import Row, Tally
-from msde.serve.schemas import Verdict as VerdictGiven
 from msde.serve.storage.database import Database
 from msde.serve.storage.queue import WAITING
 from msde.serve.storage.store import SERIES
@@ -125,6 +127,7 @@ def row(current: Current, threshold: float, image: Image, score: Score, version:
             "seen_in_training": score.seen_in_training,
             "evidence": score.evidence,
             "verdict": image.verdict,
+            "readers": image.readers,
             "purged": image.purged,
             "threshold": finite(threshold) if version.id == current.version_id and not volume else None,
         }
@@ -134,8 +137,9 @@ def row(current: Current, threshold: float, image: Image, score: Score, version:
 def tally(session: Session, current: Current, calibration: Calibration, prevalence: float = PREVALENCE) -> Tally:
     """Count false alarms among the images that readers call normal, by the model's latest scores.
 
-    Images that the model has learnt from tell nothing of it. The interval is Wilson's (1927), 95 %. What a flag tells
-    is said for this share of abnormal images.
+    Images about which readers contradict each other are neither normal nor abnormal, and those that the model has
+    learnt from tell nothing of it. The interval is Wilson's (1927), 95 %. What a flag tells is said for this share of
+    abnormal images.
     """
     flags = math.isfinite(calibration.threshold)
     above = Score.p_value <= current.highest_p
@@ -164,6 +168,8 @@ def tally(session: Session, current: Current, calibration: Calibration, prevalen
         flagged=sum(n for (_, flagged), n in counts.items() if flagged),
         sure=how_sure(calibration) if flags else None,
         told=at_most_told(current.alpha, prevalence) if flags else None,
+        disputed=counts[DISPUTED, True] + counts[DISPUTED, False],
+        pairs=readings.pairs(session, current),
     )
 
 

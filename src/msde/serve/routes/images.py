@@ -15,10 +15,11 @@ from sqlalchemy import select
 
 from msde.errors import ImageError
 from msde.images import Part
-from msde.serve import erasure, pictures, schemas, worklist
+from msde.serve import erasure, pictures, readings, schemas, worklist
 from msde.serve.errors import NotFound, ServiceError
 from msde.serve.models import Current
 from msde.serve.patients import say_of_patients
+from msde.serve.reading import Settled
 from msde.serve.routes.access import (
     REFUSALS,
     Admin,
@@ -41,7 +42,6 @@ from msde.serve.schemas import (
     Past,
     Range,
     State,
-    VerdictWord,
     Worklist,
 )
 from msde.serve.service import Service
@@ -63,7 +63,7 @@ def worklist_page(
     current: OfModel,
     state: State | None = None,
     flagged: bool | None = None,
-    verdict: VerdictWord | Literal["none"] | None = None,
+    verdict: Settled | Literal["none"] | None = None,
     evidence: EvidenceWord | None = None,
     search: Annotated[str | None, Query(max_length=200)] = None,
     sort: Sort = "p_value",
@@ -115,6 +115,7 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
         if image.patient is not None:
             calibration = service.models.version(current.version_id).patients_
             patient = say_of_patients(session, current, calibration, [image.patient]).get(image.patient)
+        seen = readings.seen(session, id_, found.Score if found else None, user)
     if found is None:
         raise NotFound(f"image {id_} is not one of the model {current.name}")
     _, score, version = found
@@ -127,6 +128,7 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
         patient=patient,
         top_parts=[schemas.Part(part=part, anomaly_score=value, p_value=p) for part, value, p in score.top_parts or []],
         verdicts=[worklist.verdict_row(verdict, model, number) for verdict, model, number in given],
+        seen=seen,
         history=[
             Past(version=number, anomaly_score=past.anomaly_score, p_value=past.p_value, scored=past.scored)
             for past, number in scores
