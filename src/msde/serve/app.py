@@ -29,6 +29,7 @@ from msde.serve.pacs.settings import PacsFile
 from msde.serve.routes import (
     arrivals,
     audit,
+    events,
     images,
     learning,
     models,
@@ -44,7 +45,7 @@ from msde.serve.settings import Settings
 from msde.serve.storage.privacy import keep_private
 
 _LONGEST_PATH = 200  # of one that is on record
-ROUTERS = (operation, session, arrivals, images, studies, verdicts, models, learning, audit, preferences)
+ROUTERS = (operation, session, events, arrivals, images, studies, verdicts, models, learning, audit, preferences)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -69,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
             if settings.pacs:
                 stack.enter_context(link.plug(app, service, pacs))
             _mount_page(app)
-            yield {"connections": Connections.of(settings)}
+            yield {"connections": Connections.of(settings, service.events.end)}
             service.ready.clear()
 
     app = FastAPI(

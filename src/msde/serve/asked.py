@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from msde.serve.schemas import EvidenceWord, State, Storable, VerdictWord
+from msde.serve.reading import Settled, Storable
+from msde.serve.schemas import EvidenceWord, State
 
 Group = Literal["image", "study", "patient"]
 Column = Literal["often", "score", "verdict", "arrived", "modality", "taken", "study", "station", "assigned"]
@@ -19,7 +20,7 @@ class Asked(BaseModel):
 
     state: State | None = None
     flagged: bool | None = None
-    verdict: VerdictWord | Literal["none"] | None = None
+    verdict: Settled | Literal["none"] | None = None
     evidence: EvidenceWord | None = None
     modality: str | None = Field(default=None, max_length=16)
     body_part: str | None = Field(default=None, max_length=16)

@@ -5,20 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from msde.method.calibration import HIGHEST_RATE, LOWEST_RATE
-
-
-def _storable(text: str) -> str:
-    """Leave out what no database stores as text."""
-    return text.replace("\0", "")
-
+from msde.serve.reading import Pair, Settled, Verdict
 
 Rate = Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)]
-Storable = Annotated[str, AfterValidator(_storable)]
 Role = Literal["reader", "admin"]
-VerdictWord = Literal["normal", "abnormal", "unsure"]
 EvidenceWord = Literal["like", "unlike"]
 State = Literal["queued", "scored", "failed"]
 
@@ -162,7 +155,8 @@ class Row(BaseModel):
     n_parts: int
     seen_in_training: bool
     evidence: str | None
-    verdict: VerdictWord | None
+    verdict: Settled | None
+    readers: int
     threshold: float | None
     purged: datetime | None
     body_part: str | None
@@ -181,29 +175,6 @@ class Worklist(BaseModel):
     alpha: float
     total: int
     rows: list[Row]
-
-
-class Verdict(BaseModel):
-    """A reader's verdict, beside what the model said then."""
-
-    id: int
-    verdict: VerdictWord
-    note: str
-    reader: str
-    at: datetime
-    model: str | None
-    version: int | None
-    anomaly_score: float | None
-    p_value: float | None
-
-
-class NewVerdict(BaseModel):
-    """A verdict to store."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    verdict: VerdictWord
-    note: Storable = Field(default="", max_length=4000)
 
 
 class Part(BaseModel):
@@ -237,6 +208,7 @@ class Case(Row):
 
     top_parts: list[Part]
     verdicts: list[Verdict]
+    seen: str
     history: list[Past]
     range: Range | None
     has_overlay: bool
@@ -357,6 +329,8 @@ class Tally(BaseModel):
     flagged: int
     sure: str | None
     told: str | None
+    disputed: int
+    pairs: list[Pair]
 
 
 class Drift(BaseModel):

@@ -15,13 +15,15 @@ from msde.method.drift import Drift, measure_drift
 from msde.method.metrics import wilson
 from msde.method.predictive_value import PREVALENCE
 from msde.model.labels import LABELLED, UNLIKE
+from msde.model.verdicts import DISPUTED
 from msde.output.words import at_most_told, how_often, how_sure
+from msde.serve import readings
 from msde.serve.asked import Asked, Choices
 from msde.serve.errors import NotFound
 from msde.serve.identifiers import Identifiers
 from msde.serve.models import Current, Models
+from msde.serve.reading import Verdict as VerdictGiven
 from msde.serve.schemas import OfPatient, Pseudonyms, Row, Tally, Together
-from msde.serve.schemas import Verdict as VerdictGiven
 from msde.serve.search import pseudonym
 from msde.serve.storage.database import Database
 from msde.serve.storage.queue import WAITING
@@ -195,6 +197,7 @@ def row(
             "seen_in_training": score.seen_in_training,
             "evidence": score.evidence,
             "verdict": image.verdict,
+            "readers": image.readers,
             "purged": image.purged,
             "body_part": image.body_part or None,
             "assigned": image.assigned,
@@ -212,8 +215,9 @@ def row(
 def tally(session: Session, current: Current, calibration: Calibration, prevalence: float = PREVALENCE) -> Tally:
     """Count false alarms among the images that readers call normal, by the model's latest scores.
 
-    Images that the model has learnt from tell nothing of it. The interval is Wilson's (1927), 95 %. What a flag tells
-    is said for this share of abnormal images.
+    Images about which readers contradict each other are neither normal nor abnormal, and those that the model has
+    learnt from tell nothing of it. The interval is Wilson's (1927), 95 %. What a flag tells is said for this share of
+    abnormal images.
     """
     flags = math.isfinite(calibration.threshold)
     above = Score.p_value <= current.highest_p
@@ -242,6 +246,8 @@ def tally(session: Session, current: Current, calibration: Calibration, prevalen
         flagged=sum(n for (_, flagged), n in counts.items() if flagged),
         sure=how_sure(calibration) if flags else None,
         told=at_most_told(current.alpha, prevalence) if flags else None,
+        disputed=counts[DISPUTED, True] + counts[DISPUTED, False],
+        pairs=readings.pairs(session, current),
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, select
 
 from msde.errors import ImageError
 from msde.images import Part
-from msde.serve import erasure, pictures, schemas, search, worklist
+from msde.serve import erasure, pictures, readings, schemas, search, worklist
 from msde.serve.asked import Asked, Choices
 from msde.serve.errors import NotFound, ServiceError
 from msde.serve.models import Current
@@ -143,6 +143,7 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
             calibration = service.models.version(current.version_id).patients_
             patient = say_of_patients(session, current, calibration, [image.patient]).get(image.patient)
         identifiers = service.headers.open(sealed.of(session, [id_])).get(id_)
+        seen = readings.seen(session, id_, found.Score if found else None, user)
     if found is None:
         raise NotFound(f"image {id_} is not one of the model {current.name}")
     _, score, version = found
@@ -156,6 +157,7 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
         **dict(row),
         top_parts=[schemas.Part(part=part, anomaly_score=value, p_value=p) for part, value, p in score.top_parts or []],
         verdicts=[worklist.verdict_row(verdict, model, number) for verdict, model, number in given],
+        seen=seen,
         history=[
             Past(version=number, anomaly_score=past.anomaly_score, p_value=past.p_value, scored=past.scored)
             for past, number in scores
