@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from msde.cli.data_folder import of_data, opened
+from msde.cli.options import with_answer
+from msde.cli.progress import answer, say, tell
 
 if TYPE_CHECKING:
     from msde.serve.backup import Copied
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("target", metavar="BACKUP", type=click.Path(path_type=Path, file_okay=False))
 @of_data
+@with_answer
 def backup(target: Path, data: Path, database: str) -> None:
     """Copy database, images, versions of models, users and secrets to a folder, while the service runs.
 
@@ -27,7 +31,7 @@ def backup(target: Path, data: Path, database: str) -> None:
 
         keep_private()
         copied = copies.back_up(settings, found, target, "msde serve backup")
-    click.echo(f"{target}: {_counted(copied)}, {copied.fresh:,} of them new; the database is copied with them")
+    say(f"{target}: {_counted(copied)}, {copied.fresh:,} of them new; the database is copied with them")
     _tell(copied)
 
 
@@ -47,6 +51,7 @@ def backup(target: Path, data: Path, database: str) -> None:
     show_envvar=True,
     help="URL of an empty database. [default: SQLite in DIR]",
 )
+@with_answer
 def restore(source: Path, data: Path, database: str) -> None:
     """Put a backup back, into an empty folder and an empty database; then start the service with them.
 
@@ -64,7 +69,7 @@ def restore(source: Path, data: Path, database: str) -> None:
     keep_private()
     settings = Settings(data=str(data.absolute()), models=(), database=database)
     copied = copies.restore(source, settings, "msde serve restore")
-    click.echo(f"{data}: {_counted(copied)} and the database are restored")
+    say(f"{data}: {_counted(copied)} and the database are restored")
     _tell(copied)
 
 
@@ -73,6 +78,7 @@ def _counted(copied: Copied) -> str:
 
 
 def _tell(copied: Copied) -> None:
-    click.echo(f"the audit log ends with the digest {copied.digest}")
+    say(f"the audit log ends with the digest {copied.digest}")
+    answer(asdict(copied))
     if copied.missing:
-        click.echo(f"msde: {copied.missing:,} images of the database have no file", err=True)
+        tell(f"{copied.missing:,} images of the database have no file")

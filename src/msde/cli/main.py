@@ -19,6 +19,7 @@ COMMANDS = {
     "backbones": "List the networks known by name, and what each needs.",
     "benchmark": "Measure detectors side by side on labelled sets, as a TOML file says.",
     "calibrate": "Set p-values and threshold anew on normals of the place where the model is used.",
+    "completion": "Print what completes commands and options in a shell.",
     "data": "Look over a labelled data set, or fetch a public one.",
     "demo": "Make a small data set, fit, score and evaluate on it, and draw a picture.",
     "embed": "Write the embeddings of images to a table.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import click
 
 from msde.cli.backup import backup, restore
 from msde.cli.data_folder import as_seconds, audit, purge
+from msde.cli.options import with_answer, with_device
+from msde.cli.progress import answer
 from msde.cli.users import user
 from msde.output.words import printable
 
@@ -72,11 +75,18 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
 @click.command(cls=Serve)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL.msde...", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder for everything that is kept.")
-@click.option("--normals", multiple=True, metavar="PATH", help="Normals to show beside an image; may be repeated.")
+@click.option(
+    "--normals",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(),
+    help="Normals to show beside an image; may be repeated.",
+)
 @click.option(
     "--abnormal",
     multiple=True,
     metavar="PATH",
+    type=click.Path(),
     help="The --abnormal images of the fit: the one most like an image is shown beside it; may be repeated.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -137,13 +147,7 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
 @click.option(
     "--sign-out-url", default="", metavar="URL", help="Where users of the proxy sign out, such as /oauth2/sign_out."
 )
-@click.option(
-    "--device",
-    type=click.Choice(["cpu", "openvino", "cuda"]),
-    default="cpu",
-    show_default=True,
-    help="Where networks run; openvino is the processor by that library.",
-)
+@with_device
 @click.option(
     "--keep",
     default="",
@@ -203,15 +207,15 @@ def _check(**given: Any) -> None:
     from msde.errors import MSDEError
     from msde.serve import preflight
 
-    failed = 0
-    for finding in preflight.inspect(settings):
-        failed += finding.state == preflight.FAILS
-        click.echo(f"{finding.state:6}{finding.what}: {printable(finding.words)}")
+    found = list(preflight.inspect(settings))
+    lines = [f"{finding.state:6}{finding.what}: {printable(finding.words)}" for finding in found]
+    answer({"findings": [asdict(finding) for finding in found]}, lines)
+    failed = sum(finding.state == preflight.FAILS for finding in found)
     if failed:
         raise MSDEError(f"{failed} {'check fails' if failed == 1 else 'checks fail'}; the service would not start")
 
 
-BESIDE["check"] = click.Command("check", params=serve.params, callback=_check, help=_check.__doc__)
+BESIDE["check"] = with_answer(click.Command("check", params=list(serve.params), callback=_check, help=_check.__doc__))
 
 
 def _settings(

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from msde.cli.data_folder import of_data, opened
+from msde.cli.options import with_answer
+from msde.cli.progress import answer, say, tell
 
 _BY = "msde serve user"  # in the audit log
 
@@ -26,6 +28,7 @@ def user() -> None:
     help="A reader sees, sends and judges images; an admin also changes models, and deletes.",
 )
 @of_data
+@with_answer
 def add(name: str, role: str, data: Path, database: str) -> None:
     """Add a user, and print the token to sign in with, which is kept nowhere: hand it over in private."""
     with opened(data, database) as (settings, found), found.write() as session:
@@ -34,23 +37,28 @@ def add(name: str, role: str, data: Path, database: str) -> None:
 
         token = users.add(settings.folder, name, role)
         record(session, _BY, "add user", name=name, role=role)
-    click.echo(token)
+    answer({"name": name, "role": role, "token": token}, [token])
 
 
 @user.command("list")
 @of_data
+@with_answer
 def list_(data: Path, database: str) -> None:
     """List users and roles; a user may have several lines, each of another token."""
     with opened(data, database) as (settings, _):
         from msde.serve.intake import users
 
-        for entry in users.listed(settings.folder):
-            click.echo(f"{entry.user}\t{entry.role}")
+        entries = users.listed(settings.folder)
+    answer(
+        {"users": [{"name": entry.user, "role": entry.role} for entry in entries]},
+        [f"{entry.user}\t{entry.role}" for entry in entries],
+    )
 
 
 @user.command()
 @click.argument("name")
 @of_data
+@with_answer
 def remove(name: str, data: Path, database: str) -> None:
     """Remove a user with all tokens, and end the sessions begun with these."""
     with opened(data, database) as (settings, found), found.write() as session:
@@ -59,6 +67,7 @@ def remove(name: str, data: Path, database: str) -> None:
 
         admins = users.remove(settings.folder, name)
         record(session, _BY, "remove user", name=name)
-    click.echo(f"{name} is removed")
+    say(f"{name} is removed")
+    answer({"name": name, "admins_left": admins})
     if not admins:
-        click.echo("msde: no admin is left; `msde serve user add NAME --role admin` adds one", err=True)
+        tell("no admin is left; `msde serve user add NAME --role admin` adds one")

@@ -14,6 +14,7 @@ from msde.serve.at_once import AtOnce
 from msde.serve.audit import Refusals, Views
 from msde.serve.drawing import Drawing
 from msde.serve.erasure import Forgetting
+from msde.serve.events import Events
 from msde.serve.gauges import gauges
 from msde.serve.health import Health
 from msde.serve.identifiers import Vault
@@ -55,6 +56,7 @@ class Service:
     views: Views
     headers: Headers
     refusals: Refusals
+    events: Events
     models: Models
     normals: ReferenceImages
     labelled: ReferenceImages
@@ -104,6 +106,7 @@ class Service:
             views=Views(database),
             headers=headers,
             refusals=Refusals(database),
+            events=Events(database, settings.connections // 2, metrics.listening),
             models=models,
             normals=ReferenceImages(models, settings.normals, folder / "normals", NearestNormals),
             labelled=ReferenceImages(models, settings.abnormal, folder / "labelled", NearestLabelled),
