@@ -14,7 +14,6 @@ KNEE = 0.5
 
 _LEAST_VARIANCE = 1e-9
 _BLOCK_ROWS = 256
-_BLOCK_FEATURES = 64
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,11 @@ class Standardizer:
     def fit(cls, rows: FloatArray) -> Standardizer:
         """Measure mean and population deviation of rows of shape (n, d)."""
         mean = rows.mean(axis=0, dtype=np.float64)
-        # Some features after the other, because of all there would be a copy in float64.
-        deviation = np.empty(len(mean))
-        for start in range(0, len(mean), _BLOCK_FEATURES):
-            block = slice(start, start + _BLOCK_FEATURES)
-            deviation[block] = rows[:, block].std(axis=0, dtype=np.float64)
+        squared = np.zeros(len(mean))
+        for start in range(0, len(rows), _BLOCK_ROWS):  # because all offsets would be a copy in float64
+            offsets = rows[start : start + _BLOCK_ROWS] - mean
+            squared += np.einsum("ij,ij->j", offsets, offsets)
+        deviation = np.sqrt(squared / len(rows))
         # Equal values can leave a deviation of rounding size, which must not be blown up to 1.
         still = deviation <= 10 * np.finfo(rows.dtype).eps * np.abs(mean)
         return cls(mean.astype(rows.dtype), np.where(still, 1, deviation).astype(rows.dtype))
