@@ -22,6 +22,7 @@ def test_no_request_leads_to_a_server_error(disc_model, tmp_path):
         process.rows()
         schema = schemathesis.openapi.from_url(f"{process.url}/api/openapi.json", headers=process.headers)
         operations = [result.ok() for result in schema.get_all_operations()]
+        operations = [operation for operation in operations if operation.path != "/api/events"]  # which never ends
         for operation in operations:
             ask(operation, GenerationMode.POSITIVE, process.headers)
             with suppress(Unsatisfiable):  # where nothing is asked for, nothing can be wrong

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from msde.cli.data_folder import as_seconds, audit, purge
+from msde.cli.options import with_device
 
 BESIDE = {"audit": audit, "purge": purge}
 
@@ -42,6 +43,13 @@ class Serve(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
 
+def _viewer(_: click.Context, __: click.Parameter, url: str) -> str:
+    """Check the address of a viewer."""
+    if url and (not re.match(r"https?://[^/\s]", url) or "{study}" not in url):
+        raise click.BadParameter("must be like https://ohif.example/viewer?StudyInstanceUIDs={study}")
+    return url
+
+
 def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
     """Return how long pictures are kept, in seconds; 0 for good."""
     seconds = as_seconds(context, param, period)
@@ -53,11 +61,18 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
 @click.command(cls=Serve)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL.msde...", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder for everything that is kept.")
-@click.option("--normals", multiple=True, metavar="PATH", help="Normals to show beside an image; may be repeated.")
+@click.option(
+    "--normals",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(),
+    help="Normals to show beside an image; may be repeated.",
+)
 @click.option(
     "--abnormal",
     multiple=True,
     metavar="PATH",
+    type=click.Path(),
     help="The --abnormal images of the fit: the one most like an image is shown beside it; may be repeated.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -102,13 +117,7 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
 @click.option("--proxy-header", default="", help="Header in which a trusted proxy names the user.")
 @click.option("--proxy", "proxies", multiple=True, default=("127.0.0.1", "::1"), help="Address of a trusted proxy.")
 @click.option("--admin", "admins", multiple=True, help="User named by the proxy who is an admin; may be repeated.")
-@click.option(
-    "--device",
-    type=click.Choice(["cpu", "openvino", "cuda"]),
-    default="cpu",
-    show_default=True,
-    help="Where networks run; openvino is the processor by that library.",
-)
+@with_device
 @click.option(
     "--keep",
     default="",
@@ -116,8 +125,28 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
     metavar="PERIOD",
     help="How long pictures are kept, such as 90d; scores and verdicts stay. [default: for good]",
 )
+@click.option(
+    "--identifiers",
+    is_flag=True,
+    help="Show readers whom DICOM images are of; names are kept encrypted. [default: pseudonyms]",
+)
+@click.option(
+    "--identifiers-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Key of --identifiers, made where it is missing. [default: DIR/identifiers-key]",
+)
+@click.option(
+    "--viewer-url",
+    default="",
+    callback=_viewer,
+    metavar="URL",
+    help="Where the archive's viewer shows a study, such as https://ohif.example/viewer?StudyInstanceUIDs={study}.",
+)
 @click.option("--pacs", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings of DICOM in and out.")
-def serve(models: tuple[Path, ...], data: Path, pacs: Path | None, **further: Any) -> None:
+def serve(
+    models: tuple[Path, ...], data: Path, pacs: Path | None, identifiers_key: Path | None, **further: Any
+) -> None:
     """Serve models: a page for readers and a REST interface.
 
     Each model is served under the stem of its file name and read again when the file changes. At the first start
@@ -139,4 +168,5 @@ def serve(models: tuple[Path, ...], data: Path, pacs: Path | None, **further: An
     if len(set(names)) < len(names):
         raise MSDEError("two models have the same name; rename one file")
     files = tuple(str(model.absolute()) for model in models)
-    run(Settings(data=str(data.absolute()), models=files, pacs=str(pacs.absolute()) if pacs else "", **further))
+    pacs_file, key = (str(path.absolute()) if path else "" for path in (pacs, identifiers_key))
+    run(Settings(data=str(data.absolute()), models=files, pacs=pacs_file, identifiers_key=key, **further))

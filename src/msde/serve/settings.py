@@ -57,6 +57,12 @@ class Settings:
         File of PACS settings; empty: none.
     keep : int
         Seconds after which the picture of an image goes, and its scores and verdicts stay; 0 for never.
+    identifiers : bool
+        Whether readers are shown whom DICOM images are of, which is kept encrypted.
+    identifiers_key : str
+        File of the key; empty for DATA/identifiers-key.
+    viewer_url : str
+        Where the archive's viewer shows a study, with ``{study}`` for its UID; empty: nowhere.
     """
 
     data: str
@@ -83,6 +89,9 @@ class Settings:
     device: str = "cpu"
     pacs: str = ""
     keep: int = 0
+    identifiers: bool = False
+    identifiers_key: str = ""
+    viewer_url: str = ""
 
     @property
     def folder(self) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,18 +11,17 @@ from pathlib import Path
 
 from starlette.datastructures import Headers
 
-from msde.errors import DataError
 from msde.serve.audit import record
 from msde.serve.errors import Denied, Forbidden
 from msde.serve.intake.tokens import LONGEST_USER, Entry, Tokens, digest_of_token
 from msde.serve.settings import Settings
 from msde.serve.storage import sessions
 from msde.serve.storage.database import Database
+from msde.serve.storage.secret import read_secret, write_privately
 
 COOKIE = "msde_session"
 CSRF_HEADER = "x-csrf-token"
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Gate:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
-        self._secret = read_secret(settings.folder)
+        self._secret = read_secret(settings.folder / "secret")
         file = settings.folder / "tokens"
         if not file.exists():
             _first_token(settings.folder)
@@ -159,44 +157,8 @@ def _same(given: str, right: str) -> bool:
     return bool(right) and hmac.compare_digest(given.encode("utf-8", "replace"), right.encode())
 
 
-def read_secret(folder: Path) -> bytes:
-    """Read the secret of a data folder, DATA/secret, which is made where it is missing.
-
-    Raises
-    ------
-    DataError
-        If the file holds none.
-    """
-    file = folder / "secret"
-    if not file.exists():
-        _write_privately(file, secrets.token_hex(_SECRET_BYTES))
-    try:
-        secret = bytes.fromhex(file.read_text("ascii"))
-    except ValueError:
-        secret = b""
-    if len(secret) < _SECRET_BYTES:
-        raise DataError(f"{file}: is no secret of {_SECRET_BYTES} bytes; remove the file, and a new one is made")
-    return secret
-
-
 def _first_token(folder: Path) -> None:
     file = folder / "admin-token"
-    _write_privately(file, f"{secrets.token_urlsafe(32)}\n")
+    write_privately(file, f"{secrets.token_urlsafe(32)}\n")
     token = file.read_text("utf-8")  # another's, perhaps, who was first or came no further
-    _write_privately(folder / "tokens", f"admin admin {digest_of_token(token)}\n")
-
-
-def _write_privately(file: Path, text: str) -> None:
-    """Write a file for the owner alone, whole or not at all; where another process was first, its file stays."""
-    part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.link(part, file)
-    except FileExistsError:
-        pass
-    finally:
-        part.unlink()
+    write_privately(folder / "tokens", f"admin admin {digest_of_token(token)}\n")
