@@ -21,7 +21,7 @@ const ofPatient = ({ words, p_value: p, flagged }) =>
     { id: "case-patient" },
     `${words}. `,
     p === null ? "" : h("span", { class: "quiet" }, `${pValue(p)}.`),
-    flagged ? h("span", { class: "flag" }, "patient flagged") : "",
+    ...(flagged ? [" ", h("span", { class: "flag" }, "patient flagged")] : []),
   );
 
 /** `changed(case)` is called after a verdict, `removed()` after a removal, `failed(error)` on trouble. */
