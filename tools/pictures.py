@@ -24,6 +24,11 @@ PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 DESK = {"width": 1280, "height": 800}
 WIDEST = 1280
 MSDE = (sys.executable, "-m", "msde")
+WAITING = """[...document.images].filter(image => {
+    const place = image.getBoundingClientRect();
+    const seen = place.width && place.bottom > 0 && place.top < innerHeight;
+    return seen && !(image.complete && image.naturalWidth);
+}).length"""
 
 
 def keep(name: str, shot: Path) -> None:
@@ -73,8 +78,11 @@ def upload(url: str, token: str, images: list[Path]) -> None:
 
 def take(page: Any, name: str, folder: Path, **options: Any) -> None:
     """Take a picture of what a page shows."""
-    page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth)", timeout=60_000)
-    page.wait_for_timeout(600)
+    for _ in range(240):
+        page.wait_for_timeout(500)
+        if page.evaluate(WAITING) == 0:
+            break
+    page.wait_for_timeout(500)
     shot = folder / f"{name}.png"
     page.screenshot(path=str(shot), **options)
     keep(name, shot)
