@@ -35,7 +35,7 @@ class Requirement:
     remedy : str
         The command that brings it.
     may_be_had : bool, optional
-        Whether it can be brought to any machine; what cannot is no failure where it is missing.
+        Whether it can be brought to any machine; what cannot, or is not asked for, is no failure where it is missing.
     """
 
     name: str
@@ -87,6 +87,8 @@ REQUIREMENTS = {
         lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         "apt-get install postgresql",
     ),
+    "nginx": Requirement("nginx", _program("nginx"), "apt-get install nginx-light"),
+    "caddy": Requirement("Caddy", _program("caddy"), "apt-get install caddy", False),
     "faketime": Requirement("libfaketime", lambda: FAKETIME is not None, "apt-get install libfaketime"),
     "mount": Requirement(
         "the right to mount a disk of its own", _may_mount, "run as root, a container with --privileged", False

@@ -17,7 +17,8 @@ def info(model: Path) -> None:
     """Tell what a model file holds, as JSON: backbone, training set, calibration, versions."""
     from msde.model.anomaly_model import AnomalyModel
     from msde.output.score_table import as_json
+    from msde.storage.bundle import format_version
 
     description = AnomalyModel.load(model).info()
-    figures = {"file_bytes": model.stat().st_size, **description}
+    figures = {"file_bytes": model.stat().st_size, "format": format_version(model), **description}
     answer(figures, [as_json(figures).rstrip()])

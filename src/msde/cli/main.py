@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from msde import __version__
 from msde.errors import MSDEError
 from msde.output.words import printable
 
@@ -31,6 +32,7 @@ COMMANDS = {
     "report": "Score images and write a worklist with pictures, one HTML file.",
     "score": "Score images with a model file.",
     "serve": "Serve models: a page for readers and a REST interface.",
+    "upgrade": "Rewrite model files of older versions in the present format.",
 }
 
 
@@ -58,7 +60,7 @@ class Commands(click.Group):
     cls=Commands,
     epilog="Exit status: 0 all done; 1 the job failed; 2 bad usage; 3 done, but some images could not be read.",
 )
-@click.version_option(package_name="msde")
+@click.version_option(__version__)
 def msde() -> None:
     """Find the image that is not like the normal ones.
 

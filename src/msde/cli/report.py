@@ -65,8 +65,7 @@ def report(
     IMAGES and PATH are files, folders (searched recursively) or globs. The file holds small copies of the images and
     their paths below the folder that they have in common: protect it like the images.
     """
-    from importlib.metadata import version
-
+    from msde import __version__
     from msde.images import find_images
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.nearest_labelled import NearestLabelled
@@ -83,7 +82,7 @@ def report(
         labelled = NearestLabelled.embed(loaded, known, tick) if known else None
         compared = NearestNormals.embed(loaded, to_compare, tick) if to_compare else None
         worklist = make_worklist(loaded, paths, compared, labelled=labelled, groups=groups, tick=tick)
-    settings = {"Model file": model.name, "SHA-256 of it": digest_of(model), "Made by": f"msde {version('msde')}"}
+    settings = {"Model file": model.name, "SHA-256 of it": digest_of(model), "Made by": f"msde {__version__}"}
     with progress("Drawing", len(worklist.cases)) as tick:
         write_report(worklist, loaded, output, settings, identifiers=identifiers, prevalence=prevalence, tick=tick)
     tell_notes(worklist.notes)
