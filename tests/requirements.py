@@ -71,6 +71,7 @@ REQUIREMENTS = {
     "umap": Requirement("umap-learn", _packages("umap"), "make test-all"),
     "ray": Requirement("Ray", _packages("ray", "s3fs", "moto"), "make test-all"),
     "polars": Requirement("Polars", _packages("polars"), "make test-all"),
+    "docs": Requirement("Sphinx", _packages("sphinx", "furo", "myst_parser", "numpydoc", "nbclient"), "make test-all"),
     "chromium": Requirement(
         "Chromium",
         lambda: _packages("playwright")() and _program(*CHROMIUM)(),
