@@ -83,8 +83,9 @@ def plug(app: FastAPI, service: Service, file: NotifyFile) -> Iterator[None]:
         stop.set()
         for job in jobs:
             job.stop()
-        for thread in (later, *jobs):
-            thread.join(_STOP_WITHIN / (1 + len(jobs)))
+        later.join(_STOP_WITHIN)
+        for job in jobs:
+            job.join(_STOP_WITHIN / len(jobs))
 
 
 def _round(receiver: Any, page: str, service: Service, stopped: Any) -> None:

@@ -15,6 +15,7 @@ from msde.errors import DataError, ImageError
 from msde.images.dicom_header import read_header, read_text
 from msde.output.words import how_often
 from msde.serve.identifiers import Identifiers
+from msde.serve.search import pseudonym
 from msde.serve.service import Service
 from msde.serve.storage.tables import Identity, Image, Model, Outgoing, Score, SealedIdentifiers, Version
 
@@ -85,7 +86,7 @@ def fields(flagged: Sequence[Flagged], service: Service, page: str, *, identifie
         "time_hl7": now.strftime(_HL7_TIME),
         "scored": scored.isoformat(timespec="seconds"),
         "scored_hl7": scored.strftime(_HL7_TIME),
-        "study": (image.study or f"image {image.id}")[: 8 if image.study else None],
+        "study": pseudonym(image.study) or f"image {image.id}",
         "images": str(len(flagged)),
         "image": str(image.id),
         "modality": image.modality,
