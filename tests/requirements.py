@@ -85,6 +85,9 @@ REQUIREMENTS = {
         lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         "apt-get install postgresql",
     ),
+    "latex": Requirement(
+        "pdfLaTeX", _program("pdflatex"), "apt-get install --no-install-recommends texlive-latex-recommended"
+    ),
     "faketime": Requirement("libfaketime", lambda: FAKETIME is not None, "apt-get install libfaketime"),
     "mount": Requirement(
         "the right to mount a disk of its own", _may_mount, "run as root, a container with --privileged", False
