@@ -155,7 +155,19 @@ def test_approximate_neighbors_shift_nearly_like_exact_ones(rng, monkeypatch):
     rows = (rows + rng.normal(size=(2500, 6)) @ rng.normal(size=(6, 30))).astype(np.float32)
     _, exact, _ = shift(rows, np.ones(2500), max_iter=4)
     monkeypatch.setattr(neighbors, "EXACT_ROWS", 1000)
-    monkeypatch.setattr(sketch, "CELL_ROWS", 1000)
+    for module in (neighbors, sketch):
+        monkeypatch.setattr(module, "CELL_ROWS", 1000)
     _, approximate, _ = shift(rows, np.ones(2500), max_iter=4)
     off = np.linalg.norm(approximate - exact, axis=1)
     assert 0 < off.mean() < 0.05 * np.linalg.norm(exact - rows, axis=1).mean()
+
+
+def test_beyond_the_rows_of_the_plain_search_rows_shift_as_they_do_with_it(rng, monkeypatch):
+    rows = (rng.normal(size=(4, 30))[rng.integers(4, size=2200)] + rng.normal(size=(2200, 30))).astype(np.float32)
+    _, mutually, displacement = shift(rows, np.ones(2200), max_iter=4)
+    monkeypatch.setattr(neighbors, "EXACT_ROWS", 3000)
+    _, plainly, plain_displacement = shift(rows, np.ones(2200), max_iter=4)
+    off = np.linalg.norm(mutually - plainly, axis=1)
+    assert np.median(off) < 1e-5
+    assert off.mean() < 1e-3 * np.linalg.norm(plainly - rows, axis=1).mean()
+    np.testing.assert_allclose(displacement.mean(), plain_displacement.mean(), rtol=1e-4)

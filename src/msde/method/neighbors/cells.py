@@ -72,10 +72,10 @@ class CellIndex(NeighborIndex):
         CellIndex
         """
         n_cells = round(len(index.rows) ** 0.5)
-        centers = _cell_centers(index.rows, n_cells)
-        cells = _nearest_centers(index.rows, centers)
+        centers = cell_centers(index.rows, n_cells)
+        cells = nearest_centers(index.rows, centers)
         nearest_cells = np.argsort(_squared_distances(centers, centers), axis=1, kind="stable")
-        ranks = np.argsort(nearest_cells, axis=1)[_nearest_centers(sample, centers)[:, None], cells[truth]]
+        ranks = np.argsort(nearest_cells, axis=1)[nearest_centers(sample, centers)[:, None], cells[truth]]
         n_probes = int(np.quantile(ranks, recall, method="higher")) + 1
         return cls._dealt(index, centers, cells, nearest_cells, n_probes)
 
@@ -89,16 +89,16 @@ class CellIndex(NeighborIndex):
 
     def rebuilt(self, rows: FloatArray) -> CellIndex:
         """Put other positions of the same rows into cells of their own; see `NeighborIndex.rebuilt`."""
-        centers = _cell_centers(rows, len(self.centers))
+        centers = cell_centers(rows, len(self.centers))
         nearest_cells = np.argsort(_squared_distances(centers, centers), axis=1, kind="stable")
         return self._dealt(
-            ExactIndex.build(rows), centers, _nearest_centers(rows, centers), nearest_cells, self.n_probes
+            ExactIndex.build(rows), centers, nearest_centers(rows, centers), nearest_cells, self.n_probes
         )
 
     def query(self, queries: FloatArray, k: int) -> IndexArray:
         """Find k near reference rows of each query, nearly all of them the nearest; see `NeighborIndex.query`."""
         found = np.empty((len(queries), min(k, len(self.rows))), dtype=np.intp)
-        cells = _nearest_centers(queries, self.centers)
+        cells = nearest_centers(queries, self.centers)
         asked = np.argsort(cells, kind="stable")
         for group in np.split(asked, np.flatnonzero(np.diff(cells[asked], prepend=-1)))[1:]:
             candidates = self._around(cells[group[0]], k)
@@ -114,7 +114,7 @@ class CellIndex(NeighborIndex):
         return np.sort(np.concatenate([self.members[self.starts[i] : self.starts[i + 1]] for i in probed]))
 
 
-def _cell_centers(rows: FloatArray, n_cells: int) -> FloatArray:
+def cell_centers(rows: FloatArray, n_cells: int) -> FloatArray:
     """Find the centres by Lloyd's iteration over some of the rows; a cell without any keeps its centre."""
     from scipy.sparse import csr_array
 
@@ -122,14 +122,15 @@ def _cell_centers(rows: FloatArray, n_cells: int) -> FloatArray:
     centers = points[evenly_spaced(len(points), n_cells)]
     ones = np.ones(len(points), dtype=points.dtype)
     for _ in range(_CELL_ITERATIONS):
-        cells = _nearest_centers(points, centers)
+        cells = nearest_centers(points, centers)
         sums = csr_array((ones, cells, np.arange(len(points) + 1)), shape=(len(points), n_cells)).T @ points
         sizes = np.bincount(cells, minlength=n_cells)[:, None]
         centers = np.where(sizes > 0, sums / np.maximum(sizes, 1), centers).astype(points.dtype)
     return centers
 
 
-def _nearest_centers(points: FloatArray, centers: FloatArray) -> IndexArray:
+def nearest_centers(points: FloatArray, centers: FloatArray) -> IndexArray:
+    """Find the number of the nearest centre of each point."""
     step = max(1, _BLOCK_BYTES // (len(centers) * centers.itemsize))
     blocks = (points[start : start + step] for start in range(0, len(points), step))
     nearest = [_squared_distances(block, centers).argmin(axis=1) for block in blocks]
