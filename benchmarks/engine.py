@@ -26,10 +26,10 @@ from sklearn.metrics import roc_auc_score
 from table import print_header
 
 from msde import MeanShiftEnhancer, MSDEDetector
-from msde.method import mean_shift
 from msde.method.arrays import evenly_spaced
 from msde.method.density_weights import density_weights
-from msde.method.neighbors import mutual
+from msde.method.mean_shift import shift
+from msde.method.neighbors import Search, mutual
 from msde.method.neighbors.exact import ExactIndex
 from msde.method.neighbors.sketch import recall
 from msde.method.standardizer import Standardizer
@@ -140,11 +140,11 @@ def timed(job: Callable[[], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lowest_recall(union: np.ndarray) -> float:
-    trajectory, _, _ = mean_shift.shift(union, density_weights(union, "published"), n_neighbors=NEIGHBORS)
-    search = mean_shift.build_search(union, NEIGHBORS)
+    trajectory, _, _ = shift(union, density_weights(union, "published"), n_neighbors=NEIGHBORS)
+    search = Search(union, NEIGHBORS)
     checked = evenly_spaced(len(union), CHECKED + 16)[8:-8]  # not the rows on which the search checks itself
     return min(
-        recall(ExactIndex.build(rows).query(rows[checked], NEIGHBORS), search(rows)[checked])
+        recall(ExactIndex.build(rows).query(rows[checked], NEIGHBORS), search.query(rows)[checked])
         for rows in trajectory.positions
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
-from msde.method.neighbors import build_index, build_search
+from msde.method.neighbors import Search, build_index
 from msde.method.neighbors.index import NeighborIndex
 from msde.method.parallel import for_blocks, single_threaded_products
 
@@ -122,21 +122,28 @@ def shift(
     """
     n = len(rows)
     weights = np.asarray(weights, dtype=rows.dtype)
-    settings = Trajectory((rows,), weights, min(n_neighbors, n), learning_rate)
+    k = min(n_neighbors, n)
     kept = evenly_spaced(n, n if max_references is None else max_references)
+    search = Search(rows, k)
+    ours = search.rows is not rows  # the rows as given are not ours to overwrite
+    rows = search.rows
+    order = np.arange(n) if search.order is None else search.order
+    place = np.argsort(order)
+    settings = Trajectory((rows,), weights[order], k, learning_rate)
     positions: list[FloatArray] = []
     displacement = np.zeros(n, dtype=rows.dtype)
-    search = build_search(rows, settings.n_neighbors)
     for _ in range(max_iter):
-        # The rows as given are not ours to overwrite.
-        out = rows if positions else np.empty(rows.shape, dtype=rows.dtype)
-        positions.append(rows[kept])
-        rows, change = _step(rows, rows, search(rows), settings, out)
+        out = rows if ours else np.empty(rows.shape, dtype=rows.dtype)
+        positions.append(rows[place[kept]])
+        rows, change = _step(rows, rows, search.query(rows), settings, out)
+        ours = True
         displacement += change
         if change.mean() < tol:
             break
-    followed = max(1, round(settings.n_neighbors * (len(kept) / n) ** 0.5))
-    return Trajectory(tuple(positions), weights[kept], followed, learning_rate), rows, displacement
+    if search.order is not None:
+        _put_back(rows, place)
+    followed = max(1, round(k * (len(kept) / n) ** 0.5))
+    return Trajectory(tuple(positions), weights[kept], followed, learning_rate), rows, displacement[place]
 
 
 def _step(
@@ -166,6 +173,15 @@ def _step(
     at_rest = change[resting] <= _AT_REST
     out[resting[at_rest]] = held[at_rest]
     return out, change
+
+
+def _put_back(rows: FloatArray, place: IndexArray) -> None:
+    """Put rows at their places, some columns at a time: a second copy of very many rows would not fit."""
+
+    def put(columns: slice) -> None:
+        rows[:, columns] = rows[place, columns]
+
+    for_blocks(put, rows.shape[1], LEAST_COLUMNS)
 
 
 def _pull(neighbors: IndexArray, weights: FloatArray) -> csr_array:

@@ -2,13 +2,11 @@
 
 `build_index` over reference rows, query the index with other rows. Up to ``EXACT_ROWS`` reference rows the neighbours
 are exact; beyond they are those of a sketch of the rows (:mod:`msde.method.neighbors.sketch`), among very many rows
-within cells of it (:mod:`msde.method.neighbors.cells`). `build_search` is for all rows among themselves, which need
+within cells of it (:mod:`msde.method.neighbors.cells`). `Search` is for all rows among themselves, which need
 each distance once only (:mod:`msde.method.neighbors.mutual`).
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.neighbors.exact import ExactIndex
@@ -38,8 +36,8 @@ def build_index(rows: FloatArray, n_neighbors: int) -> NeighborIndex:
     return build_approximate(rows, n_neighbors)
 
 
-def build_search(rows: FloatArray, n_neighbors: int) -> Callable[[FloatArray], IndexArray]:
-    """Prepare to search the neighbours of all rows among themselves, at one position of the rows after the other.
+class Search:
+    """Finds the neighbours of all rows among themselves, at one position of the rows after the other.
 
     Parameters
     ----------
@@ -48,19 +46,32 @@ def build_search(rows: FloatArray, n_neighbors: int) -> Callable[[FloatArray], I
     n_neighbors : int
         Neighbours a row, itself included, 1 <= n_neighbors <= n.
 
-    Returns
-    -------
-    callable
-        Takes positions (n, d) of the rows and returns the numbers of their neighbours, (n, n_neighbors), in no stated
-        order.
+    Attributes
+    ----------
+    rows : ndarray of shape (n, d)
+        The first positions in the order in which rows are to be asked for.
+    order : ndarray of shape (n,) or None
+        Their numbers, where the order is another than the one given: of very many rows, those of a cell come together,
+        since bringing rows from far apart in memory takes longer than to compute with them.
     """
-    if EXACT_ROWS < len(rows) <= CELL_ROWS:
-        search = MutualSearch.of(rows)
-        return lambda positions: search.query(positions, n_neighbors)
-    first = build_index(rows, n_neighbors)
 
-    def find(positions: FloatArray) -> IndexArray:
-        index = first if positions is rows else first.rebuilt(positions)
-        return index.query(index.rows, n_neighbors)
+    def __init__(self, rows: FloatArray, n_neighbors: int) -> None:
+        self.rows = rows
+        self.order: IndexArray | None = None
+        self._n_neighbors, self._moved = n_neighbors, False
+        if EXACT_ROWS < len(rows) <= CELL_ROWS:
+            self._mutual: MutualSearch | None = MutualSearch.of(rows)
+            return
+        self._mutual, self._index = None, build_index(rows, n_neighbors)
+        if len(rows) > CELL_ROWS:
+            self.order, self._index = self._index.cell_by_cell()
+            self.rows = self._index.rows
 
-    return find
+    def query(self, positions: FloatArray) -> IndexArray:
+        """Find the neighbours of rows at positions (n, d), at first those of `rows`: (n, n_neighbors) row numbers."""
+        if self._mutual:
+            return self._mutual.query(positions, self._n_neighbors)
+        if self._moved:
+            self._index = self._index.rebuilt(positions)
+        self._moved = True
+        return self._index.query(self._index.rows, self._n_neighbors)

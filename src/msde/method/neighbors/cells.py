@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from msde.method.neighbors.index import NeighborIndex
 _BLOCK_BYTES = 32 * 2**20
 _ROWS_PER_CELL = 40
 _CELL_ITERATIONS = 8
+_CELLS_AT_ONCE = 32  # whose rows are gathered together
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,6 @@ class CellIndex(NeighborIndex):
     ----------
     rows : ndarray of shape (n, d)
         Reference rows, float32 or float64.
-    squared_norms : ndarray of shape (n,)
-        Their squared lengths.
     centers : ndarray of shape (c, d)
         Centres of the cells.
     members : ndarray of shape (n,)
@@ -45,7 +44,6 @@ class CellIndex(NeighborIndex):
     nearest neighbor search", 2011, section IV.
     """
 
-    squared_norms: FloatArray
     centers: FloatArray
     members: IndexArray
     starts: IndexArray
@@ -53,13 +51,13 @@ class CellIndex(NeighborIndex):
     n_probes: int
 
     @classmethod
-    def build(cls, index: ExactIndex, sample: FloatArray, truth: IndexArray, recall: float) -> CellIndex:
-        """Put indexed rows into cells, with as many probes as the stated recall takes.
+    def build(cls, rows: FloatArray, sample: FloatArray, truth: IndexArray, recall: float) -> CellIndex:
+        """Put rows into cells, with as many probes as the stated recall takes.
 
         Parameters
         ----------
-        index : ExactIndex
-            Of the reference rows.
+        rows : ndarray of shape (n, d)
+            Reference rows, float32 or float64; kept by reference.
         sample : ndarray of shape (m, d)
             Some queries.
         truth : ndarray of shape (m, k)
@@ -71,29 +69,37 @@ class CellIndex(NeighborIndex):
         -------
         CellIndex
         """
-        n_cells = round(len(index.rows) ** 0.5)
-        centers = cell_centers(index.rows, n_cells)
-        cells = nearest_centers(index.rows, centers)
-        nearest_cells = np.argsort(_squared_distances(centers, centers), axis=1, kind="stable")
-        ranks = np.argsort(nearest_cells, axis=1)[nearest_centers(sample, centers)[:, None], cells[truth]]
-        n_probes = int(np.quantile(ranks, recall, method="higher")) + 1
-        return cls._dealt(index, centers, cells, nearest_cells, n_probes)
+        index = cls._dealt(rows, cell_centers(rows, round(len(rows) ** 0.5)), 0)
+        cells = np.empty(len(rows), dtype=np.intp)
+        cells[index.members] = np.repeat(np.arange(len(index.centers)), np.diff(index.starts))
+        ranks = np.argsort(index.nearest_cells, axis=1)[nearest_centers(sample, index.centers)[:, None], cells[truth]]
+        return replace(index, n_probes=int(np.quantile(ranks, recall, method="higher")) + 1)
 
     @classmethod
-    def _dealt(
-        cls, index: ExactIndex, centers: FloatArray, cells: IndexArray, nearest_cells: IndexArray, n_probes: int
-    ) -> CellIndex:
+    def _dealt(cls, rows: FloatArray, centers: FloatArray, n_probes: int) -> CellIndex:
+        cells = nearest_centers(rows, centers)
         members = np.argsort(cells, kind="stable")
         starts = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=len(centers)))])
-        return cls(index.rows, index.squared_norms, centers, members, starts, nearest_cells, n_probes)
+        nearest_cells = np.argsort(_squared_distances(centers, centers), axis=1, kind="stable")
+        return cls(rows, centers, members, starts, nearest_cells, n_probes)
 
     def rebuilt(self, rows: FloatArray) -> CellIndex:
-        """Put other positions of the same rows into cells of their own; see `NeighborIndex.rebuilt`."""
-        centers = cell_centers(rows, len(self.centers))
-        nearest_cells = np.argsort(_squared_distances(centers, centers), axis=1, kind="stable")
-        return self._dealt(
-            ExactIndex.build(rows), centers, nearest_centers(rows, centers), nearest_cells, self.n_probes
-        )
+        """Put other positions of the same rows into cells of their own; see `NeighborIndex.rebuilt`.
+
+        Rows that move a little stay in good cells, so one step of Lloyd's iteration goes on from the present ones.
+        """
+        sizes = np.diff(self.starts)
+        filled = np.flatnonzero(sizes)
+        centers = self.centers.copy()
+        for block in np.array_split(filled, -(-len(filled) // _CELLS_AT_ONCE)):
+            first, last = self.starts[block[0]], self.starts[block[-1] + 1]
+            sums = np.add.reduceat(rows[self.members[first:last]], self.starts[block] - first, axis=0)
+            centers[block] = sums / sizes[block, None]
+        return self._dealt(rows, centers.astype(rows.dtype), self.n_probes)
+
+    def cell_by_cell(self) -> tuple[IndexArray, CellIndex]:
+        """Put the rows of a cell side by side; see `NeighborIndex.cell_by_cell`."""
+        return self.members, replace(self, rows=self.rows[self.members], members=np.arange(len(self.members)))
 
     def query(self, queries: FloatArray, k: int) -> IndexArray:
         """Find k near reference rows of each query, nearly all of them the nearest; see `NeighborIndex.query`."""
@@ -102,8 +108,10 @@ class CellIndex(NeighborIndex):
         asked = np.argsort(cells, kind="stable")
         for group in np.split(asked, np.flatnonzero(np.diff(cells[asked], prepend=-1)))[1:]:
             candidates = self._around(cells[group[0]], k)
-            there = ExactIndex(self.rows[candidates], self.squared_norms[candidates])
-            found[group] = candidates[there.query(queries[group], k)]
+            # Seen from the cell's centre rows are short, and rounding leaves fewer neighbours in doubt.
+            center = self.centers[cells[group[0]]]
+            there = ExactIndex.build(self.rows[candidates] - center)
+            found[group] = candidates[there.query(queries[group] - center, k)]
         return found
 
     def _around(self, cell: np.intp, k: int) -> IndexArray:

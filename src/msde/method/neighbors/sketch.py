@@ -118,6 +118,11 @@ class SketchIndex(NeighborIndex):
             asked = self.sketch.of_queries(queries)
         return self.coordinates.query(asked, k)
 
+    def cell_by_cell(self) -> tuple[IndexArray, SketchIndex]:
+        """Put rows side by side whose coordinates are of a cell; see `NeighborIndex.cell_by_cell`."""
+        order, coordinates = self.coordinates.cell_by_cell()
+        return order, SketchIndex(self.rows[order], self.sketch, coordinates)
+
     def rebuilt(self, rows: FloatArray) -> SketchIndex:
         """Index other positions of the same rows on the same axes; see `NeighborIndex.rebuilt`."""
         return SketchIndex(rows, self.sketch, self.coordinates.rebuilt(self.sketch.of_references(rows)))
@@ -159,4 +164,4 @@ def recall(truth: IndexArray, found: IndexArray) -> float:
 
 def _probed(index: ExactIndex, sample: FloatArray, truth: IndexArray) -> NeighborIndex:
     """Search only the cells around a query where the rows are very many."""
-    return index if len(index.rows) <= CELL_ROWS else CellIndex.build(index, sample, truth, _PROBED_RECALL)
+    return index if len(index.rows) <= CELL_ROWS else CellIndex.build(index.rows, sample, truth, _PROBED_RECALL)
