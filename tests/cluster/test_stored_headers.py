@@ -85,6 +85,11 @@ def test_pictures_are_not_asked_for_and_slides_are_not_fetched_whole(bucket, mon
     assert len(sizes["a3.dcm"]) == 2
 
 
+def test_no_file_is_read_beyond_a_limit(bucket, monkeypatch):
+    monkeypatch.setattr(stored_headers, "LONGER", 2 * BEGINNING - 1)
+    assert not StoredHeaders.read(Patients(), [bucket["a3.dcm"]]).of_files
+
+
 def test_no_header_is_read_where_none_counts(bucket, monkeypatch):
     monkeypatch.setattr(stored_headers, "_keys", None)
     assert not StoredHeaders.read(Patients(headers=False), bucket.values()).of_files

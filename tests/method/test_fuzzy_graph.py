@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from tests.requirements import need
 
 from msde.method.fuzzy_graph import fuzzy_graph, fuzzy_graphs_of_blocks
 
 
 def umap_graph(rows, n_neighbors=15):
+    need("umap")
     from sklearn.neighbors import NearestNeighbors
     from umap.umap_ import fuzzy_simplicial_set
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msde.errors import DataError
-from msde.model.verdicts import Verdict, Verdicts, by_digest
+from msde.model.verdicts import DISPUTED, WITHDRAWN, WORDS, Verdict, Verdicts, by_digest, settled
 
 HEADER = ["image", "name", "digest", "verdict", "note", "reader", "at", "model", "version", "anomaly_score", "p_value"]
 
@@ -40,6 +40,31 @@ def test_the_latest_word_of_each_reader_counts(tmp_path):
     assert found.n_unsure == 2
     assert found.p_values[digest("a")] == 0.02
     assert found.p_values[digest("b")] == 0.5  # when it was first looked at
+
+
+SAID = st.lists(
+    st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from([*WORDS, WITHDRAWN])), max_size=12
+)
+
+
+@given(SAID)
+def test_what_was_withdrawn_counts_as_if_it_had_never_been_said(said):
+    found = Verdicts.of(Verdict(image, image, word, reader) for image, reader, word in said)
+    standing = [
+        (image, reader, word)
+        for place, (image, reader, word) in enumerate(said)
+        if WITHDRAWN not in {later[2] for later in said[place:] if later[:2] == (image, reader)}
+    ]
+    without = Verdicts.of(Verdict(image, image, word, reader) for image, reader, word in standing)
+    for told in ("labels", "contradicted", "n_unsure"):
+        assert getattr(found, told) == getattr(without, told)
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=6))
+def test_an_image_is_settled_where_all_who_are_sure_say_the_same(words):
+    sure = set(words) - {"unsure"}
+    expected = {0: "unsure" if words else None, 1: next(iter(sure), None), 2: DISPUTED}
+    assert settled(words) == expected[len(sure)]
 
 
 @given(st.permutations([("a", "normal"), ("b", "abnormal"), ("c", "normal"), ("d", "unsure")]))

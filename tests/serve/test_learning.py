@@ -1,12 +1,19 @@
 """Learning from verdicts: a proposal with what it would change, made current, and back."""
 
+import shutil
+import time
+from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
+from threading import current_thread
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 from tests.patience import wait_until
 from tests.serve.conftest import png, running
 
+from msde.model.retraining import gather
 from msde.serve import learning
 from msde.serve.storage.tables import Proposal, now
 
@@ -173,6 +180,59 @@ def test_an_abnormal_image_among_the_normals_is_called_by_its_number(serve, norm
         proposal = learnt(served)
         assert proposal["state"] == "failed"
         assert f"among the normals: image {number} is " in proposal["error"]
+
+
+@pytest.mark.slow
+def test_normals_are_called_by_their_numbers(serve, normals, tmp_path):
+    folder = tmp_path / "4711"
+    shutil.copytree(normals, folder)
+    (folder / "003.png").write_bytes(b"no picture")
+    with serve(normals=(str(folder),)) as served:
+        fill(served)
+        (note,) = [one for one in learnt(served)["comparison"]["notes"] if "cannot be learnt from" in one.lower()]
+        assert "normal 4: " in note
+        assert "4711" not in note
+
+
+@pytest.mark.slow
+def test_a_database_away_for_a_moment_ends_no_learning(serve, monkeypatch):
+    """Neither a sign of life nor the outcome, which is stored whole or not at all, is lost with the first try."""
+    with serve() as served:
+        fill(served)
+        write = served.service.database.write
+        versions: list[int] = []
+
+        @contextmanager
+        def writing():
+            name = current_thread().name
+            try:
+                with write() as session:
+                    yield session
+                    if name == "msde-learn-progress" or (name == "msde-learn" and len(versions) < 2):
+                        raise OperationalError("", None, Exception())
+            finally:
+                if name == "msde-learn":
+                    versions.append(len(served.get("/api/models/discs")["versions"]))
+
+        monkeypatch.setattr(served.service.database, "write", writing)
+        proposal = learnt(served)
+        assert (proposal["state"], proposal["version"]) == ("ready", 2)
+        wait_until(lambda: versions == [1, 1, 2], "the third try", 0.05)
+
+
+@pytest.mark.slow
+def test_a_long_fit_gives_signs_of_life(serve, monkeypatch):
+    monkeypatch.setattr(learning, "SILENT", timedelta(seconds=2))
+    monkeypatch.setattr(learning, "_OFTEN", timedelta(seconds=0.1))
+
+    def slowly(*given, **named):
+        time.sleep(4)
+        return gather(*given, **named)
+
+    monkeypatch.setattr(learning, "gather", slowly)
+    with serve() as served:
+        fill(served)
+        assert learnt(served)["state"] == "ready"
 
 
 @pytest.mark.slow

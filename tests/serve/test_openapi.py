@@ -8,11 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
+from tests.requirements import THOROUGH
 from tests.serve.conftest import png
 from tests.serve.process import Process
 
 pytestmark = pytest.mark.slow
-EXAMPLES = 10
+EXAMPLES = 10 if THOROUGH else 3
 
 
 def test_no_request_leads_to_a_server_error(disc_model, tmp_path):
@@ -22,6 +23,7 @@ def test_no_request_leads_to_a_server_error(disc_model, tmp_path):
         process.rows()
         schema = schemathesis.openapi.from_url(f"{process.url}/api/openapi.json", headers=process.headers)
         operations = [result.ok() for result in schema.get_all_operations()]
+        operations = [operation for operation in operations if operation.path != "/api/events"]  # which never ends
         for operation in operations:
             ask(operation, GenerationMode.POSITIVE, process.headers)
             with suppress(Unsatisfiable):  # where nothing is asked for, nothing can be wrong

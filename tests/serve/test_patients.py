@@ -21,8 +21,9 @@ from msde.method.patient_score import PatientCalibration
 from msde.model.patient_score import PatientScore
 from msde.serve import patients
 from msde.serve.erasure import purge
+from msde.serve.intake.headers import Headers
 from msde.serve.models import Current
-from msde.serve.patients import PatientDigests, say_of_patients
+from msde.serve.patients import say_of_patients
 from msde.serve.routes import verdicts
 from msde.serve.storage.tables import Image, Model, Score, Version
 
@@ -76,9 +77,10 @@ def test_images_of_a_patient_have_one_p_value_together(served, model_file, tmp_p
 
     served.client.post(f"/api/images/{ids[0]}/verdicts", json={"verdict": "unsure"})
     served.client.post(f"/api/images/{alone}/verdicts", json={"verdict": "normal"})
-    lines = list(csv.DictReader(io.StringIO(served.client.get("/api/verdicts.csv").text)))
-    assert float(lines[0]["patient_p_value"]) == pytest.approx(expected.p_value)
-    assert lines[1]["patient_p_value"] == lines[0]["evidence"] == ""
+    rows = csv.DictReader(io.StringIO(served.client.get("/api/verdicts.csv").text))
+    lines = {int(row["image"]): row for row in rows}
+    assert float(lines[ids[0]]["patient_p_value"]) == pytest.approx(expected.p_value)
+    assert lines[alone]["patient_p_value"] == lines[ids[0]]["evidence"] == ""
 
 
 def test_others_can_write_while_an_export_puts_the_patients_together(served, monkeypatch):
@@ -145,14 +147,15 @@ def test_a_digest_tells_patients_apart_and_nothing_without_the_secret(tmp_path):
     paths = {name: tmp_path / f"{name}.dcm" for name in names}
     for seed, (name, (patient, study)) in enumerate(names.items()):
         paths[name].write_bytes(dicom(seed, patient, study=f"1.2.{study}"))
-    digests = PatientDigests(b"secret")
-    found = {name: digests.of(path) for name, path in paths.items()}
+    headers = Headers(b"secret")
+    found = {name: headers.facts(path, "").patient for name, path in paths.items()}
     assert found["a"] == found["b"] != found["c"]
     assert found["d"] == found["e"] != found["f"]
     assert len(set(found.values())) == 4
-    assert PatientDigests(b"secret").of(paths["a"]) == found["a"] != PatientDigests(b"another").of(paths["a"])
+    again, other = (Headers(secret).facts(paths["a"], "").patient for secret in (b"secret", b"another"))
+    assert again == found["a"] != other
     (tmp_path / "p.png").write_bytes(b"no image")
-    assert [digests.of(tmp_path / name) for name in ("p.png", "gone.dcm")] == [None, None]
+    assert [headers.facts(tmp_path / name, "").patient for name in ("p.png", "gone.dcm")] == [None, None]
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -16,9 +15,12 @@ from msde.cluster.storage import is_remote, retry
 from msde.images.formats import DICOM, SIGNATURE_BYTES, by_suffix, recognise
 from msde.images.patients import Key, Patients
 from msde.images.source import ONE_PICTURE
+from msde.method.parallel import in_order
 
 BEGINNING = 1 << 16
 """Bytes of a file that are read first, in which all that tells the patient nearly always stands."""
+LONGER = 1 << 24
+"""Bytes that are read of a DICOM file where they do not: what stands behind them tells nothing."""
 READERS = 32
 
 
@@ -43,9 +45,8 @@ class StoredHeaders:
         if not patients.headers:
             return cls(patients)
         remote = [file for file in dict.fromkeys(files) if is_remote(file) and not _is_one_picture(file)]
-        with ThreadPoolExecutor(READERS, thread_name_prefix="msde-header") as pool:
-            found = pool.map(lambda file: _keys(patients, file), remote)
-            return cls(patients, {file: keys for file, keys in zip(remote, found, strict=True) if keys})
+        found = in_order(lambda file: _keys(patients, file), remote, READERS)
+        return cls(patients, {file: keys for file, keys in zip(remote, found, strict=True) if keys})
 
     def keys(self, name: str, volume: str | None = None) -> frozenset[Key]:
         """Return what tells the patient of an image, which may be part of a volume, by its name."""
@@ -58,15 +59,21 @@ def _is_one_picture(file: str) -> bool:
 
 
 def _keys(patients: Patients, address: str) -> frozenset[Key]:
+    head = _beginning(address, BEGINNING)
+    keys = _keys_in(patients, address, head)
+    if keys or len(head) < BEGINNING or recognise(head[:SIGNATURE_BYTES]) is not DICOM:
+        return keys
+    return _keys_in(patients, address, _beginning(address, LONGER))
+
+
+def _beginning(address: str, length: int) -> bytes:
+    """Read the first bytes of a file; none where that fails, because the image's own row says why."""
     try:
         files, path = fsspec.core.url_to_fs(address)
-        head = retry(lambda: files.cat_file(path, start=0, end=BEGINNING))
-        keys = _keys_in(patients, address, head)
-        if keys or len(head) < BEGINNING or recognise(head[:SIGNATURE_BYTES]) is not DICOM:
-            return keys
-        return _keys_in(patients, address, retry(lambda: files.cat_file(path)))
-    except Exception:  # whatever the storage's library raises; the image's own row says why it cannot be read
-        return frozenset()
+        content: bytes = retry(lambda: files.cat_file(path, start=0, end=length))
+    except Exception:  # whatever the storage's library raises
+        return b""
+    return content
 
 
 def _keys_in(patients: Patients, address: str, content: bytes) -> frozenset[Key]:

@@ -70,7 +70,7 @@ def _unpack(archive: Path, staging: Path, room: _Room) -> None:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as packed:
                 for info in packed.infolist():
-                    if not info.filename.endswith("/"):  # `ZipInfo.is_dir` fails of a file without a name
+                    if not info.filename.endswith("/"):  # `ZipInfo.is_dir` fails on a file without a name
                         is_plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
                         target = _target(info.filename, info.file_size, is_plain, archive, staging, room)
                         _write(packed.open(info), target)

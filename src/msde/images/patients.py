@@ -149,12 +149,12 @@ class Patients:
         if not isinstance(source, str | os.PathLike):
             return frozenset()
         names = {PATTERN: self._found(source), TABLE: self._tabled(source)}
-        of_name = {(kind, self._digest(kind, name)) for kind, name in names.items() if name}
+        of_name = {(kind, self.digest(kind, name)) for kind, name in names.items() if name}
         return self.header_keys(source) | of_name
 
     def header_keys(self, path: str | os.PathLike[str]) -> frozenset[Key]:
         """Return what the header of a file, or of an image's file, tells of its patient, as `keys` does."""
-        return frozenset((kind, self._digest(kind, name)) for kind, name in self._headed(path).items())
+        return frozenset((kind, self.digest(kind, name)) for kind, name in self._headed(path).items())
 
     def label(self, source: Any) -> str | None:
         """Return the name that the user's table or pattern gives a patient; None where neither does."""
@@ -184,7 +184,8 @@ class Patients:
         except OSError:
             return {}
 
-    def _digest(self, kind: str, name: str | bytes) -> bytes:
+    def digest(self, kind: str, name: str | bytes) -> bytes:
+        """Return the digest of a name of a kind."""
         name = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
         return hashlib.sha256(bytes.fromhex(self.salt) + kind.encode() + b"\0" + name).digest()[:_KEY_BYTES]
 

@@ -69,6 +69,12 @@ class Explanation:
         """The heat in colour without the image, (h, w, 4), RGBA, transparent where it is calm."""
         return layer(self.heat, self.onset)
 
+    def _repr_html_(self) -> str:
+        """Draw it for a notebook."""
+        from msde.model.notebook import explanation_html
+
+        return explanation_html(self)
+
 
 def explain(
     scores: Iterable[ImageScore], rule: ImageRule, colours: ColourScale

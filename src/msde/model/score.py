@@ -127,6 +127,12 @@ class ImageScore:
             self, anomaly_score=math.nan, p_value=math.nan, flagged=None, error=error, heat=None, evidence=None
         )
 
+    def _repr_html_(self) -> str:
+        """Draw it for a notebook."""
+        from msde.model.notebook import score_html
+
+        return score_html(self)
+
 
 def table_row(score: Any, columns: Sequence[str]) -> dict[str, Any]:
     """Return attributes of a score by name for a table; what is missing is None."""

@@ -16,6 +16,10 @@ from msde.images import Part
 from msde.storage.digests import digest_of
 
 WORDS = ("normal", "abnormal", "unsure")
+WITHDRAWN = "withdrawn"
+"""What stands in the place of a word that a reader has taken back."""
+DISPUTED = "disputed"
+"""What an image is that one reader calls normal and another abnormal."""
 _LISTED = 10
 _COLUMNS = ("name", "digest", "verdict")
 
@@ -30,7 +34,8 @@ class Verdict:
         SHA-256 of the file, in hexadecimal.
     name : str
         What the image is called.
-    word : {"normal", "abnormal", "unsure"}
+    word : {"normal", "abnormal", "unsure", "withdrawn"}
+        The last where the reader takes back what was said before.
     reader : str
     p_value : float
         What the model said then; NaN where that is not known.
@@ -45,7 +50,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What readers say of images, the latest word of each reader.
+    """What readers say of images, the latest word of each reader; what was withdrawn is not said.
 
     Parameters
     ----------
@@ -68,7 +73,11 @@ class Verdicts:
         names: dict[str, str] = {}
         p_values: dict[str, float] = {}
         for one in verdicts:
-            words.setdefault(one.image, {})[one.reader] = one.word
+            of_image = words.setdefault(one.image, {})
+            if one.word == WITHDRAWN:
+                of_image.pop(one.reader, None)
+            else:
+                of_image[one.reader] = one.word
             names[one.image] = one.name
             if math.isnan(p_values.get(one.image, math.nan)):
                 p_values[one.image] = one.p_value
@@ -105,18 +114,18 @@ class Verdicts:
     @property
     def contradicted(self) -> list[str]:
         """The images that one reader calls normal and another abnormal."""
-        return [image for image, words in self.words.items() if {"normal", "abnormal"} <= set(words.values())]
+        return self._settled_as(DISPUTED)
 
     @property
     def labels(self) -> dict[str, bool]:
         """Whether an image is abnormal, of those that readers agree on; none that all are unsure of."""
-        said = {image: set(words.values()) - {"unsure"} for image, words in self.words.items()}
-        return {image: words == {"abnormal"} for image, words in said.items() if len(words) == 1}
+        said = {image: settled(words.values()) for image, words in self.words.items()}
+        return {image: word == "abnormal" for image, word in said.items() if word in ("normal", "abnormal")}
 
     @property
     def n_unsure(self) -> int:
         """How many images all their readers are unsure of."""
-        return sum(set(words.values()) == {"unsure"} for words in self.words.values())
+        return len(self._settled_as("unsure"))
 
     def among(self, files: Mapping[str, Path], where: str) -> dict[Path, bool]:
         """Return the files whose readers agree, and whether each is abnormal.
@@ -162,6 +171,24 @@ class Verdicts:
         """Say of each contradicted image who says what."""
         return [f"{self.names[image]} ({_said(self.words[image])})" for image in self.contradicted]
 
+    def _settled_as(self, word: str) -> list[str]:
+        return [image for image, words in self.words.items() if settled(words.values()) == word]
+
+
+def settled(words: Iterable[str]) -> str | None:
+    """Settle what several readers say of an image, by the latest word of each.
+
+    Examples
+    --------
+    >>> settled(["normal", "unsure"]), settled(["normal", "abnormal"]), settled([])
+    ('normal', 'disputed', None)
+    """
+    said = set(words)
+    called = said - {"unsure"}
+    if len(called) > 1:
+        return DISPUTED
+    return next(iter(called or said), None)
+
 
 def by_digest(sources: Sequence[Path | Part]) -> dict[str, Path]:
     """Return files that hold one image, by their SHA-256; parts of volumes are passed over.
@@ -179,7 +206,7 @@ def _verdict(row: Mapping[str, str | None], place: str) -> Verdict:
     name, image, word = ((row[column] or "").strip() for column in _COLUMNS)
     if len(image) != 2 * hashlib.sha256().digest_size:
         raise DataError(f"{place}: {image!r} is no SHA-256 of a file; give verdicts as the service exports them")
-    if word not in WORDS:
+    if word not in (*WORDS, WITHDRAWN):
         raise DataError(f"{place}: {word!r} is no verdict; give one of {', '.join(WORDS)}")
     try:
         p_value = float(row.get("p_value") or math.nan)

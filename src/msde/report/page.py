@@ -15,6 +15,7 @@ from string import Template
 from msde.embedding.embed import Tick
 from msde.errors import MSDEError
 from msde.images import read_pixels
+from msde.images.thumbnail import Thumbnail
 from msde.method.parallel import in_order
 from msde.method.predictive_value import PREVALENCE
 from msde.model.anomaly_model import AnomalyModel
@@ -24,7 +25,6 @@ from msde.report import summary
 from msde.report.colour_bar import colour_bar
 from msde.report.names import Names
 from msde.report.row import HeldOutScores, Rows
-from msde.report.thumbnail import Thumbnail
 from msde.report.worklist import Worklist
 from msde.storage.atomic import writing
 

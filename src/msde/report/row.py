@@ -12,6 +12,7 @@ import numpy as np
 from msde.errors import MSDEError
 from msde.images import read_pixels
 from msde.images.patient_identifiers import Identifiers
+from msde.images.thumbnail import Thumbnail
 from msde.method.calibration import Calibration
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.explanation import Explanation
@@ -20,7 +21,6 @@ from msde.model.score import ImageScore
 from msde.output.words import how_often
 from msde.report.histogram import Histogram
 from msde.report.names import Names
-from msde.report.thumbnail import Thumbnail
 from msde.report.worklist import MOST_HEAT, Case, Picture
 
 LIST_SIDE, VIEWER_SIDE = 160, 512

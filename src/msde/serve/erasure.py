@@ -15,7 +15,7 @@ from msde.serve.errors import Conflict, NotFound
 from msde.serve.recent import RecentEmbeddings
 from msde.serve.storage.database import Database
 from msde.serve.storage.store import Store
-from msde.serve.storage.tables import Audit, Image, Score, now
+from msde.serve.storage.tables import Audit, Image, Score, SealedIdentifiers, now
 
 _GONE = ("delete", "purge")  # actions on record
 _UNDER_WAY = 120.0  # seconds that a look at an image takes at most
@@ -74,7 +74,9 @@ def _purge(database: Database, store: Store, image_id: int, user: str) -> bool:
         image = session.scalars(chosen.with_for_update()).one_or_none()
         if image is None or _is_at_work(session, image_id):
             return False
-        named, image.name, image.purged, image.patient = image.name, f"image {image_id}", now(), None
+        named, image.name, image.purged = image.name, f"image {image_id}", now()
+        image.patient = image.study = image.series = None
+        session.execute(delete(SealedIdentifiers).where(SealedIdentifiers.image_id == image_id))
         for score in session.scalars(select(Score).where(Score.image_id == image_id, Score.error.is_not(None))):
             score.error = (score.error or "").replace(named, image.name)
         unscored = update(Score).where(Score.image_id == image_id, Score.state == "queued")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from threading import Thread
-from typing import Any
+from itertools import count
+from threading import Event, Thread
+from typing import Any, Self
 
 import numpy as np
 from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from msde.embedding.cache import EmbeddingCache
@@ -22,6 +24,7 @@ from msde.model.anomaly_model import AnomalyModel
 from msde.model.retraining import N_FOLDS, gather
 from msde.model.verdicts import Verdict, Verdicts
 from msde.serve.audit import record
+from msde.serve.backoff import pause
 from msde.serve.errors import Conflict
 from msde.serve.logs import log, log_failure
 from msde.serve.models import Current
@@ -35,6 +38,7 @@ _LISTED = 10
 FOLD_STEPS = 20  # images that take as long to embed as a fold to fit, roughly
 SILENT = timedelta(minutes=10)  # after which the process at it is taken for dead
 _OFTEN = timedelta(seconds=1)
+_LONGEST = timedelta(minutes=1)  # between tries to store what came of it
 _NOT_KEPT = "embeddings cannot be kept"
 ENDED = "the service ended before it was done; start it again"
 
@@ -157,27 +161,25 @@ def give_up_all(session: Session) -> None:
 
 def _work(service: Service, current: Current, user: str, number: int, judged: Judged, others: Sequence[float]) -> None:
     """Learn, and store what came of it."""
-    files = {digest: service.store.path(digest, image.suffix) for digest, image in judged.images.items()}
-    names = {str(path): f"image {judged.images[digest].id}" for digest, path in files.items()}
-    values: dict[str, Any]
+    failed: dict[str, Any] = {"state": "failed"}
     try:
-        values = _learn(service, current, user, number, judged, files, others)
+        with _Progress(service, number) as progress:
+            _learn(service, current, user, number, judged, others, progress)
+            return
     except Stopped:
-        values = {"state": "failed", "error": ENDED}
+        failed["error"] = ENDED
     except MSDEError as error:
-        values = {"state": "failed", "error": _renamed(str(error), names)}
+        failed["error"] = str(error)
     except Exception as error:
         log_failure("learning from verdicts failed", error)
-        values = {"state": "failed", "error": f"could not be finished ({type(error).__name__}); see the log"}
-    else:
-        values["figures"]["notes"] = [_renamed(note, names) for note in values["figures"]["notes"]]
-    try:
-        with service.database.write() as session:
-            made = session.get(Version, values.get("version_id", 0))
-            record(session, user, "learnt", model=current.name, version=made.number if made else None)
-            session.execute(update(Proposal).where(Proposal.id == number).values(progress=1.0, **values))
-    except Exception as error:
-        log_failure("what was learnt from verdicts could not be stored", error)
+        failed["error"] = f"could not be finished ({type(error).__name__}); see the log"
+
+    def store(session: Session) -> None:
+        record(session, user, "learnt", model=current.name, version=None)
+        session.execute(update(Proposal).where(Proposal.id == number).values(progress=1.0, **failed))
+
+    with suppress(Stopped):  # the next start notes it
+        _persist(service, store)
 
 
 def _learn(
@@ -186,48 +188,102 @@ def _learn(
     user: str,
     number: int,
     judged: Judged,
-    files: Mapping[str, Path],
     others: Sequence[float],
-) -> dict[str, Any]:
-    """Make the version, and compare it with the one before; return what the proposal is then."""
+    progress: _Progress,
+) -> None:
+    """Make the version and compare it with the one before; the version, the proposal and the record are stored as one.
+
+    Errors call images by their numbers, because a folder's name may tell who a patient is.
+    """
+    files = {digest: service.store.path(digest, image.suffix) for digest, image in judged.images.items()}
     labels = {files[digest]: label for digest, label in sorted(judged.verdicts.labels.items())}
     of_files = {str(path): judged.images[digest].id for digest, path in files.items()}
     looked_at = {str(files[digest]): p_value for digest, p_value in judged.verdicts.p_values.items()}
     normals = find_images(service.settings.normals)
     labelled = find_images(service.settings.abnormal) if service.settings.abnormal else []
-    tick = _Progress(service, number, len(normals) + len(labelled) + len(labels) + (N_FOLDS + 1) * FOLD_STEPS)
+    called = {path: f"image {image}" for path, image in of_files.items()}
+    called |= {str(source): f"normal {place}" for place, source in enumerate(normals, 1)}
+    called |= {str(source): f"labelled image {place}" for place, source in enumerate(labelled, 1)}
+    progress.of(len(normals) + len(labelled) + len(labels) + (N_FOLDS + 1) * FOLD_STEPS)
     kept = EmbeddingCache(service.settings.folder / "normals", warn=lambda _line: log("warning", _NOT_KEPT))
     figures: dict[str, Any] = {}
 
     def change(model: AnomalyModel) -> tuple[AnomalyModel, str]:
-        retraining = gather(model, normals, labels, abnormal=labelled or None, tick=tick.step, kept=kept)
+        retraining = gather(model, normals, labels, abnormal=labelled or None, tick=progress.step, kept=kept)
         fitted, report = retraining.fit()
-        tick.step(FOLD_STEPS)
-        comparison = compare(retraining, looked_at, np.array(others), current.alpha, lambda: tick.step(FOLD_STEPS))
+        progress.step(FOLD_STEPS)
+        comparison = compare(retraining, looked_at, np.array(others), current.alpha, lambda: progress.step(FOLD_STEPS))
         figures.update(comparison.figures(lambda row: of_files[comparison.names[row]]))
         unreadable = [f"cannot be learnt from: {error}" for error in retraining.unreadable]
-        figures["notes"] = [*figures["notes"], *retraining.notes, *report.notes, *unreadable[:_LISTED]]
+        notes = [*figures["notes"], *retraining.notes, *report.notes, *unreadable[:_LISTED]]
+        figures["notes"] = [_renamed(note, called) for note in notes]
         counts = f"{figures['n_abnormal']} abnormal and {figures['n_normal']} normal images by verdicts"
         return AnomalyModel.of(fitted, model.session), f"learnt from version {current.number} and {counts}"
 
-    version_id, _ = service.models.add(current, user, change)
+    try:
+        made = service.models.make(current, change)
+    except MSDEError as error:
+        raise MSDEError(_renamed(str(error), called)) from None
     figures["contradicted"], figures["unsure"] = judged.contradicted, judged.verdicts.n_unsure
-    return {"state": "ready", "version_id": version_id, "figures": figures}
+
+    def store(session: Session) -> None:
+        version = session.get_one(Version, service.models.add(session, current, made, user))
+        record(session, user, "learnt", model=current.name, version=version.number)
+        values = {"state": "ready", "version_id": version.id, "figures": figures, "progress": 1.0}
+        session.execute(update(Proposal).where(Proposal.id == number).values(values))
+
+    _persist(service, store)
+
+
+def _persist(service: Service, store: Callable[[Session], None]) -> None:
+    """Store something that took long to compute: a database that is away for a time does not lose it.
+
+    Raises
+    ------
+    Stopped
+        If the service stops before.
+    """
+    for failures in count(1):
+        try:
+            with service.database.write() as session:
+                store(session)
+            return
+        except SQLAlchemyError as error:
+            log_failure("what was learnt from verdicts could not be stored; it is tried again", error)
+        if service.stopping.wait(pause(failures, _OFTEN, _LONGEST).total_seconds()):
+            raise Stopped
 
 
 def _renamed(text: str, names: Mapping[str, str]) -> str:
     """Put what images are called in the place of where they are kept."""
-    for path, name in names.items():
-        text = text.replace(path, name)
+    for path in sorted(names, key=len, reverse=True):  # a path may begin with another
+        text = text.replace(path, names[path])
     return text
 
 
 class _Progress:
-    """Tells how far the job is, and that it is alive; breaks it off where the service stops."""
+    """Tells how far the job is and that it is alive, however long a step takes; breaks it off where the service stops.
 
-    def __init__(self, service: Service, number: int, steps: int) -> None:
-        self._service, self._number, self._steps = service, number, steps
-        self._done, self._told = 0, now()
+    Used as a context, in which a thread of its own tells.
+    """
+
+    def __init__(self, service: Service, number: int) -> None:
+        self._service, self._number = service, number
+        self._done, self._steps = 0, 1
+        self._ended = Event()
+        self._teller = Thread(target=self._tell, name="msde-learn-progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._teller.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self._teller.join()
+
+    def of(self, steps: int) -> None:
+        """Set how many steps there are."""
+        self._steps = steps
 
     def step(self, steps: int = 1) -> None:
         """Count steps.
@@ -240,10 +296,12 @@ class _Progress:
         if self._service.stopping.is_set():
             raise Stopped
         self._done += steps
-        moment = now()
-        if moment - self._told < _OFTEN:
-            return
-        self._told = moment
-        values = {"sign": moment, "progress": min(self._done / self._steps, 1.0)}
-        with self._service.database.write() as session:
-            session.execute(update(Proposal).where(Proposal.id == self._number).values(values))
+
+    def _tell(self) -> None:
+        while not self._ended.wait(_OFTEN.total_seconds()):
+            values = {"sign": now(), "progress": min(self._done / self._steps, 1.0)}
+            try:
+                with self._service.database.write() as session:
+                    session.execute(update(Proposal).where(Proposal.id == self._number).values(values))
+            except SQLAlchemyError as error:
+                log_failure("the progress of learning from verdicts could not be noted", error)

@@ -22,13 +22,15 @@ from msde.errors import MSDEError
 from msde.serve import health, learning
 from msde.serve.audit import SERVICE
 from msde.serve.erasure import purge
+from msde.serve.identifiers import Vault
+from msde.serve.intake.earlier_headers import read_earlier
 from msde.serve.logs import log, log_failure
 from msde.serve.memory import Memory
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
 from msde.serve.service import Service
 from msde.serve.settings import Settings
-from msde.serve.storage import audit_chain, queue
+from msde.serve.storage import audit_chain, queue, sealed
 from msde.serve.storage.database import Database
 from msde.serve.storage.privacy import make_private
 from msde.serve.storage.room import Room
@@ -128,6 +130,8 @@ def prepare(settings: Settings) -> IO[str]:
         with database.write() as session:
             queue.give_back(session)
             learning.give_up_all(session)
+            vault = Vault.of(settings)
+            sealed.drop(session, but=None if vault is None else vault.mark)
             known = set(session.scalars(select(Image.digest).where(Image.purged.is_(None))))
         for left in (folder / "models").glob("*.part"):
             left.unlink()
@@ -184,7 +188,7 @@ def _look(service: Service) -> None:
 
 
 def _keep_house(service: Service) -> None:
-    """Each hour, where this process leads: remove pictures that are kept no longer, tell how the audit log ends."""
+    """Each hour, where this process leads: remove what is kept no longer, read headers, tell how the audit log ends."""
     while True:
         try:
             if service.leadership.held:
@@ -192,6 +196,9 @@ def _keep_house(service: Service) -> None:
                     keep = timedelta(seconds=service.settings.keep)
                     purged = purge(service.database, service.store, keep, SERVICE)
                     log("info", "pictures were kept for as long as they are to be", removed=purged)
+                read = read_earlier(service.database, service.store, service.headers, service.stopping.is_set)
+                if read:
+                    log("info", "headers of earlier images were read", images=read)
                 with service.database.read() as session:  # to be noted where nobody of here can alter it
                     log("info", "audit log", digest=audit_chain.head(session))
         except Exception as error:  # nothing that may pass must end the thread

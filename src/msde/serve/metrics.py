@@ -58,6 +58,8 @@ class Metrics:
             **to,
         )
         self._verdicts = Counter("msde_verdicts", "Verdicts given by readers.", ["verdict"], **to)
+        streams = "Pages that listen for changes."
+        self._streams = Gauge("msde_event_streams", streams, multiprocess_mode="livesum", **to)
         self._reloads = Counter("msde_model_reloads", "New model files seen.", ["outcome"], **to)
 
     def received(self, origin: str) -> None:
@@ -80,6 +82,10 @@ class Metrics:
     def verdict(self, verdict: str) -> None:
         """Count a verdict."""
         self._verdicts.labels(verdict).inc()
+
+    def listening(self, pages: int) -> None:
+        """Note how many pages listen for changes to this process."""
+        self._streams.set(pages)
 
     def reloaded(self, good: bool) -> None:
         """Count a new model file."""

@@ -59,6 +59,27 @@ class Current:
         return self.alpha + _TOLERANCE
 
 
+@dataclass(frozen=True)
+class Made:
+    """A model that was made of a version and is kept, but no version yet.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of its file.
+    origin : str
+        How it was made, in words.
+    n_normals : int
+        Number of held-out normals that calibrate it.
+    model : AnomalyModel
+    """
+
+    sha256: str
+    origin: str
+    n_normals: int
+    model: AnomalyModel
+
+
 class Models:
     """Model files and their versions.
 
@@ -230,23 +251,14 @@ class Models:
         self._replace(session, current, version_id, before)
         queue.prefer(session, current.model_id, version_id)
 
-    def add(
-        self, current: Current, made_by: str, change: Callable[[AnomalyModel], tuple[AnomalyModel, str]]
-    ) -> tuple[int, AnomalyModel]:
-        """Keep a changed copy of the current version as a new one; `adopt` makes it current.
+    def make(self, current: Current, change: Callable[[AnomalyModel], tuple[AnomalyModel, str]]) -> Made:
+        """Keep a changed copy of the current version; `add` makes it a version.
 
         Parameters
         ----------
         current : Current
-        made_by : str
-            Who asked for it.
         change : callable
             Called with a copy of the model; returns what it made of it, and how, in words.
-
-        Returns
-        -------
-        version_id : int
-        model : AnomalyModel
         """
         with self._database.read() as session:
             before = session.get_one(Version, current.version_id)
@@ -257,10 +269,12 @@ class Models:
             sha256 = self._file(unnamed)
         finally:
             unnamed.unlink(missing_ok=True)
-        with self._database.write() as session:
-            row = self._row(session, current, lock=True)
-            version_id = _version(session, row, sha256, origin, made_by, len(model.calibration_.scores))
-        return version_id, model
+        return Made(sha256, origin, len(model.calibration_.scores), model)
+
+    def add(self, session: Session, current: Current, made: Made, made_by: str) -> int:
+        """Make what was kept a version, by the name of who asked for it; return its id."""
+        row = self._row(session, current, lock=True)
+        return _version(session, row, made.sha256, made.origin, made_by, made.n_normals)
 
     def adopt(self, session: Session, current: Current, version_id: int) -> None:
         """Make a new version current, unless another became so in the meantime.

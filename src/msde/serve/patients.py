@@ -1,12 +1,10 @@
-"""Patients of the service's images: whom an image is of, as a digest, and what all images of one say together."""
+"""Patients of the service's images: what all images of one say together."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,6 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from msde.images.patients import Patients, settled
 from msde.method.patient_score import PatientCalibration
 from msde.method.volume_score import volume_score
 from msde.output.words import counted, how_often
@@ -28,33 +25,6 @@ MOST_IMAGES = 2_000
 _TOO_MANY = f"No p-value of the patient: more than {MOST_IMAGES:,} images state this one, as files anonymised alike do"
 _AT_ONCE = 500
 _NEEDED = (Image.patient, Score.state, Score.version_id, Score.n_parts, Score.anomaly_score, Score.part_scores)
-
-
-class PatientDigests:
-    """Tells whom DICOM images are of without keeping their names: by a digest that the data folder's secret salts.
-
-    Parameters
-    ----------
-    secret : bytes
-    """
-
-    def __init__(self, secret: bytes) -> None:
-        self._patients = Patients(salt=hashlib.sha256(b"patients" + secret).hexdigest())
-
-    def of(self, path: Path) -> str | None:
-        """Return the digest of PatientID, or of the study where that is blank; None where a file states neither.
-
-        Parameters
-        ----------
-        path : Path
-            A file, or the folder of a series.
-        """
-        try:
-            file = min(path.iterdir(), default=path) if path.is_dir() else path
-        except OSError:  # it is being deleted
-            return None
-        keys, _ = settled([self._patients.header_keys(file)], one_is_none=False)
-        return next((str(digest.hex()) for _, digest in keys[0] if isinstance(digest, bytes)), None)
 
 
 @dataclass(frozen=True)

@@ -74,17 +74,19 @@ def recalibrate(service: Service, current: Current, alpha: float | None, user: s
             )
         return model, f"recalibrated from version {current.number} on {used} confirmed normals"
 
-    version_id, model = service.models.add(current, user, change)
-    normals = len(model.calibration_.scores)
+    made = service.models.make(current, change)
     with service.database.write() as session:
+        version_id = service.models.add(session, current, made, user)
         service.models.adopt(session, current, version_id)
         service.models.set_alpha(session, current, None)
         number = session.get_one(Version, version_id).number
-        record(session, user, "recalibrate", model=current.name, version=number, normals=normals, alpha=alpha)
+        record(session, user, "recalibrate", model=current.name, version=number, normals=made.n_normals, alpha=alpha)
         done = select(Score).where(Score.version_id == current.version_id, Score.state == "scored")
         done = done.options(undefer(Score.part_scores))
         already = set(session.scalars(select(Score.image_id).where(Score.version_id == version_id)))
-        copies = [_copy(score, version_id, model) for score in session.scalars(done) if score.image_id not in already]
+        copies = [
+            _copy(score, version_id, made.model) for score in session.scalars(done) if score.image_id not in already
+        ]
         for start in range(0, len(copies), _CHUNK):
             session.execute(insert(Score), copies[start : start + _CHUNK])
         queue.prefer(session, current.model_id, version_id)

@@ -5,20 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from msde.method.calibration import HIGHEST_RATE, LOWEST_RATE
-
-
-def _storable(text: str) -> str:
-    """Leave out what no database stores as text."""
-    return text.replace("\0", "")
-
+from msde.serve.picture_schemas import Range, Spacing
+from msde.serve.reading import Pair, Settled, Verdict
 
 Rate = Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)]
-Storable = Annotated[str, AfterValidator(_storable)]
 Role = Literal["reader", "admin"]
-VerdictWord = Literal["normal", "abnormal", "unsure"]
 EvidenceWord = Literal["like", "unlike"]
 State = Literal["queued", "scored", "failed"]
 
@@ -44,14 +38,17 @@ class Limits(BaseModel):
 
 
 class Session(BaseModel):
-    """Who asks, and the CSRF token to send back."""
+    """Who asks, the CSRF token to send back, and where to go to sign out, if that is elsewhere."""
 
     user: str
     role: Role
     csrf: str
+    sign_out: str
     version: str
     notice: str
     limits: Limits
+    identifiers: bool
+    viewer: bool
 
 
 class ReceivedImage(BaseModel):
@@ -98,6 +95,48 @@ class Result(BaseModel):
     evidence: str | None
 
 
+class Identifiers(BaseModel):
+    """Whom an image is of, as its header states it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    patient_id: str
+    birth_year: str
+    sex: str
+    accession: str
+    study_date: str
+    study_description: str
+    station: str
+
+
+class Pseudonyms(BaseModel):
+    """Short names for patient, study and series, which tell nothing and stay the same."""
+
+    patient: str | None
+    study: str | None
+    series: str | None
+
+
+class Together(BaseModel):
+    """How many of the images that were asked for a line stands for, and of them."""
+
+    images: int
+    flagged: int
+    waiting: int
+    without_verdict: int
+
+
+class OfPatient(BaseModel):
+    """What all images of a patient say together."""
+
+    images: int
+    anomaly_score: float | None
+    p_value: float | None
+    flagged: bool | None
+    words: str
+
+
 class Row(BaseModel):
     """One line of the worklist."""
 
@@ -118,9 +157,16 @@ class Row(BaseModel):
     n_parts: int
     seen_in_training: bool
     evidence: str | None
-    verdict: VerdictWord | None
+    verdict: Settled | None
+    readers: int
     threshold: float | None
     purged: datetime | None
+    body_part: str | None
+    assigned: str | None
+    pseudonyms: Pseudonyms | None
+    identifiers: Identifiers | None
+    together: Together | None
+    patient: OfPatient | None
 
 
 class Worklist(BaseModel):
@@ -131,29 +177,6 @@ class Worklist(BaseModel):
     alpha: float
     total: int
     rows: list[Row]
-
-
-class Verdict(BaseModel):
-    """A reader's verdict, beside what the model said then."""
-
-    id: int
-    verdict: VerdictWord
-    note: str
-    reader: str
-    at: datetime
-    model: str | None
-    version: int | None
-    anomaly_score: float | None
-    p_value: float | None
-
-
-class NewVerdict(BaseModel):
-    """A verdict to store."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    verdict: VerdictWord
-    note: Storable = Field(default="", max_length=4000)
 
 
 class Part(BaseModel):
@@ -173,33 +196,15 @@ class Past(BaseModel):
     scored: datetime | None
 
 
-class Range(BaseModel):
-    """Values of a gray image, and which are black and white by default."""
-
-    low: float
-    high: float
-    window: tuple[float, float]
-    unit_bits: int
-
-
-class OfPatient(BaseModel):
-    """What all images of a patient say together."""
-
-    images: int
-    anomaly_score: float | None
-    p_value: float | None
-    flagged: bool | None
-    words: str
-
-
 class Case(Row):
     """An image with all that is known of it."""
 
-    patient: OfPatient | None
     top_parts: list[Part]
     verdicts: list[Verdict]
+    seen: str
     history: list[Past]
     range: Range | None
+    spacing: Spacing | None
     has_overlay: bool
     width: int | None
     height: int | None
@@ -318,6 +323,8 @@ class Tally(BaseModel):
     flagged: int
     sure: str | None
     told: str | None
+    disputed: int
+    pairs: list[Pair]
 
 
 class Drift(BaseModel):

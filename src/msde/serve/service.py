@@ -14,20 +14,23 @@ from msde.serve.at_once import AtOnce
 from msde.serve.audit import Refusals, Views
 from msde.serve.drawing import Drawing
 from msde.serve.erasure import Forgetting
+from msde.serve.events import Events
 from msde.serve.gauges import gauges
 from msde.serve.health import Health
-from msde.serve.intake.auth import Gate, read_secret
+from msde.serve.identifiers import Vault
+from msde.serve.intake.auth import Gate
+from msde.serve.intake.headers import Headers
 from msde.serve.intake.image_rows import ImageRows
 from msde.serve.intake.reception import Reception
 from msde.serve.leadership import Leadership
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
-from msde.serve.patients import PatientDigests
 from msde.serve.reference_images import ReferenceImages
 from msde.serve.scoring import Scorers
 from msde.serve.settings import Settings
 from msde.serve.storage.database import Database
 from msde.serve.storage.room import Room
+from msde.serve.storage.secret import read_secret
 from msde.serve.storage.store import Store
 from msde.serve.workers import Seats
 
@@ -51,7 +54,9 @@ class Service:
     room: Room
     gate: Gate
     views: Views
+    headers: Headers
     refusals: Refusals
+    events: Events
     models: Models
     normals: ReferenceImages
     labelled: ReferenceImages
@@ -88,7 +93,8 @@ class Service:
         threads = max(1, available_cores() // settings.workers)
         scorers = Scorers(database, store, models, metrics, destinations, threads + 1)
         room, seats = Room(folder, settings.reserve), Seats(folder, settings.workers)
-        rows = ImageRows(database, store, settings.queue, PatientDigests(read_secret(folder)))
+        headers = Headers(read_secret(folder / "secret"), Vault.of(settings))
+        rows = ImageRows(database, store, settings.queue, headers)
         metrics.ask(partial(gauges, database, models))
         return cls(
             settings=settings,
@@ -98,7 +104,9 @@ class Service:
             room=room,
             gate=Gate(settings, database),
             views=Views(database),
+            headers=headers,
             refusals=Refusals(database),
+            events=Events(database, settings.connections // 2, metrics.listening),
             models=models,
             normals=ReferenceImages(models, settings.normals, folder / "normals", NearestNormals),
             labelled=ReferenceImages(models, settings.abnormal, folder / "labelled", NearestLabelled),

@@ -28,8 +28,8 @@ def noise(rng, n, d=40):
 
 @pytest.fixture(params=[apart, overlapping, noise])
 def rows(request, rng, monkeypatch):
-    monkeypatch.setattr(mutual, "_ROWS_PER_CELL", 60)
-    monkeypatch.setattr(mutual, "_FEWEST_ROWS", 10)
+    monkeypatch.setattr(mutual, "ROWS_PER_CELL", 60)
+    monkeypatch.setattr(mutual, "FEWEST_ROWS", 10)
     monkeypatch.setattr(sketch, "RECALL", 2)  # no sketch is as good as that
     return request.param(rng, 900)
 
@@ -68,16 +68,16 @@ def test_no_cell_is_left_out_that_holds_a_neighbor(rows):
 
 
 def test_cells_that_lie_apart_are_not_compared(rng, monkeypatch):
-    monkeypatch.setattr(mutual, "_ROWS_PER_CELL", 60)
-    monkeypatch.setattr(mutual, "_FEWEST_ROWS", 10)
+    monkeypatch.setattr(mutual, "ROWS_PER_CELL", 60)
+    monkeypatch.setattr(mutual, "FEWEST_ROWS", 10)
     clustered, unclustered = (pairs_of(rows)[0].n_measured for rows in (apart(rng, 900), noise(rng, 900)))
     assert clustered < 0.5 * unclustered
     assert unclustered < 0.7 * 900**2  # each distance once, within the cells twice
 
 
 def test_rows_whose_threshold_is_too_low_are_searched_anew(rows, monkeypatch):
-    rows, plain = rows.astype(np.float64), mutual._thresholds
-    monkeypatch.setattr(mutual, "_thresholds", lambda *pairs: np.where(np.arange(900) % 3 == 0, -1, plain(*pairs)))
+    rows, plain = rows.astype(np.float64), mutual.thresholds_of
+    monkeypatch.setattr(mutual, "thresholds_of", lambda *pairs: np.where(np.arange(900) % 3 == 0, -1, plain(*pairs)))
     found = MutualSearch.of(rows).query(rows, 12)
     np.testing.assert_array_equal(np.sort(found), np.sort(ExactIndex.build(rows).query(rows, 12)))
 

@@ -52,6 +52,8 @@ def test_what_is_stored_and_what_is_not_is_told_for_each(serving: Serving, resul
         recorded = served.get("/api/audit?action=upload")["rows"]
         sent = {"origin": "stow", "address": "testclient", "known": False}
         assert [(row["user"], row["detail"]) for row in recorded] == [("admin", sent)] * 3
+        refused = {row["detail"]["reason"] for row in served.get("/api/audit?action=refused")["rows"]}
+        assert refused == {"no picture", "damaged", "of another study"}
 
         for body, kind, status in (
             (encoded(images)[:-20], KIND, 400),

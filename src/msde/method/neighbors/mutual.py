@@ -13,8 +13,8 @@ from msde.method.neighbors.cells import cell_centers, nearest_centers
 from msde.method.neighbors.sketch import Sketch
 from msde.method.parallel import for_blocks
 
-_ROWS_PER_CELL = 200
-_FEWEST_ROWS = 100
+ROWS_PER_CELL = 200
+FEWEST_ROWS = 100
 _MOST_ROWS = 512  # of a cell: their distances to as many others stay small
 _RANK = 8
 _LARGEST_SHARE = 4
@@ -53,10 +53,10 @@ class MutualSearch:
     @classmethod
     def of(cls, rows: FloatArray) -> MutualSearch:
         """Deal rows of shape (n, d) to cells."""
-        centers = cell_centers(rows, max(1, len(rows) // _ROWS_PER_CELL))
+        centers = cell_centers(rows, max(1, len(rows) // ROWS_PER_CELL))
         sizes = np.bincount(nearest_centers(rows, centers), minlength=len(centers))
         # A pair takes some time however few rows it has, so the rows of the smallest cells go to others.
-        centers = centers[sizes >= min(_FEWEST_ROWS, sizes.max())]
+        centers = centers[sizes >= min(FEWEST_ROWS, sizes.max())]
         nearest = nearest_centers(rows, centers)
         cells = (np.flatnonzero(nearest == cell) for cell in range(len(centers)))
         parts = (part for cell in cells for part in np.array_split(cell, -(-len(cell) // _MOST_ROWS) or 1))
@@ -126,7 +126,7 @@ class Pairs:
         left[:, d] = right[:, d + 1] = np.einsum("ij,ij->i", points, points) + beyond**2
         ends = np.cumsum(sizes)
         cells = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-        thresholds = _thresholds(left, right, k)
+        thresholds = thresholds_of(left, right, k)
         return cls(left, right, cells, thresholds, _reach(points, cells, thresholds), k)
 
     @property
@@ -223,7 +223,7 @@ class Pairs:
         return found
 
 
-def _thresholds(left: FloatArray, right: FloatArray, k: int) -> FloatArray:
+def thresholds_of(left: FloatArray, right: FloatArray, k: int) -> FloatArray:
     """Give each point its eighth smallest squared distance to a sample of the points."""
     n = len(left)
     size = min(max(_RANK, round(_RANK * n / (_FOUND_PER_NEIGHBOR * k))), n // _LARGEST_SHARE)

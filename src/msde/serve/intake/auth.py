@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.datastructures import Headers
 
-from msde.errors import DataError
 from msde.serve.audit import record
 from msde.serve.errors import Denied, Forbidden
 from msde.serve.intake.tokens import LONGEST_USER, Entry, Tokens, digest_of_token
 from msde.serve.settings import Settings
 from msde.serve.storage import sessions
 from msde.serve.storage.database import Database
+from msde.serve.storage.secret import read_secret, write_privately
 
 COOKIE = "msde_session"
 CSRF_HEADER = "x-csrf-token"
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,14 @@ class Caller:
     role : {"reader", "admin"}
     csrf : str
         The CSRF token of this session; empty where none is needed.
+    by_proxy : bool
+        Whether a trusted proxy says so, where the user signs in and out.
     """
 
     user: str
     role: str
     csrf: str = ""
+    by_proxy: bool = False
 
 
 class Gate:
@@ -63,7 +65,7 @@ class Gate:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
-        self._secret = read_secret(settings.folder)
+        self._secret = read_secret(settings.folder / "secret")
         file = settings.folder / "tokens"
         if not file.exists():
             _first_token(settings.folder)
@@ -133,17 +135,20 @@ class Gate:
 
     def _named_by_proxy(self, headers: Headers, peer: str) -> Caller | None:
         """Return whom a trusted proxy names; None where there is no such proxy, or it names nobody."""
-        header = self._settings.proxy_header
-        if not header or peer not in self._settings.proxies:
+        settings = self._settings
+        if not settings.proxy_header or peer not in settings.proxies:
             return None
-        names = headers.getlist(header)
-        if len(names) > 1:  # the proxy adds to what a sender gives, and which is whose cannot be told
-            raise Denied(f"the header {header} comes more than once; have the proxy overwrite it", tried="header")
-        user = names[0].strip()[:LONGEST_USER] if names else ""
+        user = _stated(headers, settings.proxy_header)[:LONGEST_USER]
         if not user:
             return None
-        role = "admin" if user in self._settings.admins else "reader"
-        return Caller(user, role, self._csrf(f"proxy {user}"))
+        listed = _stated(headers, settings.groups_header) if settings.groups_header else ""
+        groups = {group.strip() for group in listed.split(",")} - {""}
+        is_admin = user in settings.admins or not groups.isdisjoint(settings.admin_groups)
+        if settings.reader_groups and not is_admin and groups.isdisjoint(settings.reader_groups):
+            raise Forbidden(
+                "you are in none of the groups that may come in; ask the administrator of the service", user
+            )
+        return Caller(user, "admin" if is_admin else "reader", self._csrf(f"proxy {user}"), by_proxy=True)
 
     def _csrf(self, session: str) -> str:
         return hmac.new(self._secret, f"csrf {session}".encode(), hashlib.sha256).hexdigest()
@@ -155,48 +160,29 @@ class Gate:
         return entry
 
 
+def _stated(headers: Headers, name: str) -> str:
+    """Return what a proxy states in a header, in UTF-8 as proxies write it, or else as HTTP has it.
+
+    Raises
+    ------
+    Denied
+        If the header is there more than once.
+    """
+    stated = headers.getlist(name)
+    if len(stated) > 1:  # the proxy adds to what a sender gives, and which is whose cannot be told
+        raise Denied(f"the header {name} comes more than once; have the proxy overwrite it", tried="header")
+    text = stated[0] if stated else ""
+    with suppress(UnicodeError):
+        text = text.encode("latin-1").decode("utf-8")
+    return text.strip()
+
+
 def _same(given: str, right: str) -> bool:
     return bool(right) and hmac.compare_digest(given.encode("utf-8", "replace"), right.encode())
 
 
-def read_secret(folder: Path) -> bytes:
-    """Read the secret of a data folder, DATA/secret, which is made where it is missing.
-
-    Raises
-    ------
-    DataError
-        If the file holds none.
-    """
-    file = folder / "secret"
-    if not file.exists():
-        _write_privately(file, secrets.token_hex(_SECRET_BYTES))
-    try:
-        secret = bytes.fromhex(file.read_text("ascii"))
-    except ValueError:
-        secret = b""
-    if len(secret) < _SECRET_BYTES:
-        raise DataError(f"{file}: is no secret of {_SECRET_BYTES} bytes; remove the file, and a new one is made")
-    return secret
-
-
 def _first_token(folder: Path) -> None:
     file = folder / "admin-token"
-    _write_privately(file, f"{secrets.token_urlsafe(32)}\n")
+    write_privately(file, f"{secrets.token_urlsafe(32)}\n")
     token = file.read_text("utf-8")  # another's, perhaps, who was first or came no further
-    _write_privately(folder / "tokens", f"admin admin {digest_of_token(token)}\n")
-
-
-def _write_privately(file: Path, text: str) -> None:
-    """Write a file for the owner alone, whole or not at all; where another process was first, its file stays."""
-    part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.link(part, file)
-    except FileExistsError:
-        pass
-    finally:
-        part.unlink()
+    write_privately(folder / "tokens", f"admin admin {digest_of_token(token)}\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 import h11
@@ -62,19 +62,28 @@ class Connections:
         How many of one address, likewise.
     exempt : collection of str
         Addresses, such as a proxy's, that have the limit of all.
+    ending : callable
+        Called when the service is about to stop, which waits for answers: those that have no end are to end then.
     """
 
-    def __init__(self, limit: int, limit_of_one: int, exempt: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        limit: int,
+        limit_of_one: int,
+        exempt: Collection[str] = (),
+        ending: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.ending = ending
         self._limit, self._limit_of_one, self._exempt = limit, limit_of_one, exempt
         self._open: dict[Connection, str] = {}  # with the address, the oldest first
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def of(cls, settings: Settings) -> Connections:
+    def of(cls, settings: Settings, ending: Callable[[], object] = lambda: None) -> Connections:
         """Return those of a process, which leave it two thirds of the files that it may open."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = settings.connections if files == resource.RLIM_INFINITY else min(settings.connections, files // 3)
-        return cls(most, settings.connections_of_one, settings.proxies)
+        return cls(most, settings.connections_of_one, settings.proxies, ending)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -166,6 +175,11 @@ class Connection(H11Protocol):
         """Make room."""
         self._all.forget(self)
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Finish the answer that is under way."""
+        self._all.ending()
+        super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         """Count the bytes of a body."""

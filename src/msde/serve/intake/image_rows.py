@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 from msde.images.formats import DICOM
 from msde.serve.audit import record
 from msde.serve.errors import Busy
+from msde.serve.intake.headers import OF_HEADER, HeaderFacts, Headers
 from msde.serve.intake.uploads import Kept
 from msde.serve.models import Current
-from msde.serve.patients import PatientDigests
-from msde.serve.storage import queue
+from msde.serve.storage import queue, sealed
 from msde.serve.storage.database import Database
 from msde.serve.storage.store import Store
 from msde.serve.storage.tables import Image, Score, now
@@ -72,14 +72,14 @@ class Batch:
     sender : Sender
     models : tuple of Current
         That are to score it.
-    patients : mapping of str to str
-        Of the images by their digests, as far as these are known; see :class:`msde.serve.patients.PatientDigests`.
+    headers : mapping of str to HeaderFacts
+        Of DICOM images, by their digests.
     """
 
     kept: tuple[Kept, ...]
     sender: Sender
     models: tuple[Current, ...]
-    patients: Mapping[str, str | None] = field(default_factory=dict)
+    headers: Mapping[str, HeaderFacts] = field(default_factory=dict)
     done: Future[list[ReceivedImage]] = field(default_factory=Future)
 
 
@@ -92,11 +92,11 @@ class ImageRows:
     store : Store
     limit : int
         Images that may wait.
-    patients : PatientDigests
+    headers : Headers
     """
 
-    def __init__(self, database: Database, store: Store, limit: int, patients: PatientDigests) -> None:
-        self._database, self._store, self._limit, self._patients = database, store, limit, patients
+    def __init__(self, database: Database, store: Store, limit: int, headers: Headers) -> None:
+        self._database, self._store, self._limit, self._headers = database, store, limit, headers
         self._waiting: list[Batch] = []
         self._depth, self._counted = 0, -1.0
         self._list = Lock()
@@ -125,8 +125,10 @@ class ImageRows:
             The queue is full.
         """
         dicom = (kept for kept in batch.kept if kept.format == DICOM.name)
-        patients = {kept.digest: self._patients.of(self._store.path(kept.digest, kept.suffix)) for kept in dicom}
-        batch = replace(batch, patients=patients)
+        headers = {
+            kept.digest: self._headers.facts(self._store.path(kept.digest, kept.suffix), kept.digest) for kept in dicom
+        }
+        batch = replace(batch, headers=headers)
         with self._list:
             self._waiting.append(batch)
         with self._turn:  # whose turn comes does the work of all who wait
@@ -188,7 +190,7 @@ class ImageRows:
                 "modality": kept.modality,
                 "origin": batch.sender.origin[:_ORIGIN],
                 "arrived": moment,
-                "patient": batch.patients.get(kept.digest),
+                **batch.headers.get(kept.digest, HeaderFacts()).columns,
             }
             for batch in batches
             for kept in batch.kept
@@ -199,15 +201,21 @@ class ImageRows:
         insert = self._database.insert(Image.__table__).on_conflict_do_nothing().returning(table.digest, table.id)
         made = session.connection().execute(insert, list(values.values()))
         found = {digest: (number, False) for digest, number in made}
+        told = set(found)
         if len(found) < len(values):
-            again = values.keys() - found.keys()
-            known = select(Image.digest, Image.id, Image.purged).where(Image.digest.in_(again))
+            others = values.keys() - found.keys()
+            known = select(Image.digest, Image.id, Image.purged).where(Image.digest.in_(others))
             for digest, number, purged in session.execute(known).all():
                 found[digest] = number, True
                 if purged is not None:  # its bytes are there again, and are kept from now on
-                    told = {name: values[digest][name] for name in ("name", "patient")}
-                    new = {"purged": None, "arrived": moment, **told}
+                    again = {name: values[digest][name] for name in ("name", *OF_HEADER)}
+                    new = {"purged": None, "arrived": moment, **again}
                     session.execute(update(Image).where(Image.id == number).values(new))
+                    told.add(digest)
+        headers = {digest: facts for batch in batches for digest, facts in batch.headers.items()}
+        sealed.keep(
+            session, self._database, {found[digest][0]: headers[digest].sealed for digest in headers.keys() & told}
+        )
         wanted = [
             (found[kept.digest][0], current.model_id, current.version_id)
             for batch in batches

@@ -17,6 +17,7 @@ from msde.serve.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SMALL_BODY = 1_000_000
+_STREAM = "/api/events"
 _UPLOADS = ("/api/images", "/api/score", "/dicomweb")
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
@@ -82,7 +83,8 @@ class Middleware:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "") or "other"
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.answered(method, route, status, seconds)
+            if route != _STREAM:  # which lasts for as long as a page is open
+                self._metrics.answered(method, route, status, seconds)
             if route not in ("/livez", "/readyz", "/metrics"):
                 log("info", "request", method=method, route=route, status=status, seconds=round(seconds, 4))
 

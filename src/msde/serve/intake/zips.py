@@ -109,7 +109,7 @@ def _checked(members: Sequence[zipfile.ZipInfo], settings: Settings) -> list[zip
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
     name = member.filename
-    is_file = name != "" and not name.endswith("/")  # `ZipInfo.is_dir` fails of a file without a name
+    is_file = name != "" and not name.endswith("/")  # `ZipInfo.is_dir` fails on a file without a name
     parts = PurePosixPath(name).parts
     return is_file and not any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
 

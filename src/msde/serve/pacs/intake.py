@@ -70,7 +70,21 @@ class Intake:
             registry=registry,
         )
 
-    def take(self, content: bytes, sender: Sender) -> tuple[Instance, Fate]:
+    def read(self, content: bytes, sender: Sender) -> Instance:
+        """Read what decides on an object; that it is damaged is on record.
+
+        Raises
+        ------
+        ImageError
+            If it is no DICOM file or lacks its UIDs.
+        """
+        try:
+            return Instance.of(content)
+        except ImageError:
+            self.note_refusal(sender, "damaged")
+            raise
+
+    def take(self, content: bytes, sender: Sender, instance: Instance | None = None) -> tuple[Instance, Fate]:
         """Take an object in; it is on disk and queued when this returns `Fate.TAKEN`.
 
         Parameters
@@ -78,19 +92,17 @@ class Intake:
         content : bytes
             A DICOM file.
         sender : Sender
+        instance : Instance, optional
+            What `read` has told of it.
 
         Raises
         ------
         ImageError
-            If it is no DICOM file or lacks its UIDs.
+            As `read`.
         Postponed, TooLarge
             As the service raises them; the object may be sent again.
         """
-        try:
-            instance = Instance.of(content)
-        except ImageError:
-            self._note_refusal(sender, "damaged")
-            raise
+        instance = instance or self.read(content, sender)
         with self._turn, locked(self._lock):
             known = self.ledger.find(instance.uid)
             if known is not None and known.fate in (Fate.TAKEN, Fate.OWN):
@@ -102,10 +114,11 @@ class Intake:
             log("warning", "an object came under the UID of another with other pixels, and was refused", way=way)
         self._objects.labels(way, fate).inc()
         if fate in _REFUSED:
-            self._note_refusal(sender, fate)
+            self.note_refusal(sender, fate)
         return instance, fate
 
-    def _note_refusal(self, sender: Sender, reason: str) -> None:
+    def note_refusal(self, sender: Sender, reason: str) -> None:
+        """Put on record that an object was not taken."""
         self.refusals.note(sender.user, "refused", origin=sender.origin, reason=str(reason), address=sender.address)
 
     def _anew(self, instance: Instance, content: bytes, sender: Sender) -> Fate:

@@ -55,15 +55,17 @@ class Answer:
         sender : Sender
         intake : Intake
         """
-        instance = None
         try:
-            instance = Instance.of(content)
-            if study is not None and instance.study != study:
-                self.failed.append((instance, WRONG_STUDY))
-                return
-            instance, fate = intake.take(content, sender)
+            instance = intake.read(content, sender)
         except ImageError:
-            self.failed.append((instance, CANNOT_UNDERSTAND))
+            self.failed.append((None, CANNOT_UNDERSTAND))
+            return
+        if study not in (None, instance.study):
+            intake.note_refusal(sender, "of another study")
+            self.failed.append((instance, WRONG_STUDY))
+            return
+        try:
+            _, fate = intake.take(content, sender, instance)
         except (Postponed, TooLarge) as error:
             self.retry_after = getattr(error, "retry_after", _BUSY_SECONDS)
             self.failed.append((instance, OUT_OF_RESOURCES))

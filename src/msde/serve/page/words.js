@@ -3,7 +3,7 @@
 const SPACE = "\u00a0";
 const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
-export const VERDICTS = { normal: "Normal", abnormal: "Abnormal", unsure: "Unsure" };
+export const VERDICTS = { normal: "Normal", abnormal: "Abnormal", unsure: "Unsure", disputed: "Disputed", withdrawn: "Withdrawn" };
 
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const counted = (n, noun) => `${n.toLocaleString("en-GB")} ${noun}${n === 1 ? "" : "s"}`;

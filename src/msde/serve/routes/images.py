@@ -6,19 +6,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as PathParameter
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from msde.errors import ImageError
 from msde.images import Part
-from msde.serve import erasure, pictures, schemas, worklist
+from msde.images.measures import Measures
+from msde.serve import erasure, picture_schemas, pictures, readings, schemas, search, worklist
+from msde.serve.asked import Asked, Choices
 from msde.serve.errors import NotFound, ServiceError
 from msde.serve.models import Current
 from msde.serve.patients import say_of_patients
+from msde.serve.region import Region, measured
 from msde.serve.routes.access import (
     REFUSALS,
     Admin,
@@ -33,23 +36,21 @@ from msde.serve.routes.access import (
 )
 from msde.serve.schemas import (
     Case,
-    EvidenceWord,
     Labelled,
     NearestLabelled,
     Normal,
     Normals,
     Past,
-    Range,
-    State,
-    VerdictWord,
     Worklist,
 )
 from msde.serve.service import Service
+from msde.serve.storage import sealed
 from msde.serve.storage.tables import Image, Model, Score, Verdict, Version
+from msde.serve.windows import windows_of
 
 router = APIRouter(route_class=TokenFirst, prefix="/api", tags=["images"], responses=REFUSALS)
-Sort = Literal["p_value", "anomaly_score", "arrived", "name", "verdict", "state"]
 Value = Annotated[float | None, Query(allow_inf_nan=False)]
+Edge = Annotated[float, Query(ge=-1e6, le=1e6, allow_inf_nan=False, description="In pixels of the whole picture.")]
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 _BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
 _BUSY = refusals(429)
@@ -57,33 +58,62 @@ T = TypeVar("T")
 
 
 @router.get("/images")
-def worklist_page(
-    service: Served,
-    caller: Reader,
-    current: OfModel,
-    state: State | None = None,
-    flagged: bool | None = None,
-    verdict: VerdictWord | Literal["none"] | None = None,
-    evidence: EvidenceWord | None = None,
-    search: Annotated[str | None, Query(max_length=200)] = None,
-    sort: Sort = "p_value",
-    order: Literal["asc", "desc"] | None = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-) -> Worklist:
-    """List images with their latest scores."""
-    service.views.note(caller.user, "list")
-    descending = (order or ("desc" if sort == "arrived" else "asc")) == "desc"
-    filters = worklist.conditions(current, state, flagged, verdict, evidence, search)
+def worklist_page(service: Served, caller: Reader, current: OfModel, asked: Annotated[Asked, Query()]) -> Worklist:
+    """List images with their latest scores; names of patients are not searched, since addresses are written down."""
+    found = search.by_name(service.headers, asked.search) if asked.search else None
+    return _listed(service, caller.user, current, asked, found)
+
+
+@router.post("/worklist")
+def search_worklist(service: Served, caller: Reader, current: OfModel, asked: Asked) -> Worklist:
+    """List images as above, of which names and identifiers of patients are searched too."""
+    found = None
+    if asked.search:
+        with service.database.read() as session:
+            found = search.by_name(service.headers, asked.search) | search.by_identifiers(
+                session, service.headers, asked.search
+            )
+    return _listed(service, caller.user, current, asked, found)
+
+
+@router.get("/choices")
+def choices(service: Served, caller: Reader, current: OfModel) -> Choices:
+    """List what modalities and body parts there are."""
     with service.database.read() as session:
-        total, rows = worklist.page(session, current, filters, sort, descending, limit, offset)
+        return worklist.choices(session, current)
+
+
+def _listed(service: Service, user: str, current: Current, asked: Asked, found: ColumnElement[bool] | None) -> Worklist:
+    filters = worklist.conditions(current, asked, user, found)
+    with service.database.read() as session:
+        total, lines = worklist.page(session, current, filters, asked)
+        identifiers = service.headers.open(sealed.of(session, [image.id for image, *_ in lines]))
+        calibration = None if asked.group == "image" else service.models.version(current.version_id).patients_
+        patients = {image.patient for image, *_ in lines if image.patient}
+        together = say_of_patients(session, current, calibration, patients)
+    if identifiers:
+        service.views.note(user, "list", images=tuple(sorted(identifiers)))
+    else:
+        service.views.note(user, "list")
     threshold = service.models.calibration(current).threshold
     return Worklist(
         model=current.name,
         version=current.number,
         alpha=current.alpha,
         total=total,
-        rows=[worklist.row(current, threshold, *found) for found in rows],
+        rows=[
+            worklist.row(
+                current,
+                threshold,
+                image,
+                score,
+                version,
+                together=counted,
+                identifiers=identifiers.get(image.id),
+                patient=together.get(image.patient or ""),
+            )
+            for image, score, version, counted in lines
+        ],
     )
 
 
@@ -115,28 +145,48 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
         if image.patient is not None:
             calibration = service.models.version(current.version_id).patients_
             patient = say_of_patients(session, current, calibration, [image.patient]).get(image.patient)
+        identifiers = service.headers.open(sealed.of(session, [id_])).get(id_)
+        seen = readings.seen(session, id_, found.Score if found else None, user)
     if found is None:
         raise NotFound(f"image {id_} is not one of the model {current.name}")
     _, score, version = found
-    rule, shown = service.models.version(current.version_id).rule, None
+    rule, size, range_, spacing = service.models.version(current.version_id).rule, None, None, None
     with suppress(ImageError, NotFound):  # what cannot be read has no range; its row says why
-        shown = pictures.shades(_source(service, image, _part(service, current, id_, None)), rule)
-    height, width = (None, None) if shown is None else shown.values.shape
+        source = _source(service, image, _part(service, current, id_, None))
+        samples, measures = pictures.decoded(source), pictures.measures(source)
+        size, shown = samples.values.shape[:2], pictures.shades(samples, rule, image.name)
+        range_ = None if shown is None else _range(shown, measures)
+        if measures.spacing is not None:
+            rows, columns = measures.spacing
+            spacing = picture_schemas.Spacing(rows=rows, columns=columns, at_detector=measures.at_detector)
+    height, width = size or (None, None)
+    threshold = service.models.calibration(current).threshold
+    row = worklist.row(current, threshold, image, score, version, identifiers=identifiers, patient=patient)
     return Case(
-        **dict(worklist.row(current, service.models.calibration(current).threshold, image, score, version)),
-        patient=patient,
+        **dict(row),
         top_parts=[schemas.Part(part=part, anomaly_score=value, p_value=p) for part, value, p in score.top_parts or []],
         verdicts=[worklist.verdict_row(verdict, model, number) for verdict, model, number in given],
+        seen=seen,
         history=[
             Past(version=number, anomaly_score=past.anomaly_score, p_value=past.p_value, scored=past.scored)
             for past, number in scores
         ],
-        range=None
-        if shown is None
-        else Range(low=shown.low, high=shown.high, window=shown.window, unit_bits=shown.bits),
+        range=range_,
+        spacing=spacing,
         has_overlay=image.purged is None and service.models.version(current.version_id).explains,
         width=width,
         height=height,
+    )
+
+
+def _range(shown: pictures.Shades, measures: Measures) -> picture_schemas.Range:
+    return picture_schemas.Range(
+        low=shown.low,
+        high=shown.high,
+        window=shown.window,
+        unit_bits=shown.bits,
+        unit=measures.unit,
+        windows=[picture_schemas.Window.model_validate(window) for window in windows_of(shown, measures)],
     )
 
 
@@ -152,10 +202,8 @@ async def picture(
     high: Value = None,
 ) -> Response:
     """Draw an image, or a slice of a volume, by the model's rule or between two values."""
-    if (low is None) != (high is None) or (low is not None and high is not None and low >= high):
-        raise ServiceError("give both low and high, low below high, or neither")
+    window = _window(low, high)
     service.views.note(caller.user, "view", id)
-    window = None if low is None or high is None else (low, high)
 
     def draw(source: Path | Part) -> bytes:
         return pictures.picture(source, service.models.version(current.version_id).rule, side, window)
@@ -177,6 +225,29 @@ async def samples(service: Served, caller: Reader, current: OfModel, id: ImageId
     facts |= {"X-Inverted": "1" if found.inverted else "0"}
     headers = {name: str(value) for name, value in facts.items()}
     return Response(numbers, media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/images/{id}/region", responses=_BUSY)
+async def region(
+    service: Served,
+    caller: Reader,
+    current: OfModel,
+    id: ImageId,
+    left: Edge,
+    top: Edge,
+    right: Edge,
+    bottom: Edge,
+    part: PartNumber = None,
+) -> picture_schemas.Region:
+    """Measure the ellipse that fills a box of a gray image, given in pixels from the upper left corner."""
+    if left >= right or top >= bottom:
+        raise ServiceError("give left below right and top below bottom")
+    service.views.note(caller.user, "view", id)
+
+    def measure(source: Path | Part) -> Region:
+        return measured(source, left, top, right, bottom)
+
+    return picture_schemas.Region.model_validate(await _of_image(service, current, id, part, measure))
 
 
 @router.get("/images/{id}/overlay", responses={**_PNG, **_BUSY}, response_class=Response)
@@ -214,11 +285,13 @@ async def normal(
     current: OfModel,
     number: Annotated[int, PathParameter(ge=0, le=10**9)],
     side: Side = None,
+    low: Value = None,
+    high: Value = None,
 ) -> Response:
-    """Draw a normal."""
-    source = service.normals.source(current, number)
+    """Draw a normal, by the model's rule or between two values."""
+    window, source = _window(low, high), service.normals.source(current, number)
     service.views.note(caller.user, "normal", model=current.name, number=number)
-    return await _of_reference(service, current, source, side)
+    return await _of_reference(service, current, source, side, window)
 
 
 @router.get("/images/{id}/labelled", responses=_BUSY)
@@ -244,11 +317,13 @@ async def labelled(
     current: OfModel,
     number: Annotated[int, PathParameter(ge=0, le=10**9)],
     side: Side = None,
+    low: Value = None,
+    high: Value = None,
 ) -> Response:
-    """Draw a labelled abnormal image."""
-    source = service.labelled.source(current, number)
+    """Draw a labelled abnormal image, by the model's rule or between two values."""
+    window, source = _window(low, high), service.labelled.source(current, number)
     service.views.note(caller.user, "labelled", model=current.name, number=number)
-    return await _of_reference(service, current, source, side)
+    return await _of_reference(service, current, source, side, window)
 
 
 @router.delete("/images/{id}", status_code=204, responses=refusals(409))
@@ -258,11 +333,21 @@ def remove(service: Served, caller: Admin, id: ImageId) -> None:
     service.forgetting.look()
 
 
-async def _of_reference(service: Service, current: Current, source: Path | Part, side: int | None) -> Response:
+def _window(low: float | None, high: float | None) -> tuple[float, float] | None:
+    if low is None and high is None:
+        return None
+    if low is None or high is None or low >= high:
+        raise ServiceError("give both low and high, low below high, or neither")
+    return low, high
+
+
+async def _of_reference(
+    service: Service, current: Current, source: Path | Part, side: int | None, window: tuple[float, float] | None
+) -> Response:
     """Draw an image to compare with."""
 
     def draw() -> bytes:
-        return pictures.picture(source, service.models.version(current.version_id).rule, side, None)
+        return pictures.picture(source, service.models.version(current.version_id).rule, side, window)
 
     return Response(await service.drawing.run(draw), media_type="image/png")
 

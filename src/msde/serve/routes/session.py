@@ -50,8 +50,11 @@ def _session(service: Service, caller: Caller) -> Session:
             "user": caller.user,
             "role": caller.role,
             "csrf": caller.csrf,
+            "sign_out": service.settings.sign_out_url if caller.by_proxy else "",
             "version": __version__,
             "notice": NOTICE,
             "limits": limits,
+            "identifiers": service.settings.identifiers,
+            "viewer": bool(service.settings.viewer_url),
         }
     )

@@ -138,9 +138,34 @@ class Image(Base):
     modality: Mapped[str] = mapped_column(String(16))  # of DICOM, such as CT; else "other"
     origin: Mapped[str] = mapped_column(String(200))  # "rest", "stow", "dimse:TITLE", "poll:NAME"
     arrived: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
-    verdict: Mapped[str | None] = mapped_column(String(16), index=True)  # the latest one
+    verdict: Mapped[str | None] = mapped_column(String(16), index=True)  # what its readers' words come to
+    readers: Mapped[int] = mapped_column(default=0, server_default="0")  # whose latest word is a verdict
     purged: Mapped[datetime | None] = mapped_column(Moment)  # when its bytes and its name were removed, if they were
-    patient: Mapped[str | None] = mapped_column(String(32), index=True)  # digest, see `msde.serve.patients`
+    # Digests of whom it is of, and of which study and series, see `msde.serve.intake.headers`.
+    patient: Mapped[str | None] = mapped_column(String(32), index=True)
+    study: Mapped[str | None] = mapped_column(String(32), index=True)
+    series: Mapped[str | None] = mapped_column(String(32))
+    body_part: Mapped[str | None] = mapped_column(String(16))  # as DICOM states it; null: its header was not read yet
+    assigned: Mapped[str | None] = mapped_column(String(200), index=True)  # the reader who is to look at it
+
+
+class SealedIdentifiers(Base):
+    """Whom a DICOM image is of, by name, encrypted; there are rows with ``--identifiers`` alone."""
+
+    __tablename__ = "identifiers"
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
+    mark: Mapped[str] = mapped_column(String(16))  # of the key, see `msde.serve.identifiers`
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Preferences(Base):
+    """How somebody likes the worklist."""
+
+    __tablename__ = "preferences"
+
+    user: Mapped[str] = mapped_column(String(200), primary_key=True)
+    chosen: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class Score(Base):
@@ -176,14 +201,17 @@ class Score(Base):
 
 
 class Verdict(Base):
-    """What a reader says of an image, beside what the model said then; rows are only ever added."""
+    """What a reader says of an image, beside what the model said then; rows are only ever added.
+
+    Of each reader the latest row counts; "withdrawn" says that no verdict of the reader does.
+    """
 
     __tablename__ = "verdicts"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
     version_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id"))
-    verdict: Mapped[str] = mapped_column(String(16))  # normal, abnormal, unsure
+    verdict: Mapped[str] = mapped_column(String(16))  # normal, abnormal, unsure; withdrawn
     note: Mapped[str] = mapped_column(Text)
     reader: Mapped[str] = mapped_column(String(200))
     at: Mapped[datetime] = mapped_column(Moment, default=now)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from msde.report.thumbnail import Thumbnail
+from msde.images.thumbnail import Thumbnail
 
 
 def decoded(thumbnail):
