@@ -3,19 +3,74 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.exc import SQLAlchemyError
+from tests.patience import PATIENCE
+from tests.serve.process import Process
 
 from msde.serve import audit, events
 from msde.serve.errors import Busy
 from msde.serve.events import Events
+from msde.serve.intake.tokens import digest_of_token
+from msde.serve.launch import GRACE
+from msde.serve.scoring import STOP_WITHIN
 from msde.serve.storage.database import Database
 from msde.serve.storage.tables import Image, Model, Score, Version
 
+from .conftest import png
+
 ADMIN, READER = "admin", "reader"
+
+
+def told(lines, kind):
+    """Read a stream up to an event of a kind, and return what that says."""
+    for line in lines:
+        if line == f"event: {kind}":
+            return json.loads(next(lines).removeprefix("data: "))
+    raise AssertionError(f"the stream ended before {kind}")
+
+
+@pytest.mark.slow
+def test_two_processes_tell_what_either_did_until_the_session_or_the_service_ends(disc_model, tmp_path):
+    with Process(disc_model, tmp_path / "data", "--workers", "2") as process:
+        tokens = process.data / "tokens"
+        admin = tokens.read_text()
+        tokens.write_text(f"{admin}anna reader {digest_of_token('anna-reads')}\n")
+        anna = {"Authorization": "Bearer anna-reads"}
+        with ExitStack() as stack:
+            opened = [
+                stack.enter_context(httpx.stream("GET", f"{process.url}/api/events", headers=of, timeout=30))
+                for of in (anna, anna, anna, process.headers)
+            ]
+            streams = [answer.iter_lines() for answer in opened]
+            assert opened[0].headers["content-type"].startswith("text/event-stream")
+            assert [told(lines, "begin") for lines in streams] == [{}] * 4
+            image = process.ask("POST", "/api/images?name=Doe.png", content=png(7)).json()["images"][0]["id"]
+            process.rows()
+            process.ask("POST", f"/api/images/{image}/verdicts", json={"verdict": "normal", "note": "Doe"})
+            for lines in streams:
+                found = {"kinds": []}
+                while "verdicts" not in found["kinds"]:
+                    found = told(lines, "change")
+                    assert found.keys() == {"kinds", "images"}
+                assert image in (found["images"] or [image])
+            assert "msde_event_streams 4" in process.ask("GET", "/metrics").text
+            tokens.write_text(admin)
+            for lines in streams[:3]:
+                assert told(lines, "end") == {}
+            start = time.monotonic()
+            process._process.terminate()
+            assert told(streams[3], "end") == {}
+            assert process._process.wait(PATIENCE) == 0
+            assert time.monotonic() - start < GRACE + STOP_WITHIN
+        assert "graceful shutdown exceeded" not in process.log.read_text()
 
 
 @pytest.fixture
