@@ -147,7 +147,7 @@ def test_all_normals_and_those_without_each_fold_are_fitted_once(moved, mode, mo
         sizes.append(len(rows))
         return fit_inductive(rows, **settings)
 
-    monkeypatch.setattr("msde.estimators.detector.fit_inductive", counting)
+    monkeypatch.setattr("msde.method.detection.fit_inductive", counting)
     fitted = MSDEDetector(mode).fit(normals[:150], unlabelled=pool if mode == "adaptive" else None, abnormal=there[:3])
     assert sorted(sizes) == [135] * 10 + [150]
     assert len(fitted.cross_fitted_scores()) == 150

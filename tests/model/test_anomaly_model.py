@@ -65,19 +65,20 @@ def test_a_saved_model_scores_the_same(discs, tmp_path, kind, request):
     assert_same_scores(loaded.score(discs / "normal"), model.score(discs / "normal"), rounding)
 
 
-def test_scoring_a_saved_model_imports_nothing_heavy(model, discs, tmp_path):
+def test_scoring_a_saved_model_imports_nothing_heavy_and_a_fit_little(model, discs, tmp_path):
     model.save(tmp_path / "m.msde")
-    heavy = "torch timm sklearn scipy pandas matplotlib umap"
+    heavy = "torch timm sklearn pandas matplotlib umap scipy.stats scipy"
     code = (
         "import sys; from msde import AnomalyModel\n"
-        "AnomalyModel.load(sys.argv[1]).score(sys.argv[2])\n"
+        "model = AnomalyModel.load(sys.argv[1])\n"
+        "model.score(sys.argv[2])\n"
+        f"print(*(m for m in {heavy.split()} if m in sys.modules))\n"
+        "AnomalyModel(model.encoder.backbones).fit(sys.argv[3])\n"
         f"print(*(m for m in {heavy.split()} if m in sys.modules))"
     )
-    image = discs / "normal" / "000.png"
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "m.msde", image], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == []
+    arguments = [tmp_path / "m.msde", discs / "normal" / "000.png", discs / "train"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["", "scipy"]
 
 
 def test_unreadable_training_images_are_left_out_and_listed(network, tmp_path, rng):

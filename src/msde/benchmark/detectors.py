@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from msde.benchmark.classifiers import discriminant, logistic_regression, nearest_labelled
 from msde.benchmark.draws import Subset
 from msde.errors import DataError
-from msde.estimators.detector import Mode, MSDEDetector
+from msde.estimators.detector import MSDEDetector
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.method.calibration import Calibration
 from msde.method.density_weights import density_weights
+from msde.method.detection import Mode
 from msde.method.gaussian import fit_empirical, fit_ledoit_wolf
 from msde.method.inductive_fit import fit_inductive
 from msde.method.labelled_fit import HeldOutNormals

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
     from msde.images import ImageRule, Part
     from msde.images.patients import GroupTable, Patients
+    from msde.method.detection import Detection
     from msde.method.unlabelled_pool import Direction
     from msde.model.anomaly_model import AnomalyModel
 
@@ -209,9 +210,9 @@ def fit(
     """
     from msde.embedding.encoder import DEFAULT_LOOKS
     from msde.errors import ModelFileError
-    from msde.estimators.detector import MSDEDetector
     from msde.images import ImageRule, find_images
     from msde.images.patients import GroupTable
+    from msde.method.detection import Detection
     from msde.model.anomaly_model import AnomalyModel
     from msde.storage.atomic import check_writable
 
@@ -234,7 +235,8 @@ def fit(
     check_writable(output, ModelFileError)
     if distrusted is not None:
         check_writable(distrusted)
-    detector = MSDEDetector(
+    # Scikit-learn takes a second to import, and only this mode needs it.
+    detector = (_transductive() if mode == "transductive" else Detection)(
         mode,  # type: ignore[arg-type]
         alpha=alpha,
         shift="displacement" if shift else None,
@@ -274,6 +276,12 @@ def fit(
     if heatmaps and not model.explains:
         click.echo("msde: no heat maps, which take 10 normals and a network with feature maps", err=True)
     report_unreadable(model.unreadable_)
+
+
+def _transductive() -> type[Detection]:
+    from msde.estimators.detector import MSDEDetector
+
+    return MSDEDetector
 
 
 def _networks(

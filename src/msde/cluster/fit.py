@@ -19,10 +19,10 @@ from msde.cluster.job_folder import JobFolder
 from msde.cluster.moments import Moments
 from msde.cluster.stored_headers import StoredHeaders
 from msde.embedding.embed import Embedded
-from msde.estimators.detector import MSDEDetector
 from msde.images.patients import Key, Patients, settled
 from msde.method.arrays import IndexArray, evenly_spaced
 from msde.method.calibration import Calibration
+from msde.method.detection import Detection
 from msde.method.groups import apart, dealt_folds, joined
 from msde.method.outliers import LIMIT
 from msde.method.scorers import InductiveScorer
@@ -68,7 +68,7 @@ def fit_on(
     cluster fails.
     """
     patients = groups or Patients()
-    detector = model.detector or MSDEDetector("adaptive" if unlabelled else "inductive")
+    detector = model.detector or Detection("adaptive" if unlabelled else "inductive")
     jobs: dict[str, Parts] = {}
     summaries = []
     with cluster.running() as workers:
@@ -240,7 +240,7 @@ def pass_over(
 
 def _take_all(
     fitted: FittedModel,
-    detector: MSDEDetector,
+    detector: Detection,
     parts: Parts,
     learnt: Sequence[bytes],
     patients: IndexArray,
@@ -320,7 +320,7 @@ def _looked(
     return total
 
 
-def farthest_trusted(detector: MSDEDetector) -> float:
+def farthest_trusted(detector: Detection) -> float:
     """Give the distance that parts trusted landmarks from the others.
 
     It is on the scale of :func:`msde.method.outliers.outlyingness`, of held-out landmarks, because the others

@@ -21,7 +21,7 @@ from msde.backbones.raw_maps import RawMaps
 from msde.embedding.cache import Embeddings
 from msde.embedding.encoder import EncoderSession
 from msde.errors import ImageError
-from msde.images import ImageRule, Part, expanded, read_pixels, to_input
+from msde.images import ImageRule, Part, expanded, read_squares
 from msde.images.passing import note
 from msde.method.parallel import in_order
 
@@ -187,9 +187,7 @@ def _embed_at_once(run: _Run, batch: list[tuple[int, ImageSource]]) -> list[Embe
     for number, source in batch:
         name, slots = _name(number, source), [pixels[len(missing)] for pixels in inputs]
         try:
-            pixels = read_pixels(source, rule)
-            for slot, size in zip(slots, encoder.input_sizes, strict=True):
-                to_input(pixels, size, out=slot, aspect=rule.aspect)
+            shape, peak = read_squares(source, slots, rule)
         except ImageError as error:
             results.append(_unusable(name, str(error), source))
             continue
@@ -201,9 +199,7 @@ def _embed_at_once(run: _Run, batch: list[tuple[int, ImageSource]]) -> list[Embe
         maps = run.kept(key_of_maps, reader.width) if reader and key_of_maps else None
         if embedding is None or (maps is None and key_of_maps):
             missing[len(results)] = key, key_of_maps
-        height, width = pixels.shape[:2]
-        peak = float(pixels.max())
-        results.append(Embedded(name, embedding, digest, None, _volume(source), peak, (height, width), maps, kept))
+        results.append(Embedded(name, embedding, digest, None, _volume(source), peak, shape, maps, kept))
     readable = sum(image.error is None for image in results)
     if missing:
         with_maps = any(key_of_maps for _, key_of_maps in missing.values())

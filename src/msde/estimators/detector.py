@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from numbers import Real
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,27 +13,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.estimators.parameters import check_parameters
-from msde.method.arrays import FloatArray, IndexArray
-from msde.method.calibration import Calibration, CrossFit, Fit, check_rate, runs
-from msde.method.density_weights import WEIGHTINGS, Weighting
-from msde.method.gaussian import fit_empirical, fit_ledoit_wolf
-from msde.method.held_out_scores import HeldOut
-from msde.method.inductive_fit import FitGaussian, FitInductive, fit_inductive
-from msde.method.labelled_fit import fit_labelled
-from msde.method.outliers import FEWEST_ROWS, LIMIT, outlyingness
-from msde.method.pool_calibration import HeldOutScores, MovedToPool
-from msde.method.scorers import AdaptiveScorer, InductiveScorer, Scorer, TransductiveScorer
-from msde.method.standardizer import CompressingStandardizer, Standardizer
-from msde.method.unlabelled_pool import fit_direction
+from msde.method.arrays import FloatArray
+from msde.method.calibration import Calibration, Fit
+from msde.method.density_weights import Weighting
+from msde.method.detection import GAUSSIANS, Detection, GaussianKind, Mode, Shift
+from msde.method.inductive_fit import FitGaussian
+from msde.method.scorers import Scorer, TransductiveScorer
+from msde.method.standardizer import Standardizer
 
 JOINT_SHIFT = ("weighting", "n_neighbors", "learning_rate", "max_iter", "tol")
-Mode = Literal["inductive", "adaptive", "transductive"]
-Shift = Literal["displacement"]
-GaussianKind = Literal["pca", "ledoit-wolf"]
-GAUSSIANS: dict[str, FitGaussian] = {"pca": fit_empirical, "ledoit-wolf": fit_ledoit_wolf}
 
 
-class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+class MSDEDetector(OutlierMixin, Detection, BaseEstimator):  # type: ignore[misc]
     """Score embeddings by how unlike the normals they are.
 
     Parameters
@@ -153,45 +144,12 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             unlabelled rows are labelled ones.
         """
         check_parameters(self, {"alpha": (Real, 0, 1)})
-        check_rate(self.alpha)
-        choices = {"shift": get_args(Shift), "weighting": WEIGHTINGS, "gaussian": tuple(GAUSSIANS)}
-        for name, known in choices.items():
-            if (value := getattr(self, name)) not in (*known, None):
-                raise ValueError(f"{name} must be {', '.join(map(repr, known))} or None; got {value!r}")
-        if self.mode == "adaptive" and self.gaussian == "pca":
-            raise ValueError("mode 'adaptive' has a Ledoit-Wolf Gaussian; leave gaussian='pca' out")
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        sift = len(rows) >= FEWEST_ROWS and self.mode != "transductive"
-        pool = self._checked_pool(unlabelled, rows)
-        labelled = None if abnormal is None else self._checked_labels(abnormal, rows)
-        if pool is not None and labelled is not None:
-            pool = _without(pool, labelled)
-        fit_scorer = self._scorer_fit(pool)
-        self.outlyingness_ = _doubt(CompressingStandardizer.fit(rows).apply(rows), sift)
-        self.trusted_ = self.outlyingness_ <= LIMIT
-        self._groups = None if groups is None else _numbered(groups, len(rows))
-        if labelled is not None:
-            patients = _patients(abnormal_groups, len(labelled))
-            fitted = fit_labelled(rows, labelled, self._inductive_fit(), patients, self._groups, pool)
-            self._held_out: HeldOutScores = fitted if pool is None else MovedToPool(fitted, fitted.scorer, pool)
-            self.scorer_: Scorer = fitted.scorer
-        elif abnormal_groups is not None:
-            raise ValueError("abnormal_groups are those of labelled rows; give fit(X, abnormal=...) too")
-        else:
-            self.scorer_ = fit_scorer(rows)
-            self._held_out = self._hold_out(rows, pool, fit_scorer)
-        return self
+        return super().fit(X, unlabelled=unlabelled, groups=groups, abnormal=abnormal, abnormal_groups=abnormal_groups)
 
     @property
     def calibration_(self) -> Calibration:
         """Cross-fitted scores of the normals: p-values and threshold."""
         return Calibration.of(self.cross_fitted_scores(), self.alpha, f"{self.held_out_from} normals", self._groups)
-
-    @property
-    def held_out_from(self) -> str:
-        """Where the held-out scores come from, up to what they are of."""
-        moved = isinstance(self._held_out, MovedToPool) and self._held_out.move > 0
-        return "cross-fitted and moved to the pool: training" if moved else "cross-fitted training"
 
     @property
     def offset_(self) -> float:
@@ -221,7 +179,7 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         chance: see :func:`msde.method.pool_calibration.move_of_normals`.
         """
         check_is_fitted(self)
-        return self._held_out.scores
+        return super().cross_fitted_scores()
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return minus the anomaly score of each row of X (m, d)."""
@@ -239,92 +197,19 @@ class MSDEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the conformal p-value of each row of X (m, d), in [1 / (n + 1), 1]."""
         return self.calibration_.p_values(self.anomaly_score(X))
 
-    def _checked_pool(self, unlabelled: Any, rows: FloatArray) -> FloatArray | None:
-        if (unlabelled is not None) != (self.mode == "adaptive"):
-            raise ValueError(
-                f"mode {self.mode!r} {'needs' if unlabelled is None else 'takes no'} unlabelled rows;"
-                " give fit(X, unlabelled=...) with mode='adaptive' only"
-            )
-        return None if unlabelled is None else validate_data(self, unlabelled, reset=False, dtype=rows.dtype)
-
-    def _checked_labels(self, abnormal: Any, rows: FloatArray) -> FloatArray:
-        if self.mode == "transductive":
-            raise ValueError("labelled abnormal rows go with mode 'inductive' or 'adaptive'; got 'transductive'")
-        labelled: FloatArray = validate_data(self, abnormal, reset=False, dtype=rows.dtype)
-        known = {row.tobytes() for row in rows}
-        both = [number for number, row in enumerate(labelled) if row.tobytes() in known]
-        if both:
-            raise ValueError(f"{len(both)} labelled abnormal rows are among the normals: {both[:10]}; leave them out")
-        return labelled
-
-    def _hold_out(self, rows: FloatArray, pool: FloatArray | None, fit_scorer: Fit) -> HeldOutScores:
-        """Score the training rows by what has not seen them, once that is asked for."""
-        groups = runs(len(rows)) if self._groups is None else self._groups
-        scorer = self.scorer_
-        if isinstance(scorer, InductiveScorer) and self.gaussian != "pca":
-            return HeldOut(scorer, rows, groups)
-        if pool is None or not isinstance(scorer, AdaptiveScorer):
-            return CrossFit(rows, fit_scorer, self._groups)
-        if weight := scorer.direction.weight:
-            # Decided once: folds near the limit would score on another scale.
-            return MovedToPool(CrossFit(rows, self._scorer_fit(pool, weight), self._groups), scorer, pool)
-        return MovedToPool(HeldOut(scorer.inductive, rows, groups), scorer, pool)
+    def _checked(self, rows: Any, like: FloatArray | None = None) -> FloatArray:
+        """Check that rows are finite numbers, and normals two at least."""
+        if like is not None:
+            return validate_data(self, rows, reset=False, dtype=like.dtype)
+        return validate_data(self, rows, dtype=[np.float64, np.float32], ensure_min_samples=2)
 
     def _scorer_fit(self, pool: FloatArray | None, weight: float | None = None) -> Fit:
-        if self.mode in ("inductive", "adaptive"):
-            inductive = self._inductive_fit()
-            return inductive if pool is None else partial(_fit_adaptive, pool, weight, inductive)
-        if self.mode == "transductive":
-            settings = MeanShiftEnhancer() if self.enhancer is None else clone(self.enhancer)
-            if self.weighting is not None:
-                settings.set_params(weighting=self.weighting)
-            return partial(_fit_transductive, settings, GAUSSIANS[self.gaussian or "pca"])
-        raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}")
-
-    def _inductive_fit(self) -> FitInductive:
-        weighting = None if self.shift is None else self.weighting or "density"
-        return partial(fit_inductive, weighting=weighting, fit_gaussian=GAUSSIANS[self.gaussian or "ledoit-wolf"])
-
-
-def _numbered(groups: Any, n: int) -> IndexArray:
-    labels = np.asarray(groups)
-    if labels.shape != (n,):
-        raise ValueError(f"groups must be a label for each of {n} rows; got {labels.shape}")
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise ValueError("groups must name one for each row; got NaN")
-    numbers = np.unique(labels, return_inverse=True)[1]
-    if numbers.max() < 1:
-        raise ValueError("groups must be at least two different ones")
-    return numbers.astype(np.intp)
-
-
-def _patients(groups: Any, n: int) -> IndexArray:
-    if groups is None:
-        return np.arange(n)
-    values = np.asarray(groups)
-    if values.shape != (n,):
-        raise ValueError(f"abnormal_groups must have shape ({n},); got {values.shape}")
-    return np.unique(values, return_inverse=True)[1].astype(np.intp)
-
-
-def _without(pool: FloatArray, labelled: FloatArray) -> FloatArray:
-    """Leave out of a pool what is labelled: it would confirm a direction that it has made itself."""
-    known = {row.tobytes() for row in labelled}
-    others = pool[[row.tobytes() not in known for row in pool]]
-    if not len(others):
-        raise ValueError(f"all {len(pool)} unlabelled rows are labelled abnormal; give others, or mode='inductive'")
-    return others
-
-
-def _doubt(normals: FloatArray, sift: bool) -> NDArray[np.float64]:
-    return outlyingness(normals) if sift else np.zeros(len(normals))
-
-
-def _fit_adaptive(pool: FloatArray, weight: float | None, fit: FitInductive, rows: FloatArray) -> Scorer:
-    """Fit to the normals, and take a direction from the pool; its weight from the evidence, or as given."""
-    alone = fit(rows)
-    direction = fit_direction(alone.gaussian, alone.measured(pool), weight)
-    return AdaptiveScorer(alone.standardizer, alone.gaussian, direction, alone.shift)
+        if self.mode != "transductive":
+            return super()._scorer_fit(pool, weight)
+        settings = MeanShiftEnhancer() if self.enhancer is None else clone(self.enhancer)
+        if self.weighting is not None:
+            settings.set_params(weighting=self.weighting)
+        return partial(_fit_transductive, settings, GAUSSIANS[self.gaussian or "pca"])
 
 
 def _fit_transductive(settings: MeanShiftEnhancer, fit_gaussian: FitGaussian, rows: FloatArray) -> Scorer:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyod.models.base import BaseDetector
 
-from msde.estimators.detector import Mode, MSDEDetector
+from msde.estimators.detector import MSDEDetector
+from msde.method.detection import Mode
 
 
 class MSDE(BaseDetector):  # type: ignore[misc]

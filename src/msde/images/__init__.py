@@ -8,6 +8,7 @@ from msde.images.resize import from_input, to_input
 from msde.images.rule import ImageRule, stored_rule
 from msde.images.samples import MAX_PIXELS, MIN_SIDE
 from msde.images.source import Part, expanded
+from msde.images.squares import read_squares
 
 __all__ = [
     "MAX_PIXELS",
@@ -20,6 +21,7 @@ __all__ = [
     "forget",
     "from_input",
     "read_pixels",
+    "read_squares",
     "stored_rule",
     "to_input",
 ]

@@ -57,11 +57,18 @@ def read_pixels(
     >>> read_pixels(np.full((8, 8), 51, np.uint8))[0, 0]
     np.float32(0.2)
     """
-    samples, name = _samples(source)
+    samples, name = decoded_source(source)
     return to_pixels(samples, rule, name)
 
 
-def _samples(source: object) -> tuple[Samples, str]:
+def decoded_source(source: object) -> tuple[Samples, str]:
+    """Decode a source as `read_pixels` takes it; return its samples, and what an error calls it.
+
+    Raises
+    ------
+    ImageError
+        As `read_pixels`, but for what the rule finds.
+    """
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         name = _printable(path)

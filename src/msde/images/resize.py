@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def to_input(
@@ -34,16 +40,52 @@ def to_input(
 
     if out is None:
         out = np.empty((3, size, size), np.float32)
-    height, width = (size, size) if aspect == "squeeze" else _fitting(pixels.shape[0], pixels.shape[1], size)
-    top, left = (size - height) // 2, (size - width) // 2
-    if (height, width) != (size, size):
-        out[:] = 0
-    planes = (pixels,) if pixels.ndim == 2 else tuple(pixels[..., c] for c in range(3))
-    for channel, plane in enumerate(planes):
-        image = Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
-        out[channel, top : top + height, left : left + width] = np.asarray(image)
-    out[len(planes) :] = out[0]
+    height, width = _fitting(pixels.shape[:2], size, aspect)
+    resized = [Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in _planes(pixels)]
+    _put(resized, out)
     return out
+
+
+def fit_bands(
+    bands: Iterable[NDArray[np.float32]], shape: tuple[int, int], squares: Sequence[NDArray[np.float32]], aspect: str
+) -> float:
+    """Fit a picture that comes some rows at a time to squares, each as `to_input` does with all of it.
+
+    Pillow's filter is two: one along rows, each by itself, and one along columns. The first is done band by band here,
+    and only what it leaves, as wide as a square, is kept for the second. Where a picture is much higher than wide,
+    Pillow may take them in the other order, and the last bit of a pixel may be another.
+
+    Parameters
+    ----------
+    bands : iterable of ndarray of shape (h, W) or (h, W, 3), float32
+        Pixels in [0, 1], from the top.
+    shape : (int, int)
+        Height and width of the picture.
+    squares : sequence of ndarray of shape (3, size, size), float32
+        Where to write.
+    aspect : {"squeeze", "letterbox"}
+        As `to_input` takes it.
+
+    Returns
+    -------
+    float
+        The brightest pixel.
+    """
+    from PIL import Image
+
+    fitted = [_fitting(shape, square.shape[1], aspect) for square in squares]
+    narrowed: list[list[list[NDArray[np.float32]]]] = [[] for _ in squares]
+    peak = 0.0
+    for band in bands:
+        peak = max(peak, float(band.max()))
+        planes = [Image.fromarray(plane) for plane in _planes(band)]
+        for (_, width), parts in zip(fitted, narrowed, strict=True):
+            rows = (plane.resize((width, len(band)), Image.Resampling.BILINEAR) for plane in planes)
+            parts.append([np.asarray(narrow) for narrow in rows])
+    for square, (height, width), parts in zip(squares, fitted, narrowed, strict=True):
+        whole = (Image.fromarray(np.concatenate(of_plane)) for of_plane in zip(*parts, strict=True))
+        _put([plane.resize((width, height), Image.Resampling.BILINEAR) for plane in whole], square)
+    return peak
 
 
 def from_input(grid: NDArray[np.float32], height: int, width: int, *, aspect: str = "squeeze") -> NDArray[np.float32]:
@@ -75,7 +117,25 @@ def from_input(grid: NDArray[np.float32], height: int, width: int, *, aspect: st
     return np.asarray(resized)
 
 
-def _fitting(height: int, width: int, size: int) -> tuple[int, int]:
-    """Scale a picture's sides so that the longer one is `size`."""
+def _fitting(shape: tuple[int, ...], size: int, aspect: str) -> tuple[int, int]:
+    """Return height and width of a picture in a square; in a letterbox its longer side is the square's."""
+    if aspect == "squeeze":
+        return size, size
+    height, width = shape
     longer = max(height, width)
     return max(1, round(height * size / longer)), max(1, round(width * size / longer))
+
+
+def _planes(pixels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    return [pixels] if pixels.ndim == 2 else [pixels[..., channel] for channel in range(3)]
+
+
+def _put(planes: Sequence[Image], square: NDArray[np.float32]) -> None:
+    """Write planes, one or three, into the middle of a square."""
+    size, (width, height) = square.shape[1], planes[0].size
+    top, left = (size - height) // 2, (size - width) // 2
+    if (height, width) != (size, size):
+        square[:] = 0
+    for channel, plane in enumerate(planes):
+        square[channel, top : top + height, left : left + width] = np.asarray(plane)
+    square[len(planes) :] = square[0]

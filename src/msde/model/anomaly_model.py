@@ -30,7 +30,7 @@ from msde.model.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from msde.embedding.embed import ImageSource
-    from msde.estimators.detector import MSDEDetector
+    from msde.method.detection import Detection
 
     Images = str | os.PathLike[str] | Iterable[ImageSource]
     Cache = str | os.PathLike[str] | Embeddings
@@ -49,8 +49,8 @@ class AnomalyModel:
     backbone : str, Backbone or sequence of them, default="efficientnet_lite0"
         Name of the network, or one loaded by :func:`msde.backbones.load_backbone`. The embeddings of several stand
         side by side.
-    detector : MSDEDetector, optional
-        An unfitted detector; by default ``MSDEDetector()``.
+    detector : MSDEDetector or msde.method.detection.Detection, optional
+        An unfitted detector; by default one in inductive mode.
     cache : path or Embeddings, optional
         Folder where embeddings are kept; images in it need not go through the network again.
     looks : sequence of str or FeatureSpec, optional
@@ -87,7 +87,7 @@ class AnomalyModel:
     def __init__(
         self,
         backbone: str | Backbone | Sequence[str | Backbone] = "efficientnet_lite0",
-        detector: MSDEDetector | None = None,
+        detector: Detection | None = None,
         cache: Cache | None = None,
         looks: Sequence[str | FeatureSpec] = DEFAULT_LOOKS,
         rule: ImageRule = _DEFAULT_RULE,
@@ -102,7 +102,7 @@ class AnomalyModel:
         self._set_up(EncoderSession(encoder, threads=1, device=device), rule, detector, cache)
 
     def _set_up(
-        self, session: EncoderSession, rule: ImageRule, detector: MSDEDetector | None, cache: Cache | None
+        self, session: EncoderSession, rule: ImageRule, detector: Detection | None, cache: Cache | None
     ) -> None:
         self.session, self.encoder, self.rule, self.detector = session, session.encoder, rule, detector
         self.cache = EmbeddingCache(cache) if isinstance(cache, str | os.PathLike) else cache
@@ -173,7 +173,7 @@ class AnomalyModel:
         Raises DataError if fewer than two different normals, or none of the unlabelled or abnormal images, can be used,
         an abnormal image is among the normals, or what is said of patients or kinds does not hold for the images.
         """
-        from msde.estimators.detector import MSDEDetector
+        from msde.method.detection import Detection
 
         maps = NormalMaps(self.session, patches) if heatmaps and self.session.mapped_views else None
         normals = self._collected(images, groups, "normal", 2, tick, maps)
@@ -186,7 +186,7 @@ class AnomalyModel:
             labelled = TrainingSet.collect(ticking(self.embed(listed), tick), "abnormal", at_least=1, keys=keys)
         elif kinds is not None:
             raise DataError("kinds are those of abnormal images; give these too")
-        detector = self.detector or MSDEDetector("inductive" if pool is None else "adaptive")
+        detector = self.detector or Detection("inductive" if pool is None else "adaptive")
         localizer = maps.localizer(normals, calm) if maps else None
         return self._hold(
             *learn(normals, pool, detector, self.encoder, self.rule, localizer, confidence, labelled, kinds)

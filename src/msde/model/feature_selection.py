@@ -23,13 +23,13 @@ from msde.errors import DataError
 from msde.images import ImageRule, expanded, read_pixels, to_input
 from msde.images.patients import Patients
 from msde.method.arrays import IndexArray, evenly_spaced
+from msde.method.detection import Detection
 from msde.method.groups import UNKNOWN, dealt_folds
 from msde.method.metrics import auroc
 from msde.model.grouping import number_groups
 
 if TYPE_CHECKING:
     from msde.embedding.embed import ImageSource
-    from msde.estimators.detector import MSDEDetector
 
 Looks = tuple[FeatureSpec, ...]
 Pixels = NDArray[np.float32]
@@ -237,13 +237,11 @@ def quality(normals: Rows, others: Rows, origins: IndexArray, groups: IndexArray
     for held_out, detector in fitted(normals, groups):
         theirs = np.isin(origins, held_out) | (origins < 0)
         if theirs.any():
-            found.append(auroc(*(detector.anomaly_score(rows) for rows in (normals[held_out], others[theirs]))))
+            found.append(auroc(*(detector.scorer_.score(rows) for rows in (normals[held_out], others[theirs]))))
     return float(np.mean(found))
 
 
-def fitted(normals: Rows, groups: IndexArray | None = None) -> Iterator[tuple[IndexArray, MSDEDetector]]:
+def fitted(normals: Rows, groups: IndexArray | None = None) -> Iterator[tuple[IndexArray, Detection]]:
     """Hold out each fifth of the normals in turn, groups together, and fit the default detector to the others."""
-    from msde.estimators.detector import MSDEDetector
-
     for held_out in dealt_folds(np.full(len(normals), UNKNOWN) if groups is None else groups, ROUNDS):
-        yield held_out, MSDEDetector().fit(np.delete(normals, held_out, axis=0))
+        yield held_out, Detection().fit(np.delete(normals, held_out, axis=0))

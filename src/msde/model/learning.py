@@ -25,7 +25,7 @@ from msde.model.labels import Kinds, Labels, check_labels, notes_on, patients_of
 from msde.model.training_set import TrainingSet
 
 if TYPE_CHECKING:
-    from msde.estimators.detector import MSDEDetector
+    from msde.method.detection import Detection
 
 _LIBRARIES = ("msde", "numpy", "scipy", "scikit-learn", "onnxruntime", "pillow", "safetensors")
 
@@ -58,7 +58,7 @@ class FitReport:
 def learn(
     normals: TrainingSet,
     pool: TrainingSet | None,
-    detector: MSDEDetector,
+    detector: Detection,
     encoder: Encoder,
     rule: ImageRule,
     localizer: Localizer | None = None,
@@ -76,7 +76,7 @@ def learn(
         At least two.
     pool : TrainingSet or None
         Images as they come in, for a detector in adaptive mode.
-    detector : MSDEDetector
+    detector : Detection
         Fitted here.
     encoder, rule
         How the images were embedded.
@@ -162,7 +162,7 @@ def learn(
     return fitted, report
 
 
-def _of_siblings(normals: TrainingSet, detector: MSDEDetector) -> list[str]:
+def _of_siblings(normals: TrainingSet, detector: Detection) -> list[str]:
     """Tell where rows of unknown patients look like several images of each."""
     unknown = (normals.groups == UNKNOWN).all()
     if not unknown or len(normals.rows) < FEWEST_ROWS or detector.scorer_.batchwise:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from msde.images import Part
 from msde.images.patients import Patients
 from msde.method.arrays import IndexArray
 from msde.method.calibration import normals_needed
+from msde.method.detection import Detection
 from msde.method.groups import UNKNOWN
 from msde.method.labelled_fit import FEWEST_NORMALS
 from msde.method.scorers import InductiveScorer, LabelledScorer
@@ -28,9 +29,6 @@ from msde.model.grouping import check_ways
 from msde.model.labels import check_labels
 from msde.model.learning import FitReport, learn
 from msde.model.training_set import TrainingSet
-
-if TYPE_CHECKING:
-    from msde.estimators.detector import MSDEDetector
 
 N_FOLDS = 5
 _LISTED = 5
@@ -314,18 +312,16 @@ def gather(
     return replace(found, notes=[*found.notes, *notes], unreadable=together.errors)
 
 
-def detector_like(fitted: FittedModel) -> MSDEDetector:
+def detector_like(fitted: FittedModel) -> Detection:
     """Return an unfitted detector with the settings of a model in inductive mode, as far as its arrays tell them.
 
     Weights as published (`--weighting published`) cannot be told from those by density, which are taken. Raises
     MSDEError for a model in another mode.
     """
-    from msde.estimators.detector import MSDEDetector
-
     scorer = inductive_scorer(fitted)
     d, n_axes = scorer.gaussian.whitening.shape
     alike = scorer.shift is not None and bool((scorer.shift.weights == scorer.shift.weights[0]).all())
-    return MSDEDetector(
+    return Detection(
         alpha=fitted.images.alpha,
         shift=None if scorer.shift is None else "displacement",
         weighting="uniform" if alike else None,

@@ -26,14 +26,26 @@ from msde.serve.lifecycle import running
 from msde.serve.logs import log_failure, set_up_logs
 from msde.serve.pacs import link
 from msde.serve.pacs.settings import PacsFile
-from msde.serve.routes import arrivals, audit, events, images, learning, models, operation, session, verdicts
+from msde.serve.routes import (
+    arrivals,
+    audit,
+    events,
+    images,
+    learning,
+    models,
+    operation,
+    preferences,
+    session,
+    studies,
+    verdicts,
+)
 from msde.serve.routes.access import address_of
 from msde.serve.service import Service
 from msde.serve.settings import Settings
 from msde.serve.storage.privacy import keep_private
 
 _LONGEST_PATH = 200  # of one that is on record
-ROUTERS = (operation, session, events, arrivals, images, verdicts, models, learning, audit)
+ROUTERS = (operation, session, events, arrivals, images, studies, verdicts, models, learning, audit, preferences)
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -51,7 +51,7 @@ class Views:
                 record(session, user, action, image_id, **detail)
             self._latest.pop(key, None)
             self._latest[key] = moment  # the last is the latest
-            if len(self._latest) > _REMEMBERED:
+            while len(self._latest) > _REMEMBERED or moment - next(iter(self._latest.values())) > _AGAIN:
                 self._latest.pop(next(iter(self._latest)))
 
 

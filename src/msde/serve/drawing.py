@@ -6,11 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from threading import Condition
 from typing import TypeVar
 
-from msde.images.samples import admission
+from msde.images.room import PixelRoom
 from msde.serve.errors import Busy
 
 ROOM = 32_000_000
@@ -33,7 +31,7 @@ class Drawing:
     def __init__(self, threads: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="msde-draw")
         self._most, self._waiting = threads * (1 + _WAITING_PER_THREAD), 0
-        self._pixels = _Pixels(ROOM)
+        self._pixels = PixelRoom(ROOM)
 
     async def run(self, job: Callable[[], T]) -> T:
         """Run a job in one of the threads; it is counted by the pixels of the first image that it reads.
@@ -59,47 +57,8 @@ class Drawing:
     def _run(self, job: Callable[[], T], asked: float) -> T:
         if time.monotonic() - asked > PATIENCE:
             raise _busy()
-        place = _Place(self._pixels)
-        token = admission.set(place.take)
-        try:
+        with self._pixels.admitting():
             return job()
-        finally:
-            admission.reset(token)
-            place.leave()
-
-
-class _Pixels:
-    """Room for pixels, which are taken and given back."""
-
-    def __init__(self, room: int) -> None:
-        self._room, self._taken, self._change = room, 0, Condition()
-
-    def take(self, pixels: int) -> None:
-        with self._change:
-            self._change.wait_for(lambda: not self._taken or self._taken + pixels <= self._room)
-            self._taken += pixels
-
-    def give_back(self, pixels: int) -> None:
-        with self._change:
-            self._taken -= pixels
-            self._change.notify_all()
-
-
-@dataclass
-class _Place:
-    """What one job has taken, once: who took more later could wait for another that does the same."""
-
-    all: _Pixels
-    taken: int = 0
-
-    def take(self, pixels: int) -> None:
-        if not self.taken:
-            self.all.take(pixels)
-            self.taken = pixels
-
-    def leave(self) -> None:
-        if self.taken:
-            self.all.give_back(self.taken)
 
 
 def _busy() -> Busy:

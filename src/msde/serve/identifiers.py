@@ -6,7 +6,7 @@ import hashlib
 import json
 import secrets
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -32,9 +32,10 @@ class Identifiers:
     ----------
     name : str
         "Family, Given".
-    patient_id, birth_year, sex, accession, study_description, station : str
+    patient_id, birth_year, sex, accession : str
     study_date : str
         As YYYY-MM-DD.
+    study_description, station : str
     """
 
     name: str = ""
@@ -65,10 +66,10 @@ class Identifiers:
             station=text("StationName"),
         )
 
-    def match(self, wanted: str) -> bool:
-        """Whether each word of a search, in small letters, is part of something of it."""
-        stated = "\n".join(asdict(self).values()).casefold()
-        return all(word in stated for word in wanted.casefold().split())
+    @property
+    def text(self) -> str:
+        """All of it in small letters, to be searched."""
+        return "\n".join(astuple(self)).casefold()
 
 
 def _spoken(name: str) -> str:
@@ -110,7 +111,7 @@ class Vault:
 
     def seal(self, identifiers: Identifiers, digest: str) -> Sealed:
         """Encrypt what is known of the image of a digest, to be opened for that image alone."""
-        text = json.dumps(asdict(identifiers)).encode("ascii")
+        text = json.dumps(astuple(identifiers)).encode("ascii")
         nonce = secrets.token_bytes(_NONCE)
         filled = text.ljust(-(-len(text) // _BLOCK) * _BLOCK)
         return Sealed(self.mark, nonce + self._cipher.encrypt(nonce, filled, digest.encode()))
@@ -120,6 +121,5 @@ class Vault:
         from cryptography.exceptions import InvalidTag
 
         with suppress(InvalidTag):
-            stated = json.loads(self._cipher.decrypt(content[:_NONCE], content[_NONCE:], digest.encode()))
-            return Identifiers(**{field.name: str(stated.get(field.name, "")) for field in fields(Identifiers)})
+            return Identifiers(*json.loads(self._cipher.decrypt(content[:_NONCE], content[_NONCE:], digest.encode())))
         return None

@@ -45,6 +45,8 @@ class Session(BaseModel):
     version: str
     notice: str
     limits: Limits
+    identifiers: bool
+    viewer: bool
 
 
 class ReceivedImage(BaseModel):
@@ -91,6 +93,48 @@ class Result(BaseModel):
     evidence: str | None
 
 
+class Identifiers(BaseModel):
+    """Whom an image is of, as its header states it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    patient_id: str
+    birth_year: str
+    sex: str
+    accession: str
+    study_date: str
+    study_description: str
+    station: str
+
+
+class Pseudonyms(BaseModel):
+    """Short names for patient, study and series, which tell nothing and stay the same."""
+
+    patient: str | None
+    study: str | None
+    series: str | None
+
+
+class Together(BaseModel):
+    """How many of the images that were asked for a line stands for, and of them."""
+
+    images: int
+    flagged: int
+    waiting: int
+    without_verdict: int
+
+
+class OfPatient(BaseModel):
+    """What all images of a patient say together."""
+
+    images: int
+    anomaly_score: float | None
+    p_value: float | None
+    flagged: bool | None
+    words: str
+
+
 class Row(BaseModel):
     """One line of the worklist."""
 
@@ -115,6 +159,12 @@ class Row(BaseModel):
     readers: int
     threshold: float | None
     purged: datetime | None
+    body_part: str | None
+    assigned: str | None
+    pseudonyms: Pseudonyms | None
+    identifiers: Identifiers | None
+    together: Together | None
+    patient: OfPatient | None
 
 
 class Worklist(BaseModel):
@@ -153,20 +203,9 @@ class Range(BaseModel):
     unit_bits: int
 
 
-class OfPatient(BaseModel):
-    """What all images of a patient say together."""
-
-    images: int
-    anomaly_score: float | None
-    p_value: float | None
-    flagged: bool | None
-    words: str
-
-
 class Case(Row):
     """An image with all that is known of it."""
 
-    patient: OfPatient | None
     top_parts: list[Part]
     verdicts: list[Verdict]
     seen: str

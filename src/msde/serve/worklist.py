@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, String, and_, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from msde.method.calibration import Calibration
@@ -17,11 +18,13 @@ from msde.model.labels import LABELLED, UNLIKE
 from msde.model.verdicts import DISPUTED
 from msde.output.words import at_most_told, how_often, how_sure
 from msde.serve import readings
+from msde.serve.asked import Asked, Choices
 from msde.serve.errors import NotFound
-from msde.serve.intake.uploads import clean
+from msde.serve.identifiers import Identifiers
 from msde.serve.models import Current, Models
 from msde.serve.reading import Verdict as VerdictGiven
-from msde.serve.schemas import Row, Tally
+from msde.serve.schemas import OfPatient, Pseudonyms, Row, Tally, Together
+from msde.serve.search import pseudonym
 from msde.serve.storage.database import Database
 from msde.serve.storage.queue import WAITING
 from msde.serve.storage.store import SERIES
@@ -50,51 +53,114 @@ def select_rows(current: Current) -> Any:
 
 
 def conditions(
-    current: Current,
-    state: str | None,
-    flagged: bool | None,
-    verdict: str | None,
-    evidence: str | None,
-    search: str | None,
+    current: Current, asked: Asked, user: str, found: ColumnElement[bool] | None
 ) -> list[ColumnElement[bool]]:
-    """Turn the filters of the worklist into conditions."""
-    chosen: list[ColumnElement[bool]] = []
-    if state is not None:
-        chosen.append(Score.state.in_(WAITING) if state == "queued" else Score.state == state)
-    if flagged is not None:
+    """Turn the filters of the worklist into conditions.
+
+    Parameters
+    ----------
+    current : Current
+    asked : Asked
+    user : str
+        Who asks.
+    found : ColumnElement or None
+        What is searched for, see :mod:`msde.serve.search`.
+    """
+    chosen = [] if found is None else [found]
+    if asked.state is not None:
+        chosen.append(Score.state.in_(WAITING) if asked.state == "queued" else Score.state == asked.state)
+    if asked.flagged is not None:
         above = Score.p_value <= current.highest_p
-        chosen.append(above if flagged else or_(Score.p_value > current.highest_p, Score.p_value.is_(None)))
-    if verdict is not None:
-        chosen.append(Image.verdict.is_(None) if verdict == "none" else Image.verdict == verdict)
-    if evidence is not None:
-        chosen.append(Score.evidence.startswith(LABELLED) if evidence == "like" else Score.evidence == UNLIKE)
-    if search:
-        chosen.append(Image.name.icontains(clean(search), autoescape=True))
+        chosen.append(above if asked.flagged else or_(Score.p_value > current.highest_p, Score.p_value.is_(None)))
+    if asked.verdict is not None:
+        chosen.append(Image.verdict.is_(None) if asked.verdict == "none" else Image.verdict == asked.verdict)
+    if asked.evidence is not None:
+        chosen.append(Score.evidence.startswith(LABELLED) if asked.evidence == "like" else Score.evidence == UNLIKE)
+    if asked.assigned is not None:
+        of = {"me": Image.assigned == user, "nobody": Image.assigned.is_(None), "others": Image.assigned != user}
+        chosen.append(of[asked.assigned])
+    chosen += [
+        column == value
+        for column, value in ((Image.modality, asked.modality), (Image.body_part, asked.body_part))
+        if value is not None
+    ]
+    if asked.since is not None:
+        chosen.append(Image.arrived >= _in_utc(asked.since))
+    if asked.until is not None:
+        chosen.append(Image.arrived < _in_utc(asked.until))
+    for of_image, column in ((asked.study_of, Image.study), (asked.patient_of, Image.patient)):
+        if of_image is not None:
+            same = select(column).where(Image.id == of_image).correlate(None).scalar_subquery()
+            chosen.append(or_(column == same, Image.id == of_image))
     return chosen
 
 
+def _in_utc(moment: datetime) -> datetime:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
 def page(
-    session: Session,
-    current: Current,
-    filters: list[ColumnElement[bool]],
-    sort: str,
-    descending: bool,
-    limit: int,
-    offset: int,
-) -> tuple[int, list[tuple[Image, Score, Version]]]:
-    """Read one page of the worklist; return the number of all rows too."""
+    session: Session, current: Current, filters: list[ColumnElement[bool]], asked: Asked
+) -> tuple[int, list[tuple[Image, Score, Version, Together | None]]]:
+    """Read one page of the worklist; return the number of all lines too."""
     rows = select_rows(current).where(*filters)
-    counted = select(func.count()).select_from(rows.with_only_columns(Score.id).subquery())
-    key = SORTS[sort]
+    order = _order(asked)
+    if asked.group == "image":
+        counted = select(func.count()).select_from(rows.with_only_columns(Score.id).subquery())
+        found: Any = session.execute(rows.order_by(*order).limit(asked.limit).offset(asked.offset))
+        return session.scalar(counted) or 0, [(image, score, version, None) for image, score, version in found]
+    of = Image.study if asked.group == "study" else Image.patient
+    key = func.coalesce(of, "image " + cast(Image.id, String))
+    every = [func.count(), func.count().filter(Score.p_value <= current.highest_p)]
+    every += [func.count().filter(Score.state.in_(WAITING)), func.count().filter(Image.verdict.is_(None))]
+    counts = [
+        number.over(partition_by=key).label(name) for number, name in zip(every, Together.model_fields, strict=True)
+    ]
+    place = func.row_number().over(partition_by=key, order_by=order).label("place")
+    ranked = rows.with_only_columns(Score.id, place, *counts).subquery()
+    first = ranked.c.place == 1
+    heads = select_rows(current).join(ranked, ranked.c.id == Score.id).where(first).order_by(*order)
+    heads = heads.add_columns(*(ranked.c[name] for name in Together.model_fields))
+    total = session.scalar(select(func.count()).select_from(ranked).where(first)) or 0
+    lines: Any = session.execute(heads.limit(asked.limit).offset(asked.offset))
+    return total, [
+        (image, score, version, Together(**dict(zip(Together.model_fields, numbers, strict=True))))
+        for image, score, version, *numbers in lines
+    ]
+
+
+def _order(asked: Asked) -> list[ColumnElement[Any]]:
+    descending = (asked.order or ("desc" if asked.sort == "arrived" else "asc")) == "desc"
+    key = SORTS[asked.sort]
     order = [(key.desc() if descending else key.asc()).nulls_last()]
-    if sort == "p_value":  # the lowest possible p-value is often shared
+    if asked.sort == "p_value":  # the lowest possible p-value is often shared
         order.append(Score.anomaly_score.desc().nulls_last() if not descending else Score.anomaly_score.nulls_last())
     order.append(Score.id.desc() if descending else Score.id.asc())
-    found: Any = session.execute(rows.order_by(*order).limit(limit).offset(offset))
-    return session.scalar(counted) or 0, [(image, score, version) for image, score, version in found]
+    return order
 
 
-def row(current: Current, threshold: float, image: Image, score: Score, version: Version) -> Row:
+def choices(session: Session, current: Current) -> Choices:
+    """List modalities and body parts of the images of a model."""
+
+    def stated(column: Any) -> list[str]:
+        of_model = select(column).join(Score, Score.image_id == Image.id)
+        found = session.scalars(of_model.where(Score.model_id == current.model_id, Score.shown).distinct())
+        return sorted(value for value in found if value)
+
+    return Choices(modalities=stated(Image.modality), body_parts=stated(Image.body_part))
+
+
+def row(
+    current: Current,
+    threshold: float,
+    image: Image,
+    score: Score,
+    version: Version,
+    *,
+    together: Together | None = None,
+    identifiers: Identifiers | None = None,
+    patient: OfPatient | None = None,
+) -> Row:
     """Put one line of the worklist together.
 
     Parameters
@@ -104,6 +170,10 @@ def row(current: Current, threshold: float, image: Image, score: Score, version:
         Score above which the current version flags an image.
     image, score, version
         Rows of the tables.
+    together : Together, optional
+        Of the images that it stands for.
+    identifiers : Identifiers, optional
+    patient : OfPatient, optional
     """
     volume = image.suffix == SERIES or score.n_parts > 1
     p_value = score.p_value
@@ -129,6 +199,14 @@ def row(current: Current, threshold: float, image: Image, score: Score, version:
             "verdict": image.verdict,
             "readers": image.readers,
             "purged": image.purged,
+            "body_part": image.body_part or None,
+            "assigned": image.assigned,
+            "pseudonyms": {name: pseudonym(getattr(image, name)) for name in Pseudonyms.model_fields}
+            if image.patient or image.study
+            else None,
+            "identifiers": identifiers,
+            "together": together,
+            "patient": patient,
             "threshold": finite(threshold) if version.id == current.version_id and not volume else None,
         }
     )

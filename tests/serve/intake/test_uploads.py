@@ -328,3 +328,15 @@ def test_a_tile_as_large_as_no_picture_is_a_line_about_the_image(serve):
         served.send(huge_tile(), "a.tif")
         (row,) = served.wait()
         assert (row["state"], row["error"].startswith("a.tif: ")) == ("failed", True)
+
+
+def test_images_and_series_of_a_zip_keep_the_names_of_their_folders(standing):
+    slices = {
+        f"{folder}/{number}.dcm": ct_slice(np.full((64, 64), number, np.uint16), float(number), series, number)
+        for folder, series in (("anna/T1", "1.2.1"), ("ben/T1", "1.2.2"), ("ben/T1", "1.2.3"))
+        for number in (int(series[-1]) * 10, int(series[-1]) * 10 + 1)
+    }
+    answer = standing.client.post("/api/images?name=all.zip", content=zipped({"anna/p.png": png(77), **slices})).json()
+    expected = ["anna/p.png", "anna/T1", "ben/T1, series 1", "ben/T1, series 2"]
+    assert [image["name"] for image in answer["images"]] == expected
+    assert answer["refused"] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,13 @@ class Headers:
                 body_part=body_part if _BODY_PART.fullmatch(body_part) else "",
                 sealed=None if self.vault is None else self.vault.seal(Identifiers.of(header), digest),
             )
+
+    def open(self, sealed: Iterable[tuple[int, str, bytes]]) -> dict[int, Identifiers]:
+        """Open identifiers, given with number and digest of their images; what cannot be opened is left out."""
+        if self.vault is None:
+            return {}
+        opened = ((number, self.vault.open(content, digest)) for number, digest, content in sealed)
+        return {number: identifiers for number, identifiers in opened if identifiers is not None}
 
     def of_uid(self, uid: str) -> tuple[str | None, str | None]:
         """Return the digests that a study and a series of a UID have."""

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from msde.errors import DataError, ImageError
 from msde.images import Part, find_images
@@ -120,7 +120,7 @@ def take_files(unpacked: Path, names: dict[Path, str], whole: str, store: Store,
     unpacked : Path
         Their folder; series are gathered within one folder.
     names : dict of Path to str
-        What the sender calls each.
+        What the sender calls each; a series is called as its folder there.
     whole : str
         What the sender calls the set.
     store : Store
@@ -149,13 +149,15 @@ def take_files(unpacked: Path, names: dict[Path, str], whole: str, store: Store,
         except ServiceError as error:
             upload.refused.append(Refused(names[path], str(error)))
     used = set(single)
-    for number, slices in enumerate(series.values(), 1):
+    folders = [PurePosixPath(names[slices[0]]).parent for slices in series.values()]
+    for number, (slices, folder) in enumerate(zip(series.values(), folders, strict=True)):
         used |= set(slices)
-        gathering = arrival.folder(f"series-{number}")
+        gathering = arrival.folder(f"series-{number + 1}")
         modality = _modality(slices[0])
         suffixed = [_suffixed(path, DICOM) for path in slices]
         digests = [(path, digest_of(path)) for path in suffixed]
-        name = whole if len(series) == 1 else f"{whole}, series {number}"
+        called = whole if folder.name == "" else str(folder)
+        name = called if folders.count(folder) == 1 else f"{called}, series {folders[: number + 1].count(folder)}"
         upload.kept.append(Kept(store.keep_series(digests, gathering), SERIES, clean(name), DICOM.name, modality))
     for path, name in names.items():
         if path not in used:

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as PathParameter
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from msde.errors import ImageError
 from msde.images import Part
-from msde.serve import erasure, pictures, readings, schemas, worklist
+from msde.serve import erasure, pictures, readings, schemas, search, worklist
+from msde.serve.asked import Asked, Choices
 from msde.serve.errors import NotFound, ServiceError
 from msde.serve.models import Current
 from msde.serve.patients import say_of_patients
-from msde.serve.reading import Settled
 from msde.serve.routes.access import (
     REFUSALS,
     Admin,
@@ -34,21 +34,19 @@ from msde.serve.routes.access import (
 )
 from msde.serve.schemas import (
     Case,
-    EvidenceWord,
     Labelled,
     NearestLabelled,
     Normal,
     Normals,
     Past,
     Range,
-    State,
     Worklist,
 )
 from msde.serve.service import Service
+from msde.serve.storage import sealed
 from msde.serve.storage.tables import Image, Model, Score, Verdict, Version
 
 router = APIRouter(route_class=TokenFirst, prefix="/api", tags=["images"], responses=REFUSALS)
-Sort = Literal["p_value", "anomaly_score", "arrived", "name", "verdict", "state"]
 Value = Annotated[float | None, Query(allow_inf_nan=False)]
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 _BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
@@ -57,33 +55,62 @@ T = TypeVar("T")
 
 
 @router.get("/images")
-def worklist_page(
-    service: Served,
-    caller: Reader,
-    current: OfModel,
-    state: State | None = None,
-    flagged: bool | None = None,
-    verdict: Settled | Literal["none"] | None = None,
-    evidence: EvidenceWord | None = None,
-    search: Annotated[str | None, Query(max_length=200)] = None,
-    sort: Sort = "p_value",
-    order: Literal["asc", "desc"] | None = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-) -> Worklist:
-    """List images with their latest scores."""
-    service.views.note(caller.user, "list")
-    descending = (order or ("desc" if sort == "arrived" else "asc")) == "desc"
-    filters = worklist.conditions(current, state, flagged, verdict, evidence, search)
+def worklist_page(service: Served, caller: Reader, current: OfModel, asked: Annotated[Asked, Query()]) -> Worklist:
+    """List images with their latest scores; names of patients are not searched, since addresses are written down."""
+    found = search.by_name(service.headers, asked.search) if asked.search else None
+    return _listed(service, caller.user, current, asked, found)
+
+
+@router.post("/worklist")
+def search_worklist(service: Served, caller: Reader, current: OfModel, asked: Asked) -> Worklist:
+    """List images as above, of which names and identifiers of patients are searched too."""
+    found = None
+    if asked.search:
+        with service.database.read() as session:
+            found = search.by_name(service.headers, asked.search) | search.by_identifiers(
+                session, service.headers, asked.search
+            )
+    return _listed(service, caller.user, current, asked, found)
+
+
+@router.get("/choices")
+def choices(service: Served, caller: Reader, current: OfModel) -> Choices:
+    """List what modalities and body parts there are."""
     with service.database.read() as session:
-        total, rows = worklist.page(session, current, filters, sort, descending, limit, offset)
+        return worklist.choices(session, current)
+
+
+def _listed(service: Service, user: str, current: Current, asked: Asked, found: ColumnElement[bool] | None) -> Worklist:
+    filters = worklist.conditions(current, asked, user, found)
+    with service.database.read() as session:
+        total, lines = worklist.page(session, current, filters, asked)
+        identifiers = service.headers.open(sealed.of(session, [image.id for image, *_ in lines]))
+        calibration = None if asked.group == "image" else service.models.version(current.version_id).patients_
+        patients = {image.patient for image, *_ in lines if image.patient}
+        together = say_of_patients(session, current, calibration, patients)
+    if identifiers:
+        service.views.note(user, "list", images=tuple(sorted(identifiers)))
+    else:
+        service.views.note(user, "list")
     threshold = service.models.calibration(current).threshold
     return Worklist(
         model=current.name,
         version=current.number,
         alpha=current.alpha,
         total=total,
-        rows=[worklist.row(current, threshold, *found) for found in rows],
+        rows=[
+            worklist.row(
+                current,
+                threshold,
+                image,
+                score,
+                version,
+                together=counted,
+                identifiers=identifiers.get(image.id),
+                patient=together.get(image.patient or ""),
+            )
+            for image, score, version, counted in lines
+        ],
     )
 
 
@@ -115,6 +142,7 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
         if image.patient is not None:
             calibration = service.models.version(current.version_id).patients_
             patient = say_of_patients(session, current, calibration, [image.patient]).get(image.patient)
+        identifiers = service.headers.open(sealed.of(session, [id_])).get(id_)
         seen = readings.seen(session, id_, found.Score if found else None, user)
     if found is None:
         raise NotFound(f"image {id_} is not one of the model {current.name}")
@@ -123,9 +151,10 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
     with suppress(ImageError, NotFound):  # what cannot be read has no range; its row says why
         shown = pictures.shades(_source(service, image, _part(service, current, id_, None)), rule)
     height, width = (None, None) if shown is None else shown.values.shape
+    threshold = service.models.calibration(current).threshold
+    row = worklist.row(current, threshold, image, score, version, identifiers=identifiers, patient=patient)
     return Case(
-        **dict(worklist.row(current, service.models.calibration(current).threshold, image, score, version)),
-        patient=patient,
+        **dict(row),
         top_parts=[schemas.Part(part=part, anomaly_score=value, p_value=p) for part, value, p in score.top_parts or []],
         verdicts=[worklist.verdict_row(verdict, model, number) for verdict, model, number in given],
         seen=seen,

@@ -53,5 +53,7 @@ def _session(service: Service, caller: Caller) -> Session:
             "version": __version__,
             "notice": NOTICE,
             "limits": limits,
+            "identifiers": service.settings.identifiers,
+            "viewer": bool(service.settings.viewer_url),
         }
     )

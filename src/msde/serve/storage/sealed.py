@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import and_, delete, or_, select
@@ -25,6 +25,14 @@ def keep(session: Session, database: Database, sealed: Mapping[int, Sealed | Non
     rows = [{"image_id": number, **one._asdict()} for number, one in sealed.items() if one is not None]
     if rows:
         session.execute(database.insert(SealedIdentifiers).on_conflict_do_nothing(), rows)
+
+
+def of(session: Session, numbers: Collection[int] | None = None) -> list[tuple[int, str, bytes]]:
+    """List number, digest and what is encrypted of images, or of all."""
+    chosen = select(SealedIdentifiers.image_id, Image.digest, SealedIdentifiers.content).join(Image)
+    if numbers is not None:
+        chosen = chosen.where(SealedIdentifiers.image_id.in_(numbers))
+    return [(number, digest, content) for number, digest, content in session.execute(chosen)]
 
 
 def drop(session: Session, but: str | None) -> int:
