@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -27,6 +28,12 @@ from msde.serve.storage.tables import Image, Model, Score, Version
 from .conftest import png
 
 ADMIN, READER = "admin", "reader"
+
+
+def finished(coroutine):
+    """Run a coroutine in a thread, because a browser's loop may run in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
 
 
 def told(lines, kind):
@@ -125,7 +132,7 @@ def test_what_another_process_does_is_told_within_a_second(database, another):
             assert (third.kinds, third.images) == (("models",), None)
             return await told.after(number, 0, READER), third
 
-    together, last = asyncio.run(listen())
+    together, last = finished(listen())
     assert (together.number, together.kinds) == (last.number, ("images", "models", "verdicts"))
 
 
@@ -139,7 +146,7 @@ def test_what_is_for_admins_is_told_to_none_but_them(database, another):
             reader = await told.after(number, 5, READER)
             return admin.kinds, reader.kinds
 
-    assert asyncio.run(listen()) == (("learning",), ())
+    assert finished(listen()) == (("learning",), ())
 
 
 def test_who_is_far_behind_is_told_that_anything_may_have_changed_and_nothing_is_kept_for_him(database, another):
@@ -152,7 +159,7 @@ def test_who_is_far_behind_is_told_that_anything_may_have_changed_and_nothing_is
             changes = await told.after(number, 5, READER)
             return changes, len(told._changes)
 
-    changes, kept = asyncio.run(listen())
+    changes, kept = finished(listen())
     assert changes.images is None
     assert {"images", "verdicts", "models"} == set(changes.kinds)
     assert kept == events._KEPT
@@ -187,7 +194,7 @@ def test_those_who_listen_are_counted_limited_and_let_go(database):
         await asyncio.wait_for(asyncio.gather(*tasks[1:]), 5)
         assert told._watching is None
 
-    asyncio.run(listen())
+    finished(listen())
     assert max(counted) == events.MOST_OF_ONE + 1
     assert counted[-1] == 0
 
@@ -211,4 +218,4 @@ def test_a_database_that_is_away_ends_nothing(database, another, monkeypatch):
                 session.execute(delete(Score))
             return await told.after(number, 5, READER)
 
-    assert asyncio.run(listen()).kinds == ("images",)
+    assert finished(listen()).kinds == ("images",)

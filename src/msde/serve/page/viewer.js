@@ -88,7 +88,7 @@ export class Viewer {
 
   /** Take a new version, threshold or verdict into what is shown. */
   async renew(model, place) {
-    if (!this.shown) return;
+    if (!this.shown || this.model.name !== model.name) return;
     this.model = this.readings.model = model;
     const { id } = this.shown;
     const { judged } = this;
