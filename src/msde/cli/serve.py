@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from msde.cli.data_folder import as_seconds, audit, purge
+from msde.cli.options import with_device
 
 BESIDE = {"audit": audit, "purge": purge}
 
@@ -60,11 +61,18 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
 @click.command(cls=Serve)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL.msde...", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder for everything that is kept.")
-@click.option("--normals", multiple=True, metavar="PATH", help="Normals to show beside an image; may be repeated.")
+@click.option(
+    "--normals",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(),
+    help="Normals to show beside an image; may be repeated.",
+)
 @click.option(
     "--abnormal",
     multiple=True,
     metavar="PATH",
+    type=click.Path(),
     help="The --abnormal images of the fit: the one most like an image is shown beside it; may be repeated.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -109,13 +117,7 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
 @click.option("--proxy-header", default="", help="Header in which a trusted proxy names the user.")
 @click.option("--proxy", "proxies", multiple=True, default=("127.0.0.1", "::1"), help="Address of a trusted proxy.")
 @click.option("--admin", "admins", multiple=True, help="User named by the proxy who is an admin; may be repeated.")
-@click.option(
-    "--device",
-    type=click.Choice(["cpu", "openvino", "cuda"]),
-    default="cpu",
-    show_default=True,
-    help="Where networks run; openvino is the processor by that library.",
-)
+@with_device
 @click.option(
     "--keep",
     default="",
