@@ -63,7 +63,7 @@ def test_two_processes_tell_what_either_did_until_the_session_or_the_service_end
             process.rows()
             process.ask("POST", f"/api/images/{image}/verdicts", json={"verdict": "normal", "note": "Doe"})
             for lines in streams:
-                found = {"kinds": []}
+                found: dict[str, list[str]] = {"kinds": []}
                 while "verdicts" not in found["kinds"]:
                     found = told(lines, "change")
                     assert found.keys() == {"kinds", "images"}

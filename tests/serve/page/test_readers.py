@@ -10,7 +10,7 @@ import pytest
 from tests.requirements import need
 
 from .conftest import READER_TOKEN
-from .test_page import chosen, loaded
+from .test_page import loaded
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402
@@ -91,20 +91,16 @@ def test_a_verdict_on_what_has_changed_unseen_asks_first_and_keys_go_on(visit, r
     page.keyboard.press("n")  # now it was seen
     expect(page.locator("#latest")).to_contain_text("Normal by admin")
 
-    judge(running, rows[1]["id"], "normal")
-    page.keyboard.press("x")  # over the second, which has a verdict by now unless it was not seen
-    expect(page.locator("#case-name bdi")).not_to_have_text(rows[0]["name"])
+    page.keyboard.press("x")
+    expect(page.locator("#case-name bdi")).to_have_text(rows[1]["name"])
     page.keyboard.press("?")
     page.get_by_label("After a verdict, go on").check()
     page.keyboard.press("Escape")
-    for _ in range(3):
+    for row in rows[2:]:
         loaded(page)
-        name = chosen(page)
         page.keyboard.press("u")
-        if dialog.is_visible():
-            dialog.get_by_role("button", name="Store unsure").click()
-        expect(page.locator("#said")).to_contain_text(re.compile("Stored|without a verdict|of 4"))
-        if running.get("/api/images?model=chest&verdict=none")["total"]:
-            expect(page.locator("#case-name bdi")).not_to_have_text(name)
-    expect(page.locator("#said")).to_contain_text("No image of this list is without a verdict.")
+        expect(page.locator("#case-name bdi")).to_have_text(row["name"])
+    loaded(page)
+    page.keyboard.press("u")
+    expect(page.locator("#said")).to_have_text("No image of this list is without a verdict.")
     assert running.get("/api/images?model=chest&verdict=none")["total"] == 0
