@@ -66,6 +66,7 @@ def test_a_picture_is_reduced_and_never_enlarged(ramp):
     assert pixels(served.client.get(f"{path}/picture?side=2000")).shape == (64, 64)
 
 
+@pytest.mark.slow
 def test_colour_has_a_picture_but_no_samples(serve, rng):
     file = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file, "PNG")

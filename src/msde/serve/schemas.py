@@ -37,11 +37,12 @@ class Limits(BaseModel):
 
 
 class Session(BaseModel):
-    """Who asks, and the CSRF token to send back."""
+    """Who asks, the CSRF token to send back, and where to go to sign out, if that is elsewhere."""
 
     user: str
     role: Role
     csrf: str
+    sign_out: str
     version: str
     notice: str
     limits: Limits

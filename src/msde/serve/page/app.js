@@ -20,6 +20,7 @@ let models = [];
 let model = null; // with its curve
 let seen = 0; // images uploaded at the last look
 let stale = false; // pictures may be missing that came while nobody was signed in
+let signOut = ""; // where to go for that, where somebody else signs in
 let lasting = false; // whether what is said of trouble stays until it is closed
 let touched = false; // whether others may have said something of the image shown
 let due = false; // whether to look without waiting
@@ -192,7 +193,8 @@ document.addEventListener("keydown", (event) => {
 $("model").addEventListener("change", ({ target }) => choose(target.value).catch(failed));
 $("sign-out").addEventListener("click", async () => {
   await ask("DELETE", "api/session").catch(failed);
-  location.reload();
+  if (signOut) location.assign(signOut);
+  else location.reload();
 });
 
 document.addEventListener("visibilitychange", () => !document.hidden && wake());
@@ -215,12 +217,17 @@ const greet = (who) => {
   live.open();
   $("user").textContent = `${who.user} (${who.role})`;
   $("sign-out").hidden = false;
+  signOut = who.sign_out;
   $("software").textContent = `MSDE ${who.version}. ${who.notice}`;
   uploads.limits = who.limits;
 };
 
 const start = async () => {
   begin(async () => {
+    if (signOut) { // the proxy leads to where this reader signs in
+      location.reload();
+      await new Promise(() => {});
+    }
     await signIn();
     greet(await session());
     stale = true;
