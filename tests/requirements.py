@@ -77,6 +77,7 @@ REQUIREMENTS = {
         lambda: _packages("playwright")() and _program(*CHROMIUM)(),
         "apt-get install chromium fonts-dejavu-core; make test-all",
     ),
+    "axe": Requirement("axe-core", _packages("axe_playwright_python"), "make test-all"),
     "dicom3tools": Requirement("dciodvfy", _program("dciodvfy"), "apt-get install dicom3tools"),
     "orthanc": Requirement(
         "Orthanc",

@@ -41,7 +41,10 @@ def test_a_window_spreads_its_values_over_all_grays(ramp):
 def test_the_range_of_the_values_is_told(ramp):
     served, path = ramp
     shown = served.get(path)
-    assert shown["range"] == {"low": 1000, "high": 5095, "window": [0, 65535], "unit_bits": 16}
+    windows = shown["range"].pop("windows")
+    assert shown["range"] == {"low": 1000, "high": 5095, "window": [0, 65535], "unit_bits": 16, "unit": ""}
+    assert [(one["low"], one["high"]) for one in (windows[0], windows[-1])] == [(0, 65535), (1000, 5095)]
+    assert shown["spacing"] is None
     assert (shown["width"], shown["height"]) == (64, 64)
 
 
