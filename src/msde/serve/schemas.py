@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from msde.method.calibration import HIGHEST_RATE, LOWEST_RATE
+from msde.serve.picture_schemas import Range, Spacing
 from msde.serve.reading import Pair, Settled, Verdict
 
 Rate = Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)]
@@ -195,15 +196,6 @@ class Past(BaseModel):
     scored: datetime | None
 
 
-class Range(BaseModel):
-    """Values of a gray image, and which are black and white by default."""
-
-    low: float
-    high: float
-    window: tuple[float, float]
-    unit_bits: int
-
-
 class Case(Row):
     """An image with all that is known of it."""
 
@@ -212,6 +204,7 @@ class Case(Row):
     seen: str
     history: list[Past]
     range: Range | None
+    spacing: Spacing | None
     has_overlay: bool
     width: int | None
     height: int | None

@@ -145,7 +145,7 @@ const keys = {
   j: () => list.step(1),
   k: () => list.step(-1),
   " ": () => {
-    const covered = viewer.picture.toggle();
+    const covered = viewer.picture.overlay.toggle();
     say(covered === null ? "This image has no overlay." : covered ? "Overlay on." : "Overlay off.");
   },
   n: () => viewer.judge("normal"),
@@ -154,20 +154,28 @@ const keys = {
   m: () => $("note").focus(),
   w: () => viewer.picture.reset(),
   f: () => viewer.picture.enlarge(),
+  ...viewer.keys,
   "/": () => $("filters").elements.search.focus(),
   "?": () => openSettings(),
 };
 
 const WRITES = "input:not([type=range], [type=checkbox], [type=file]), select, textarea";
+const MOVED = "input, [role=button], [role=region], summary"; // by arrow keys of their own, or scrolled by them
+const REPEATED = "jk+-=";
 const SPACED = "button, summary, a.button, input:not([type=range])";
 
 document.addEventListener("keydown", (event) => {
   const { target, key } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (key === "Escape" && target.matches("#note, [type=search]")) target.blur();
+  if (/^(Arrow|Page)/.test(key)) {
+    // They are no single characters, so they work whether those are wanted or not.
+    if (!target.closest(`${WRITES}, ${MOVED}`) && viewer.arrow(event)) event.preventDefault();
+    return;
+  }
   if (!singleKeys() || !(key in keys) || target.closest(WRITES)) return;
   if (key === " " && target.closest(SPACED)) return;
-  if (event.repeat && !"jk".includes(key)) return;
+  if (event.repeat && !REPEATED.includes(key)) return;
   event.preventDefault();
   keys[key]();
 });

@@ -219,7 +219,7 @@ export class Worklist {
         "th",
         { scope: "row", class: "name" },
         h("a", { href: `#image=${row.id}` }, h("bdi", {}, row.name)),
-        row.flagged ? h("span", { class: "flag" }, "flagged") : null,
+        row.flagged ? [" ", h("span", { class: "flag" }, "flagged")] : null, // a space, so that it is read as two words
         h("br"),
         h("span", { class: "quiet" }, about.filter(Boolean).join(", ")),
       ),
