@@ -1,10 +1,11 @@
 // The worklist: one page of rows, sorted and filtered by the service.
 
 import { ask, query } from "./api.js";
-import { $, calmly, h } from "./dom.js";
+import { $, calmly, h, say } from "./dom.js";
 import { VERDICTS, evidenceOf, figure, remarks, verdictOfModel, when } from "./words.js";
 
 const LIMIT = 50;
+const FAR = 500; // rows that are looked through at once for one without a verdict
 const THUMB = 112; // px, twice what it is shown at
 const DESCENDING = ["anomaly_score", "arrived"]; // at the first click
 
@@ -73,12 +74,12 @@ export class Worklist {
     return this.from(0);
   }
 
-  /** Load the page that starts there, and choose the row of an image, or else the first, or with `last` the last. */
-  async from(offset, { last = false, image = null } = {}) {
+  /** Load the page that starts there, and choose the row of an image, or else that `at` a place, or the `last`. */
+  async from(offset, { last = false, image = null, at = 0 } = {}) {
     this.offset = Math.max(0, offset);
     this.chosen = null;
     this.wanted = { last, image };
-    this.place = 0;
+    this.place = at;
     await this.load();
   }
 
@@ -86,17 +87,9 @@ export class Worklist {
   async load() {
     this.asking.abort();
     const asking = (this.asking = new AbortController());
-    const asked = {
-      model: this.model.name,
-      ...Object.fromEntries(new FormData(filters)),
-      sort: this.sort,
-      order: this.order,
-      limit: LIMIT,
-      offset: this.offset,
-    };
     let page;
     try {
-      page = await ask("GET", `api/images${query(asked)}`, { signal: asking.signal });
+      page = await this.page(this.offset, LIMIT, asking.signal);
     } catch (error) {
       if (!asking.signal.aborted) this.failed(error);
       return;
@@ -112,6 +105,37 @@ export class Worklist {
       const at = this.rows.findIndex(({ id }) => id === this.wanted.image);
       this.take(at >= 0 ? at : this.wanted.last ? this.rows.length - 1 : Math.min(this.place, this.rows.length - 1), false);
     } else this.mark();
+  }
+
+  page(offset, limit, signal) {
+    const { model, sort, order } = this;
+    const asked = { model: model.name, ...Object.fromEntries(new FormData(filters)), sort, order, limit, offset };
+    return ask("GET", `api/images${query(asked)}`, { signal });
+  }
+
+  /** Go on to the next image without a verdict, beyond the page too; from the top where there is none below. */
+  async toUnread() {
+    const at = this.rows.findIndex(({ id }) => id === this.chosen);
+    const below = this.offset + (at < 0 ? this.place : at + 1);
+    const place = (await this.unread(below, this.total)) ?? (await this.unread(0, below));
+    if (place === null) return say("No image of this list is without a verdict.");
+    if (place < this.offset || place >= this.offset + this.rows.length) {
+      await this.from(LIMIT * Math.floor(place / LIMIT), { at: place % LIMIT });
+      this.link(this.place)?.focus({ preventScroll: true });
+    } else this.take(place - this.offset, true);
+  }
+
+  /** The place of the first image without a verdict among those from one place to before another; null for none. */
+  async unread(from, to) {
+    const without = ({ verdict }) => !verdict;
+    const near = this.rows.findIndex((row, at) => this.offset + at >= from && this.offset + at < to && without(row));
+    if (near >= 0) return this.offset + near;
+    for (let place = from; place < to; place += FAR) {
+      const { rows } = await this.page(place, FAR);
+      const at = rows.findIndex(without);
+      if (at >= 0 && place + at < to) return place + at;
+    }
+    return null;
   }
 
   /** Put a case that has changed into its row. */
@@ -232,7 +256,12 @@ export class Worklist {
         remarks(row, this.model.version).map((text) => h("span", { class: "quiet" }, ` ${text}`)),
       ),
       h("td", { class: "score" }, row.anomaly_score === null ? "" : figure(row.anomaly_score)),
-      h("td", { class: "verdict" }, row.verdict ? h("span", { class: `given ${row.verdict}` }, VERDICTS[row.verdict]) : "–"),
+      h(
+        "td",
+        { class: "verdict" },
+        row.verdict ? h("span", { class: `given ${row.verdict}` }, VERDICTS[row.verdict]) : "–",
+        row.readers > 1 ? h("span", { class: "quiet" }, ` by ${row.readers}`) : null,
+      ),
       h("td", { class: "arrived" }, h("time", { datetime: row.arrived }, when(row.arrived))),
     );
   }
