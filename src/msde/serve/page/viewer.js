@@ -5,7 +5,7 @@ import { chart } from "./chart.js";
 import { confirmed } from "./dialogs.js";
 import { $, calmly, h, later, say } from "./dom.js";
 import { Picture } from "./picture.js";
-import { VERDICTS, evidenceOf, figure, isLike, pValue, remarks, verdictOfModel, when } from "./words.js";
+import { VERDICTS, evidenceOf, figure, isLike, pValue, remarks, titleOf, verdictOfModel, when } from "./words.js";
 
 const STRIP = 96;
 const NORMAL = 256;
@@ -105,7 +105,7 @@ export class Viewer {
     const [words, p] = verdictOfModel(row);
     $("viewer").className = `${row.kind} ${row.flagged ? "flagged" : ""} ${isLike(row) ? "like" : ""}`;
     $("place").textContent = place;
-    $("case-name").replaceChildren(h("bdi", {}, row.name), row.flagged ? h("span", { class: "flag" }, "flagged") : "");
+    $("case-name").replaceChildren(h("bdi", {}, titleOf(row)), row.flagged ? h("span", { class: "flag" }, "flagged") : "");
     $("case-words").replaceChildren(words, p ? h("span", { class: "quiet" }, ` ${p}.`) : "");
     const said = [evidenceOf(row), ...remarks(row, this.model.version)].filter(Boolean);
     const notes = said.map((text) => h("p", { class: "quiet" }, text));
@@ -118,7 +118,7 @@ export class Viewer {
       ...(score === null ? [] : [h("span", {}, `Score ${figure(score)}${limit}`)]),
     );
     this.press(row.verdict);
-    const message = [place, row.name, row.flagged ? "flagged" : "", words].filter(Boolean).join(", ");
+    const message = [place, titleOf(row), row.flagged ? "flagged" : "", words].filter(Boolean).join(", ");
     say(message);
   }
 
