@@ -29,9 +29,10 @@ from msde.heatmaps.localizer import FOLDS_HELD_OUT
 from msde.heatmaps.location_gaussian import LocationGaussian
 from msde.heatmaps.normality import Axes
 from msde.heatmaps.patch_models import KINDS as PATCH_MODELS
-from msde.heatmaps.patch_prototypes import KEPT, PatchPrototypes, spread
+from msde.heatmaps.patch_prototypes import KEPT, PatchPrototypes
 from msde.heatmaps.scale import HeatScale
 from msde.images import find_images, from_input
+from msde.method.arrays import evenly_spaced
 from msde.method.calibration import folds
 from msde.model.normal_maps import NormalMaps
 
@@ -47,6 +48,10 @@ TOKENS = {"modes": "directions: 1,000 modes of unit tokens, 7 x 7", "subspace": 
 
 class Measure(Protocol):
     def distances(self, maps: np.ndarray) -> np.ndarray: ...
+
+
+def spread(rows: np.ndarray, n: int) -> np.ndarray:
+    return rows[evenly_spaced(len(rows), n)]
 
 
 def random_patches(maps: np.ndarray) -> PatchPrototypes:

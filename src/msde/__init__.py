@@ -6,7 +6,6 @@ For research use only; not a medical device.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from msde.model.anomaly_model import AnomalyModel
 
 __all__ = ["AnomalyModel", "GaussianDensity", "MSDEDetector", "MeanShiftEnhancer"]
-__version__ = version("msde")
+__version__ = "1.0.0"  # the one place that states it; pyproject.toml reads it here
 
 # Imported on first use, so that scoring a saved model does not wait for scikit-learn.
 _HOMES = {

@@ -13,7 +13,7 @@ from tests.pictures import write_discs
 from tests.requirements import need
 
 MSDE = Path(sys.executable).with_name("msde")
-TINY = ("--backbone", "timm:test_resnet", "--random", "--size", "32", "--batch", "4")
+TINY = ("--backbone", "timm:test_resnet", "--random", "--input-size", "32", "--batch", "4")
 
 need("torch")
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -86,7 +86,7 @@ def test_the_encoder_is_a_backbone(folder, tmp_path):
 
 def test_the_default_start_gives_a_backbone_that_needs_no_torch(folder, tmp_path):
     encoder = tmp_path / "e.safetensors"
-    done = run(folder, encoder, "--steps", 2, "--batch", 2, "--size", 64)
+    done = run(folder, encoder, "--steps", 2, "--batch", 2, "--input-size", 64)
     assert done.returncode == 0, done.stderr
     script = (
         "import sys; from msde.backbones import load_backbone; from msde.backbones.session import EmbeddingSession;"

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pyarrow import parquet
+from tests.command import msde
 from tests.patience import wait_until
 from tests.requirements import need
 
@@ -108,6 +109,21 @@ def test_rows_equal_those_of_one_process(address, listed, expected, model_file, 
     assert again.images_now == 0
     with pytest.raises(DataError, match="part_rows differs"):
         score_on(Cluster(str(tmp_path / "out"), address), model_file, [str(tmp_path / "m.csv")], quiet)
+
+
+def test_the_command_writes_one_table_as_it_does_alone(address, listed, model_file, tmp_path):
+    images = listed[-6:-1]
+    for file, flags in (("alone.csv", ()), ("together.csv", ("--ray", address, "--workers", 1, "--part-rows", 2))):
+        assert msde("score", model_file, *images, "-o", tmp_path / file, *flags).returncode == 0
+    alone, together = (
+        list(csv.DictReader((tmp_path / name).read_text().splitlines())) for name in ("alone.csv", "together.csv")
+    )
+    assert [{**row, "anomaly_score": near(float(row["anomaly_score"]))} for row in alone] == [
+        {**row, "anomaly_score": float(row["anomaly_score"])} for row in together
+    ]
+    assert len(list((tmp_path / "together.csv.parts" / "parts").iterdir())) == 3
+    done = msde("score", model_file, *images, "-o", tmp_path / "together.csv", "--ray", address, "--part-rows", 2)
+    assert "all 3 parts are done already" in done.stderr
 
 
 def test_it_is_told_that_a_model_is_of_older_reading_rules(model_file, tmp_path):

@@ -34,3 +34,14 @@ def test_arrays_that_would_have_to_be_stretched_are_refused(rng):
     for shorter in (gaussian.whitening[:1], gaussian.whitening[..., :1], gaussian.whitening[:, :, 0]):
         with pytest.raises(ValueError, match="do not go with"):
             replace(gaussian, whitening=shorter)
+
+
+@pytest.mark.parametrize("q", [1, 7])
+def test_cross_fitting_is_a_fit_to_the_others(rng, q):
+    maps = (5 + rng.normal(size=(40, 3, 4, q)) * np.arange(1, q + 1)).astype(np.float32)
+    folds = [np.arange(9), np.array([20, 11])]
+    fitted, held_out = LocationGaussian.cross_fitted(maps, folds)
+    np.testing.assert_array_equal(fitted.whitening, LocationGaussian.fit(maps).whitening)
+    for rows, distances in zip(folds, held_out, strict=True):
+        plain = LocationGaussian.fit(np.delete(maps, rows, axis=0)).distances(maps[rows])
+        np.testing.assert_allclose(distances, plain, rtol=3e-3)  # as far as half precision goes

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.requirements import need
 
 from msde.method import density_weights as weights_module
 from msde.method.density_weights import _DenseDistances, _Lengths, _SparseDistances, density_weights, fuzzy_graph
 
 
 def umap_graph(rows, n_neighbors=15):
+    need("umap")
     from sklearn.neighbors import NearestNeighbors
     from umap.umap_ import fuzzy_simplicial_set
 

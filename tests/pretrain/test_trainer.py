@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_finite_is_told(normals, tmp_path):
 
 
 def test_a_size_that_the_network_does_not_take_is_told(normals, tmp_path):
-    with pytest.raises(BackboneError, match="takes no images of 32 x 32 px; leave --size out"):
+    with pytest.raises(BackboneError, match="takes no images of 32 x 32 px; leave --input-size out"):
         train(load_start("timm:vit_tiny_patch16_224", None, random=True), normals, SHORT, tmp_path / "c")
 
 

@@ -1,4 +1,7 @@
-"""A data folder of version 0.1: one image scored and judged, one queued, a result to send, an archive read."""
+"""Data folders of earlier versions.
+
+Of 0.1: one image scored and judged, one queued, a result to send, an archive read; of 0.2: images with evidence.
+"""
 
 from __future__ import annotations
 
@@ -41,5 +44,23 @@ def test_the_service_goes_on_with_the_data_of_an_earlier_version(serve, earlier)
         assert ledger.revive() == 1
         with served.service.database.read() as session:
             assert audit_chain.verify(session).lines > 2  # those of the earlier version among them
+        new = served.send(png(3), "3.png")
+        assert {row["id"] for row in served.wait() if row["state"] == "scored"} == {1, 2, new}
+
+
+def test_it_goes_on_with_the_data_of_version_0_2(serve, tmp_path):
+    folder = EARLIER.with_name("service-0.2")
+    shutil.copytree(folder, tmp_path / "data")
+    model = tmp_path / "small.msde"
+    shutil.copyfile(next((folder / "models").iterdir()), model)
+    with serve(models=(str(model),)) as served:
+        second, first = served.wait()
+        assert (first["name"], first["state"], first["verdict"]) == ("1.png", "scored", "normal")
+        assert first["anomaly_score"] == pytest.approx(14.588727498635475, rel=1e-12)
+        assert (second["flagged"], second["evidence"]) == (True, "unlike the normals")
+        (verdict,) = served.get("/api/images/1")["verdicts"]
+        assert (verdict["note"], verdict["reader"]) == ("clear", "admin")
+        assert [one["version"] for one in served.get("/api/models")["models"]] == [1]
+        assert served.client.post("/api/images", content=png(1)).json()["images"][0]["known"]
         new = served.send(png(3), "3.png")
         assert {row["id"] for row in served.wait() if row["state"] == "scored"} == {1, 2, new}

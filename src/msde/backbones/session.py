@@ -11,8 +11,9 @@ from msde.backbones.runtime import load_runtime
 from msde.errors import BackboneError
 from msde.method.parallel import available_cores
 
-# Memory grows by some 10 MB an image in a batch (EfficientNet-Lite0), speed no further than this.
-BATCH = 8
+# Memory grows by some 10 MB an image in a batch (EfficientNet-Lite0) and thread. Of more images what a layer leaves for
+# the next no longer stays in a processor's cache; of fewer the way there and back counts.
+BATCH = 4
 BATCH_SIDE = 224  # of the images of a full batch; of larger ones a pass takes as many as have no more pixels in all
 ROUNDING = 1e-4  # how far resizing may carry a pixel out of [0, 1]
 

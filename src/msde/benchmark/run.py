@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
+from msde import __version__
 from msde.benchmark.config import Config
 from msde.benchmark.data import Order, Prepared, prepare
 from msde.benchmark.detectors import find_detector
@@ -53,7 +53,7 @@ def run(
     """
     jobs = jobs or available_cores()
     ready, notices = _make_ready(config, data, folder, progress, jobs, device, kinds)
-    groups = plan(config, ready, version("msde"))
+    groups = plan(config, ready, __version__)
     keys = [task.cell.key for group in groups for task in group]
     before = read_journal(folder / JOURNAL)
     finished = {line["key"] for line in before if "error" not in line}

@@ -65,7 +65,7 @@ class WorkerPool(Generic[Task, Result]):
                         done.put((task, process.submit(self._work, task).result()))
                     except BrokenProcessPool:
                         done.put(
-                            (task, RuntimeError("the process died, perhaps for lack of memory; give fewer --jobs"))
+                            (task, RuntimeError("the process died, perhaps for lack of memory; give fewer --workers"))
                         )
                         process = _process()
                     except Exception as error:

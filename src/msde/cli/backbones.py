@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,63 +11,61 @@ import click
 
 from msde.backbones.known import Entry, registry
 from msde.backbones.registry import LOADERS, needs
+from msde.cli.options import with_answer, with_checkpoint, with_input_size
+from msde.cli.progress import answer
 from msde.errors import BackboneError
 
 COLUMNS = ("name", "modality", "dim", "input", "licence", "gated", "needs")
-
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 class _Names(click.Group):
     """Takes the name of a backbone for a command that shows it."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        return super().get_command(ctx, cmd_name) or _as_json(click.command(cmd_name)(partial(_show, cmd_name)))
+        return super().get_command(ctx, cmd_name) or with_answer(click.command(cmd_name)(partial(_show, cmd_name)))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List what may stand here, for the completion of shells."""
+        return [*super().list_commands(ctx), *registry()]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List no names in the help, where they are too many."""
 
 
 @click.group(cls=_Names, invoke_without_command=True, subcommand_metavar="[NAME | check NAME]")
-@_as_json
+@with_answer
 @click.pass_context
-def backbones(context: click.Context, as_json: bool) -> None:
+def backbones(context: click.Context) -> None:
     """List the networks that --backbone knows by name, show all about the one called NAME, or check its weights."""
     if context.invoked_subcommand is not None:
         return
-    if as_json:
-        click.echo(json.dumps(_known(), indent=2, ensure_ascii=False))
-        return
-    _table([COLUMNS, *(_row(key, entry) for key, entry in _known().items())])
-    click.echo("\n--backbone also takes:")
-    for loader in LOADERS.values():
-        click.echo(f"  {loader.form}  (pip install 'msde[{loader.extra}]')")
+    rows = _table([COLUMNS, *(_row(key, entry) for key, entry in _known().items())])
+    forms = [f"  {loader.form}  (pip install 'msde[{loader.extra}]')" for loader in LOADERS.values()]
+    answer(_known(), [*rows, "", "--backbone also takes:", *forms])
 
 
 @backbones.command()
 @click.argument("name")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Local file of weights, or a folder with them.")
-@click.option("--input-size", type=int, metavar="PX", help="Side of the images that the network sees.")
-@_as_json
-def check(name: str, checkpoint: Path | None, input_size: int | None, as_json: bool) -> None:
+@with_checkpoint
+@with_input_size
+@with_answer
+def check(name: str, checkpoint: Path | None, input_size: int | None) -> None:
     """Load a backbone, verify its weights, size and agreement with the original; tell what it gives and how fast."""
     from msde.backbones.check import inspect
 
-    found = inspect(name, checkpoint, input_size)
-    if as_json:
-        click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
-        return
-    for key, value in asdict(found).items():
-        click.echo(f"{key:12}  {_words(value) or 'none'}")
+    found = asdict(inspect(name, checkpoint, input_size))
+    answer(found, _lines(found))
 
 
-def _show(name: str, as_json: bool) -> None:
+def _show(name: str) -> None:
     """Show everything about one backbone."""
     if name not in _known():
         raise BackboneError(f"unknown backbone {name!r}; `msde backbones` lists the known ones")
-    if as_json:
-        click.echo(json.dumps(_known()[name], indent=2, ensure_ascii=False))
-        return
-    for key, value in _known()[name].items():
-        click.echo(f"{key:12}  {_words(value) or 'none'}")
+    answer(_known()[name], _lines(_known()[name]))
+
+
+def _lines(facts: Entry) -> list[str]:
+    return [f"{key:12}  {_words(value) or 'none'}" for key, value in facts.items()]
 
 
 def _known() -> dict[str, Entry]:
@@ -82,12 +79,10 @@ def _row(name: str, entry: Entry) -> tuple[str, ...]:
     return name, entry["modality"], str(entry["dim"]), size, entry["licence"], gated, required
 
 
-def _table(rows: list[tuple[str, ...]]) -> None:
-    """Print rows with columns of equal width."""
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return rows as lines with columns of equal width."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _words(value: Any) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import Rate, with_cache, with_confidence, with_device, with_groups
-from msde.cli.progress import progress, report_unreadable, tell, tell_how_sure, tell_notes
+from msde.cli.options import Rate, with_answer, with_cache, with_confidence, with_device, with_groups, with_output
+from msde.cli.progress import answer, progress, report_unreadable, say, tell, tell_how_sure, tell_notes
 
 if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("normals", nargs=-1, required=True, metavar="NORMALS...")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write.")
+@click.argument("normals", nargs=-1, required=True, metavar="NORMALS...", type=click.Path())
+@with_output(required=True, help="Model file to write.")
 @click.option(
     "--alpha",
     type=Rate(),
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @with_groups
 @with_device
 @with_cache
+@with_answer
 def calibrate(
     model: Path,
     normals: tuple[str, ...],
@@ -55,14 +56,20 @@ def calibrate(
         loaded.calibrate(paths, alpha, groups=groups, confidence=confidence, tick=tick)
     loaded.save(output)
     calibration = loaded.calibration_
-    click.echo(
-        f"{output}: calibrated on {len(calibration.scores)} normal images, threshold {calibration.threshold:.4g}"
-    )
+    say(f"{output}: calibrated on {len(calibration.scores)} normal images, threshold {calibration.threshold:.4g}")
     tell_notes(loaded.notes_)
     tell_how_sure(calibration)
     if loaded.volumes_ is not None:
-        click.echo(f"and on {len(loaded.volumes_.scores)} volumes, threshold {loaded.volumes_.threshold:.4g}")
+        say(f"and on {len(loaded.volumes_.scores)} volumes, threshold {loaded.volumes_.threshold:.4g}")
         tell_how_sure(loaded.volumes_, "volume")
     if loaded.patients_ is not None:
-        click.echo(f"and on {loaded.patients_.n_patients} patients, for one p-value of all images of a patient")
+        say(f"and on {loaded.patients_.n_patients} patients, for one p-value of all images of a patient")
+    answer(
+        {
+            "output": str(output),
+            "calibration": loaded.info()["calibration"],
+            "notes": list(loaded.notes_),
+            "errors": loaded.unreadable_,
+        }
+    )
     report_unreadable(loaded.unreadable_)

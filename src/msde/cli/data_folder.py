@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from msde.cli.options import with_answer
+from msde.cli.progress import answer, say
 from msde.errors import MSDEError
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def audit() -> None:
 @audit.command()
 @of_data
 @click.option("--noted", metavar="DIGEST", help="Digest of a line that was noted before: it has to be there still.")
+@with_answer
 def verify(data: Path, database: str, noted: str | None) -> None:
     """Check that no line of the audit log was altered, put in or taken out; print the digest of the last one.
 
@@ -54,7 +57,10 @@ def verify(data: Path, database: str, noted: str | None) -> None:
 
         with found.read() as session:
             chain = audit_chain.verify(session, noted)
-    click.echo(f"{chain.lines} lines, unbroken; the last has the digest {chain.digest}")
+    answer(
+        {"lines": chain.lines, "digest": chain.digest},
+        [f"{chain.lines} lines, unbroken; the last has the digest {chain.digest}"],
+    )
 
 
 def as_seconds(_: click.Context, __: click.Parameter, period: str) -> int:
@@ -74,6 +80,7 @@ def as_seconds(_: click.Context, __: click.Parameter, period: str) -> int:
     metavar="PERIOD",
     help="Pictures that came longer ago than that go: 90d, 36h, or 0d for all.",
 )
+@with_answer
 def purge(data: Path, database: str, keep: int) -> None:
     """Remove pictures and names of the images that came longer ago; scores and verdicts stay.
 
@@ -85,7 +92,8 @@ def purge(data: Path, database: str, keep: int) -> None:
 
         removed = erasure.purge(found, Store(settings.folder), timedelta(seconds=keep), "msde serve purge")
         emptied = found.empty_journal()
-    click.echo(f"{removed} pictures removed{'' if emptied else '; the service empties its journal in a moment'}")
+    say(f"{removed} pictures removed{'' if emptied else '; the service empties its journal in a moment'}")
+    answer({"removed": removed, "journal_emptied": emptied})
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.progress import progress, report_unreadable
+from msde.cli.options import with_answer, with_output, with_seed
+from msde.cli.progress import answer, progress, report_unreadable, say
 
 if TYPE_CHECKING:
     from msde.demo import DemoCase, FewLabels
@@ -22,21 +23,15 @@ SIMULATED = "Simulated lesions; research use only"
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    default="msde-demo",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder for what is made.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the simulated data set.")
+@with_output(default="msde-demo", show_default=True, help="Folder for what is made.")
+@with_seed
 @click.option(
     "--open/--no-open",
     "show",
     default=None,
     help="Open the report in the browser, or do not. [default: where the command is run at a terminal]",
 )
+@with_answer
 def demo(folder: Path | None, output: Path, seed: int, show: bool | None) -> None:
     """Make a small data set, fit, score and evaluate on it, write a report and draw a picture.
 
@@ -56,7 +51,7 @@ def demo(folder: Path | None, output: Path, seed: int, show: bool | None) -> Non
     if folder is None:
         folder = write_demo_set(output / "data", seed).folder
         title = SIMULATED
-        click.echo(f"Made a data set with SIMULATED lesions: {folder}")
+        say(f"Made a data set with SIMULATED lesions: {folder}")
     train, normal, abnormal = (
         find_images([folder / part]) for part in ("train/normal", "test/normal", "test/abnormal")
     )
@@ -66,25 +61,26 @@ def demo(folder: Path | None, output: Path, seed: int, show: bool | None) -> Non
             model.fit(train, tick=tick)
         model.save(output / "model.msde")
         n_fitted = model.fingerprint_.n_normals
-        click.echo(f"Fitted a model on {n_fitted} of {len(train)} normal images: {output / 'model.msde'}")
+        say(f"Fitted a model on {n_fitted} of {len(train)} normal images: {output / 'model.msde'}")
         with progress("Scoring", len(normal) + len(abnormal), model.session) as tick:
             normals = NearestNormals.embed(model, train)
             worklist = make_worklist(model, [*normal, *abnormal], normals, tick=tick)
         evaluation = evaluate_model(model, normal, abnormal)
         few = compare_few_labels(model, train, normal, abnormal)
     write_table(evaluation.scores, output / "scores.csv")
-    click.echo(f"Scored {len(normal)} normal and {len(abnormal)} abnormal images: {output / 'scores.csv'}")
+    say(f"Scored {len(normal)} normal and {len(abnormal)} abnormal images: {output / 'scores.csv'}")
     figures = _figures(model, evaluation, few)
     for line in figures:
-        click.echo(f"  {line}")
+        say(f"  {line}")
     draw_cases(_cases(worklist, evaluation), model, output / "cases.png", title, figures)
-    click.echo(f"Drew the most and the least abnormal cases: {output / 'cases.png'}")
+    say(f"Drew the most and the least abnormal cases: {output / 'cases.png'}")
     report = output / "report.html"
     write_report(worklist, model, report, {"Made by": "msde demo"})
-    click.echo(f"Wrote the worklist with pictures: {report}")
+    say(f"Wrote the worklist with pictures: {report}")
     if show or (show is None and sys.stdout.isatty()):
         click.launch(str(report))
-    click.echo("For research use only; not a medical device.")
+    say("For research use only; not a medical device.")
+    answer({"output": str(output), **evaluation.figures()})
     report_unreadable([*model.unreadable_, *evaluation.errors])
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_cache, with_device
-from msde.cli.progress import progress, report_unreadable, tell
+from msde.cli.options import with_answer, with_backbone, with_cache, with_device, with_look, with_output, with_rule
+from msde.cli.progress import answer, progress, remark, report_unreadable, tell
 from msde.cli.ray import refuse_with_ray, report, with_ray
 
 if TYPE_CHECKING:
@@ -17,26 +17,20 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Parquet file to write. [default: --parts]")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...", type=click.Path())
+@with_output(help="Parquet file to write. [default: with --ray, the parts alone]")
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
     help="Embed as this model does. [default: as `msde fit` would with the options below]",
 )
-@click.option("--backbone", "backbones", multiple=True, metavar="NAME", help="As in `msde fit`.")
-@click.option("--look", "looks", multiple=True, metavar="VIEW:POOLING", help="As in `msde fit`.")
-@click.option("--intensity", default="dicom", metavar="RULE", show_default=True, help="As in `msde fit`.")
-@click.option(
-    "--aspect",
-    type=click.Choice(["squeeze", "letterbox"]),
-    default="squeeze",
-    show_default=True,
-    help="As in `msde fit`.",
-)
+@with_backbone
+@with_look
+@with_rule
 @with_device
 @with_cache
 @with_ray
+@with_answer
 def embed(
     images: tuple[str, ...],
     output: Path | None,
@@ -54,6 +48,7 @@ def embed(
     IMAGES are files, folders (searched recursively) or globs. Columns: path, embedding (float32), sha256 of the pixels
     that the network sees, error, volume (of which the image is a part) and peak (the brightest pixel, 0 to 1).
     """
+    from msde.backbones.known import BUILT_IN
     from msde.embedding.embed import ticking
     from msde.embedding.encoder import DEFAULT_LOOKS
     from msde.errors import OutputError
@@ -64,22 +59,31 @@ def embed(
 
     if model is not None and (backbones or looks):
         raise click.UsageError("--model brings its own backbone and looks; leave --backbone and --look out")
+    if output is None and cluster is None:
+        raise click.UsageError("embeddings are written as Parquet; give -o FILE.parquet")
+    if output is not None:
+        if output.suffix.lower() != ".parquet":
+            raise OutputError(f"{output}: embeddings are written as Parquet; give -o FILE.parquet")
+        check_table(output)
     if model is not None:
         embedder = AnomalyModel.load(model, cache, device)
     else:
         rule = ImageRule(intensity, aspect)
-        embedder = AnomalyModel(backbones or ("efficientnet_lite0",), None, cache, looks or DEFAULT_LOOKS, rule, device)
+        embedder = AnomalyModel(backbones or (BUILT_IN,), None, cache, looks or DEFAULT_LOOKS, rule, device)
     if cluster is not None:
-        refuse_with_ray(output=output, cache=cache)
+        refuse_with_ray(cache=cache)
         from msde.cluster.api import embed_on
+        from msde.cluster.one_table import write_embeddings_of
 
-        return report(embed_on(cluster, embedder.encoder, embedder.rule, images, tell)[1], cluster.parts)
-    if output is None or output.suffix.lower() != ".parquet":
-        raise OutputError(f"{output or 'no file'}: embeddings are written as Parquet; give -o FILE.parquet")
-    check_table(output)
+        job, summary = embed_on(cluster, embedder.encoder, embedder.rule, images, remark)
+        if output is not None:
+            write_embeddings_of(job, output)
+        return report(summary, cluster.parts, output)
+    assert output is not None  # noqa: S101 - seen above
     from msde.cluster.arrow import write_embeddings
 
     paths = find_images(images, tell)
     with progress("Embedding", len(paths), session=embedder.session) as tick, writing(output, keep=True) as unfinished:
         errors = write_embeddings(ticking(embedder.embed(paths), tick), unfinished)
+    answer({"output": str(output), "rows": len(paths), "errors": errors})
     report_unreadable(errors)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_cache, with_device, with_groups, with_prevalence
-from msde.cli.progress import progress, report_unreadable, tell, tell_notes
+from msde.cli.options import with_answer, with_cache, with_device, with_groups, with_prevalence
+from msde.cli.progress import answer, progress, report_unreadable, tell, tell_notes
 
 if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
@@ -17,26 +17,35 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--normal", required=True, multiple=True, metavar="PATH", help="Normal images; may be repeated.")
-@click.option("--abnormal", required=True, multiple=True, metavar="PATH", help="Abnormal images; may be repeated.")
+@click.option(
+    "--normal", required=True, multiple=True, metavar="PATH", type=click.Path(), help="Normal images; may be repeated."
+)
+@click.option(
+    "--abnormal",
+    required=True,
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(),
+    help="Abnormal images; may be repeated.",
+)
 @click.option(
     "--masks",
     multiple=True,
     metavar="PATH",
+    type=click.Path(),
     help="Masks of abnormal images, 0 where normal and 255 or 1 where not, each named like its image but for the"
     " suffix; may be repeated. Measures the heat maps.",
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 @with_prevalence
 @with_groups
 @with_device
 @with_cache
+@with_answer
 def evaluate(
     model: Path,
     normal: tuple[str, ...],
     abnormal: tuple[str, ...],
     masks: tuple[str, ...],
-    json_file: Path | None,
     prevalence: float,
     groups: Patients,
     device: str,
@@ -51,11 +60,7 @@ def evaluate(
     from msde.evaluation.evaluation import evaluate_model
     from msde.images import find_images
     from msde.model.anomaly_model import AnomalyModel
-    from msde.output.score_table import write_json
-    from msde.storage.atomic import check_writable
 
-    if json_file is not None:
-        check_writable(json_file)
     loaded = AnomalyModel.load(model, cache, device)
     normals, abnormals = find_images(normal, tell), find_images(abnormal, tell)
     with progress("Scoring", len(normals) + len(abnormals), session=loaded.session) as tick:
@@ -63,11 +68,8 @@ def evaluate(
             loaded, normals, abnormals, masks=masks, groups=groups, prevalence=prevalence, tick=tick
         )
     tell_notes(evaluation.notes)
-    for line in evaluation.summary():
-        click.echo(line)
-    if json_file is not None:
-        write_json(evaluation.figures(), json_file)
+    answer(evaluation.figures(), evaluation.summary())
     if evaluation.n_seen_in_training:
         seen = evaluation.n_seen_in_training
-        click.echo(f"msde: {seen} of these images took part in the fit; leave them out", err=True)
+        tell(f"{seen} of these images took part in the fit; leave them out")
     report_unreadable(evaluation.errors)

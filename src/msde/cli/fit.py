@@ -8,8 +8,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import Rate, with_cache, with_confidence, with_device, with_groups
-from msde.cli.progress import progress, report_unreadable, tell, tell_how_sure, tell_notes
+from msde.cli.options import (
+    Rate,
+    with_answer,
+    with_backbone,
+    with_cache,
+    with_checkpoint,
+    with_confidence,
+    with_device,
+    with_groups,
+    with_input_size,
+    with_kinds,
+    with_look,
+    with_output,
+    with_rule,
+)
+from msde.cli.progress import answer, progress, remark, report_unreadable, say, tell, tell_how_sure, tell_notes
 from msde.cli.ray import refuse_with_ray, with_ray
 
 LISTED = 10
@@ -27,44 +41,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("normals", nargs=-1, required=True, metavar="NORMALS...")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write.")
-@click.option(
-    "--backbone",
-    "backbones",
-    multiple=True,
-    default=["efficientnet_lite0"],
-    show_default=True,
-    metavar="NAME",
-    help="Network that embeds the images; may be repeated, for embeddings side by side. `msde backbones` lists them.",
-)
-@click.option(
-    "--look",
-    "looks",
-    multiple=True,
-    metavar="VIEW:POOLING[:LEVEL]",
-    help="How the networks look at an image, such as plain:mean+std or stretched:mean; may be repeated.",
-)
-@click.option(
-    "--intensity",
-    default="dicom",
-    show_default=True,
-    metavar="RULE",
-    help="What becomes black and white: dicom (as each file asks to be shown), full-range, percentile or"
-    " window:LOW,HIGH. Kept in the model.",
-)
-@click.option(
-    "--aspect",
-    type=click.Choice(["squeeze", "letterbox"]),
-    default="squeeze",
-    show_default=True,
-    help="Squeeze images to a square, or keep their proportions between black bars. Kept in the model.",
-)
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="Local file of the backbone's weights, or the folder with it and its config.json.",
-)
+@click.argument("normals", nargs=-1, required=True, metavar="NORMALS...", type=click.Path())
+@with_output(required=True, help="Model file to write.")
+@with_backbone
+@with_look
+@with_rule
+@with_checkpoint
 @click.option(
     "--mode",
     type=click.Choice(["inductive", "adaptive", "transductive"]),
@@ -94,21 +76,18 @@ if TYPE_CHECKING:
     "--unlabelled",
     multiple=True,
     metavar="PATH",
+    type=click.Path(),
     help="Images as they come in, normal and abnormal, to learn from; may be repeated.",
 )
 @click.option(
     "--abnormal",
     multiple=True,
     metavar="PATH",
+    type=click.Path(),
     help="Images that are known to be abnormal, from one on, to learn from too: what is like them scores higher; may be"
     " repeated. With --unlabelled they decide too how far what that shows is used.",
 )
-@click.option(
-    "--kinds",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="CSV file with the columns path (of an --abnormal file or folder, from the CSV's folder) and kind.",
-)
+@with_kinds
 @click.option(
     "--alpha",
     type=Rate(),
@@ -123,13 +102,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="File to write: paths of the normals that stand out from the others, one a line, the most doubtful first.",
 )
-@click.option(
-    "--input-size",
-    type=click.IntRange(32, 1024),
-    metavar="PX",
-    help="Scale images to this side in pixels instead of the network's own: for networks of convolutions, and for"
-    " transformers whose positions can be interpolated; needs the extra onnx.",
-)
+@with_input_size
 @click.option("--int8", is_flag=True, help="Store the weights of the networks as 8-bit integers; needs the extra onnx.")
 @click.option(
     "--half/--no-half",
@@ -173,6 +146,7 @@ if TYPE_CHECKING:
 @with_device
 @with_cache
 @with_ray
+@with_answer
 def fit(
     normals: tuple[str, ...],
     output: Path,
@@ -208,6 +182,7 @@ def fit(
 
     NORMALS are files, folders (searched recursively) or globs of normal images.
     """
+    from msde.backbones.known import BUILT_IN
     from msde.embedding.encoder import DEFAULT_LOOKS
     from msde.errors import ModelFileError
     from msde.images import ImageRule, find_images
@@ -216,6 +191,7 @@ def fit(
     from msde.model.anomaly_model import AnomalyModel
     from msde.storage.atomic import check_writable
 
+    backbones = backbones or (BUILT_IN,)
     mode = mode or ("adaptive" if unlabelled else "inductive")
     if (mode == "adaptive") != bool(unlabelled):
         raise click.UsageError("--mode adaptive and --unlabelled go together")
@@ -274,7 +250,17 @@ def fit(
     model.save(output)
     _report(model, output, distrusted)
     if heatmaps and not model.explains:
-        click.echo("msde: no heat maps, which take 10 normals and a network with feature maps", err=True)
+        tell("no heat maps, which take 10 normals and a network with feature maps")
+    answer(
+        {
+            "output": str(output),
+            **model.info(),
+            "distrusted": model.distrusted_,
+            "copies": model.n_copies_,
+            "notes": list(model.notes_),
+            "errors": model.unreadable_,
+        }
+    )
     report_unreadable(model.unreadable_)
 
 
@@ -312,9 +298,9 @@ def _selected(
     from msde.model.feature_selection import select_looks
 
     looks = tuple(map(str, select_looks(networks, paths, pool, rule, cache, device, groups).chosen))
-    click.echo(f"chosen looks: {' '.join(looks)}")
+    say(f"chosen looks: {' '.join(looks)}")
     if pool is not None:
-        click.echo("msde: a choice by a pool does harm where few of its images are abnormal", err=True)
+        tell("a choice by a pool does harm where few of its images are abnormal")
     return looks
 
 
@@ -333,11 +319,11 @@ def _fit_on(
     from msde.cluster.fit import fit_on
 
     model, summaries = fit_on(
-        cluster, unfitted, normals, unlabelled, landmarks, tell, groups, confidence, abnormal, kinds
+        cluster, unfitted, normals, unlabelled, landmarks, remark, groups, confidence, abnormal, kinds
     )
     for summary in summaries:
         for line in summary.lines():
-            tell(line)
+            remark(line)
     return model
 
 
@@ -348,31 +334,30 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
 
     tell_notes(model.notes_)
     if model.volumes_ is not None:
-        click.echo(f"{len(model.volumes_.scores)} whole volumes are calibrated on too")
+        say(f"{len(model.volumes_.scores)} whole volumes are calibrated on too")
     if model.patients_ is not None:
-        click.echo(f"{model.patients_.n_patients} patients are calibrated on too, for one p-value of all their images")
-    click.echo(f"{output}: fitted on {model.fingerprint_.n_normals} normal images")
+        say(f"{model.patients_.n_patients} patients are calibrated on too, for one p-value of all their images")
+    say(f"{output}: fitted on {model.fingerprint_.n_normals} normal images")
     if model.fitted.labels is not None:
-        click.echo(f"and on {model.fitted.labels.in_words()}")
+        say(f"and on {model.fitted.labels.in_words()}")
     if model.n_copies_:
-        click.echo(f"{model.n_copies_} exact copies of other images are left out")
+        say(f"{model.n_copies_} exact copies of other images are left out")
     if model.distrusted_:
         n = len(model.distrusted_)
-        click.echo(f"{n} normals stand out from the others; look whether they are normal. They need not be abnormal,")
-        click.echo("because up to a quarter of clean normals did so where this was measured. Most of all:")
+        say(f"{n} normals stand out from the others; look whether they are normal. They need not be abnormal,")
+        say("because up to a quarter of clean normals did so where this was measured. Most of all:")
         for name in model.distrusted_[:LISTED]:
-            click.echo(f"  {name}")
+            say(f"  {name}")
         if n > LISTED and distrusted is None:
-            click.echo(f"  and {n - LISTED} more; --distrusted FILE lists all")
+            say(f"  and {n - LISTED} more; --distrusted FILE lists all")
     if distrusted is not None:
         write_lines(model.distrusted_, distrusted)
     if isinstance(model.scorer_, AdaptiveScorer | LabelledScorer) and model.scorer_.direction is not None:
-        click.echo(_words(model.scorer_.direction, isinstance(model.scorer_, LabelledScorer)))
+        say(_words(model.scorer_.direction, isinstance(model.scorer_, LabelledScorer)))
     if model.peak_ < DIM:
-        click.echo(
-            f"msde: no pixel is brighter than {model.peak_:.1%} of the range, as with 12-bit data in a 16-bit file;"
-            " fit with --intensity percentile or window:LOW,HIGH",
-            err=True,
+        tell(
+            f"no pixel is brighter than {model.peak_:.1%} of the range, as with 12-bit data in a 16-bit file;"
+            " fit with --intensity percentile or window:LOW,HIGH"
         )
     if not model.scorer_.batchwise:
         tell_how_sure(model.calibration_)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_cache, with_device, with_groups
-from msde.cli.progress import progress, report_unreadable, tell, tell_how_sure, tell_notes
+from msde.cli.options import with_answer, with_cache, with_device, with_groups, with_output
+from msde.cli.progress import answer, progress, report_unreadable, say, tell, tell_how_sure, tell_notes
 
 if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write.")
+@with_output(required=True, help="Model file to write.")
 @click.option(
     "--verdicts",
     required=True,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     required=True,
     multiple=True,
     metavar="PATH",
+    type=click.Path(),
     help="Images that came in, with verdicts and without; may be repeated. Found by their content, whatever the name.",
 )
 @click.option(
@@ -37,18 +38,20 @@ if TYPE_CHECKING:
     required=True,
     multiple=True,
     metavar="PATH",
+    type=click.Path(),
     help="Normals that MODEL was fitted on, which its file does not hold; may be repeated.",
 )
 @click.option(
     "--abnormal",
     multiple=True,
     metavar="PATH",
+    type=click.Path(),
     help="Images that MODEL was fitted on by --abnormal, not to forget them; may be repeated.",
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the comparison to this file.")
 @with_groups
 @with_device
 @with_cache
+@with_answer
 def learn(
     model: Path,
     output: Path,
@@ -56,7 +59,6 @@ def learn(
     images: tuple[str, ...],
     normals: tuple[str, ...],
     abnormal: tuple[str, ...],
-    json_file: Path | None,
     groups: Patients,
     device: str,
     cache: EmbeddingCache | None,
@@ -72,12 +74,9 @@ def learn(
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.retraining import gather
     from msde.model.verdicts import Verdicts, by_digest
-    from msde.output.score_table import write_json
     from msde.storage.atomic import check_writable
 
     check_writable(output, ModelFileError)
-    if json_file is not None:
-        check_writable(json_file)
     said = Verdicts.read(verdicts)
     loaded = AnomalyModel.load(model, cache, device)
     before, labelled = find_images(normals, tell), find_images(abnormal, tell) if abnormal else None
@@ -95,14 +94,13 @@ def learn(
     with progress("Comparing", len(retraining.folds())) as tick:
         comparison = compare(retraining, looked_at, others, tick=tick)
     for line in comparison.summary():
-        click.echo(line)
+        say(line)
     tell_notes(comparison.notes)
-    if json_file is not None:
-        write_json(comparison.figures(), json_file)
     changed = AnomalyModel.of(fitted, loaded.session)
     changed.save(output)
-    click.echo(f"{output}: fitted on {fitted.fingerprint.n_normals} normal images")
+    say(f"{output}: fitted on {fitted.fingerprint.n_normals} normal images")
     if fitted.labels is not None:
-        click.echo(f"and on {fitted.labels.in_words()}")
+        say(f"and on {fitted.labels.in_words()}")
     tell_how_sure(fitted.images)
+    answer(comparison.figures())
     report_unreadable(retraining.unreadable)

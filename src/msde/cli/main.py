@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from msde import __version__
 from msde.errors import MSDEError
 from msde.output.words import printable
 
@@ -19,6 +20,7 @@ COMMANDS = {
     "backbones": "List the networks known by name, and what each needs.",
     "benchmark": "Measure detectors side by side on labelled sets, as a TOML file says.",
     "calibrate": "Set p-values and threshold anew on normals of the place where the model is used.",
+    "completion": "Print what completes commands and options in a shell.",
     "data": "Look over a labelled data set, or fetch a public one.",
     "demo": "Make a small data set, fit, score and evaluate on it, and draw a picture.",
     "embed": "Write the embeddings of images to a table.",
@@ -30,6 +32,7 @@ COMMANDS = {
     "report": "Score images and write a worklist with pictures, one HTML file.",
     "score": "Score images with a model file.",
     "serve": "Serve models: a page for readers and a REST interface.",
+    "upgrade": "Rewrite model files of older versions in the present format.",
 }
 
 
@@ -57,7 +60,7 @@ class Commands(click.Group):
     cls=Commands,
     epilog="Exit status: 0 all done; 1 the job failed; 2 bad usage; 3 done, but some images could not be read.",
 )
-@click.version_option(package_name="msde")
+@click.version_option(__version__)
 def msde() -> None:
     """Find the image that is not like the normal ones.
 

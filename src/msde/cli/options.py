@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from msde.cli.progress import JSON, QUIET, remark, tell
+
 Command = Callable[..., None]
+C = TypeVar("C", Callable[..., None], click.Command)
 
 
 class Rate(click.FloatRange):
@@ -32,6 +35,97 @@ class Rate(click.FloatRange):
             self.fail(f"{error}.", param, ctx)
         return number
 
+
+def _remember(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Keep an option in the context, where `msde.cli.progress` finds it; one that was not given changes nothing."""
+
+    def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
+        if not value or context.resilient_parsing:
+            return
+        if key == JSON and value != "-":
+            from msde.storage.atomic import check_writable
+
+            check_writable(Path(value))
+        context.meta[key] = value
+
+    return keep
+
+
+def with_answer(command: C) -> C:
+    """Add --quiet and --json to a command, which speaks by `say`, `remark` and `answer` of `msde.cli.progress`."""
+    quiet = click.option(
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_remember(QUIET),
+        help="Say nothing of progress and of what was done; warnings, errors and what is asked for are still printed.",
+    )
+    as_json = click.option(
+        "--json",
+        type=click.Path(allow_dash=True),
+        is_flag=False,
+        flag_value="-",  # of --json alone, at the end or before another option
+        metavar="[FILE]",
+        expose_value=False,
+        callback=_remember(JSON),
+        help="Write the result to this file as JSON; without a FILE, print it in place of words.",
+    )
+    return quiet(as_json(command))
+
+
+def complete_backbone(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    """Complete the name of a backbone."""
+    from msde.backbones.known import registry
+
+    return [name for name in registry() if name.startswith(begun)]
+
+
+with_output = partial(click.option, "-o", "--output", type=click.Path(path_type=Path))
+
+with_backbone = click.option(
+    "--backbone",
+    "backbones",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_backbone,
+    help="Network that embeds the images; may be repeated, for embeddings side by side. `msde backbones` lists them."
+    " [default: efficientnet_lite0]",
+)
+
+with_look = click.option(
+    "--look",
+    "looks",
+    multiple=True,
+    metavar="VIEW:POOLING[:LEVEL]",
+    help="How the networks look at an image, such as plain:mean+std or stretched:mean; may be repeated.",
+)
+
+
+def with_rule(command: Command) -> Command:
+    """Add --intensity and --aspect to a command: how files become pixels."""
+    intensity = click.option(
+        "--intensity",
+        default="dicom",
+        show_default=True,
+        metavar="RULE",
+        help="What becomes black and white: dicom (as each file asks to be shown), full-range, percentile or"
+        " window:LOW,HIGH. Kept in the model.",
+    )
+    aspect = click.option(
+        "--aspect",
+        type=click.Choice(["squeeze", "letterbox"]),
+        default="squeeze",
+        show_default=True,
+        help="Squeeze images to a square, or keep their proportions between black bars. Kept in the model.",
+    )
+    return intensity(aspect(command))
+
+
+with_checkpoint = click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Local file of the backbone's weights, or the folder with it and its config.json.",
+)
 
 with_device = click.option(
     "--device",
@@ -82,8 +176,9 @@ def with_cache(command: Command) -> Command:
         try:
             command(cache=cache, **arguments)
         finally:
-            for line in [*lines, cache.summary()]:
-                click.echo(f"msde: {line}", err=True)
+            for line in lines:
+                tell(line)
+            remark(cache.summary())
 
     return cached
 
@@ -107,7 +202,6 @@ def with_groups(command: Command) -> Command:
     )
     @wraps(command)
     def grouped(*, patient: str | None, table: Path | None, **arguments: Any) -> None:
-        from msde.cli.progress import tell
         from msde.images.patients import GroupTable, Patients
 
         groups = Patients(patient, None if table is None else GroupTable.read(table, tell))
@@ -122,6 +216,29 @@ with_confidence = click.option(
     metavar="P",
     help="Probability, such as 0.9, with which this model's own false-alarm rate is at most --alpha."
     " [default: it is --alpha on average over models]",
+)
+
+with_kinds = click.option(
+    "--kinds",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="CSV file with the columns path (of an abnormal image or a folder of them, from the CSV's folder) and kind.",
+)
+
+with_seed = click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random."
+)
+
+with_input_size = click.option(
+    "--input-size",
+    type=click.IntRange(32, 1024),
+    metavar="PX",
+    help="Scale images to this side in pixels instead of the network's own: for networks of convolutions, and for"
+    " transformers whose positions can be interpolated; needs the extra onnx.",
+)
+
+with_workers = click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes that work at the same time. [default: all processors]"
 )
 
 with_prevalence = click.option(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.progress import progress, report_unreadable
+from msde.cli.options import complete_backbone, with_answer, with_checkpoint, with_output, with_seed
+from msde.cli.progress import answer, progress, quiet, report_unreadable, say
 from msde.pretrain.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -17,18 +18,27 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("normals", nargs=-1, required=True, metavar="NORMALS...")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Encoder to write, .safetensors.")
+@click.argument("normals", nargs=-1, required=True, metavar="NORMALS...", type=click.Path())
+@with_output(required=True, help="Encoder to write, .safetensors.")
 @click.option("--task", type=click.Choice(list(TASKS)), default="anatpaste", show_default=True, help="Pretext task.")
-@click.option("--backbone", default="efficientnet_lite0", show_default=True, help="Network to start from.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Local file of the weights to start from.")
+@click.option(
+    "--backbone",
+    default="efficientnet_lite0",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=complete_backbone,
+    help="Network to start from.",
+)
+@with_checkpoint
 @click.option("--random", is_flag=True, help="Start from random weights, which takes far more steps.")
 @click.option("--steps", type=click.IntRange(1), default=200, show_default=True, help="Steps of training.")
 @click.option("--batch", type=click.IntRange(2), default=16, show_default=True, help="Normal images a step.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=1e-4, show_default=True, help="Learning rate.")
 @click.option(
-    "--size",
+    "--input-size",
+    "size",
     type=click.IntRange(32, 1024),
+    metavar="PX",
     help="Side of the training images in pixels; a transformer sees this size ever after. [default: 160, or the"
     " transformer's own]",
 )
@@ -37,7 +47,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1, min_open=True),
     help="Share of the layers that learns, the last ones. [default: half, of a transformer a quarter]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random.")
+@with_seed
+@with_answer
 def pretrain(
     normals: tuple[str, ...],
     output: Path,
@@ -85,12 +96,14 @@ def pretrain(
     state.unlink(missing_ok=True)
     start, reached = best.qualities[0], best.qualities[best.step]
     if best.step == 0:
-        click.echo(f"{output}: the start's own weights, for by the held-out normals no others are better ({start:.3f})")
+        say(f"{output}: the start's own weights, for by the held-out normals no others are better ({start:.3f})")
     else:
-        click.echo(
+        say(
             f"{output}: weights of step {best.step}, by the held-out normals the best: they tell synthetic anomalies"
             f" of other kinds apart with an AUROC of {reached:.3f}, the start with {start:.3f}"
         )
+    qualities = {str(step): quality for step, quality in best.qualities.items()}
+    answer({"output": str(output), **story, "quality": qualities, "errors": images.errors})
     report_unreadable(images.errors)
 
 
@@ -104,6 +117,8 @@ class Teller:
 
     def __call__(self, now: Progress) -> None:
         """Tell of one step."""
+        if quiet():
+            return
         if self.began is None:
             self.began = now.step, time.monotonic()
             if now.step:

@@ -1,13 +1,13 @@
-"""What the commands say while and after they work: progress on a terminal, warnings on standard error."""
+"""What the commands say: progress and warnings on standard error, what was done and results on standard output."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Tick = Callable[[], None]
 
+QUIET, JSON = "msde.quiet", "msde.json"
+"""Where a command's context keeps what --quiet and --json say."""
 
 LONG = 600
 """Seconds from which on a job is long enough to be told of before it starts."""
@@ -35,10 +37,10 @@ def progress(label: str, length: int, session: EncoderSession | None = None) -> 
     Yields what is to be called after each step, of `length` in all. With the session that is to embed images, the bar
     shows images a second too, and a job that will be long is told of first.
     """
-    if session is not None:
+    if session is not None and not quiet():
         tell_if_long(session, length)
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True, hidden=not terminal) as bar:
+    shown = sys.stderr is not None and sys.stderr.isatty() and not quiet()
+    with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True, hidden=not shown) as bar:
         start = time.monotonic()
 
         def tick() -> None:
@@ -65,8 +67,56 @@ def tell_if_long(session: EncoderSession, n_images: int) -> None:
 
 
 def tell(line: str) -> None:
-    """Tell how a job goes, or what has come up."""
+    """Tell what has come up, on standard error."""
     click.echo(f"msde: {line}", err=True)
+
+
+def remark(line: str) -> None:
+    """Tell how a job goes, on standard error; not with --quiet."""
+    if not quiet():
+        tell(line)
+
+
+def say(line: str) -> None:
+    """Say what was done, on standard output; not with --quiet, nor where JSON goes there."""
+    if not quiet() and not json_is_printed():
+        click.echo(line)
+
+
+def answer(figures: Mapping[str, Any], lines: Iterable[str] = ()) -> None:
+    """Give a command's result: in words on standard output, and as JSON where --json asks for it.
+
+    Parameters
+    ----------
+    figures : mapping
+        The result for programs.
+    lines : iterable of str, optional
+        The same for people, of a command whose result is what it prints; --quiet does not silence it.
+    """
+    from msde.output.score_table import as_json, write_json
+
+    if json_is_printed():
+        click.echo(as_json(figures), nl=False)
+        return
+    for line in lines:
+        click.echo(line)
+    if _asked(JSON) is not None:
+        write_json(figures, _asked(JSON))
+
+
+def quiet() -> bool:
+    """Return whether the command was asked to say only what it has to."""
+    return bool(_asked(QUIET))
+
+
+def json_is_printed() -> bool:
+    """Return whether the result is to be printed as JSON."""
+    return bool(_asked(JSON) == "-")
+
+
+def _asked(what: str) -> Any:
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.meta.get(what)
 
 
 def report_unreadable(errors: Sequence[str]) -> None:
@@ -81,7 +131,7 @@ def report_unreadable(errors: Sequence[str]) -> None:
 def tell_how_sure(calibration: Calibration, kind: str = "image") -> None:
     """Say how far the false-alarm rate may lie from the target, or that too few normals were held out to flag any."""
     if not math.isinf(calibration.threshold):
-        click.echo(how_sure(calibration, kind))
+        say(how_sure(calibration, kind))
         return
     sure = "" if calibration.confidence is None else f" with a probability of {calibration.confidence:g}"
     from msde.method.calibration import normals_needed

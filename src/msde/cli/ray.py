@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from msde.cli.options import Command
+from msde.cli.options import Command, with_workers
+from msde.cli.progress import answer, say, tell
 
 if TYPE_CHECKING:
     from msde.cluster.driver import Summary
@@ -30,11 +33,9 @@ def with_ray(command: Command) -> Command:
         "--parts",
         metavar="DIR|ADDRESS",
         help="Folder for the results of --ray, one Parquet file a part, where all nodes can write. The same command"
-        " with the same folder goes on with an interrupted job.",
+        " with the same folder goes on with an interrupted job. [default: FILE.parts beside the FILE of -o]",
     )
-    @click.option(
-        "--workers", type=click.IntRange(min=1), help="Worker processes with --ray. [default: all processors]"
-    )
+    @with_workers
     @click.option(
         "--gpus",
         type=click.FloatRange(min=0),
@@ -55,12 +56,13 @@ def with_ray(command: Command) -> Command:
     ) -> None:
         if address is None:
             return command(cluster=None, **arguments)
-        if parts is None:
-            raise click.UsageError("--ray needs --parts, the folder for its results")
+        if parts is None and arguments["output"] is None:
+            raise click.UsageError("--ray needs -o, the file for its results, or --parts, a folder for them")
         from msde.cluster.cluster import Cluster, check_libraries
 
         check_libraries()
-        return command(cluster=Cluster(parts, address, workers, gpus, part_rows), **arguments)
+        folder = f"{arguments['output']}.parts" if parts is None else parts
+        return command(cluster=Cluster(folder, address, workers, gpus, part_rows), **arguments)
 
     return clustered
 
@@ -72,10 +74,13 @@ def refuse_with_ray(**given: object) -> None:
             raise click.UsageError(f"--{name.replace('_', '-')} does not go with --ray")
 
 
-def report(summary: Summary, parts: str) -> None:
+def report(summary: Summary, parts: str, output: Path | None) -> None:
     """Say what a job took, and leave with status 3 if images could not be used."""
     for line in summary.lines():
-        click.echo(f"{parts}: {line}")
+        say(f"{parts}: {line}")
+    if output is not None:
+        say(f"{output}: {summary.rows} rows")
+    answer({"output": output and str(output), "parts": parts, **asdict(summary)})
     if summary.errors:
-        click.echo(f"msde: {sum(summary.errors.values())} images could not be used; see the column error", err=True)
+        tell(f"{sum(summary.errors.values())} images could not be used; see the column error")
         raise click.exceptions.Exit(3)

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_cache, with_device, with_groups, with_identifiers, with_prevalence
-from msde.cli.progress import progress, report_unreadable, tell, tell_notes
+from msde.cli.options import (
+    with_answer,
+    with_cache,
+    with_device,
+    with_groups,
+    with_identifiers,
+    with_output,
+    with_prevalence,
+)
+from msde.cli.progress import answer, progress, report_unreadable, tell, tell_notes
 
 if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
@@ -17,18 +25,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="HTML file to write.")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...", type=click.Path())
+@with_output(required=True, help="HTML file to write.")
 @click.option(
     "--normals",
     multiple=True,
     metavar="PATH",
+    type=click.Path(),
     help="Normal images to compare with, such as those of the fit; may be repeated. A model file holds none.",
 )
 @click.option(
     "--abnormal",
     multiple=True,
     metavar="PATH",
+    type=click.Path(),
     help="The --abnormal images of the fit: the one most like an image is shown beside the normals, with its kind; may"
     " be repeated.",
 )
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
 @with_identifiers
 @with_device
 @with_cache
+@with_answer
 def report(
     model: Path,
     images: tuple[str, ...],
@@ -54,8 +65,7 @@ def report(
     IMAGES and PATH are files, folders (searched recursively) or globs. The file holds small copies of the images and
     their paths below the folder that they have in common: protect it like the images.
     """
-    from importlib.metadata import version
-
+    from msde import __version__
     from msde.images import find_images
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.nearest_labelled import NearestLabelled
@@ -72,7 +82,7 @@ def report(
         labelled = NearestLabelled.embed(loaded, known, tick) if known else None
         compared = NearestNormals.embed(loaded, to_compare, tick) if to_compare else None
         worklist = make_worklist(loaded, paths, compared, labelled=labelled, groups=groups, tick=tick)
-    settings = {"Model file": model.name, "SHA-256 of it": digest_of(model), "Made by": f"msde {version('msde')}"}
+    settings = {"Model file": model.name, "SHA-256 of it": digest_of(model), "Made by": f"msde {__version__}"}
     with progress("Drawing", len(worklist.cases)) as tick:
         write_report(worklist, loaded, output, settings, identifiers=identifiers, prevalence=prevalence, tick=tick)
     tell_notes(worklist.notes)
@@ -82,7 +92,14 @@ def report(
             f" {labelled.others[0]}; they are not shown"
         )
     if worklist.drift.found:
-        click.echo(
-            "msde: these images do not look like the normals that the model is calibrated on; see the report", err=True
-        )
+        tell("these images do not look like the normals that the model is calibrated on; see the report")
+    answer(
+        {
+            "output": str(output),
+            "cases": len(worklist.cases),
+            "drift": worklist.drift.found,
+            "notes": list(worklist.notes),
+            "errors": list(worklist.errors),
+        }
+    )
     report_unreadable(worklist.errors)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import Rate, with_cache, with_device, with_groups, with_identifiers
-from msde.cli.progress import progress, report_unreadable, tell, tell_notes
+from msde.cli.options import Rate, with_answer, with_cache, with_device, with_groups, with_identifiers, with_output
+from msde.cli.progress import answer, json_is_printed, progress, remark, report_unreadable, tell, tell_notes
 from msde.cli.ray import refuse_with_ray, report, with_ray
 
 if TYPE_CHECKING:
@@ -28,13 +28,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Table to write: .csv, .jsonl or .parquet. [default: print CSV]",
-)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...", type=click.Path())
+@with_output(help="Table to write: .csv, .jsonl or .parquet. [default: print CSV; with --ray, the parts alone]")
 @click.option(
     "--dicom",
     type=click.Path(path_type=Path),
@@ -82,6 +77,7 @@ if TYPE_CHECKING:
 @with_device
 @with_cache
 @with_ray
+@with_answer
 def score(
     model: Path,
     images: tuple[str, ...],
@@ -107,9 +103,12 @@ def score(
     calibrated on normal volumes. A model that learnt from --abnormal images has a column evidence: whether an image is
     like these, or unlike the normals.
     """
+    from msde.output.score_table import check_table
+
+    if output is not None:
+        check_table(output)
     if cluster is not None:
         refuse_with_ray(
-            output=output,
             dicom=dicom,
             heatmaps=heatmaps,
             why=why,
@@ -120,8 +119,13 @@ def score(
             cache=cache,
         )
         from msde.cluster.api import score_on
+        from msde.cluster.job_folder import JobFolder
+        from msde.cluster.one_table import write_scores
 
-        return report(score_on(cluster, model, images, tell), cluster.parts)
+        summary = score_on(cluster, model, images, remark, tell)
+        if output is not None:
+            write_scores(JobFolder.open(cluster.parts), output)
+        return report(summary, cluster.parts, output)
     from msde.dicom import Exporter
     from msde.embedding.embed import ticking
     from msde.images import find_images
@@ -129,8 +133,7 @@ def score(
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.distance_shares import check_shares
     from msde.model.patient_score import PATIENT_COLUMNS
-    from msde.model.score import COLUMNS, EVIDENCE, batch_probabilities, with_discoveries
-    from msde.output.score_table import check_table
+    from msde.model.score import batch_probabilities, with_discoveries
     from msde.output.words import drift_in_words
     from msde.storage.atomic import check_writable
 
@@ -138,8 +141,10 @@ def score(
         raise click.UsageError("--why and --heatmaps are two runs")
     if groups.stated and by != "patient" and dicom is None:
         raise click.UsageError("--patient and --groups go with --by patient or --dicom")
-    if output is not None:
-        check_table(output)
+    if output is None and json_is_printed():
+        raise click.UsageError(
+            "--json without a file and the table would both be printed; give the table a file with -o"
+        )
     if why is not None:
         check_writable(why)
     loaded = AnomalyModel.load(model, cache, device)
@@ -170,12 +175,11 @@ def score(
         else:
             if fdr is not None:
                 scores = iter(with_discoveries([score.without_heat() for score in scores], fdr))
-            columns = COLUMNS if loaded.fitted.labels is None else (*COLUMNS, EVIDENCE)
-            written = _write(scores, output, identifiers, columns, fdr)
+            written = _write(scores, output, identifiers, loaded.fitted.columns, fdr)
     if loaded.rule.outdated:
         tell(OUTDATED)
     if loaded.scorer_.batchwise:
-        click.echo("msde: transductive scores depend on the batch, so they have no p-values and no flags", err=True)
+        tell("transductive scores depend on the batch, so they have no p-values and no flags")
     digests = [score.digest for score in written if score.digest]
     if seen := loaded.fingerprint_.count_known(digests):
         tell(f"{seen} of these images took part in the fit, where scores are too low; leave them out")
@@ -186,12 +190,24 @@ def score(
         )
     drift = loaded.drift(written, groups)
     if drift.found:
-        click.echo(f"msde: {drift_in_words(drift, loaded.calibration_.alpha)}", err=True)
+        tell(drift_in_words(drift, loaded.calibration_.alpha))
     errors = [result.error for result in written if result.error is not None]
     if exporter is not None:
         errors += exporter.errors
         if exporter.skipped:
-            click.echo(f"msde: {exporter.skipped} of the images are no DICOM and have no DICOM results", err=True)
+            tell(f"{exporter.skipped} of the images are no DICOM and have no DICOM results")
+    n_flagged = sum(bool(row.flagged) for row in written)
+    answer(
+        {
+            "output": output and str(output),
+            "rows": len(written),
+            "flagged": n_flagged,
+            "in_the_fit": seen,
+            "in_the_pool": pooled,
+            "drift": drift_in_words(drift, loaded.calibration_.alpha) if drift.found else None,
+            "errors": errors,
+        }
+    )
     report_unreadable(errors)
 
 

@@ -20,17 +20,20 @@ from msde.model.anomaly_model import AnomalyModel
 from msde.storage.records import take_apart
 
 
-def score_on(cluster: Cluster, model: str | os.PathLike[str], images: Sequence[str], tell: Tell) -> Summary:
+def score_on(
+    cluster: Cluster, model: str | os.PathLike[str], images: Sequence[str], tell: Tell, warn: Tell | None = None
+) -> Summary:
     """Score images as :meth:`msde.AnomalyModel.score` does, into the cluster's folder of parts.
 
-    `images` are as :func:`msde.cluster.listing.sources` takes them; `tell` takes a line on the progress now and then.
-    Raises MSDEError if the model is transductive, the folder holds another job, or the cluster fails.
+    `images` are as :func:`msde.cluster.listing.sources` takes them; `tell` takes a line on the progress now and then,
+    `warn`, if it is another, what is to be known of the results. Raises MSDEError if the model is transductive, the
+    folder holds another job, or the cluster fails.
     """
     loaded = AnomalyModel.load(model)
     if loaded.scorer_.batchwise:
         raise MSDEError(f"{model}: transductive scores depend on the batch, which parts would cut; fit without --mode")
     if loaded.rule.outdated:
-        tell(OUTDATED)
+        (warn or tell)(OUTDATED)
     content = Path(model).read_bytes()
     told_by = hashlib.sha256(content).hexdigest()
     return run(JobFolder.start(cluster.parts, "score", (told_by, content), images, cluster.part_rows), cluster, tell)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from msde.embedding.embed import Embedded
-from msde.model.score import ImageScore
+from msde.model.score import COLUMNS, ImageScore
 from msde.output.score_table import encodable
 
 EMBEDDINGS = pa.schema(
@@ -78,9 +78,11 @@ def write_embeddings(images: Iterable[Embedded], path: Path) -> list[str]:
     return errors
 
 
-def scores_table(scores: Iterable[ImageScore]) -> pa.Table:
+def scores_table(scores: Iterable[ImageScore], columns: Sequence[str] = COLUMNS) -> pa.Table:
     """Return scores as a table with the columns of `msde score`; what is missing is null."""
-    return pa.Table.from_pylist([_plain(score) for score in scores], schema=SCORES)
+    further = [(name, pa.string()) for name in columns if name not in SCORES.names]
+    schema = pa.schema([*SCORES, *further])
+    return pa.Table.from_pylist([_plain(score, columns) for score in scores], schema=schema)
 
 
 def to_parquet(table: pa.Table, notes: Mapping[str, str]) -> bytes:
@@ -106,8 +108,8 @@ def from_stream(content: bytes) -> pa.Table:
         return stream.read_all()
 
 
-def _plain(score: ImageScore) -> dict[str, Any]:
-    return {name: encodable(value) if isinstance(value, str) else value for name, value in score.row().items()}
+def _plain(score: ImageScore, columns: Sequence[str]) -> dict[str, Any]:
+    return {name: encodable(value) if isinstance(value, str) else value for name, value in score.row(columns).items()}
 
 
 def matrix(table: pa.Table) -> np.ndarray[Any, np.dtype[np.float32]]:

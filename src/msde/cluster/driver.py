@@ -58,6 +58,8 @@ def run(job: JobFolder, cluster: Cluster, tell: Tell) -> Summary:
     start = time.monotonic()
     all_done: dict[int, Done] = {}
     images_now = n_errors = 0
+    if not to_do:
+        tell(f"all {job.n_parts} parts are done already; remove {job.storage.url} to do them again")
     if to_do:
         if finished:
             tell(f"{len(finished)} of {job.n_parts} parts are done already")

@@ -88,7 +88,10 @@ class PartWorker:
             else:
                 embedded = embed_images(self._session, arrivals, 1, rule=self._rule)
             named = arrivals.named(embedded)
-            table = embeddings_table(named) if self._model is None else scores_table(self._model.score_embedded(named))
+            if self._model is None:
+                table = embeddings_table(named)
+            else:
+                table = scores_table(self._model.score_embedded(named), self._model.fitted.columns)
         seconds = time.perf_counter() - start
         errors = dict(Counter(map(_kind, table.column("error").drop_null().to_pylist())))
         done = Done(part, len(sources), len(table), errors, arrivals.bytes, seconds, _core_seconds() - cores)

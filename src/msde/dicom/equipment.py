@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from msde import __version__
 from msde.dicom.result import RESEARCH_USE, Result
 from msde.errors import OutputError
 
@@ -75,7 +75,7 @@ def identity(sources: Sequence[Source], result: Result, kind: str) -> dict[str, 
         "instance_number": min(source.number for source in sources),
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": result.model_name,
-        "software_versions": [f"msde {version('msde')}", result.model_version],
+        "software_versions": [f"msde {__version__}", result.model_version],
         "device_serial_number": result.model_sha256,
         "series_description": f"MSDE {kind}: {RESEARCH_USE.lower()}",
         "specific_character_set": "ISO_IR 192",

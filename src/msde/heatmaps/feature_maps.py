@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from msde.backbones.raw_maps import RawMaps
 from msde.heatmaps.resample import shrunk
-from msde.method.arrays import IndexArray
 
 Floats = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -23,18 +22,14 @@ MOST_CHANNELS = 320
 class PackedMaps(NamedTuple):
     """Feature maps and brightness of n images, each (n, h, w, c) with a grid and channels of its own."""
 
-    fine: Floats  # the last but one feature map of the network
-    coarse: Floats  # the last
-    brightness: Floats  # mean of the colours; c = 1
+    fine: NDArray[np.floating]  # the last but one feature map of the network; float16 where they were kept
+    coarse: NDArray[np.floating]  # the last
+    brightness: NDArray[np.floating]  # mean of the colours; c = 1
 
     @classmethod
     def of(cls, viewed: RawMaps) -> PackedMaps:
         """Reduce maps to at most 16 x 16 places of 320 channels, and pixels to at most 56 x 56."""
         return cls(_patches(viewed.fine), _patches(viewed.coarse), shrunk(viewed.pixels.mean(axis=1)[..., None], SIDE))
-
-    def taken(self, rows: IndexArray) -> PackedMaps:
-        """Return some of the images."""
-        return PackedMaps(*(part[rows] for part in self))
 
     @property
     def mask(self) -> None:
@@ -51,9 +46,9 @@ class PackedMaps(NamedTuple):
 
     @classmethod
     def unpacked(cls, rows: NDArray[np.floating], shapes: Sequence[Shape]) -> PackedMaps:
-        """Undo `packed`."""
+        """Undo `packed`; the type of the rows stays, and they are not copied."""
         ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
-        parts = np.split(rows.astype(np.float32), ends[:-1], axis=1)
+        parts = np.split(rows, ends[:-1], axis=1)
         return cls(*(part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)))
 
 

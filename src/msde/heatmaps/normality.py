@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from msde.heatmaps.feature_maps import PackedMaps, kept_channels
 from msde.heatmaps.location_gaussian import LocationGaussian
-from msde.heatmaps.patch_prototypes import PatchPrototypes
+from msde.heatmaps.patch_prototypes import PatchPrototypes, spread_patches
 from msde.heatmaps.projection import Projection
 from msde.heatmaps.resample import smoothed
 from msde.method.arrays import IndexArray
+from msde.method.parallel import in_order
 
 Floats = NDArray[np.float32]
+
+_AT_A_TIME = 16  # images
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,6 @@ class Normality:
     brightness: LocationGaussian  # of the pixels
     modes: PatchPrototypes  # of the coarse map
 
-    @classmethod
-    def fit(cls, projected: PackedMaps) -> Normality:
-        """Fit normals that were projected."""
-        fine, coarse, brightness = map(LocationGaussian.fit, projected)
-        return cls(fine, coarse, brightness, PatchPrototypes.fit(projected.coarse))
-
     def evidence(self, projected: PackedMaps) -> list[Floats]:
         """Measure images that were projected: four maps (n, h, w), each on a grid and a scale of its own."""
         return [
@@ -74,14 +71,26 @@ class View:
 
         A Gaussian at each place knows flat background for what it is, so `masked` changes nothing.
         """
-        axes = Axes.fit(seen)
-        projected = axes.apply(seen)
-        everything = np.arange(len(projected.fine))
-        held_out = [
-            Normality.fit(projected.taken(np.delete(everything, rows))).evidence(projected.taken(rows))
-            for rows in folds
-        ]
-        return cls(axes, Normality.fit(projected)), [np.concatenate(maps) for maps in zip(*held_out, strict=True)]
+
+        def fine() -> tuple[Projection, LocationGaussian, list[Floats]]:
+            axes = Projection.fit(seen.fine)
+            return axes, *LocationGaussian.cross_fitted(_projected(axes, seen.fine, smoothed), folds)
+
+        def coarse() -> tuple[Projection, LocationGaussian, list[Floats], PatchPrototypes, list[Floats]]:
+            axes = Projection.fit(seen.coarse)
+            maps = _projected(axes, seen.coarse)
+            modes, without = PatchPrototypes.cross_fitted(*spread_patches(maps), folds)
+            measured = [modes.distances(maps[rows]) for modes, rows in zip(without, folds, strict=True)]
+            return axes, *LocationGaussian.cross_fitted(maps, folds), modes, measured
+
+        def brightness() -> tuple[LocationGaussian, list[Floats]]:
+            return LocationGaussian.cross_fitted(seen.brightness.astype(np.float32), folds)
+
+        # Side by side, for none of the three fills all processors, and with few copies of the maps at a time.
+        found: Any = tuple(in_order(lambda part: part(), (fine, coarse, brightness)))
+        (fine_axes, of_fine, *first), (coarse_axes, of_coarse, second, modes, fourth), (of_brightness, third) = found
+        held_out = [np.concatenate(maps) for maps in (*first, second, third, fourth)]
+        return cls(Axes(fine_axes, coarse_axes), Normality(of_fine, of_coarse, of_brightness, modes)), held_out
 
     def evidence(self, seen: PackedMaps) -> list[Floats]:
         """Measure images; see `Normality.evidence`."""
@@ -93,3 +102,12 @@ class View:
         widths = [*(len(kept_channels(n)) for n in channels), 1]
         grids = [gaussian.mean.shape[:2] for gaussian in gaussians]
         return PackedMaps(*(np.zeros((1, *grid, n), np.float32) for grid, n in zip(grids, widths, strict=True)))
+
+
+def _projected(axes: Projection, maps: NDArray[np.floating], then: Callable[[Floats], Floats] | None = None) -> Floats:
+    """Project maps (n, h, w, c), which may be in half precision, some images at a time."""
+    projected = np.empty((*maps.shape[:3], axes.axes.shape[1]), np.float32)
+    for start in range(0, len(maps), _AT_A_TIME):
+        block = axes.apply(maps[start : start + _AT_A_TIME].astype(np.float32))
+        projected[start : start + _AT_A_TIME] = block if then is None else then(block)
+    return projected

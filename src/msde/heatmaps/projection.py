@@ -24,10 +24,12 @@ class Projection:
     axes: Floats  # (c, q): orthonormal columns, that of the largest variance first
 
     @classmethod
-    def fit(cls, maps: Floats) -> Projection:
+    def fit(cls, maps: NDArray[np.floating]) -> Projection:
         """Measure maps of shape (n, h, w, c), at no more than 20,000 evenly spaced patches; q is at most 112."""
-        patches = maps.reshape(-1, maps.shape[-1])
-        patches = patches[evenly_spaced(len(patches), _MEASURED)]
+        n, height, width, channels = maps.shape
+        image, place = np.divmod(evenly_spaced(n * height * width, _MEASURED), height * width)
+        # Picked before they are floats, because kept maps are in half precision and side by side with others.
+        patches = maps.reshape(n, height * width, channels)[image, place].astype(np.float32)
         standardizer = CompressingStandardizer.fit(patches)
         standard = standardizer.apply(patches)
         _, axes = np.linalg.eigh(standard.T @ standard)

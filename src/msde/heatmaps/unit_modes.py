@@ -29,15 +29,15 @@ class UnitModes:
     @classmethod
     def fit(cls, seen: UnitTokens, folds: Sequence[IndexArray], masked: bool) -> tuple[Self, list[Floats]]:
         """Fit normals, and measure those of each fold by a fit to the others."""
-        everything = np.arange(len(seen.tokens))
-        held_out = [cls._of(seen, np.delete(everything, rows), masked).evidence(seen.taken(rows))[0] for rows in folds]
-        return cls._of(seen, everything, masked), [np.concatenate(held_out)]
+        chosen = list(seen.chosen(np.arange(len(seen.tokens)), SHIFTED, masked))
+        images = np.repeat(np.arange(len(chosen)), list(map(len, chosen)))
+        modes, without = PatchPrototypes.cross_fitted(np.concatenate(chosen), images, folds)
+        held_out = [cls._of(left).evidence(seen.taken(rows))[0] for left, rows in zip(without, folds, strict=True)]
+        return cls._of(modes), [np.concatenate(held_out)]
 
     @classmethod
-    def _of(cls, seen: UnitTokens, rows: IndexArray, masked: bool) -> Self:
-        tokens = np.concatenate(list(seen.chosen(rows, SHIFTED, masked)))
-        modes = PatchPrototypes.fit(tokens[:, None, None]).rows.astype(np.float32)
-        return cls(PatchPrototypes(unit(modes).astype(np.float16)))
+    def _of(cls, modes: PatchPrototypes) -> Self:
+        return cls(PatchPrototypes(unit(modes.rows.astype(np.float32)).astype(np.float16)))
 
     def evidence(self, seen: UnitTokens) -> list[Floats]:
         """Measure images: one map (n, h, w) of distances from the nearest modes, in [0, 2]."""

@@ -44,7 +44,7 @@ def agreement(first: Sequence[Hashable], second: Sequence[Hashable]) -> Agreemen
     --------
     >>> found = agreement("nnnnaaaaun", "nnnaaaaanu")
     >>> found.agreed, round(found.kappa, 2)
-    (7, 0.48)
+    (7, 0.49)
     """
     words = {word: number for number, word in enumerate(dict.fromkeys([*first, *second]))}
     table = np.zeros((len(words), len(words)))

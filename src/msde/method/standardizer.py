@@ -33,14 +33,20 @@ class Standardizer:
     def fit(cls, rows: FloatArray) -> Standardizer:
         """Measure mean and population deviation of rows of shape (n, d)."""
         mean = rows.mean(axis=0, dtype=np.float64)
-        deviation = rows.std(axis=0, dtype=np.float64)
+        squared = np.zeros(len(mean))
+        for start in range(0, len(rows), _BLOCK_ROWS):  # because all offsets would be a copy in float64
+            offsets = rows[start : start + _BLOCK_ROWS] - mean
+            squared += np.einsum("ij,ij->j", offsets, offsets)
+        deviation = np.sqrt(squared / len(rows))
         # Equal values can leave a deviation of rounding size, which must not be blown up to 1.
         still = deviation <= 10 * np.finfo(rows.dtype).eps * np.abs(mean)
         return cls(mean.astype(rows.dtype), np.where(still, 1, deviation).astype(rows.dtype))
 
     def apply(self, rows: FloatArray) -> FloatArray:
         """Standardise rows of shape (m, d)."""
-        return (rows - self.mean) / self.deviation
+        offsets = rows - self.mean
+        offsets /= self.deviation
+        return offsets
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,11 @@ class CompressingStandardizer:
     def fit(cls, rows: FloatArray) -> CompressingStandardizer:
         """Measure rows of shape (n, d)."""
         before = Standardizer.fit(rows)
-        return cls(before, Standardizer.fit(np.arcsinh(before.apply(rows) / KNEE)))
+        return cls(before, Standardizer.fit(_compressed(before.apply(rows))))
 
     def apply(self, rows: FloatArray) -> FloatArray:
         """Transform rows of shape (m, d)."""
-        return self.after.apply(np.arcsinh(self.before.apply(rows) / KNEE))
+        return self.after.apply(_compressed(self.before.apply(rows)))
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,12 @@ class HeldOutStandardizer:
         grown = np.sqrt(np.where(still, 1, before2) / np.where(still, 1, spread2))
         rows = (value - after.mean)[:, None] + grown[:, None] * (compressed - centre[:, None])
         return rows / after.deviation, np.where(still, 1, np.sqrt(np.maximum(before2, 0)) / after.deviation)
+
+
+def _compressed(scaled: FloatArray) -> FloatArray:
+    """Compress tails, in the place of what is given, because of many rows each copy counts."""
+    scaled /= KNEE
+    return np.arcsinh(scaled, out=scaled)
 
 
 def _moments(scaled: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -186,6 +186,7 @@ class AnomalyModel:
             labelled = TrainingSet.collect(ticking(self.embed(listed), tick), "abnormal", at_least=1, keys=keys)
         elif kinds is not None:
             raise DataError("kinds are those of abnormal images; give these too")
+        self.session.give_back()  # what passes took, before the arrays of the fit take as much
         detector = self.detector or Detection("inductive" if pool is None else "adaptive")
         localizer = maps.localizer(normals, calm) if maps else None
         return self._hold(

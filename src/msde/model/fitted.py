@@ -25,7 +25,7 @@ from msde.method.volume_score import volume_score
 from msde.model.fingerprint import Fingerprint
 from msde.model.grouping import number_groups
 from msde.model.labels import Labels
-from msde.model.score import ImageScore
+from msde.model.score import COLUMNS, EVIDENCE, ImageScore
 from msde.model.training_set import TrainingSet
 from msde.storage.records import take_apart
 
@@ -208,6 +208,11 @@ class FittedModel:
             calibration_groups=self.images.groups,
             incoming_groups=completed(numbers),
         )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of a table of its scores."""
+        return COLUMNS if self.labels is None else (*COLUMNS, EVIDENCE)
 
     def describe(self) -> dict[str, Any]:
         """Describe the model, ready for JSON: networks, mode, training set, calibration, settings, versions."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from msde import __version__
 from msde.embedding.encoder import Encoder
 from msde.errors import DataError
 from msde.heatmaps.localizer import Localizer
@@ -27,7 +28,7 @@ from msde.model.training_set import TrainingSet
 if TYPE_CHECKING:
     from msde.method.detection import Detection
 
-_LIBRARIES = ("msde", "numpy", "scipy", "scikit-learn", "onnxruntime", "pillow", "safetensors")
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "onnxruntime", "pillow", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def learn(
         patients,
         localizer,
         Fingerprint.of(normals.digests, pool.digests if pool else []),
-        {library: version(library) for library in _LIBRARIES},
+        {"msde": __version__, **{library: version(library) for library in _LIBRARIES}},
         labels,
     )
     worst_first = np.argsort(-detector.outlyingness_, kind="stable")

@@ -49,6 +49,11 @@ def csv_row(cells: Iterable[object]) -> str:
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
+def jsonl_row(row: Mapping[str, Any]) -> str:
+    """Return a line of JSON lines that every reader takes for one row."""
+    return json.dumps(row, ensure_ascii=False).translate(_BREAKS_IN_JSON) + "\n"
+
+
 def write_csv(
     scores: Iterable[Scored], file: TextIO, *, identifiers: bool = False, columns: Sequence[str] = COLUMNS
 ) -> list[Scored]:
@@ -84,7 +89,7 @@ def write_jsonl(
     """Write scores as JSON lines, one object an image; missing values are null; see `write_csv`."""
     written = []
     for score in scores:
-        file.write(json.dumps(_row(score, columns, identifiers), ensure_ascii=False).translate(_BREAKS_IN_JSON) + "\n")
+        file.write(jsonl_row(_row(score, columns, identifiers)))
         file.flush()
         written.append(score.without_heat())
     return written
@@ -144,7 +149,12 @@ def write_json(figures: Mapping[str, Any], path: str | os.PathLike[str]) -> None
         If the file cannot be written.
     """
     with writing(Path(path), keep=True) as unfinished:
-        unfinished.write_text(json.dumps(_storable(figures), indent=2) + "\n", encoding="utf-8")
+        unfinished.write_text(as_json(figures), encoding="utf-8")
+
+
+def as_json(figures: Mapping[str, Any]) -> str:
+    """Return figures as a JSON document, as `write_json` writes them."""
+    return json.dumps(_storable(figures), indent=2, ensure_ascii=False) + "\n"
 
 
 def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:

@@ -137,7 +137,7 @@ class Training:
             return self.embed(images).shape[1]
         except Exception as error:  # whatever the network's own code raises
             side = images.shape[2]
-            raise BackboneError(f"the network takes no images of {side} x {side} px; leave --size out") from error
+            raise BackboneError(f"the network takes no images of {side} x {side} px; leave --input-size out") from error
 
     def measure_start(self, normals: PretrainImages) -> DriftPenalty:
         """Measure where the start puts the normals."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from msde.method.calibration import HIGHEST_RATE, LOWEST_RATE
+from msde.serve.picture_schemas import Range, Spacing
 from msde.serve.reading import Pair, Settled, Verdict
 
 Rate = Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)]
@@ -37,11 +38,12 @@ class Limits(BaseModel):
 
 
 class Session(BaseModel):
-    """Who asks, and the CSRF token to send back."""
+    """Who asks, the CSRF token to send back, and where to go to sign out, if that is elsewhere."""
 
     user: str
     role: Role
     csrf: str
+    sign_out: str
     version: str
     notice: str
     limits: Limits
@@ -194,15 +196,6 @@ class Past(BaseModel):
     scored: datetime | None
 
 
-class Range(BaseModel):
-    """Values of a gray image, and which are black and white by default."""
-
-    low: float
-    high: float
-    window: tuple[float, float]
-    unit_bits: int
-
-
 class Case(Row):
     """An image with all that is known of it."""
 
@@ -211,6 +204,7 @@ class Case(Row):
     seen: str
     history: list[Past]
     range: Range | None
+    spacing: Spacing | None
     has_overlay: bool
     width: int | None
     height: int | None

@@ -47,6 +47,12 @@ class Settings:
         Addresses of trusted proxies, which may have as many connections as there are.
     admins : tuple of str
         Users named by the proxy who are admins.
+    groups_header : str
+        Name of the header with which the proxy lists the user's groups, with commas; empty: none is trusted.
+    admin_groups, reader_groups : tuple of str
+        Groups whose members are admins, and those who may come in at all; of no reader groups everybody may.
+    sign_out_url : str
+        Where whom the proxy names goes to sign out; empty: nowhere.
     root_path : str
         Prefix of the path below which readers reach the service, such as ``/msde``; empty for none.
     https : bool
@@ -84,6 +90,10 @@ class Settings:
     proxy_header: str = ""
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     admins: tuple[str, ...] = ()
+    groups_header: str = ""
+    admin_groups: tuple[str, ...] = ()
+    reader_groups: tuple[str, ...] = ()
+    sign_out_url: str = ""
     root_path: str = ""
     https: bool = False
     device: str = "cpu"

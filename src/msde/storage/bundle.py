@@ -6,7 +6,8 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +84,14 @@ def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], ArraysByP
     ModelFileError
         If the file is missing, truncated, altered, no model file, or written by a newer version.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            config = _checked_config(path, metadata)
-            parts: ArraysByPart = {part: {} for part in config["parts"]}
-            for name in file.keys():  # noqa: SIM118 - the file is no mapping
-                part, _, rest = name.partition("/")
-                if part not in parts:
-                    raise ModelFileError(f"{path}: holds the unknown array {name!r}; restore the file from a copy")
-                parts[part][rest] = file.get_tensor(name)
-    except FileNotFoundError as error:
-        raise ModelFileError(f"{path}: no such file; make a model with `msde fit NORMALS -o {path}`") from error
-    except (OSError, RecursionError, SafetensorError, TypeError, ValueError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelFileError(f"{path}: no whole model file ({reason}); restore it from a copy or fit again") from error
+    with _opened(path) as file:
+        config = _checked_config(path, file.metadata() or {})
+        parts: ArraysByPart = {part: {} for part in config["parts"]}
+        for name in file.keys():  # noqa: SIM118 - the file is no mapping
+            part, _, rest = name.partition("/")
+            if part not in parts:
+                raise ModelFileError(f"{path}: holds the unknown array {name!r}; restore the file from a copy")
+            parts[part][rest] = file.get_tensor(name)
     for part, arrays in parts.items():
         if digest_of_arrays(arrays) != config["parts"][part]:
             raise ModelFileError(
@@ -108,7 +100,28 @@ def read_bundle(path: str | os.PathLike[str]) -> tuple[dict[str, Any], ArraysByP
     return config, parts
 
 
-def _checked_config(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict[str, Any]:
+def format_version(path: str | os.PathLike[str]) -> int:
+    """Return which format a model file is of, one that can be read; raise ModelFileError as `read_bundle` does."""
+    with _opened(path) as file:
+        return _checked_version(path, file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open a safetensors file, and raise what ails it as one line that names the file and the remedy."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise ModelFileError(f"{path}: no such file; make a model with `msde fit NORMALS -o {path}`") from error
+    except (OSError, RecursionError, SafetensorError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelFileError(f"{path}: no whole model file ({reason}); restore it from a copy or fit again") from error
+
+
+def _checked_version(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> int:
     if metadata.get("format") != FORMAT:
         raise ModelFileError(f"{path}: a safetensors file, but no msde model; give a file that `msde fit` wrote")
     version = metadata.get("format_version", "")
@@ -118,6 +131,11 @@ def _checked_config(path: str | os.PathLike[str], metadata: Mapping[str, str]) -
             f"{path}: model format {version or 'unknown'}, this version of msde reads {known};"
             " upgrade msde, or fit an older model again"
         )
+    return int(version)
+
+
+def _checked_config(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict[str, Any]:
+    _checked_version(path, metadata)
     text = metadata.get("config", "")
     if hashlib.sha256(text.encode()).hexdigest() != metadata.get("config_sha256"):
         raise ModelFileError(f"{path}: the description was altered (sha256 differs); restore the file from a copy")

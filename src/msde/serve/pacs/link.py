@@ -37,17 +37,28 @@ def check(file: PacsFile) -> None:
     MSDEError
         If a library is missing, or a URL is no root of a DICOMweb service.
     """
+    need_libraries()
+    for settings in file.pacs:
+        try:
+            Pacs(settings).check()
+        except PacsDownError as error:
+            log("warning", "DICOM link", job=settings.name, reason=str(error))
+
+
+def need_libraries() -> None:
+    """Check that the libraries are there.
+
+    Raises
+    ------
+    MSDEError
+        If one is not.
+    """
     try:
         import dicomweb_client  # noqa: F401
         import highdicom  # noqa: F401
         import pynetdicom  # noqa: F401
     except ImportError as error:
         raise MSDEError(f"--pacs needs {error.name}; run `pip install 'msde[pacs]'`") from None
-    for settings in file.pacs:
-        try:
-            Pacs(settings).check()
-        except PacsDownError as error:
-            log("warning", "DICOM link", job=settings.name, reason=str(error))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ let model = null; // with its curve
 let image = null; // that is shown, by its number
 let seen = 0; // images uploaded at the last look
 let stale = false; // pictures may be missing that came while nobody was signed in
+let signOut = ""; // where to go for that, where somebody else signs in
 let lasting = false; // whether what is said of trouble stays until it is closed
 let due = false; // whether to look without waiting
 let rouse = () => {};
@@ -160,7 +161,7 @@ const keys = {
   j: () => list.step(1),
   k: () => list.step(-1),
   " ": () => {
-    const covered = viewer.picture.toggle();
+    const covered = viewer.picture.overlay.toggle();
     say(covered === null ? "This image has no overlay." : covered ? "Overlay on." : "Overlay off.");
   },
   n: () => viewer.judge("normal"),
@@ -169,20 +170,28 @@ const keys = {
   m: () => $("note").focus(),
   w: () => viewer.picture.reset(),
   f: () => viewer.picture.enlarge(),
+  ...viewer.keys,
   "/": () => $("filters").elements.search.focus(),
   "?": () => openSettings(),
 };
 
 const WRITES = "input:not([type=range], [type=checkbox], [type=file]), select, textarea";
+const MOVED = "input, [role=button], [role=region], summary"; // by arrow keys of their own, or scrolled by them
+const REPEATED = "jk+-=";
 const SPACED = "button, summary, a.button, input:not([type=range])";
 
 document.addEventListener("keydown", (event) => {
   const { target, key } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (key === "Escape" && target.matches("#note, [type=search]")) target.blur();
+  if (/^(Arrow|Page)/.test(key)) {
+    // They are no single characters, so they work whether those are wanted or not.
+    if (!target.closest(`${WRITES}, ${MOVED}`) && viewer.arrow(event)) event.preventDefault();
+    return;
+  }
   if (!singleKeys() || !(key in keys) || target.closest(WRITES)) return;
   if (key === " " && target.closest(SPACED)) return;
-  if (event.repeat && !"jk".includes(key)) return;
+  if (event.repeat && !REPEATED.includes(key)) return;
   event.preventDefault();
   keys[key]();
 });
@@ -190,7 +199,8 @@ document.addEventListener("keydown", (event) => {
 $("model").addEventListener("change", ({ target }) => choose(target.value).catch(failed));
 $("sign-out").addEventListener("click", async () => {
   await ask("DELETE", "api/session").catch(failed);
-  location.reload();
+  if (signOut) location.assign(signOut);
+  else location.reload();
 });
 
 document.addEventListener("visibilitychange", () => !document.hidden && wake());
@@ -211,6 +221,7 @@ const greet = (who) => {
   document.body.dataset.role = who.role;
   $("user").textContent = `${who.user} (${who.role})`;
   $("sign-out").hidden = false;
+  signOut = who.sign_out;
   $("software").textContent = `MSDE ${who.version}. ${who.notice}`;
   uploads.limits = who.limits;
   study.who = who;
@@ -252,6 +263,10 @@ const visit = async (named) => {
 
 const start = async () => {
   begin(async () => {
+    if (signOut) { // the proxy leads to where this reader signs in
+      location.reload();
+      await new Promise(() => {});
+    }
     await signIn();
     greet(await session());
     stale = true;

@@ -2,19 +2,17 @@
 
 import { Refusal, ask, query } from "./api.js";
 import { chart } from "./chart.js";
+import { Comparison } from "./comparison.js";
 import { confirmed } from "./dialogs.js";
-import { $, calmly, h, later, say } from "./dom.js";
+import { $, h, later, say } from "./dom.js";
+import { Marks } from "./marks.js";
 import { Picture } from "./picture.js";
+import { Slices } from "./slices.js";
+import { Pane, Viewport } from "./viewport.js";
 import { VERDICTS, evidenceOf, figure, isLike, pValue, remarks, titleOf, verdictOfModel, when } from "./words.js";
 
-const STRIP = 96;
-const NORMAL = 256;
 const PAUSE = 1500; // ms between looks at an image that waits to be scored
 
-const SORTS = {
-  normals: { place: "alike", alt: (number) => `Normal image ${number + 1}` },
-  labelled: { place: "alike-labelled", alt: (number) => `Labelled abnormal image ${number + 1}` },
-};
 const ORIGINS = { rest: "by upload", stow: "by DICOMweb" };
 
 const ofPatient = ({ words, p_value: p, flagged }) =>
@@ -23,14 +21,27 @@ const ofPatient = ({ words, p_value: p, flagged }) =>
     { id: "case-patient" },
     `${words}. `,
     p === null ? "" : h("span", { class: "quiet" }, `${pValue(p)}.`),
-    flagged ? h("span", { class: "flag" }, "patient flagged") : "",
+    ...(flagged ? [" ", h("span", { class: "flag" }, "patient flagged")] : []),
   );
 
 /** `changed(case)` is called after a verdict, `removed()` after a removal, `failed(error)` on trouble. */
 export class Viewer {
   constructor({ changed, removed, failed }) {
     Object.assign(this, { changed, removed, failed });
-    this.picture = new Picture(failed);
+    this.slices = new Slices((part) => this.showPart(part, true));
+    const panes = [new Pane($("stage")), new Pane($("stage-beside"))];
+    this.comparison = new Comparison(panes[1]);
+    this.picture = new Picture({ windowed: (window) => this.comparison.windowed(window), failed });
+    this.marks = new Marks(panes[0], failed);
+    this.viewport = new Viewport(panes, {
+      acts: {
+        window: (event) => this.picture.windowing(event),
+        length: this.marks.act("length"),
+        region: this.marks.act("region"),
+      },
+      turn: (by) => this.slices.step(by),
+      changed: (view) => this.drawZoom(view),
+    });
     this.asking = new AbortController();
     this.shown = null;
     this.judged = 0; // verdicts stored
@@ -40,10 +51,84 @@ export class Viewer {
       if (event.submitter && document.activeElement !== $("note")) this.judge(event.submitter.value);
       else say("Choose normal, abnormal or unsure to store the note.");
     });
-    $("slice").addEventListener("input", () => this.goToSlice(Number($("slice").value) - 1));
     $("remove").addEventListener("click", () => this.remove());
-    this.showSlice = calmly(60, (part) => this.showPart(part, true));
-    this.findNearest = calmly(250, () => Object.keys(SORTS).forEach((sort) => this.showNearest(sort)));
+    this.listen();
+  }
+
+  // The bar above the picture, and its keys
+
+  listen() {
+    const clicks = {
+      "zoom-in": () => this.viewport.zoomBy(1),
+      "zoom-out": () => this.viewport.zoomBy(-1),
+      invert: () => this.picture.invert(),
+      reset: () => this.reset(),
+      enlarge: () => this.picture.enlarge(),
+    };
+    for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
+    for (const button of document.querySelectorAll("[data-use]")) {
+      button.addEventListener("click", ({ detail }) => this.use(button.dataset.use, detail === 0));
+    }
+    $("stage").addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.target !== $("stage") || !this.marks.addInMiddle(this.viewport.tool)) return;
+      event.preventDefault();
+    });
+    document.addEventListener("fullscreenchange", () => {
+      $("enlarge").textContent = document.fullscreenElement ? "Leave full screen" : "Full screen";
+    });
+  }
+
+  /** Choose what a drag on the picture does; by keyboard, the picture is then at hand. */
+  use(tool, byKeyboard) {
+    this.viewport.use(tool);
+    for (const button of document.querySelectorAll("[data-use]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.use === tool));
+    }
+    if (!byKeyboard) return;
+    $("stage").focus({ preventScroll: true });
+    const draws = ["length", "region"].includes(tool);
+    say(`${tool}: drag on the picture${draws ? ", or press Enter for one in its middle, which arrow keys change" : ""}.`);
+  }
+
+  reset() {
+    this.viewport.moveTo(0.5, 0.5, 1);
+    this.picture.reset();
+    if (this.picture.inverted) this.picture.invert();
+    this.marks.clear();
+    say("As it was.");
+  }
+
+  /** What keys do with the picture; true where they did something. */
+  get keys() {
+    const tools = { l: "length", r: "region", p: "pan", d: "window" };
+    const numbered = Array.from({ length: 9 }, (_, at) => [String(at + 1), () => this.picture.choose(at)]);
+    return {
+      ...Object.fromEntries(numbered),
+      ...Object.fromEntries(Object.entries(tools).map(([key, tool]) => [key, () => this.use(tool, true)])),
+      "+": () => this.viewport.zoomBy(1),
+      "=": () => this.viewport.zoomBy(1),
+      "-": () => this.viewport.zoomBy(-1),
+      0: () => this.reset(),
+      i: () => this.picture.invert(),
+      h: () => this.slices.hottest(),
+      c: () => this.comparison.toggle(),
+    };
+  }
+
+  /** Slices by arrow keys; with Shift, and where there are none, the enlarged picture moves. */
+  arrow({ key, shiftKey }) {
+    if ($("viewer").hidden) return false;
+    const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
+    if (!shiftKey && this.slices.byKey(key)) return true;
+    return Boolean(by) && this.viewport.shift(...by);
+  }
+
+  drawZoom({ zoom }) {
+    $("zoom-says").textContent = zoom === 1 ? "fits" : `${zoom.toFixed(1)} ×`;
+    $("zoom-out").disabled = zoom === 1;
+    this.marks.draw();
+    const pane = this.viewport?.panes[0];
+    if (pane) this.picture.sharpen(Math.max(...pane.fit) * zoom * devicePixelRatio);
   }
 
   /** Show a row of the worklist at once, and all that is known of it when that has come. */
@@ -55,9 +140,8 @@ export class Viewer {
     $("viewer").hidden = !row;
     if (!row) return;
     // Nothing of the image before may stand beside the name of this one.
-    this.picture.clear();
-    for (const id of ["latest", "verdicts", "history", "strip", ...Object.keys(SORTS)]) $(id).replaceChildren();
-    for (const id of ["slices", ...Object.values(SORTS).map(({ place: beside }) => beside)]) $(id).hidden = true;
+    this.clear();
+    for (const id of ["latest", "verdicts", "history"]) $(id).replaceChildren();
     $("note").value = "";
     this.drawWords(row, place);
     try {
@@ -73,9 +157,16 @@ export class Viewer {
       }
     } catch (error) {
       if (asking.signal.aborted) return;
-      this.picture.clear();
+      this.clear();
       this.failed(error);
     }
+  }
+
+  clear() {
+    this.picture.clear();
+    this.slices.clear();
+    this.comparison.clear();
+    this.marks.of(null);
   }
 
   known(id, signal) {
@@ -105,7 +196,10 @@ export class Viewer {
     const [words, p] = verdictOfModel(row);
     $("viewer").className = `${row.kind} ${row.flagged ? "flagged" : ""} ${isLike(row) ? "like" : ""}`;
     $("place").textContent = place;
-    $("case-name").replaceChildren(h("bdi", {}, titleOf(row)), row.flagged ? h("span", { class: "flag" }, "flagged") : "");
+    $("case-name").replaceChildren(
+      h("bdi", {}, titleOf(row)),
+      ...(row.flagged ? [" ", h("span", { class: "flag" }, "flagged")] : []), // a space, so that it is read as two words
+    );
     $("case-words").replaceChildren(words, p ? h("span", { class: "quiet" }, ` ${p}.`) : "");
     const said = [evidenceOf(row), ...remarks(row, this.model.version)].filter(Boolean);
     const notes = said.map((text) => h("p", { class: "quiet" }, text));
@@ -126,78 +220,29 @@ export class Viewer {
     this.shown = found;
     this.drawWords(found, place);
     this.drawVerdicts(found);
-    const volume = found.n_parts > 1;
-    $("slices").hidden = !volume;
-    const part = found.top_parts[0]?.part ?? 0;
-    if (volume) this.drawStrip(found);
-    this.showPart(part, false);
-  }
-
-  // Slices
-
-  drawStrip(found) {
-    Object.assign($("slice"), { max: found.n_parts });
-    const shots = found.top_parts.map(({ part, p_value, anomaly_score }) => {
-      const source = `api/images/${found.id}/picture${query({ model: this.model.name, part, side: STRIP })}`;
-      const figures = p_value === null ? `score ${figure(anomaly_score)}` : pValue(p_value);
-      return h(
-        "button",
-        { type: "button", "data-part": part, onclick: () => this.goToSlice(part) },
-        ...(found.purged ? [] : [h("img", { src: source, alt: "" })]),
-        h("span", {}, `Slice ${part + 1}`, h("br"), figures),
-      );
-    });
-    $("strip").replaceChildren(...shots);
-  }
-
-  goToSlice(part) {
-    this.markSlice(part);
-    this.showSlice(part);
-  }
-
-  markSlice(part) {
-    $("slice").value = part + 1;
-    $("slice-says").textContent = `${part + 1} of ${this.shown.n_parts}`;
-    $("slice").setAttribute("aria-valuetext", $("slice-says").textContent);
-    for (const shot of $("strip").children) shot.setAttribute("aria-pressed", String(Number(shot.dataset.part) === part));
+    this.slices.of(found, this.model.name);
+    this.showPart(this.slices.part, false);
   }
 
   showPart(part, keep) {
-    const { id, name, n_parts: parts, range, has_overlay: hasOverlay } = this.shown;
-    this.part = part;
-    if (parts > 1) this.markSlice(part);
+    const { id, name, n_parts: parts, range, spacing, has_overlay: hasOverlay, width, height } = this.shown;
     if (this.shown.purged) return this.picture.clear();
-    const called = parts > 1 ? `${name}, slice ${part + 1}` : name;
-    const which = { id, model: this.model.name, version: this.model.version, part: parts > 1 ? part : null };
-    this.picture.show({ ...which, name: called, range, hasOverlay }, keep);
-    if (this.shown.state === "scored") this.findNearest();
-  }
-
-  async showNearest(sort) {
-    if (!this.shown || !this.model[`has_${sort}`]) return;
-    const { id, n_parts: parts } = this.shown;
-    const part = this.part;
-    const asked = query({ model: this.model.name, part: parts > 1 ? part : null });
-    let found;
-    try {
-      found = (await ask("GET", `api/images/${id}/${sort}${asked}`, { signal: this.asking.signal }))[sort];
-    } catch {
-      return; // of little weight beside the image; it is then not compared
+    const volume = parts > 1;
+    const called = volume ? `${name}, slice ${part + 1}` : name;
+    const which = { id, model: this.model.name, part: volume ? part : null };
+    const size = width ? [width, height] : null;
+    if (!keep) {
+      const { rows, columns } = spacing || { rows: 1, columns: 1 };
+      if (size) this.viewport.panes[0].of(width * columns, height * rows);
+      this.viewport.moveTo(0.5, 0.5, 1);
     }
-    if (this.shown?.id !== id || this.part !== part) return;
-    const shown = query({ model: this.model.name, side: NORMAL });
-    const { place, alt } = SORTS[sort];
-    $(place).hidden = !found.length;
-    $(sort).replaceChildren(
-      ...found.map(({ number, kind }, rank) =>
-        h(
-          "figure",
-          {},
-          h("img", { src: `api/${sort}/${number}/picture${shown}`, alt: alt(number) }),
-          h("figcaption", {}, kind ? h("bdi", {}, kind) : rank ? `${rank + 1}.` : "nearest"),
-        ),
-      ),
-    );
+    const { version } = this.model;
+    this.picture.show({ ...which, version, name: called, range, size, hasOverlay }, keep);
+    this.marks.of(size && { ...which, width, height, spacing, unit: range?.unit, gray: Boolean(range) });
+    const has = { normals: this.model.has_normals, labelled: this.model.has_labelled };
+    if (this.shown.state === "scored") this.comparison.of({ ...which, range, has });
+    this.picture.prepare(this.slices.next);
+    this.drawZoom(this.viewport.view);
   }
 
   // Verdicts
