@@ -52,7 +52,7 @@ def titles(page) -> list[str]:
 def open_in_viewer(page) -> str:
     """Follow the link to the archive's viewer; give the study that it shows."""
     with page.expect_popup() as popup:
-        page.get_by_role("link", name="Open in the archive's viewer").click()
+        page.get_by_role("link", name="Open in PACS viewer").click()
     popup.value.wait_for_load_state()
     assert "0020000D" in popup.value.content()  # the archive knows the study
     found = re.search(r"/studies/([\d.]+)/", popup.value.url)

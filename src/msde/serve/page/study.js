@@ -56,7 +56,7 @@ export class Study {
     const dicom = this.who.viewer && row.format === "DICOM" && !row.purged;
     return [
       ...parts,
-      dicom ? h("a", link, "Open in the archive's viewer") : null,
+      dicom ? h("a", link, "Open in PACS viewer") : null,
       row.pseudonyms || row.assigned ? this.reader(row) : null,
     ].filter(Boolean);
   }
@@ -86,7 +86,7 @@ export class Study {
   }
 
   strip(title, rows) {
-    return h("div", {}, h("h3", {}, title), h("div", { class: "strip", role: "group", "aria-label": title }, rows.map((row) => this.shot(row))));
+    return h("div", {}, h("h3", {}, title), h("div", { class: "shots", role: "group", "aria-label": title }, rows.map((row) => this.shot(row))));
   }
 
   shot(row) {
