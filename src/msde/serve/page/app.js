@@ -2,9 +2,10 @@
 
 import { ask, begin, session } from "./api.js";
 import { COLUMNS, USUAL } from "./columns.js";
-import { openSettings, signIn, singleKeys } from "./dialogs.js";
+import { advances, openSettings, signIn, singleKeys } from "./dialogs.js";
 import { $, calmly, h, later, say } from "./dom.js";
 import { LearningPanel } from "./learning.js";
+import { Live } from "./live.js";
 import { ModelPanel } from "./model.js";
 import { Study } from "./study.js";
 import { Uploads } from "./upload.js";
@@ -14,6 +15,8 @@ import { Worklist } from "./worklist.js";
 
 const BUSY = 2000; // ms between looks while images are being scored
 const IDLE = 15000;
+const TOLD = 60000; // the same, while the service tells what changes
+const BREATH = 500; // ms between two looks at least
 
 let models = [];
 let model = null; // with its curve
@@ -22,6 +25,7 @@ let seen = 0; // images uploaded at the last look
 let stale = false; // pictures may be missing that came while nobody was signed in
 let signOut = ""; // where to go for that, where somebody else signs in
 let lasting = false; // whether what is said of trouble stays until it is closed
+let touched = false; // whether others may have said something of the image shown
 let due = false; // whether to look without waiting
 let rouse = () => {};
 
@@ -67,7 +71,12 @@ const open = (row) => {
   viewer.show(row, model, place());
 };
 
-const list = new Worklist(open, () => remember(image ? { id: image } : null), failed);
+const listed = () => {
+  remember(image ? { id: image } : null);
+  study.renew(list.rows.find(({ id }) => id === image));
+};
+
+const list = new Worklist(open, listed, failed);
 
 /** Another image of the patient, which may be in the list or not. */
 const openOther = (row) => {
@@ -79,10 +88,12 @@ const openOther = (row) => {
 const study = new Study({ open: openOther, changed: () => list.load(), failed });
 
 const viewer = new Viewer({
-  changed: (found, judged) => {
+  changed: (found, given) => {
     list.renew(found);
     recount();
-    if (judged) wake();
+    if (given === null) return;
+    wake();
+    if (given && advances()) list.toUnread().catch(failed);
   },
   removed: async () => {
     list.chosen = null;
@@ -98,6 +109,13 @@ const learning = new LearningPanel({
   rescore: () => panel.rescore(),
   open: (image, name) => list.find(image, name),
   failed,
+});
+const live = new Live(({ kinds, images }) => {
+  stale ||= kinds.includes("images") || kinds.includes("verdicts");
+  touched ||= kinds.includes("verdicts") && (images === null || images.includes(viewer.shown?.id));
+  if (kinds.includes("learning")) learning.look();
+  $("live").textContent = live.on ? "live" : "not live: looks every few seconds";
+  wake();
 });
 const uploads = new Uploads(calmly(400, () => wake()));
 const recount = calmly(100, () => {
@@ -121,6 +139,10 @@ const look = async () => {
     await list.load();
     $("place").textContent = place();
     recount();
+  }
+  if (touched) {
+    touched = false;
+    await viewer.renew(model, place());
   }
 };
 
@@ -164,9 +186,10 @@ const keys = {
     const covered = viewer.picture.overlay.toggle();
     say(covered === null ? "This image has no overlay." : covered ? "Overlay on." : "Overlay off.");
   },
-  n: () => viewer.judge("normal"),
-  a: () => viewer.judge("abnormal"),
-  u: () => viewer.judge("unsure"),
+  n: () => viewer.readings.judge("normal"),
+  a: () => viewer.readings.judge("abnormal"),
+  u: () => viewer.readings.judge("unsure"),
+  x: () => list.toUnread(),
   m: () => $("note").focus(),
   w: () => viewer.picture.reset(),
   f: () => viewer.picture.enlarge(),
@@ -210,15 +233,17 @@ const watch = async () => {
     const roused = new Promise((resolve) => {
       rouse = resolve;
     });
-    if (!due) await Promise.race([later(model.queued ? BUSY : IDLE), roused]);
+    if (!due) await Promise.race([later(live.on ? TOLD : model.queued ? BUSY : IDLE), roused]);
     due = false;
     if (document.hidden) continue; // becoming visible wakes
     await look().catch(failed);
+    await later(BREATH);
   }
 };
 
 const greet = (who) => {
-  document.body.dataset.role = who.role;
+  Object.assign(document.body.dataset, { role: who.role, user: who.user });
+  live.open();
   $("user").textContent = `${who.user} (${who.role})`;
   $("sign-out").hidden = false;
   signOut = who.sign_out;

@@ -19,7 +19,10 @@ const howOften = (row, model, group) => {
   ];
 };
 
-const given = ({ verdict }) => (verdict ? h("span", { class: `given ${verdict}` }, VERDICTS[verdict]) : "–");
+const given = ({ verdict, readers }) => [
+  verdict ? h("span", { class: `given ${verdict}` }, VERDICTS[verdict]) : "–",
+  readers > 1 ? quiet(` by ${readers}`) : null,
+];
 
 /** By key: heading, by what it sorts, whether it stands there where a reader has chosen nothing, and its cell. */
 export const COLUMNS = {

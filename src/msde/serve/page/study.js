@@ -36,6 +36,13 @@ export class Study {
     this.draw();
   }
 
+  /** Take over who is to look at it by now. */
+  renew(row) {
+    if (!row || row.id !== this.row?.id) return;
+    this.row = row;
+    this.draw();
+  }
+
   draw() {
     const { row } = this;
     $("case-who").replaceChildren(...(row ? this.whose(row) : []));

@@ -1,17 +1,18 @@
 // The selected image: what the model and the readers say of it.
 
-import { Refusal, ask, query } from "./api.js";
+import { ask, query } from "./api.js";
 import { chart } from "./chart.js";
 import { Comparison } from "./comparison.js";
 import { confirmed } from "./dialogs.js";
 import { $, h, later, say } from "./dom.js";
 import { Marks } from "./marks.js";
 import { Picture } from "./picture.js";
+import { Readings } from "./readings.js";
 import { Slices } from "./slices.js";
 import { Pane, Viewport } from "./viewport.js";
-import { VERDICTS, evidenceOf, figure, isLike, pValue, remarks, titleOf, verdictOfModel, when } from "./words.js";
+import { evidenceOf, figure, isLike, pValue, remarks, titleOf, verdictOfModel, when } from "./words.js";
 
-const PAUSE = 1500; // ms between looks at an image that waits to be scored
+const PAUSE = 700; // ms between looks at an image that waits to be scored
 
 const ORIGINS = { rest: "by upload", stow: "by DICOMweb" };
 
@@ -24,7 +25,7 @@ const ofPatient = ({ words, p_value: p, flagged }) =>
     ...(flagged ? [" ", h("span", { class: "flag" }, "patient flagged")] : []),
   );
 
-/** `changed(case)` is called after a verdict, `removed()` after a removal, `failed(error)` on trouble. */
+/** `changed(case, given)` is called after a score, a verdict (true) or its withdrawal (false), `removed()` after a removal, `failed(error)` on trouble. */
 export class Viewer {
   constructor({ changed, removed, failed }) {
     Object.assign(this, { changed, removed, failed });
@@ -45,11 +46,14 @@ export class Viewer {
     this.asking = new AbortController();
     this.shown = null;
     this.judged = 0; // verdicts stored
-    $("judge").addEventListener("submit", (event) => {
-      event.preventDefault();
-      // Return in the note would take the first button; it is to be chosen.
-      if (event.submitter && document.activeElement !== $("note")) this.judge(event.submitter.value);
-      else say("Choose normal, abnormal or unsure to store the note.");
+    this.readings = new Readings({
+      looked: () => this.shown,
+      again: () => this.renew(this.model, $("place").textContent),
+      stored: (found, given) => {
+        this.judged += 1;
+        changed(found, given);
+      },
+      failed,
     });
     $("remove").addEventListener("click", () => this.remove());
     this.listen();
@@ -135,14 +139,14 @@ export class Viewer {
   async show(row, model, place) {
     this.asking.abort();
     const asking = (this.asking = new AbortController());
-    this.model = model;
+    this.model = this.readings.model = model;
     this.shown = null;
     $("viewer").hidden = !row;
     if (!row) return;
     // Nothing of the image before may stand beside the name of this one.
     this.clear();
-    for (const id of ["latest", "verdicts", "history"]) $(id).replaceChildren();
-    $("note").value = "";
+    $("history").replaceChildren();
+    this.readings.clear();
     this.drawWords(row, place);
     try {
       const found = await this.known(row.id, asking.signal);
@@ -153,7 +157,7 @@ export class Viewer {
         const again = await this.known(row.id, asking.signal);
         if (again.state === "queued") continue;
         this.draw(again, place);
-        this.changed(again, false);
+        this.changed(again, null);
       }
     } catch (error) {
       if (asking.signal.aborted) return;
@@ -175,8 +179,8 @@ export class Viewer {
 
   /** Take a new version, threshold or verdict into what is shown. */
   async renew(model, place) {
-    if (!this.shown) return;
-    this.model = model;
+    if (!this.shown || this.model.name !== model.name) return;
+    this.model = this.readings.model = model;
     const { id } = this.shown;
     const { judged } = this;
     const found = await this.known(id, this.asking.signal).catch(() => null);
@@ -184,7 +188,8 @@ export class Viewer {
     if (!found || this.shown?.id !== id || this.judged !== judged) return;
     this.shown = found;
     this.drawWords(found, place);
-    this.drawVerdicts(found);
+    this.readings.draw(found);
+    this.drawHistory(found);
   }
 
   /** Draw again what depends on the model's curve. */
@@ -211,7 +216,6 @@ export class Viewer {
       ...(drawn ? [chart(this.model.curve, this.model.threshold, score)] : []),
       ...(score === null ? [] : [h("span", {}, `Score ${figure(score)}${limit}`)]),
     );
-    this.press(row.verdict);
     const message = [place, titleOf(row), row.flagged ? "flagged" : "", words].filter(Boolean).join(", ");
     say(message);
   }
@@ -219,7 +223,8 @@ export class Viewer {
   draw(found, place) {
     this.shown = found;
     this.drawWords(found, place);
-    this.drawVerdicts(found);
+    this.readings.draw(found);
+    this.drawHistory(found);
     this.slices.of(found, this.model.name);
     this.showPart(this.slices.part, false);
   }
@@ -245,30 +250,9 @@ export class Viewer {
     this.drawZoom(this.viewport.view);
   }
 
-  // Verdicts
+  // What became of it
 
-  press(verdict) {
-    for (const button of $("judge").querySelectorAll("button")) {
-      button.setAttribute("aria-pressed", String(button.value === verdict));
-    }
-  }
-
-  drawVerdicts(found) {
-    const line = ({ verdict, note, reader, at, model, version, p_value }) => {
-      const beside = version === null ? "" : `; ${model} version ${version}${p_value === null ? "" : `, ${pValue(p_value)}`}`;
-      return [
-        h("strong", {}, VERDICTS[verdict]),
-        " by ",
-        h("bdi", {}, reader),
-        ", ",
-        h("time", { datetime: at }, when(at)),
-        note ? [": ", h("bdi", {}, note)] : [],
-        h("span", { class: "quiet" }, beside),
-      ].flat();
-    };
-    const [latest] = found.verdicts;
-    $("latest").replaceChildren(...(latest ? line(latest) : ["No verdict yet."]));
-    $("verdicts").replaceChildren(...found.verdicts.map((one) => h("li", {}, line(one))));
+  drawHistory(found) {
     const scored = found.history.map(({ version, anomaly_score: score, p_value: p, scored: at }) => {
       const figures = score === null ? "no score" : `score ${figure(score)}${p === null ? "" : `, ${pValue(p)}`}`;
       return h("li", {}, `Version ${version}: ${figures}${at ? `, ${when(at)}` : ""}`);
@@ -279,30 +263,6 @@ export class Viewer {
       ...scored,
       h("li", {}, `Arrived ${when(found.arrived)}, ${origin}; ${found.format}${size}`),
     );
-  }
-
-  async judge(verdict) {
-    if (this.judging || $("viewer").hidden) return;
-    if (!this.shown) return this.failed(new Refusal("Not stored: the image had not been loaded. Give the verdict again."));
-    const { id } = this.shown;
-    this.judging = true;
-    try {
-      const body = { verdict, note: $("note").value.trim() };
-      const given = await ask("POST", `api/images/${id}/verdicts${query({ model: this.model.name })}`, { body });
-      this.judged += 1;
-      say(`Stored: ${given.verdict}, by ${given.reader}, ${when(given.at)}.`);
-      if (this.shown?.id !== id) return;
-      $("note").value = "";
-      this.shown.verdict = verdict;
-      this.shown.verdicts.unshift(given);
-      this.press(verdict);
-      this.drawVerdicts(this.shown);
-      this.changed(this.shown, true);
-    } catch (error) {
-      this.failed(error);
-    } finally {
-      this.judging = false;
-    }
   }
 
   async remove() {

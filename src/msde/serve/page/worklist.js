@@ -2,10 +2,11 @@
 
 import { ask, query } from "./api.js";
 import { COLUMNS, USUAL } from "./columns.js";
-import { $, calmly, h } from "./dom.js";
+import { $, calmly, h, say } from "./dom.js";
 import { UID, brieflyOf, counted, titleOf } from "./words.js";
 
 const LIMIT = 50;
+const FAR = 500; // rows that are looked through at once for one without a verdict
 const THUMB = 112; // px, twice what it is shown at
 const DAY = 86_400_000; // ms
 const USUAL_SORT = "p_value";
@@ -153,12 +154,12 @@ export class Worklist {
     return this.from(0);
   }
 
-  /** Load the page that starts there, and choose the row of an image, or else the first, or with `last` the last. */
-  async from(offset, { last = false, image = null } = {}) {
+  /** Load the page that starts there, and choose the row of an image, or else that `at` a place, or the `last`. */
+  async from(offset, { last = false, image = null, at = 0 } = {}) {
     this.offset = Math.max(0, offset);
     this.chosen = null;
     this.wanted = { last, image };
-    this.place = 0;
+    this.place = at;
     await this.load();
   }
 
@@ -195,6 +196,31 @@ export class Worklist {
     const since = days ? new Date(Date.now() - days * DAY).toISOString() : undefined;
     const body = { ...given, since, group: this.group || undefined, sort, order, limit, offset };
     return ask("POST", `api/worklist${query({ model: this.model.name })}`, { body, signal, again: true });
+  }
+
+  /** Go on to the next image without a verdict, beyond the page too; from the top where there is none below. */
+  async toUnread() {
+    const at = this.rows.findIndex(({ id }) => id === this.chosen);
+    const below = this.offset + (at < 0 ? this.place : at + 1);
+    const place = (await this.unread(below, this.total)) ?? (await this.unread(0, below));
+    if (place === null) return say("No image of this list is without a verdict.");
+    if (place < this.offset || place >= this.offset + this.rows.length) {
+      await this.from(LIMIT * Math.floor(place / LIMIT), { at: place % LIMIT });
+      this.link(this.place)?.focus({ preventScroll: true });
+    } else this.take(place - this.offset, true);
+  }
+
+  /** The place of the first image without a verdict among those from one place to before another; null for none. */
+  async unread(from, to) {
+    const without = ({ verdict, together }) => (together ? together.without_verdict > 0 : !verdict);
+    const near = this.rows.findIndex((row, at) => this.offset + at >= from && this.offset + at < to && without(row));
+    if (near >= 0) return this.offset + near;
+    for (let place = from; place < to; place += FAR) {
+      const { rows } = await this.page(place, FAR);
+      const at = rows.findIndex(without);
+      if (at >= 0 && place + at < to) return place + at;
+    }
+    return null;
   }
 
   /** Put a case that has changed into its row. */

@@ -19,11 +19,10 @@ from msde.serve.routes.access import REFUSALS, Reader, Served, TokenFirst, addre
 from msde.serve.service import Service
 
 router = APIRouter(route_class=TokenFirst, prefix="/api", tags=["events"], responses=REFUSALS)
-BEAT = 10.0
-"""Seconds after which a line is sent that says nothing, so that no proxy takes the stream for dead."""
+BEAT = 4.0
+"""Seconds after which a session is looked up again, and a line is sent that says nothing, or a proxy thinks it dead."""
 PAUSE = 0.4
 """Seconds between two events at least: what happens meanwhile is told at once."""
-_CHECK = 2.0  # seconds after which a session is looked up again
 _AGAIN = 3000  # ms after which a page comes again
 _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
@@ -44,7 +43,7 @@ async def _told(service: Service, caller: Caller, request: Request) -> AsyncIter
             changes = await service.events.after(number, BEAT, caller.role)
             if service.events.ended:
                 break
-            if time.monotonic() - checked > _CHECK:
+            if time.monotonic() - checked >= BEAT:
                 if not await run_in_threadpool(_goes_on, service, caller, request):
                     break
                 checked = time.monotonic()
