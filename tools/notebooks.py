@@ -16,12 +16,12 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
 def run(path: Path, folder: Path) -> Any:
     """Return a notebook with the outputs of its cells; an error in a cell is one here."""
     import nbformat
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
+    from traitlets.config import Config
 
     notebook = nbformat.read(path, as_version=4)
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")  # by files, not by a port of the machine
-    NotebookClient(notebook, kernel, timeout=900, resources={"metadata": {"path": str(folder)}}).execute()
+    by_files = Config({"KernelManager": {"transport": "ipc"}})  # not by a port of the machine
+    NotebookClient(notebook, config=by_files, timeout=900, resources={"metadata": {"path": str(folder)}}).execute()
     return notebook
 
 
