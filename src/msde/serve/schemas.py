@@ -14,7 +14,7 @@ from msde.serve.reading import Pair, Settled, Verdict
 Rate = Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)]
 Role = Literal["reader", "admin"]
 EvidenceWord = Literal["like", "unlike"]
-State = Literal["queued", "scored", "failed"]
+State = Literal["queued", "scored", "failed", "unsuited"]
 
 
 class Problem(BaseModel):
