@@ -46,7 +46,8 @@ class Metrics:
         build.labels(__version__).set(1)
         self._received = Counter("msde_images_received", "Images that arrived, new ones.", ["origin"], **to)
         self._refused = Counter("msde_uploads_refused", "Uploads that were refused, by HTTP status.", ["status"], **to)
-        self._scored = Counter("msde_images_scored", "Images scored, failed or of another kind.", ["modality", "outcome"], **to)
+        scored = "Images scored, failed or of another kind."
+        self._scored = Counter("msde_images_scored", scored, ["modality", "outcome"], **to)
         self._duration = Histogram(
             "msde_score_duration_seconds", "Time that an image took from being claimed.", buckets=_SECONDS, **to
         )

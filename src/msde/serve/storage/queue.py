@@ -1,4 +1,7 @@
-"""The queue: rows of the table `scores`, from queued to running to scored, failed or unsuited, each step in one transaction."""
+"""The queue: rows of the table `scores`, each step of which is in one transaction.
+
+From queued to running to scored, failed, or unsuited, where the version is not for the image.
+"""
 
 from __future__ import annotations
 
