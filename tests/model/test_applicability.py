@@ -42,8 +42,8 @@ def test_the_modality_and_the_body_part_of_the_normals_are_what_a_model_is_for()
     assert known.in_words == "DX of CHEST"
     for image in (of("DX", "CHEST"), of("DX"), of("CR", "CHEST", "ABDOMEN")):
         assert known.why_not(image) is None
-    assert "it is MR of HEAD, and" in known.why_not(of("MR", "HEAD"))
-    assert "it is DX of HAND, and" in known.why_not(of("DX", "HAND"))
+    assert "it is MR of HEAD, and" in (known.why_not(of("MR", "HEAD")) or "")
+    assert "it is DX of HAND, and" in (known.why_not(of("DX", "HAND")) or "")
     assert Applicability.of([of("DX")] * 60 + [of("DX", "CHEST")] * 40).to == ("DX",)
     assert Applicability.of([None] * 60 + [of("DX", "CHEST")] * 40) is None
 
