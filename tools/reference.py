@@ -114,7 +114,7 @@ def _default(option: click.Option) -> str:
 def rest() -> str:
     """Return the page of all routes and of what goes in and out."""
     routes = [route for router in ROUTERS for route in router.router.routes if isinstance(route, APIRoute)]
-    pacs: list[Any] = [status_router(None, list), stow_router(None, StowSettings(instance_megabytes=1))]  # type: ignore[arg-type]
+    pacs: list[Any] = [status_router(None, list, ()), stow_router(None, StowSettings(instance_megabytes=1))]  # type: ignore[arg-type]
     routes += [route for router in pacs for route in router.routes if isinstance(route, APIRoute)]
     described = get_openapi(title="MSDE", version="", routes=routes)
     schemas = described["components"]["schemas"]
