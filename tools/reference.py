@@ -35,6 +35,7 @@ SECTIONS = {
     "session": "Who asks",
     "images": "Images and scores",
     "verdicts": "What readers say",
+    "events": "What changes",
     "models": "What scores",
     "audit": "What was done",
     "pacs": "Archives, with --pacs",
