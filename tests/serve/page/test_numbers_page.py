@@ -6,7 +6,7 @@ import pytest
 from tests.requirements import need
 
 need("chromium")
-from playwright.sync_api import expect
+from playwright.sync_api import expect  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
