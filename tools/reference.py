@@ -40,8 +40,8 @@ SECTIONS = {
     "audit": "What was done",
     "pacs": "Archives, with --pacs",
     "notifications": "Who is told, with --notify",
+    "numbers": "Numbers over weeks",
     "studies": "Studies and reading lists",
-    "events": "What changes",
     "preferences": "What a reader prefers",
 }
 
