@@ -105,9 +105,12 @@ def test_the_operator_scores_a_picture(folder, scored, monkeypatch):
 
 
 def test_the_flavour_scores_paths(folder, scored, monkeypatch):
+    told = []
     library(monkeypatch, "mlflow.pyfunc", PythonModel=object)
+    sys.modules["mlflow"].models = SimpleNamespace(set_model=told.append)
     path, expected = scored
-    flavour = example("mlflow_flavour").MSDEFlavour()
+    example("mlflow_flavour")
+    (flavour,) = told
     flavour.load_context(SimpleNamespace(artifacts={"model": str(folder / "discs.msde")}))
     (row,) = flavour.predict(None, [str(path)])
     assert row == pytest.approx(expected.row())
