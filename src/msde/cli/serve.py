@@ -78,16 +78,16 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
 @click.option(
     "--normals",
     multiple=True,
-    metavar="PATH",
+    metavar="[NAME=]PATH",
     type=click.Path(),
-    help="Normals to show beside an image; may be repeated.",
+    help="Normals to show beside an image, of all models or of the one of that name; may be repeated.",
 )
 @click.option(
     "--abnormal",
     multiple=True,
-    metavar="PATH",
+    metavar="[NAME=]PATH",
     type=click.Path(),
-    help="The --abnormal images of the fit: the one most like an image is shown beside it; may be repeated.",
+    help="The --abnormal images of the fit, likewise: the one most like an image is shown beside it; may be repeated.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
