@@ -41,7 +41,6 @@ SECTIONS = {
     "pacs": "Archives, with --pacs",
     "notifications": "Who is told, with --notify",
     "studies": "Studies and reading lists",
-    "events": "What changes",
     "preferences": "What a reader prefers",
 }
 
