@@ -201,8 +201,9 @@ export class Viewer {
     const [words, p] = verdictOfModel(row);
     $("viewer").className = `${row.kind} ${row.flagged ? "flagged" : ""} ${isLike(row) ? "like" : ""}`;
     $("place").textContent = place;
+    $("name-shown").textContent = row.name; // on the full screen, where the heading is not
     $("case-name").replaceChildren(
-      h("bdi", {}, row.name),
+      h("bdi", { title: row.name }, row.name),
       ...(row.flagged ? [" ", h("span", { class: "flag" }, "flagged")] : []), // a space, so that it is read as two words
     );
     $("case-words").replaceChildren(words, p ? h("span", { class: "quiet" }, ` ${p}.`) : "");
