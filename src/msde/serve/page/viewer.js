@@ -218,7 +218,8 @@ export class Viewer {
       ...(score === null ? [] : [h("span", {}, `Score ${figure(score)}${limit}`)]),
     );
     const message = [place, titleOf(row), row.flagged ? "flagged" : "", words].filter(Boolean).join(", ");
-    say(message);
+    if (message !== this.told) say(message); // what is drawn again for others' sake is not said again
+    this.told = message;
   }
 
   draw(found, place) {
