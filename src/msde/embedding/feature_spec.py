@@ -14,8 +14,8 @@ Floats = NDArray[np.float32]
 
 OWN = "own"
 CLS = "cls"
-_DARKEST, _BRIGHTEST = 0.01, 0.99
-_FLATTEST = 1e-3
+DARKEST, BRIGHTEST = 0.01, 0.99
+FLATTEST = 1e-3
 _POWER = 3.0
 
 
@@ -35,10 +35,10 @@ def stretched(batch: Floats) -> Floats:
     The quantiles are those of every other row and column.
     """
     sample = np.sort(batch[..., ::2, ::2].reshape(len(batch), -1), axis=1)
-    places = [round(quantile * (sample.shape[1] - 1)) for quantile in (_DARKEST, _BRIGHTEST)]
+    places = [round(quantile * (sample.shape[1] - 1)) for quantile in (DARKEST, BRIGHTEST)]
     low, high = sample[:, places].T[..., None, None, None]
     seen = batch - low
-    seen /= np.maximum(high - low, _FLATTEST)
+    seen /= np.maximum(high - low, FLATTEST)
     return np.clip(seen, 0, 1, out=seen)
 
 

@@ -95,6 +95,11 @@ const viewer = new Viewer({
     wake();
     if (given && advances()) list.toUnread().catch(failed);
   },
+  open: async (name) => {
+    const { id, name: called } = viewer.shown;
+    await choose(name, id).catch(failed);
+    if (list.chosen !== id) await list.find(id, called);
+  },
   removed: async () => {
     list.chosen = null;
     await list.load();

@@ -191,6 +191,7 @@ export class ModelPanel {
     const facts = {
       "Fitted on": counted(training.images, "normal image"),
       ...(model.labelled ? { "And on": model.labelled } : {}),
+      For: model.info.applies_to ? `${model.info.applies_to.to.map((kind) => kind.replace(":", " of ")).join(", ")}; others are not scored` : "any image",
       ...(calibration.patients ? { "Calibrated on patients": calibration.patients.toLocaleString("en-GB") } : {}),
       "Lowest p-value possible": String(Number(model.resolution.toPrecision(2))),
       Networks: encoder.backbones.map(({ name, licence }) => `${name} (${licence})`).join("; "),

@@ -6,6 +6,7 @@ import { Comparison } from "./comparison.js";
 import { confirmed } from "./dialogs.js";
 import { $, h, later, say } from "./dom.js";
 import { Marks } from "./marks.js";
+import { drawOpinions } from "./opinions.js";
 import { Picture } from "./picture.js";
 import { Readings } from "./readings.js";
 import { Slices } from "./slices.js";
@@ -25,10 +26,13 @@ const ofPatient = ({ words, p_value: p, flagged }) =>
     ...(flagged ? [" ", h("span", { class: "flag" }, "patient flagged")] : []),
   );
 
-/** `changed(case, given)` is called after a score, a verdict (true) or its withdrawal (false), `removed()` after a removal, `failed(error)` on trouble. */
+/**
+ * `changed(case, given)` is called after a score, a verdict (true) or its withdrawal (false), `removed()` after a removal,
+ * `open(model)` to look at the image by another model, `failed(error)` on trouble.
+ */
 export class Viewer {
-  constructor({ changed, removed, failed }) {
-    Object.assign(this, { changed, removed, failed });
+  constructor({ changed, removed, open, failed }) {
+    Object.assign(this, { changed, removed, open, failed });
     this.slices = new Slices((part) => this.showPart(part, true));
     const panes = [new Pane($("stage")), new Pane($("stage-beside"))];
     this.comparison = new Comparison(panes[1]);
@@ -146,6 +150,7 @@ export class Viewer {
     // Nothing of the image before may stand beside the name of this one.
     this.clear();
     $("history").replaceChildren();
+    $("opinions").hidden = true;
     this.readings.clear();
     this.drawWords(row, place);
     try {
@@ -255,6 +260,7 @@ export class Viewer {
   // What became of it
 
   drawHistory(found) {
+    drawOpinions(found, this.model.name, this.open);
     const scored = found.history.map(({ version, anomaly_score: score, p_value: p, scored: at }) => {
       const figures = score === null ? "no score" : `score ${figure(score)}${p === null ? "" : `, ${pValue(p)}`}`;
       return h("li", {}, `Version ${version}: ${figures}${at ? `, ${when(at)}` : ""}`);
