@@ -1,4 +1,4 @@
-"""A model file as an MLflow model, which `mlflow models serve` serves: it is asked by paths of images."""
+"""A model file as an MLflow model, which `mlflow models serve` serves: it is asked by paths of images. No pickle."""
 
 import mlflow.pyfunc
 
@@ -9,12 +9,13 @@ class MSDEFlavour(mlflow.pyfunc.PythonModel):
     def load_context(self, context) -> None:
         self.model = AnomalyModel.load(context.artifacts["model"])
 
-    def predict(self, context, model_input, params=None) -> list[dict]:
-        paths = model_input["path"] if hasattr(model_input, "columns") else model_input
-        return [score.row() for score in self.model.score(list(paths))]
+    def predict(self, context, model_input: list[str], params=None) -> list[dict]:
+        return [score.row() for score in self.model.score(list(model_input))]
 
 
 def save(model_file: str, folder: str) -> None:
-    mlflow.pyfunc.save_model(
-        folder, python_model=MSDEFlavour(), artifacts={"model": model_file}, pip_requirements=["msde"]
-    )
+    artifacts = {"model": model_file}
+    mlflow.pyfunc.save_model(folder, python_model=__file__, artifacts=artifacts, pip_requirements=["msde"])
+
+
+mlflow.models.set_model(MSDEFlavour())

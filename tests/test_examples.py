@@ -27,8 +27,9 @@ def library(monkeypatch, name, **content):
     """Put a stand-in for a library in place, whose own classes the example only inherits from."""
     parts = name.split(".")
     for n in range(len(parts)):
-        module = ModuleType(".".join(parts[: n + 1]))
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+        name = ".".join(parts[: n + 1])
+        module = sys.modules.get(name) or ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, module)
         if n:
             setattr(sys.modules[".".join(parts[:n])], parts[n], module)
     vars(module).update(content)
@@ -105,9 +106,12 @@ def test_the_operator_scores_a_picture(folder, scored, monkeypatch):
 
 
 def test_the_flavour_scores_paths(folder, scored, monkeypatch):
+    told: list = []
     library(monkeypatch, "mlflow.pyfunc", PythonModel=object)
+    library(monkeypatch, "mlflow.models", set_model=told.append)
     path, expected = scored
-    flavour = example("mlflow_flavour").MSDEFlavour()
+    example("mlflow_flavour")
+    (flavour,) = told
     flavour.load_context(SimpleNamespace(artifacts={"model": str(folder / "discs.msde")}))
     (row,) = flavour.predict(None, [str(path)])
     assert row == pytest.approx(expected.row())

@@ -3,6 +3,8 @@ import json
 import pytest
 from tests.command import msde
 
+from msde.output.model_card import model_card
+
 FIGURES = {
     "auroc": 0.91234,
     "auroc_ci": [0.9, 0.95],
@@ -40,6 +42,11 @@ def test_a_card_says_what_the_file_knows(saved):
         "## Limits",
     ):
         assert part in text
+
+
+def test_it_says_which_images_it_is_for(plain_model):
+    info = {**plain_model.info(), "applies_to": {"to": ["DX:CHEST", "CR:CHEST"], "source": "headers of the normals"}}
+    assert "- It is for DX:CHEST, CR:CHEST (headers of the normals)" in list(model_card(info, "m", {}))
 
 
 def test_figures_stand_in_table_and_front_matter(saved, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from msde.cli.backup import backup, restore
 from msde.cli.data_folder import as_seconds, audit, purge
@@ -26,6 +27,12 @@ BESIDE: dict[str, click.Command] = {
     "restore": restore,
     "user": user,
 }
+
+
+def _models_and_what_else(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Complete a model file, and at the first place what else is done to a data folder."""
+    words = [] if context.params.get("models") else [name for name in BESIDE if name.startswith(begun)]
+    return [*map(CompletionItem, words), CompletionItem(begun, type="file")]
 
 
 class Megabytes(click.IntRange):
@@ -73,7 +80,14 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
 
 
 @click.command(cls=Serve)
-@click.argument("models", nargs=-1, required=True, metavar="MODEL.msde...", type=click.Path(path_type=Path))
+@click.argument(
+    "models",
+    nargs=-1,
+    required=True,
+    metavar="MODEL.msde...",
+    type=click.Path(path_type=Path),
+    shell_complete=_models_and_what_else,
+)
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder for everything that is kept.")
 @click.option(
     "--normals",

@@ -105,7 +105,7 @@ def _training(info: Mapping[str, Any]) -> Iterator[str]:
             f": {kinds}" if kinds else ""
         )
     if applies_to := info.get("applies_to"):
-        yield f"- It is for: {json.dumps(applies_to, ensure_ascii=False)}"
+        yield f"- It is for {', '.join(applies_to['to'])} ({applies_to['source']})"
     yield f"- Fingerprint `{training['fingerprint'][:16]}`; the file has numbers derived from the images, not these"
     libraries = ", ".join(f"{library} {version}" for library, version in info["libraries"].items())
     yield from (

@@ -142,5 +142,6 @@ def _config(model: AnomalyModel, source: Mapping[str, str], parity: Parity) -> d
             "embedding": {"type": "float32", "shape": ["n", model.session.dim]},
         },
         "calibration": info["calibration"],
+        "applies_to": info["applies_to"],
         "parity": asdict(parity),
     }
