@@ -212,7 +212,7 @@ export class Worklist {
 
   /** The place of the first image without a verdict among those from one place to before another; null for none. */
   async unread(from, to) {
-    const without = ({ verdict, together }) => (together ? together.without_verdict > 0 : !verdict);
+    const without = ({ verdict, state, together }) => (together ? together.without_verdict > 0 : !verdict && state !== "unsuited");
     const near = this.rows.findIndex((row, at) => this.offset + at >= from && this.offset + at < to && without(row));
     if (near >= 0) return this.offset + near;
     for (let place = from; place < to; place += FAR) {
