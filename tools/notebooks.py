@@ -17,11 +17,9 @@ def run(path: Path, folder: Path) -> Any:
     """Return a notebook with the outputs of its cells; an error in a cell is one here."""
     import nbformat
     from nbclient import NotebookClient
-    from traitlets.config import Config
 
     notebook = nbformat.read(path, as_version=4)
-    by_files = Config({"KernelManager": {"transport": "ipc"}})  # not by a port of the machine
-    NotebookClient(notebook, config=by_files, timeout=900, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(folder)}}).execute()
     return notebook
 
 
