@@ -1,9 +1,12 @@
 """The graph of a model says what the model says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.version_converter
 import onnxruntime
 import pytest
 from tests.command import msde
@@ -82,6 +85,13 @@ def test_two_networks_of_two_sizes(network, discs):
     score, rows = session.run(["anomaly_score", "embedding"], {"pixels_48": pixels[0], "pixels_64": pixels[1]})
     np.testing.assert_allclose(rows, model.session.embed(pixels), atol=1e-6)
     np.testing.assert_allclose(score, model.scorer_.score(model.session.embed(pixels)), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_network_of_a_later_version_of_onnx(network, discs, pictures):
+    later = onnx.version_converter.convert_version(onnx.load_from_string(network.graph), 18)
+    newer = replace(network, graph=later.SerializeToString(deterministic=True))
+    same(AnomalyModel(newer).fit(discs / "train", heatmaps=False), pictures)
 
 
 def test_all_poolings_are_there():
