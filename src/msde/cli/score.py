@@ -126,7 +126,6 @@ def score(
         if output is not None:
             write_scores(JobFolder.open(cluster.parts), output)
         return report(summary, cluster.parts, output)
-    from msde.dicom import Exporter
     from msde.embedding.embed import ticking
     from msde.images import find_images
     from msde.images.rule import OUTDATED
@@ -152,7 +151,11 @@ def score(
         check_shares(loaded.scorer_)
     if sigmoid and not loaded.scorer_.batchwise:
         raise click.UsageError("--sigmoid needs a model of transductive mode; the other modes have p-values")
-    exporter = None if dicom is None else Exporter(loaded, model, dicom, groups)
+    exporter = None
+    if dicom is not None:
+        from msde.dicom import Exporter
+
+        exporter = Exporter(loaded, model, dicom, groups)
     paths = find_images(images, tell)
     if heatmaps is not None:
         from msde.output.heat_files import HeatFiles

@@ -20,10 +20,10 @@ from msde.images.patients import Patients
 from msde.method.drift import Drift
 from msde.model.explanation import Explanation, explain
 from msde.model.file import read_model, write_model
+from msde.model.fit_report import FitReport
 from msde.model.fitted import FittedModel
 from msde.model.grouping import Groups, check_groups, with_keys
 from msde.model.labels import Kinds
-from msde.model.learning import FitReport, learn
 from msde.model.normal_maps import NormalMaps
 from msde.model.score import ImageScore
 from msde.model.training_set import TrainingSet
@@ -71,7 +71,7 @@ class AnomalyModel:
     scorer_, calibration_, volumes_, patients_, localizer_, fingerprint_, libraries_
         After a fit, of `fitted`: see :class:`msde.model.fitted.FittedModel`; ``calibration_`` is that of single images.
     unreadable_, distrusted_, n_copies_, peak_, notes_
-        What became of the training images: see :class:`msde.model.learning.FitReport`. Empty after `load`.
+        What became of the training images: see :class:`msde.model.fit_report.FitReport`. Empty after `load`.
 
     Examples
     --------
@@ -173,7 +173,8 @@ class AnomalyModel:
         Raises DataError if fewer than two different normals, or none of the unlabelled or abnormal images, can be used,
         an abnormal image is among the normals, or what is said of patients or kinds does not hold for the images.
         """
-        from msde.method.detection import Detection
+        from msde.method.detection import Detection  # neither is needed to score
+        from msde.model.learning import learn
 
         maps = NormalMaps(self.session, patches) if heatmaps and self.session.mapped_views else None
         normals = self._collected(images, groups, "normal", 2, tick, maps)
