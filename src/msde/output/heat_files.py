@@ -15,10 +15,10 @@ from msde.heatmaps.colours import with_bar
 from msde.method.parallel import in_order
 from msde.model.explanation import Explanation
 from msde.model.score import ImageScore
+from msde.output.png import write_png
 from msde.storage.atomic import make_folder, writing
 
 DEPTH = 65535
-_QUICKLY = 1  # zlib's level: a third of the time for a tenth more bytes
 
 
 class HeatFiles:
@@ -63,8 +63,6 @@ class HeatFiles:
 
     def _written(self, score: ImageScore, explanation: Explanation | None) -> ImageScore:
         if explanation is not None:
-            from PIL import Image
-
             place = self._folder / os.path.relpath(os.path.abspath(score.path), self._common)
             make_folder(place.parent)
             pictures: dict[str, NDArray[Any]] = {
@@ -73,5 +71,5 @@ class HeatFiles:
             }
             for kind, pixels in pictures.items():
                 with writing(place.with_name(f"{place.name}.{kind}.png"), keep=True) as unfinished:
-                    Image.fromarray(pixels).save(unfinished, "PNG", compress_level=_QUICKLY)
+                    write_png(unfinished, pixels)
         return score
