@@ -134,8 +134,10 @@ def score(
     from msde.model.patient_score import PATIENT_COLUMNS
     from msde.model.score import batch_probabilities, with_discoveries
     from msde.output.words import drift_in_words
+    from msde.serve.memory import share_arenas
     from msde.storage.atomic import check_writable
 
+    share_arenas()  # or what large images leave in those of several threads adds up
     if why is not None and heatmaps is not None:
         raise click.UsageError("--why and --heatmaps are two runs")
     if groups.stated and by != "patient" and dicom is None:
@@ -167,7 +169,7 @@ def score(
         elif heatmaps is None:
             scores = loaded.score_iter(paths, tick=tick)
         else:
-            scores = files.writing(loaded.explain_iter(paths, tick=tick))
+            scores = loaded.explain_each(paths, files.written, tick=tick)
         if sigmoid:
             scores = iter(batch_probabilities(list(scores)))
         if exporter is not None:

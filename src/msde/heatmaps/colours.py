@@ -25,6 +25,7 @@ _VIRIDIS = np.array(
     np.float32,
 )  # fmt: skip
 _OPACITY = 0.6
+_BAND = 2**18  # pixels
 _RAMP = 0.1
 _BAR_WIDTH, _BAR_MARGIN, _BAR_SIDE = 12, 8, 78
 _CAPTION = "of the area\nof normals\n\n{}Research\nuse only"
@@ -71,6 +72,15 @@ class ColourScale:
 
 def overlaid(pixels: Floats, heat: Floats, onset: float = LEAST_SHOWN) -> NDArray[np.uint8]:
     """Lay heat (h, w) in [0, 1] over a picture (h, w) or (h, w, 3) in [0, 1]; return RGB (h, w, 3)."""
+    laid = np.empty((*heat.shape, 3), np.uint8)
+    rows = max(1, _BAND // heat.shape[1])
+    for top in range(0, len(heat), rows):  # because floats of three colours, again and again, are much of a large one
+        band = slice(top, top + rows)
+        laid[band] = _laid(pixels[band], heat[band], onset)
+    return laid
+
+
+def _laid(pixels: Floats, heat: Floats, onset: float) -> NDArray[np.uint8]:
     picture = 255 * (np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels)
     opacity = _opacity(heat, onset)
     shown = opacity > 0  # few places of most pictures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +18,7 @@ from msde.heatmaps.localizer import CALM
 from msde.images import ImageRule, expanded, find_images
 from msde.images.patients import Patients
 from msde.method.drift import Drift
-from msde.model.explanation import Explanation, explain
+from msde.model.explanation import Explained, Explanation, T, explain
 from msde.model.file import read_model, write_model
 from msde.model.fit_report import FitReport
 from msde.model.fitted import FittedModel
@@ -248,8 +248,15 @@ class AnomalyModel:
         self, images: Images, *, tick: Tick | None = None
     ) -> Iterator[tuple[ImageScore, Explanation | None]]:
         """Yield what `score_iter` does, with explanations: None for volumes and for images that could not be used."""
+        return self.explain_each(images, lambda explained: explained, tick=tick)
+
+    def explain_each(self, images: Images, use: Callable[[Explained], T], *, tick: Tick | None = None) -> Iterator[T]:
+        """Yield what a function makes of what `explain_iter` yields, in the threads that compute it.
+
+        What takes the memory of an image at its full size is then gone before the next one comes.
+        """
         embedded = ticking(self.embed(images, self.fitted.heat_maps()), tick)
-        return explain(self.score_embedded(embedded), self.rule, self.colours)
+        return explain(self.score_embedded(embedded), self.rule, self.colours, use)
 
     def calibrate(
         self,
