@@ -9,10 +9,15 @@ COVERAGE ?= --cov --cov-report=term
 # The matrices of tests are small: more threads would only wait for each other.
 test test-all test-lowest quick: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-all test-lowest quick lint clean
+.PHONY: demo docs test test-all test-lowest quick lint clean
 
 demo: .venv/demo.stamp
 	$(BIN)/msde demo
+
+# The site, in build/site: broken links and unresolved names are errors. `make test-all` builds it too.
+docs: .venv/docs.stamp
+	$(BIN)/sphinx-build -q -W --keep-going -c docs . build/site
+	@echo "build/site/index.html"
 
 test: lint
 	$(PYTEST)
@@ -44,6 +49,10 @@ lint: .venv/test.stamp
 	$(PIP) --editable '.[demo]'
 	touch $@
 
+.venv/docs.stamp: .venv/bin/python pyproject.toml
+	$(PIP) --editable '.[docs]'
+	touch $@
+
 .venv/test.stamp: .venv/bin/python pyproject.toml
 	$(PIP) --editable '.[test]'
 	touch $@ .venv/demo.stamp
@@ -51,7 +60,7 @@ lint: .venv/test.stamp
 .venv/all.stamp: .venv/bin/python pyproject.toml
 	$(PIP) --editable '.[dev]'
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --wheel-dir .venv/wheels '.[demo,serve]' hatchling
-	touch $@ .venv/test.stamp .venv/demo.stamp
+	touch $@ .venv/docs.stamp .venv/test.stamp .venv/demo.stamp
 
 clean:
 	rm -rf .venv .venv-lowest msde-demo

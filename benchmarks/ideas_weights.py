@@ -16,7 +16,8 @@ from sklearn.neighbors import NearestNeighbors
 from table import print_header, print_ideas, print_row
 
 from msde.benchmark.draws import Subset
-from msde.method.density_weights import density_weights, fuzzy_graph
+from msde.method.density_weights import density_weights
+from msde.method.fuzzy_graph import fuzzy_graph
 from msde.method.gaussian import fit_empirical
 from msde.method.mean_shift import shift
 from msde.method.metrics import auroc

@@ -14,12 +14,13 @@ from msde import AnomalyModel
 from msde.backbones import Backbone
 from tests.networks import shallow
 from tests.pictures import write_discs
-from tests.requirements import SHARED, need
+from tests.requirements import SHARED, THOROUGH, need
 
 # A busy machine is no failure.
-settings.register_profile("steady", deadline=None)
-settings.register_profile("quick", deadline=None, max_examples=20)  # of `make quick`; the others try a hundred
-settings.load_profile("steady")
+settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("steady", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.load_profile("thorough" if THOROUGH else "steady")  # `make quick` names its own
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from tests.requirements import need
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
-SHIPPED = [extra for extra in EXTRAS if extra not in ("test", "dev")]  # those two are for whoever changes the code
+SHIPPED = [extra for extra in EXTRAS if extra not in ("docs", "test", "dev")]  # those are for whoever changes the code
 NEEDED = {
     "hf": "transformers",
     "open_clip": "open_clip",

@@ -28,6 +28,7 @@ def half(lite0: Backbone) -> Backbone:
     return with_half_weights(lite0)
 
 
+@pytest.mark.slow
 def test_embeddings_stay_close(half: Backbone, lite0_session: EmbeddingSession, pixels: np.ndarray) -> None:
     expected = lite0_session.embed(pixels)
     found = EmbeddingSession(half).embed(pixels)
@@ -48,6 +49,7 @@ def test_row_does_not_depend_on_its_batch(half: Backbone, pixels: np.ndarray) ->
     np.testing.assert_allclose(session.embed(pixels), alone, rtol=1e-6, atol=1e-6 * np.abs(alone).max())
 
 
+@pytest.mark.slow
 def test_a_model_of_it_is_read_without_onnx(network: Backbone, discs: Path, tmp_path: Path) -> None:
     model = AnomalyModel(with_half_weights(network)).fit(discs / "train", heatmaps=False)
     model.save(tmp_path / "m.msde")
@@ -93,6 +95,7 @@ def test_a_fit_stores_large_networks_so_and_others_when_asked_to(
     assert "its weights are stored as they are" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [lambda backbone: backbone, with_half_weights, with_int8_weights])
 def test_a_graph_and_its_weights_become_a_file_again(
     lite0: Backbone, pixels: np.ndarray, kept: Callable[[Backbone], Backbone]

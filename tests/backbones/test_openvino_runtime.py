@@ -39,6 +39,7 @@ def test_the_embeddings_are_those_of_onnx_runtime(
     assert_same_rows(session.embed(images), EmbeddingSession(network).embed(images))
 
 
+@pytest.mark.slow
 def test_of_the_whole_default_network_too(lite0: Backbone, pixels: np.ndarray) -> None:
     outputs = ["embedding", *lite0.levels]
     found, expected = (EmbeddingSession(lite0, 1, device).run(pixels[:3], outputs) for device in ("openvino", "cpu"))

@@ -68,6 +68,7 @@ def test_zeros_stay_and_whole_weights_come_back(values: np.ndarray) -> None:
     np.testing.assert_array_equal(quantized(whole * scale, 0)[0], whole)
 
 
+@pytest.mark.slow
 def test_embeddings_stay_close(small: Backbone, lite0_session: EmbeddingSession, pixels: np.ndarray) -> None:
     expected = lite0_session.embed(pixels)
     found = EmbeddingSession(small).embed(pixels)

@@ -46,6 +46,7 @@ def test_labels_go_with_scores_of_images_alone(arguments, reason, tmp_path):
     assert reason in done.output
 
 
+@pytest.mark.slow
 def test_labels_have_a_say_in_what_a_pool_tells(discs, tmp_path):
     arguments = ["--abnormal", str(discs / "abnormal"), "--unlabelled", str(discs / "normal"), "--no-heatmaps"]
     done = CliRunner().invoke(msde, ["fit", str(discs / "train"), "-o", str(tmp_path / "m"), *arguments])

@@ -49,6 +49,7 @@ def test_pixels_of_a_normal_are_refused_under_any_name(fit, discs, tmp_path):
     assert f"{tmp_path / 'found.png'} is {discs / 'train' / '003.png'}" in said
 
 
+@pytest.mark.slow
 def test_copies_of_an_image_with_several_kinds_are_refused(fit, discs, tmp_path):
     folder = tmp_path / "abnormal"
     shutil.copytree(discs / "abnormal", folder)
@@ -115,6 +116,7 @@ def test_too_few_normals_are_refused(fit, discs, tmp_path):
     assert "19 normals are too few to learn from labelled abnormal images beside them; give at least 20" in said
 
 
+@pytest.mark.slow
 def test_labels_of_another_modality_are_told_with_the_figure(fit, tmp_path, rng):
     (tmp_path / "other").mkdir()
     for number in range(3):
@@ -128,6 +130,7 @@ def test_labels_of_another_modality_are_told_with_the_figure(fit, tmp_path, rng)
     assert "same modality" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_report_shows_the_labelled_image_most_like_each(labelled, discs, tmp_path):
     images = sorted((discs / "abnormal").iterdir())
     done = msde(

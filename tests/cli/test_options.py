@@ -105,6 +105,8 @@ def test_bad_usage_ends_with_2_and_help_with_0(name):
         (("msde", "fit", "normals", "--backbone", "rad-"), "rad-dino"),
         (("msde", "fit", "normals", "--aspect", "l"), "letterbox"),
         (("msde", "backbones", "rad-"), "rad-dino"),
+        (("msde", "serve", "aud"), "audit"),
+        (("msde", "serve", "user", "r"), "remove"),
         (("msde", "score", "m.msde", ""), ""),  # files are left to the shell
     ],
 )

@@ -27,6 +27,7 @@ def test_what_is_missing_is_asked_for_once():
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["disk", "s3"])
 def test_a_folder_lists_what_is_whole(tmp_path, server, environment, place):
     url = str(tmp_path / "job") if place == "disk" else "s3://folder/job"

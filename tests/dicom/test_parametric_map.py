@@ -14,6 +14,7 @@ from .kinds import heat_map_of
 from .sources import SOURCES, digital_radiograph, neighbour, radiograph, shipped, written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
 def test_the_numbers_read_back(tmp_path: Path, source, result: Result, rng: np.random.Generator) -> None:
     image = source()

@@ -43,6 +43,7 @@ def test_nothing_is_said_of_a_place_that_is_not_known(result: Result) -> None:
     assert secondary_capture(radiograph(), result, overlay_of(radiograph())).PatientOrientation == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("elements", "ratio"),
     [

@@ -131,6 +131,7 @@ def test_normals_of_other_patients_are_flagged_about_as_often_as_asked(shared):
         assert abs(flagged - alpha) <= allowed, alpha
 
 
+@pytest.mark.slow
 def test_rows_of_one_group_are_held_out_together(rng):
     def groups_of_alike(n):
         return np.repeat(rng.normal(size=(n, 20)), 12, axis=0) + rng.normal(scale=0.1, size=(n * 12, 20))

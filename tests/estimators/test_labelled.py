@@ -52,6 +52,7 @@ def test_a_score_does_not_depend_on_the_batch(rows, fitted):
     np.testing.assert_allclose(together, alone, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_labels_nothing_changes(rows):
     normals, others, _ = rows
     assert isinstance(MSDEDetector().fit(normals).scorer_, InductiveScorer)
@@ -102,6 +103,7 @@ def moved():
     return normals, pool, there, elsewhere
 
 
+@pytest.mark.slow
 def test_labels_decide_whether_the_pool_points_at_disease(moved):
     normals, pool, there, elsewhere = moved
 
@@ -116,6 +118,7 @@ def test_labels_decide_whether_the_pool_points_at_disease(moved):
     assert weight(abnormal=elsewhere[:3]) < 0.02
 
 
+@pytest.mark.slow
 def test_a_pool_and_labels_keep_the_false_alarm_rate(moved):
     normals, pool, there, _ = moved
     fitted = MSDEDetector("adaptive", alpha=0.1).fit(normals[:200], unlabelled=pool, abnormal=there[:5])
@@ -124,6 +127,7 @@ def test_a_pool_and_labels_keep_the_false_alarm_rate(moved):
     np.testing.assert_allclose(np.concatenate([fitted.anomaly_score(row[None]) for row in pool[:20]]), together)
 
 
+@pytest.mark.slow
 def test_what_is_labelled_is_left_out_of_the_pool(moved):
     normals, pool, _, _ = moved
     with_labels, without = (
@@ -138,6 +142,7 @@ def test_a_pool_of_labelled_rows_alone_is_refused(moved):
         MSDEDetector("adaptive").fit(normals, unlabelled=pool[:5], abnormal=pool[:9])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["inductive", "adaptive"])
 def test_all_normals_and_those_without_each_fold_are_fitted_once(moved, mode, monkeypatch):
     normals, pool, there, _ = moved

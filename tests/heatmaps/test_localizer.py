@@ -118,6 +118,7 @@ def test_a_localizer_of_tokens_comes_back(of_tokens):
         again.check({"plain": (7, 23)})
 
 
+@pytest.mark.slow
 def test_flat_background_has_no_heat_and_does_not_count(of_tokens):
     seen = made_up_tokens(60)
     seen.tokens[:, :5] = seen.tokens[:, :1, :1]  # what a network sees of nothing

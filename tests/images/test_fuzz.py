@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.requirements import THOROUGH
 
-COUNT = int(os.environ.get("MSDE_FUZZ", "300"))
+COUNT = int(os.environ.get("MSDE_FUZZ", "300" if THOROUGH else "100"))
 SEED = int(os.environ.get("MSDE_FUZZ_SEED", "0"))
 MEGABYTES = 1000
 

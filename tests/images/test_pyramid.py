@@ -60,6 +60,7 @@ def test_the_blocks_of_a_level_are_all_of_it(keep, level: int) -> None:
     np.testing.assert_array_equal(whole, GLASS[:: level + 1, :: level + 1])
 
 
+@pytest.mark.slow
 def test_what_tifffile_cannot_cut_openslide_reads(keep, monkeypatch: pytest.MonkeyPatch) -> None:
     path = keep("slide.svs", 1)
     expected = tiles(path)

@@ -39,6 +39,7 @@ def test_it_is_the_frozen_trajectory_of_all_dimensions(rng, shape, weighting):
     assert np.median(off) < 1e-3 * np.median(np.linalg.norm(followed, axis=1))
 
 
+@pytest.mark.slow
 @given(seeds, st.sampled_from(SHAPES), st.integers(1, 20))
 @settings(max_examples=25)
 def test_a_row_moves_the_same_alone_in_any_batch_and_in_any_order(seed, shape, n_queries):
@@ -53,6 +54,7 @@ def test_a_row_moves_the_same_alone_in_any_batch_and_in_any_order(seed, shape, n
     np.testing.assert_allclose(frozen.displacement(queries[order]), together[order], rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @given(seeds)
 @settings(max_examples=25)
 def test_neighbours_at_equal_distances_are_the_same_in_any_batch(seed):
@@ -75,6 +77,7 @@ def test_one_and_two_threads_move_rows_alike(rng, monkeypatch, shape):
     np.testing.assert_allclose(one, two, atol=1e-6)
 
 
+@pytest.mark.slow
 @given(seeds, st.sampled_from([*SHAPES, (2, 5), (3, 1)]))
 @settings(max_examples=25)
 def test_a_training_row_follows_its_own_path(seed, shape):
@@ -112,6 +115,7 @@ def test_normals_that_are_all_alike_stay_and_others_come_to_them():
     assert (moved >= -2).all()
 
 
+@pytest.mark.slow
 def test_of_many_normals_landmarks_take_the_path_and_the_others_follow(rng):
     normals = rng.normal(size=(6, 30))[rng.integers(6, size=900)] * 4 + rng.normal(size=(900, 30))
     whole, frozen = (FrozenShift.fit(normals, max_landmarks=most)[0] for most in (900, 300))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msde.method import mean_shift, neighbors, parallel
 from msde.method.mean_shift import shift
 from msde.method.neighbors import sketch
+from msde.method.neighbors.sketch import SketchIndex
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -155,7 +156,37 @@ def test_approximate_neighbors_shift_nearly_like_exact_ones(rng, monkeypatch):
     rows = (rows + rng.normal(size=(2500, 6)) @ rng.normal(size=(6, 30))).astype(np.float32)
     _, exact, _ = shift(rows, np.ones(2500), max_iter=4)
     monkeypatch.setattr(neighbors, "EXACT_ROWS", 1000)
-    monkeypatch.setattr(sketch, "CELL_ROWS", 1000)
+    for module in (neighbors, sketch):
+        monkeypatch.setattr(module, "CELL_ROWS", 1000)
     _, approximate, _ = shift(rows, np.ones(2500), max_iter=4)
     off = np.linalg.norm(approximate - exact, axis=1)
     assert 0 < off.mean() < 0.05 * np.linalg.norm(exact - rows, axis=1).mean()
+
+
+def test_beyond_the_rows_of_the_plain_search_rows_shift_as_they_do_with_it(rng, monkeypatch):
+    rows = (rng.normal(size=(4, 30))[rng.integers(4, size=2200)] + rng.normal(size=(2200, 30))).astype(np.float32)
+    _, mutually, displacement = shift(rows, np.ones(2200), max_iter=4)
+    monkeypatch.setattr(neighbors, "EXACT_ROWS", 3000)
+    _, plainly, plain_displacement = shift(rows, np.ones(2200), max_iter=4)
+    off = np.linalg.norm(mutually - plainly, axis=1)
+    assert np.median(off) < 1e-5
+    assert off.mean() < 1e-3 * np.linalg.norm(plainly - rows, axis=1).mean()
+    np.testing.assert_allclose(displacement.mean(), plain_displacement.mean(), rtol=1e-4)
+
+
+def test_rows_of_cells_side_by_side_shift_as_they_do_in_any_order(rng, monkeypatch):
+    monkeypatch.setattr(neighbors, "EXACT_ROWS", 500)
+    for module in (neighbors, sketch):
+        monkeypatch.setattr(module, "CELL_ROWS", 500)
+    rows = (3 * rng.normal(size=(8, 30)))[rng.integers(8, size=1500)]
+    rows = (rows + rng.normal(size=(1500, 6)) @ rng.normal(size=(6, 30))).astype(np.float32)
+    weights = rng.uniform(size=1500)
+    given = rows.copy()
+    trajectory, in_cells, displacement = shift(rows, weights, max_iter=3, max_references=100)
+    monkeypatch.setattr(SketchIndex, "cell_by_cell", lambda index: (np.arange(1500), index))
+    np.testing.assert_array_equal(rows, given)
+    plain, as_given, plain_displacement = shift(given, weights, max_iter=3, max_references=100)
+    np.testing.assert_allclose(in_cells, as_given, atol=1e-5)
+    np.testing.assert_allclose(displacement, plain_displacement, rtol=1e-4)
+    np.testing.assert_allclose(trajectory.positions[2], plain.positions[2], atol=1e-5)
+    np.testing.assert_array_equal(trajectory.weights, plain.weights)

@@ -65,6 +65,7 @@ def test_a_saved_model_scores_the_same(discs, tmp_path, kind, request):
     assert_same_scores(loaded.score(discs / "normal"), model.score(discs / "normal"), rounding)
 
 
+@pytest.mark.slow
 def test_scoring_a_saved_model_imports_nothing_heavy_and_a_fit_little(model, discs, tmp_path):
     model.save(tmp_path / "m.msde")
     heavy = "torch timm sklearn pandas matplotlib umap scipy.stats scipy"

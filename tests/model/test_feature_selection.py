@@ -103,6 +103,7 @@ def test_each_normal_is_held_out_once(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(np.sort(np.concatenate(held_out)), np.arange(37))
 
 
+@pytest.mark.slow
 def test_quality_of_what_can_and_cannot_be_told(rng: np.random.Generator) -> None:
     normals = rng.standard_normal((60, 4), np.float32)
     assert quality(normals, normals + 50, np.arange(60)) == 1

@@ -74,6 +74,7 @@ def test_two_networks_draw_together_and_come_back(network, explaining, discs, tm
     assert heat[21:32, 21:32].mean() > 1.5 * heat[:10].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patches", ["modes", "subspace"])
 def test_tokens_of_the_default_network_show_a_lesion(network, discs, patches, tmp_path):
     model = AnomalyModel(network).fit(discs / "train", patches=patches)

@@ -134,6 +134,7 @@ def test_numbers_below_zero_are_no_formulas(tmp_path):
     assert (tmp_path / "s.csv").read_text().splitlines()[1] == "a.png,-1.5,0.5,false,"
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(), min_size=1))
 def test_any_row_reads_back_as_one(cells):
     (row,) = csv.reader(StringIO(csv_row(cells), newline=""))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from http.client import HTTPConnection
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Self
@@ -27,18 +28,21 @@ class Proxy:
                     self.send_error(404)
                     return
                 path = self.path.removeprefix(prefix) or "/" if strips and self.path != prefix else self.path
-                connection = HTTPConnection("127.0.0.1", port, timeout=60)
-                connection.request(self.command, path, body or None, dict(self.headers.items()))
-                answer = connection.getresponse()
-                content = answer.read()
+                with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+                    connection.request(self.command, path, body or None, dict(self.headers.items()))
+                    self.answer(connection.getresponse())
+
+            def answer(self, answer: HTTPResponse) -> None:
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
-                    if name.lower() not in (*_OF_CONNECTION, "content-length", "date", "server"):
+                    if name.lower() not in (*_OF_CONNECTION, "date", "server"):
                         self.send_header(name, value)
-                self.send_header("Content-Length", str(len(content)))
+                if answer.chunked:  # it lasts until the connection is closed
+                    self.send_header("Connection", "close")
                 self.end_headers()
-                self.wfile.write(content)
-                connection.close()
+                with suppress(ConnectionError):  # who asked has gone
+                    while piece := answer.read1():
+                        self.wfile.write(piece)
 
             do_GET = do_POST = do_PUT = do_DELETE = pass_on
 

@@ -10,14 +10,16 @@ from threading import Timer
 
 import anyio
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select
 from starlette.datastructures import Headers
 from tests.patience import wait_until
 from tests.serve.conftest import png
 
+from msde.cli.serve import serve as serve_command
 from msde.errors import DataError, MSDEError
 from msde.serve import lifecycle, worklist
-from msde.serve.errors import Denied
+from msde.serve.errors import Denied, Forbidden
 from msde.serve.intake.auth import Gate
 from msde.serve.lifecycle import prepare
 from msde.serve.settings import Settings
@@ -114,6 +116,58 @@ def test_a_trusted_proxy_names_the_user_and_nobody_else_can(serve):
     with serve(proxy_header="X-Remote-User", proxies=("10.0.0.1",)) as served:
         served.client.headers.pop("authorization")
         assert served.client.get("/api/session", headers={"x-remote-user": "jane"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"user": "X-Auth-Request-Email", "groups": "X-Auth-Request-Groups"},  # oauth2-proxy asked by nginx or Caddy
+        {"user": "X-Forwarded-Email", "groups": "X-Forwarded-Groups"},  # oauth2-proxy before the service
+    ],
+)
+def test_oauth2_proxy_names_user_and_groups(tmp_path, headers):
+    gate = gate_of(
+        tmp_path,
+        proxy_header=headers["user"],
+        groups_header=headers["groups"],
+        proxies=("10.0.0.1",),
+        admin_groups=("role:msde:admin", "/msde-admins"),
+        reader_groups=("/radiology",),
+    )
+
+    def come(user: str, groups: str, peer: str = "10.0.0.1") -> tuple[str, str]:
+        given = Headers(
+            raw=[
+                (headers[name].lower().encode(), value.encode())
+                for name, value in (("user", user), ("groups", groups))
+                if value
+            ]
+        )
+        caller = gate.caller("GET", given, {}, peer)
+        assert caller.by_proxy
+        return caller.user, caller.role
+
+    assert come("jane@example.org", "/it,/radiology") == ("jane@example.org", "reader")
+    assert come("jürgen@example.org", "/radiology") == ("jürgen@example.org", "reader")
+    assert come("chief@example.org", "/staff, role:msde:admin") == ("chief@example.org", "admin")
+    for groups in ("", "/it", "/radiology-guests", "radiology"):
+        with pytest.raises(Forbidden, match="none of the groups that may come in"):
+            come("joe@example.org", groups)
+    with pytest.raises(Denied):
+        come("", "/msde-admins")
+    with pytest.raises(Denied):
+        come("chief@example.org", "/msde-admins", peer="10.0.0.2")
+    twice = [(headers["groups"].lower().encode(), b"/msde-admins"), (headers["groups"].lower().encode(), b"/it")]
+    named = (headers["user"].lower().encode(), b"joe@example.org")
+    with pytest.raises(Denied, match="comes more than once"):
+        gate.caller("GET", Headers(raw=[named, *twice]), {}, "10.0.0.1")
+
+
+def test_groups_need_their_header(disc_model, tmp_path):
+    for options in (("--admin-group", "a"), ("--proxy-groups-header", "X-Groups")):
+        result = CliRunner().invoke(serve_command, [str(disc_model), "--data", str(tmp_path / "data"), *options])
+        assert result.exit_code == 2
+        assert "--proxy-groups-header" in result.output
 
 
 def test_secrets_are_for_the_owner_alone(standing):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import delete, update
@@ -9,6 +12,7 @@ from tests.serve.conftest import png
 
 from msde.cli.main import msde
 from msde.errors import MSDEError
+from msde.serve.intake import users
 from msde.serve.storage.tables import Audit
 
 
@@ -57,3 +61,43 @@ def test_the_log_has_the_digest_at_each_start(serve, caplog):
         pass
     told = [vars(record)["fields"]["digest"] for record in caplog.records if record.getMessage() == "audit log"]
     assert told[-1] == digest
+
+
+def test_users_are_added_listed_and_removed_while_the_service_runs(serve, tmp_path):
+    place = ("--data", tmp_path / "data")
+    tokens = tmp_path / "data" / "tokens"
+    with serve() as served:
+        tokens.write_text(f"# ours\n{tokens.read_text()}")
+        token = run("user", "add", "jane", *place).strip()
+        chief = run("user", "add", "chief", "--role", "admin", *place).strip()
+        assert run("user", "list", *place) == "admin\tadmin\njane\treader\nchief\tadmin\n"
+        assert token not in tokens.read_text()
+        assert stat.S_IMODE(tokens.stat().st_mode) == 0o600
+        for given, role in ((token, "reader"), (chief, "admin")):
+            answer = served.client.get("/api/session", headers={"authorization": f"Bearer {given}"})
+            assert answer.json()["role"] == role
+        for name, message in (("jane", "is there already"), ("jane doe", "no space"), ("#jane", "no #"), ("", "1 to")):
+            with pytest.raises(MSDEError, match=message):
+                run("user", "add", name, *place)
+        assert run("user", "remove", "jane", *place) == "jane is removed\n"
+        with pytest.raises(MSDEError, match="there is no user jane"):
+            run("user", "remove", "jane", *place)
+        assert served.client.get("/api/session", headers={"authorization": f"Bearer {token}"}).status_code == 401
+        assert "no admin is left" not in run("user", "remove", "chief", *place)
+        said = [(row["action"], row["detail"]) for row in served.get("/api/audit")["rows"] if "user" in row["action"]]
+        assert "no admin is left" in run("user", "remove", "admin", *place)
+    assert tokens.read_text() == "# ours\n"
+    assert said == [
+        ("remove user", {"name": "chief"}),
+        ("remove user", {"name": "jane"}),
+        ("add user", {"name": "chief", "role": "admin"}),
+        ("add user", {"name": "jane", "role": "reader"}),
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+def test_what_root_does_stays_readable_for_the_service(tmp_path):
+    (tmp_path / "data").mkdir()
+    os.chown(tmp_path / "data", 65534, 65534)
+    users.add(tmp_path / "data", "jane", "reader")
+    assert {path.stat().st_uid for path in (tmp_path / "data").iterdir()} == {65534}

@@ -126,6 +126,7 @@ def age(served, number: int, days: float) -> None:
         session.execute(update(Image).where(Image.id == number).values(arrived=now() - timedelta(days=days)))
 
 
+@pytest.mark.slow
 def test_what_is_kept_long_enough_loses_picture_and_name_and_keeps_scores_and_verdicts(serve, url, tmp_path):
     def rule(served) -> int:
         return purge(served.service.database, served.service.store, timedelta(days=90), SERVICE)

@@ -3,19 +3,81 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.exc import SQLAlchemyError
+from tests.patience import PATIENCE
+from tests.serve.process import Process
 
 from msde.serve import audit, events
 from msde.serve.errors import Busy
 from msde.serve.events import Events
+from msde.serve.intake.tokens import digest_of_token
+from msde.serve.launch import GRACE
+from msde.serve.scoring import STOP_WITHIN
 from msde.serve.storage.database import Database
 from msde.serve.storage.tables import Image, Model, Score, Version
 
+from .conftest import png
+
 ADMIN, READER = "admin", "reader"
+
+
+def finished(coroutine):
+    """Run a coroutine in a thread, because a browser's loop may run in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
+
+
+def told(lines, kind):
+    """Read a stream up to an event of a kind, and return what that says."""
+    for line in lines:
+        if line == f"event: {kind}":
+            return json.loads(next(lines).removeprefix("data: "))
+    raise AssertionError(f"the stream ended before {kind}")
+
+
+@pytest.mark.slow
+def test_two_processes_tell_what_either_did_until_the_session_or_the_service_ends(disc_model, tmp_path):
+    with Process(disc_model, tmp_path / "data", "--workers", "2") as process:
+        tokens = process.data / "tokens"
+        admin = tokens.read_text()
+        tokens.write_text(f"{admin}anna reader {digest_of_token('anna-reads')}\n")
+        anna = {"Authorization": "Bearer anna-reads"}
+        with ExitStack() as stack:
+            opened = [
+                stack.enter_context(httpx.stream("GET", f"{process.url}/api/events", headers=of, timeout=30))
+                for of in (anna, anna, anna, process.headers)
+            ]
+            streams = [answer.iter_lines() for answer in opened]
+            assert opened[0].headers["content-type"].startswith("text/event-stream")
+            assert [told(lines, "begin") for lines in streams] == [{}] * 4
+            image = process.ask("POST", "/api/images?name=Doe.png", content=png(7)).json()["images"][0]["id"]
+            process.rows()
+            process.ask("POST", f"/api/images/{image}/verdicts", json={"verdict": "normal", "note": "Doe"})
+            for lines in streams:
+                found: dict[str, list[str]] = {"kinds": []}
+                while "verdicts" not in found["kinds"]:
+                    found = told(lines, "change")
+                    assert found.keys() == {"kinds", "images"}
+                assert image in (found["images"] or [image])
+            assert "msde_event_streams 4" in process.ask("GET", "/metrics").text
+            tokens.write_text(admin)
+            for lines in streams[:3]:
+                assert told(lines, "end") == {}
+            start = time.monotonic()
+            process._process.terminate()
+            assert told(streams[3], "end") == {}
+            assert process._process.wait(PATIENCE) == 0
+            assert time.monotonic() - start < GRACE + STOP_WITHIN
+        assert "graceful shutdown exceeded" not in process.log.read_text()
 
 
 @pytest.fixture
@@ -70,7 +132,7 @@ def test_what_another_process_does_is_told_within_a_second(database, another):
             assert (third.kinds, third.images) == (("models",), None)
             return await told.after(number, 0, READER), third
 
-    together, last = asyncio.run(listen())
+    together, last = finished(listen())
     assert (together.number, together.kinds) == (last.number, ("images", "models", "verdicts"))
 
 
@@ -84,7 +146,7 @@ def test_what_is_for_admins_is_told_to_none_but_them(database, another):
             reader = await told.after(number, 5, READER)
             return admin.kinds, reader.kinds
 
-    assert asyncio.run(listen()) == (("learning",), ())
+    assert finished(listen()) == (("learning",), ())
 
 
 def test_who_is_far_behind_is_told_that_anything_may_have_changed_and_nothing_is_kept_for_him(database, another):
@@ -97,7 +159,7 @@ def test_who_is_far_behind_is_told_that_anything_may_have_changed_and_nothing_is
             changes = await told.after(number, 5, READER)
             return changes, len(told._changes)
 
-    changes, kept = asyncio.run(listen())
+    changes, kept = finished(listen())
     assert changes.images is None
     assert {"images", "verdicts", "models"} == set(changes.kinds)
     assert kept == events._KEPT
@@ -132,7 +194,7 @@ def test_those_who_listen_are_counted_limited_and_let_go(database):
         await asyncio.wait_for(asyncio.gather(*tasks[1:]), 5)
         assert told._watching is None
 
-    asyncio.run(listen())
+    finished(listen())
     assert max(counted) == events.MOST_OF_ONE + 1
     assert counted[-1] == 0
 
@@ -156,4 +218,4 @@ def test_a_database_that_is_away_ends_nothing(database, another, monkeypatch):
                 session.execute(delete(Score))
             return await told.after(number, 5, READER)
 
-    assert asyncio.run(listen()).kinds == ("images",)
+    assert finished(listen()).kinds == ("images",)

@@ -101,6 +101,7 @@ def test_a_short_key_ends_the_start(tmp_path):
         Vault.of(settings)
 
 
+@pytest.mark.slow
 def test_identifiers_are_kept_encrypted_go_with_the_picture_and_with_the_option(serve, url, tmp_path):
     data, contents = tmp_path / "data", [stated(seed) for seed in range(3)]
     with serve(database=url) as served:

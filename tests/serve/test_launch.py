@@ -4,6 +4,7 @@ import io
 import os
 import platform
 import random
+import socket
 import stat
 import subprocess
 import sys
@@ -19,11 +20,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from tests.images.medical import ct_slice
-from tests.patience import wait_until
+from tests.patience import PATIENCE, wait_until
 from tests.serve.conftest import png
 from tests.serve.process import Process
 
 from msde.cli.serve import serve
+from msde.errors import MSDEError
+from msde.serve import launch
 
 pytestmark = pytest.mark.slow
 
@@ -99,9 +102,29 @@ def test_workers_add_up_their_metrics(disc_model, tmp_path):
         process.rows()
         text = process.ask("GET", "/metrics").text
         process.stop()
+        assert process.log.read_text().count(f"msde: {process.url}/ (token: ") == 1
     assert 'msde_images_received_total{origin="rest"} 8.0' in text
     assert 'msde_images_scored_total{modality="other",outcome="scored"} 8.0' in text
     assert 'msde_build_info{version="' in text
+
+
+def test_the_address_is_told_once_it_is_listened_at(tmp_path, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        teller = threading.Thread(target=launch._tell_address, args=("0.0.0.0", port, tmp_path), daemon=True)  # noqa: S104
+        teller.start()
+        teller.join(0.3)
+        assert teller.is_alive()
+        assert capsys.readouterr().err == ""
+        taken.listen()
+        teller.join(PATIENCE)
+        assert capsys.readouterr().err == f"msde: http://0.0.0.0:{port}/\n"  # and no token that is not there
+        with pytest.raises(MSDEError, match=r"cannot listen at http://127.0.0.1:\d+/ \(Address already in use\)"):
+            launch.free_port("127.0.0.1", port)
+    with pytest.raises(MSDEError, match=r"cannot listen at http://nowhere.invalid:8765/"):
+        launch.free_port("nowhere.invalid", 8765)
+    assert launch.free_port("::1", 0) > 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])

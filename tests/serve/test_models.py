@@ -155,6 +155,7 @@ def test_confirmed_normals_recalibrate_and_the_version_before_can_come_back(serv
         assert {"recalibrate", "version", "verdict"} <= set(actions)
 
 
+@pytest.mark.slow
 def test_a_version_takes_the_place_of_none_but_the_one_that_was_seen(serve, replaceable, other_model):
     with serve(models=(str(replaceable),)) as served:
         shutil.copy(other_model, replaceable)

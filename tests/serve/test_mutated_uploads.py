@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 from tests.images.fuzz import corpus, mutated
+from tests.requirements import THOROUGH
 from tests.serve.conftest import Served
 from tests.serve.intake.test_uploads import streamed, zipped
 from tests.serve.pacs.test_multipart import KIND, encoded
 
-COUNT = int(os.environ.get("MSDE_UPLOADS", "2000"))
+COUNT = int(os.environ.get("MSDE_UPLOADS", "2000" if THOROUGH else "400"))
 SEED = int(os.environ.get("MSDE_FUZZ_SEED", "0"))
 SMALL = 20_000
 READERS = ("raster", "tiff", "dicom", "syntaxes", "nifti")

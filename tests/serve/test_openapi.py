@@ -8,11 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
+from tests.requirements import THOROUGH
 from tests.serve.conftest import png
 from tests.serve.process import Process
 
 pytestmark = pytest.mark.slow
-EXAMPLES = 10
+EXAMPLES = 10 if THOROUGH else 3
 
 
 def test_no_request_leads_to_a_server_error(disc_model, tmp_path):

@@ -41,7 +41,10 @@ def test_a_window_spreads_its_values_over_all_grays(ramp):
 def test_the_range_of_the_values_is_told(ramp):
     served, path = ramp
     shown = served.get(path)
-    assert shown["range"] == {"low": 1000, "high": 5095, "window": [0, 65535], "unit_bits": 16}
+    windows = shown["range"].pop("windows")
+    assert shown["range"] == {"low": 1000, "high": 5095, "window": [0, 65535], "unit_bits": 16, "unit": ""}
+    assert [(one["low"], one["high"]) for one in (windows[0], windows[-1])] == [(0, 65535), (1000, 5095)]
+    assert shown["spacing"] is None
     assert (shown["width"], shown["height"]) == (64, 64)
 
 
@@ -66,6 +69,7 @@ def test_a_picture_is_reduced_and_never_enlarged(ramp):
     assert pixels(served.client.get(f"{path}/picture?side=2000")).shape == (64, 64)
 
 
+@pytest.mark.slow
 def test_colour_has_a_picture_but_no_samples(serve, rng):
     file = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file, "PNG")

@@ -95,6 +95,7 @@ def test_an_image_scored_at_once_leaves_nothing_behind(serve, disc_model):
         assert bad["error"].startswith("x.txt: is not an image")
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_said_with_a_time_to_come_back(serve):
     with serve(queue=3) as served:
         served.service.scorers.stop()
@@ -106,6 +107,7 @@ def test_a_full_queue_is_said_with_a_time_to_come_back(serve):
         assert served.get("/api/images")["total"] == 3
 
 
+@pytest.mark.slow
 def test_several_models_score_each_image_and_one_can_be_chosen(serve, disc_model, tmp_path):
     other = tmp_path / "other.msde"
     AnomalyModel.load(disc_model).save(other)
@@ -118,6 +120,7 @@ def test_several_models_score_each_image_and_one_can_be_chosen(serve, disc_model
         assert [model["name"] for model in served.get("/api/models")["models"]] == ["discs", "other"]
 
 
+@pytest.mark.slow
 def test_a_removed_image_is_gone_but_for_the_audit_log(serve, url):
     with serve(database=url) as served:
         number = served.send(png(1))
@@ -144,6 +147,7 @@ def test_verdicts_are_exported_and_no_cell_is_a_formula(serve, url):
         assert 0 < float(rows[0]["p_value"]) <= 1
 
 
+@pytest.mark.slow
 def test_readiness_and_metrics(serve):
     with serve() as served:
         assert served.get("/livez") == {"status": "live"}
@@ -177,6 +181,7 @@ def test_the_log_is_json_and_names_nobody(serve, capfd):
     assert "Doe" not in json.dumps(lines)
 
 
+@pytest.mark.slow
 def test_nearest_normals_are_shown(serve, normals):
     with serve(normals=(str(normals),)) as served:
         number = served.send((normals / "007.png").read_bytes())

@@ -46,12 +46,19 @@ def test_one_process_needs_no_seat(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended
+        return b""
+
+
 @pytest.mark.slow
 def test_a_process_that_is_killed_is_replaced_and_the_log_says_by_what(disc_model, tmp_path):
     with Process(disc_model, tmp_path / "data", "--workers", "2") as process:
 
         def scoring() -> set[int]:
-            return {pid for pid in process.pids() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+            return {pid for pid in process.pids() if b"spawn_main" in command(pid)}
 
         before = wait_until(lambda: found if len(found := scoring()) == 2 else None, "two processes")
         killed = min(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,16 +57,20 @@ class DemoSet:
     n_abnormal: int
 
 
-def write_demo_set(folder: Path, seed: int = 0) -> DemoSet:
+def write_demo_set(
+    folder: str | os.PathLike[str], seed: int = 0, counts: tuple[int, int, int] | None = None
+) -> DemoSet:
     """Write slices of simulated patients, all drawn from the same distribution, some with a simulated lesion.
 
     Parameters
     ----------
-    folder : Path
+    folder : path-like
         Where to write ``train/normal``, ``test/normal``, ``test/abnormal`` and ``test/mask`` (8-bit grayscale PNG) and
         ``README.txt``. Files of an earlier demo are replaced.
     seed : int
         The same seed gives the same files.
+    counts : tuple of int, optional
+        How many normals to train on, normals and abnormal slices to test on; by default 120, 60 and 60.
 
     Returns
     -------
@@ -78,15 +83,16 @@ def write_demo_set(folder: Path, seed: int = 0) -> DemoSet:
         The extra ``demo`` is missing, or the folder cannot be written or holds other pictures.
     """
     folder = Path(folder)
+    n_train, n_normal, n_abnormal = counts or (N_TRAIN, N_NORMAL, N_ABNORMAL)
     made = DemoSet(
         folder=folder,
         train_normal=folder / "train" / "normal",
         test_normal=folder / "test" / "normal",
         test_abnormal=folder / "test" / "abnormal",
         test_mask=folder / "test" / "mask",
-        n_train=N_TRAIN,
-        n_normal=N_NORMAL,
-        n_abnormal=N_ABNORMAL,
+        n_train=n_train,
+        n_normal=n_normal,
+        n_abnormal=n_abnormal,
     )
     template = load_template()
     try:

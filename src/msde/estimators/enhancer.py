@@ -57,13 +57,15 @@ class MeanShiftEnhancer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator): 
 
     Notes
     -----
-    `fit(X).transform(X)` equals `fit_transform(X)` up to `max_references` rows: a query moves towards the weighted mean
-    of its nearest training positions of each iteration, so a training row follows its own path. Beyond, `transform`
+    `fit(X).transform(X)` equals `fit_transform(X)` up to `max_references` rows, but for the neighbours that a sketch
+    misses: a query moves towards the weighted mean of its nearest training positions of each iteration, so a training
+    row follows its own path. Beyond, `transform`
     follows the references alone, with `n_neighbors` times the square root of the share kept, and its results come near
     those of `fit_transform`; keep some tens of references for every group of rows that is to stay apart.
 
-    Neighbours are exact up to 2,000 rows. Beyond they are those of a sketch of the rows that finds at least 95 % of the
-    true ones in a sample (`msde.method.neighbors.sketch`; docs/many-rows.md). Results are the same from run to run.
+    Neighbours are exact up to 2,000 rows, and up to 20,000 too unless a sketch of the rows finds at least 99 % of the
+    true ones in a sample. Beyond it has to find 97 %, and is searched in cells (`msde.method.neighbors`;
+    docs/many-rows.md). Results are the same from run to run.
 
     Memory-mapped float32 or float64 input is read in place and never written. The fit holds one copy of the rows; the
     model holds `max_references` rows for each iteration.

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from msde.errors import ImageError
 from msde.images.dicom_frame import check_frames, decode_frame
+from msde.images.dicom_measures import spacing, spacing_of_ultrasound, stated_windows, unit_of
 from msde.images.files import MAX_PARTS, Contents, FaultError, damaged, guarded, number_of, numbered, whole
 from msde.images.formats import Format
 from msde.images.header import integer, number, numbers, words
 from msde.images.intensity import percentiles
 from msde.images.lookup import palette, table
+from msde.images.measures import Measures
 from msde.images.remembered import remembering
 from msde.images.samples import Ends, Samples, check_size
 from msde.images.series import slice_of
@@ -43,6 +45,7 @@ _TAGS = [
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
+    *("PixelSpacing", "ImagerPixelSpacing", "SequenceOfUltrasoundRegions", "RescaleType", "Units"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *(f"{c}PaletteColorLookupTable{what}" for c in ("Red", "Green", "Blue") for what in ("Descriptor", "Data")),
     *(f"Segmented{c}PaletteColorLookupTableData" for c in ("Red", "Green", "Blue")),
@@ -128,6 +131,22 @@ def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
     if display is not None:
         display = _told(display, name)
     return Samples(values, *((high, low) if kind == "MONOCHROME1" else (low, high)), display, background)
+
+
+def measures(path: str, part: str | None, name: str) -> Measures:
+    """Read how a frame is measured: what is malformed is as if it were not there."""
+    header, _ = _header(path, whole(name, part))
+    frame = number_of(part, _frames(header, name), name, "frames")
+    of_patient = spacing(_module(header, frame, "PixelMeasuresSequence"), "PixelSpacing")
+    of_detector = spacing(header, "ImagerPixelSpacing")
+    shown, values = (_module(header, frame, f"{of}Sequence") for of in ("FrameVOILUT", "PixelValueTransformation"))
+    return Measures(
+        spacing=of_patient or of_detector or spacing_of_ultrasound(header),
+        at_detector=of_detector is not None and of_patient in (None, of_detector),
+        unit=unit_of(header, values),
+        modality=words(header, "Modality"),
+        windows=() if shown.get("VOILUTSequence") else stated_windows(shown),
+    )
 
 
 def _header(path: str, name: str) -> tuple[Dataset, int]:

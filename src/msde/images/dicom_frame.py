@@ -144,6 +144,11 @@ def check_frames(path: str, header: Dataset, at: int, n: int, name: str) -> None
             raise FaultError(_TOO_FEW)
 
 
+def read_syntaxes() -> frozenset[str]:
+    """Return the UIDs of the transfer syntaxes that are read."""
+    return frozenset(_NATIVE | {_RLE} | _JPEG) - {""}
+
+
 def stored_digest(file: BinaryIO, header: Dataset, at: int) -> str:
     """Digest the pixels as they are stored, with their layout and without all else that the file says.
 

@@ -97,7 +97,7 @@ def look_into(path: str | os.PathLike[str], name: str) -> Contents | None:
     """
     form = format_of(path, name)
     with decoders_silenced(), guarded(name, form.name):
-        contents: Contents | None = _reader(form).look_into(os.fspath(path), form, name)
+        contents: Contents | None = reader_of(form).look_into(os.fspath(path), form, name)
     if contents and len(contents.parts) > MAX_PARTS:
         raise ImageError(f"{name}: holds {len(contents.parts):,} pictures, over the limit of {MAX_PARTS:,}; split it")
     size = os.path.getsize(path)
@@ -117,7 +117,7 @@ def check_whole(path: str | os.PathLike[str], name: str) -> None:
         It does not, or is stored in a way that is not read.
     """
     with decoders_silenced(), guarded(name, DICOM.name):
-        _reader(DICOM).check_whole(os.fspath(path), name)
+        reader_of(DICOM).check_whole(os.fspath(path), name)
 
 
 def decode_file(path: str | os.PathLike[str], name: str, part: str | None = None, at_most: int = MAX_PIXELS) -> Samples:
@@ -146,7 +146,7 @@ def decode_file(path: str | os.PathLike[str], name: str, part: str | None = None
     """
     form = format_of(path, name)
     with decoders_silenced(), guarded(name, form.name):
-        reader = _reader(form)
+        reader = reader_of(form)
         fewer = {} if at_most >= MAX_PIXELS or not reader.__name__.endswith(_REDUCING) else {"at_most": at_most}
         samples: Samples = reader.decode(os.fspath(path), form, part, name, **fewer)
         return samples
@@ -256,7 +256,8 @@ def missing(name: str, what: str, extra: str) -> ImageError:
     return ImageError(f"{name}: reading {what} needs a further library; run `pip install 'msde[{extra}]'`")
 
 
-def _reader(form: Format) -> ModuleType:
+def reader_of(form: Format) -> ModuleType:
+    """Return the module that reads a format."""
     return import_module(form.reader)
 
 

@@ -20,6 +20,7 @@ from msde.errors import ImageError
 from msde.images.files import Contents, damaged, guarded, number_of, numbered, whole
 from msde.images.formats import Format
 from msde.images.intensity import percentiles, stated_range
+from msde.images.measures import Measures
 from msde.images.remembered import remembering
 from msde.images.samples import Display, Ends, Samples, check_size
 from msde.images.unpacked import Nameless, Unpacked
@@ -54,6 +55,7 @@ class _Volume:
     stored_shape: tuple[int, ...]
     turns: NDArray[np.float64]
     shape: tuple[int, ...]
+    steps: tuple[float, ...]
     axis: int
     slope: float
     intercept: float
@@ -160,6 +162,18 @@ def decode(path: str, _: Format, part: str | None, name: str) -> Samples:
     return Samples(plane, black, white, display, volume.outside(plane))
 
 
+def measures(path: str, part: str | None, name: str) -> Measures:
+    """Read how large the pixels of a slice are; NIfTI names no unit of values."""
+    volume = _volume(path, whole(name, part))
+    columns, rows = (step for axis, step in enumerate(volume.steps) if axis != volume.axis)
+    return Measures(spacing=(rows, columns))
+
+
+def _millimetres(header: Any) -> float:
+    """Return how many millimetres a unit of the affine is; one, as all programs take it, where that is not stated."""
+    return {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
+
+
 def _windowed(window: tuple[float, float], values: NDArray[Any]) -> Ends:
     return values, *window
 
@@ -226,6 +240,7 @@ def _laid_out(header: Any, path: str, packed: bool, name: str) -> _Volume:
     turned = (*(shape[k] for k in order), *shape[3:])
     return _Volume(
         *(path, name, packed, offset, dtype, shape, turns, turned),
+        tuple(float(step) for step in steps[order] * _millimetres(header)),
         _slice_axis(turned, steps[order]),
         1.0 if slope is None or not math.isfinite(slope) else float(slope),
         0.0 if intercept is None or not math.isfinite(intercept) else float(intercept),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
-from msde.method.neighbors import build_index
+from msde.method.neighbors import Search, build_index
 from msde.method.neighbors.index import NeighborIndex
 from msde.method.parallel import for_blocks, single_threaded_products
 
@@ -68,7 +68,8 @@ class Trajectory:
         """
         displacement = np.zeros(len(rows), dtype=rows.dtype)
         for index in self._indexes:
-            rows, change = _step(rows, index, self, np.empty(rows.shape, dtype=rows.dtype))
+            neighbors = index.query(rows, self.n_neighbors)
+            rows, change = _step(rows, index.rows, neighbors, self, np.empty(rows.shape, dtype=rows.dtype))
             displacement += change
         return rows, displacement
 
@@ -121,38 +122,43 @@ def shift(
     """
     n = len(rows)
     weights = np.asarray(weights, dtype=rows.dtype)
-    settings = Trajectory((rows,), weights, min(n_neighbors, n), learning_rate)
+    k = min(n_neighbors, n)
     kept = evenly_spaced(n, n if max_references is None else max_references)
+    search = Search(rows, k)
+    ours = search.rows is not rows  # the rows as given are not ours to overwrite
+    rows = search.rows
+    order = np.arange(n) if search.order is None else search.order
+    place = np.argsort(order)
+    settings = Trajectory((rows,), weights[order], k, learning_rate)
     positions: list[FloatArray] = []
     displacement = np.zeros(n, dtype=rows.dtype)
-    index = build_index(rows, settings.n_neighbors)
     for _ in range(max_iter):
-        if positions:
-            index = index.rebuilt(rows)
-        # The rows as given are not ours to overwrite.
-        out = rows if positions else np.empty(rows.shape, dtype=rows.dtype)
-        positions.append(rows[kept])
-        rows, change = _step(rows, index, settings, out)
+        out = rows if ours else np.empty(rows.shape, dtype=rows.dtype)
+        positions.append(rows[place[kept]])
+        rows, change = _step(rows, rows, search.query(rows), settings, out)
+        ours = True
         displacement += change
         if change.mean() < tol:
             break
-    followed = max(1, round(settings.n_neighbors * (len(kept) / n) ** 0.5))
-    return Trajectory(tuple(positions), weights[kept], followed, learning_rate), rows, displacement
+    if search.order is not None:
+        _put_back(rows, place)
+    followed = max(1, round(k * (len(kept) / n) ** 0.5))
+    return Trajectory(tuple(positions), weights[kept], followed, learning_rate), rows, displacement[place]
 
 
 def _step(
-    rows: FloatArray, index: NeighborIndex, settings: Trajectory, out: FloatArray
+    rows: FloatArray, references: FloatArray, neighbors: IndexArray, settings: Trajectory, out: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Move the rows one iteration among the indexed positions into `out`, and measure their distances to the mean.
+    """Move the rows one iteration towards their neighbours into `out`, and measure their distances to the mean.
 
     Columns move in turn, so that `out` may be the rows themselves.
     """
-    pull = _pull(index.query(rows, settings.n_neighbors), settings.weights)
+    pull = _pull(neighbors, settings.weights)
     width = int(np.clip(COLUMN_BYTES // (rows.itemsize * max(1, len(rows))), LEAST_COLUMNS, _MOST_COLUMNS))
     squared = np.empty((-(-rows.shape[1] // width), len(rows)), dtype=rows.dtype)
 
     def towards(columns: slice) -> FloatArray:
-        offsets = pull @ np.ascontiguousarray(index.rows[:, columns]) - rows[:, columns]
+        offsets = pull @ np.ascontiguousarray(references[:, columns]) - rows[:, columns]
         squared[columns.start // width] = np.einsum("ij,ij->i", offsets, offsets)
         return offsets
 
@@ -167,6 +173,15 @@ def _step(
     at_rest = change[resting] <= _AT_REST
     out[resting[at_rest]] = held[at_rest]
     return out, change
+
+
+def _put_back(rows: FloatArray, place: IndexArray) -> None:
+    """Put rows at their places, some columns at a time: a second copy of very many rows would not fit."""
+
+    def put(columns: slice) -> None:
+        rows[:, columns] = rows[place, columns]
+
+    for_blocks(put, rows.shape[1], LEAST_COLUMNS)
 
 
 def _pull(neighbors: IndexArray, weights: FloatArray) -> csr_array:

@@ -16,8 +16,10 @@ from msde.errors import DataError, ImageError, MSDEError
 from msde.heatmaps.colours import ColourScale
 from msde.heatmaps.localizer import CALM
 from msde.images import ImageRule, expanded, find_images
+from msde.images.depicted import Depicted, depicted
 from msde.images.patients import Patients
 from msde.method.drift import Drift
+from msde.model.applicability import Applicability
 from msde.model.explanation import Explained, Explanation, T, explain
 from msde.model.file import read_model, write_model
 from msde.model.fit_report import FitReport
@@ -138,6 +140,7 @@ class AnomalyModel:
         patches: str | None = None,
         calm: float = CALM,
         confidence: float | None = None,
+        applies_to: Sequence[str] | None = None,
         tick: Tick | None = None,
     ) -> Self:
         """Learn what normal images look like.
@@ -169,6 +172,9 @@ class AnomalyModel:
         confidence : float, optional
             Probability, such as 0.9, with which the false-alarm rate is at most the detector's alpha; by default it is
             alpha on average over fits.
+        applies_to : sequence of str, optional
+            Which DICOM images the model is for, such as ``["DX:CHEST"]``, or ``["any"]``: others are not scored. By
+            default those of the modality and body part that the headers of the normals state, where they do.
 
         Raises DataError if fewer than two different normals, or none of the unlabelled or abnormal images, can be used,
         an abnormal image is among the normals, or what is said of patients or kinds does not hold for the images.
@@ -176,8 +182,10 @@ class AnomalyModel:
         from msde.method.detection import Detection  # neither is needed to score
         from msde.model.learning import learn
 
+        stated = None if applies_to is None else Applicability.stated(applies_to)
+        seen: list[Depicted | None] = []
         maps = NormalMaps(self.session, patches) if heatmaps and self.session.mapped_views else None
-        normals = self._collected(images, groups, "normal", 2, tick, maps)
+        normals = self._collected(images, groups, "normal", 2, tick, maps, seen)
         pool = None
         if unlabelled is not None:
             pool = TrainingSet.collect(ticking(self.embed(unlabelled), tick), "unlabelled", at_least=1)
@@ -190,9 +198,9 @@ class AnomalyModel:
         self.session.give_back()  # what passes took, before the arrays of the fit take as much
         detector = self.detector or Detection("inductive" if pool is None else "adaptive")
         localizer = maps.localizer(normals, calm) if maps else None
-        return self._hold(
-            *learn(normals, pool, detector, self.encoder, self.rule, localizer, confidence, labelled, kinds)
-        )
+        fitted, report = learn(normals, pool, detector, self.encoder, self.rule, localizer, confidence, labelled, kinds)
+        known = Applicability.of(seen) if applies_to is None else stated
+        return self._hold(replace(fitted, applies_to=known), report)
 
     def embed(self, images: Images, reader: MapReader | None = None) -> Iterator[Embedded]:
         """Embed images in order; `reader` reads the feature maps in the same pass."""
@@ -206,10 +214,13 @@ class AnomalyModel:
         at_least: int,
         tick: Tick | None,
         maps: NormalMaps | None = None,
+        seen: list[Depicted | None] | None = None,
     ) -> TrainingSet:
-        """Embed normals, and check what is said of their patients."""
+        """Embed normals, and check what is said of their patients; add to `seen` what each depicts."""
         listed, keys = with_keys(_listed(images), groups)
         embedded = ticking(self.embed(listed, maps), tick)
+        if seen is not None:
+            embedded = _looking(embedded, seen)
         normals = TrainingSet.collect(maps.taking(embedded) if maps else embedded, kind, at_least, keys)
         notes = check_groups(groups, normals.names, normals.keys, normals.groups)
         return replace(normals, notes=normals.notes + notes)
@@ -339,6 +350,14 @@ class AnomalyModel:
         from msde.model.notebook import model_html
 
         return model_html([network.name for network in self.encoder.backbones], self._fitted)
+
+
+def _looking(embedded: Iterable[Embedded], seen: list[Depicted | None]) -> Iterator[Embedded]:
+    """Note what usable images depict as they pass."""
+    for image in embedded:
+        if image.error is None:
+            seen.append(depicted(image.source))
+        yield image
 
 
 def _listed(images: Images) -> Iterable[ImageSource]:

@@ -193,7 +193,7 @@ class Retraining:
         if self.labelled is not None:
             abnormal.append(self.labelled.only(~np.isin(self.units_of_labelled, left_out)))
         labelled = TrainingSet.union(abnormal)
-        return learn(
+        fitted, report = learn(
             TrainingSet.union([normals, confirmed]),
             None,
             detector_like(self.old),
@@ -205,6 +205,7 @@ class Retraining:
             calibrating=confirmed if self.by_confirmed else normals,
             source=CONFIRMED if self.by_confirmed else None,
         )
+        return replace(fitted, applies_to=self.old.applies_to), report
 
     def touches(self, patients: IndexArray) -> bool:
         """Whether the model has learnt anything of the patients."""

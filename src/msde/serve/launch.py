@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 import tempfile
+import time
+from pathlib import Path
+from threading import Thread
 
 import click
 import uvicorn
@@ -23,6 +27,7 @@ from msde.serve.storage.privacy import keep_private
 from msde.serve.workers import tell_of_ends
 
 _IN_MEMORY = "/dev/shm"  # noqa: S108 - in a folder of our own
+_SOON = 0.05  # seconds between two looks whether the port is listened at
 GRACE = 3  # seconds for requests under way; with those of the scorers less than ten
 
 
@@ -45,6 +50,7 @@ def run(settings: Settings) -> None:
     if settings.pacs:
         link.check(PacsFile.read(settings.pacs))
     lock = prepare(settings)
+    port = free_port(settings.host, settings.port)
     settings.to_environment()
     shared = ""
     if settings.workers > 1:
@@ -52,16 +58,13 @@ def run(settings: Settings) -> None:
         shared = tempfile.mkdtemp(prefix="msde-", dir=_IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None)
         os.environ[SHARED] = shared  # before the library is imported in the workers
         tell_of_ends()
-    click.echo(
-        f"msde: http://{_bracketed(settings.host)}:{settings.port}/ (token: {settings.folder / 'admin-token'})",
-        err=True,
-    )
+    Thread(target=_tell_address, args=(settings.host, port, settings.folder), daemon=True).start()
     try:
         uvicorn.run(
             "msde.serve.app:from_environment",
             factory=True,
             host=settings.host,
-            port=settings.port,
+            port=port,
             workers=settings.workers,
             access_log=False,
             log_config=None,
@@ -86,5 +89,38 @@ def run(settings: Settings) -> None:
         sys.stderr.flush()
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def free_port(host: str, port: int) -> int:
+    """Return the port if it is free to listen on; for 0 one that is.
+
+    Raises
+    ------
+    MSDEError
+        If it is not.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+            return int(tried.getsockname()[1])
+    except OSError as error:
+        reason = error.strerror or error
+        raise MSDEError(f"cannot listen at {_url(host, port)} ({reason}); give another --host or --port") from None
+
+
+def _tell_address(host: str, port: int, folder: Path) -> None:
+    """Print the address as soon as it is listened at; nobody else can, as the port was free a moment ago."""
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to connect to, not to listen at
+    while True:
+        try:
+            socket.create_connection((near, port), timeout=1).close()
+        except OSError:
+            time.sleep(_SOON)
+            continue
+        token = folder / "admin-token"
+        beside = f" (token: {token})" if token.exists() else ""
+        return click.echo(f"msde: {_url(host, port)}{beside}", err=True)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"

@@ -16,7 +16,8 @@ from msde.errors import ImageError
 from msde.images import ImageRule, Part, read_pixels
 from msde.images.files import decode_file
 from msde.images.intensity import filled, pixel_bands, shown
-from msde.images.samples import side_of_squares
+from msde.images.measures import Measures, measures_of
+from msde.images.samples import Samples, side_of_squares
 from msde.model.anomaly_model import AnomalyModel
 from msde.model.explanation import Explanation
 from msde.serve.errors import NotFound, TooLarge
@@ -52,8 +53,8 @@ class Shades:
     inverted: bool
 
 
-def shades(source: Path | Part, rule: ImageRule) -> Shades | None:
-    """Read the values of a gray image; None for colour.
+def decoded(source: Path | Part) -> Samples:
+    """Decode an image; gray ones have no channels.
 
     Raises
     ------
@@ -62,8 +63,13 @@ def shades(source: Path | Part, rule: ImageRule) -> Shades | None:
     """
     path, label = (source.path, source.label) if isinstance(source, Part) else (os.fspath(source), None)
     samples = decode_file(path, str(source), label)
-    if samples.values.ndim == 3 and samples.values.shape[2] == 1:
-        samples = samples._replace(values=samples.values[..., 0])
+    if samples.values.shape[2:] == (1,):
+        return samples._replace(values=samples.values[..., 0])
+    return samples
+
+
+def shades(samples: Samples, rule: ImageRule, name: str) -> Shades | None:
+    """Tell the values of a gray image and what of them a rule shows; None for colour."""
     if samples.values.ndim != 2:
         return None
     samples = filled(samples)
@@ -72,11 +78,17 @@ def shades(source: Path | Part, rule: ImageRule) -> Shades | None:
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
     try:
-        mapped, *ends = shown(samples, rule, str(source))
+        mapped, *ends = shown(samples, rule, name)
         window = (float(ends[0]), float(ends[1])) if mapped is values else (low, high)
     except ImageError:  # the rule cannot be applied, so there is no score, but there is something to see
         window = (low, high)
     return Shades(values, low, high, window, 8 * values.dtype.itemsize, samples.black > samples.white)
+
+
+def measures(source: Path | Part) -> Measures:
+    """Read how an image is measured."""
+    path, label = (source.path, source.label) if isinstance(source, Part) else (os.fspath(source), None)
+    return measures_of(path, str(source), label)
 
 
 def levels(source: Path | Part, rule: ImageRule) -> tuple[Shades, bytes]:
@@ -91,7 +103,7 @@ def levels(source: Path | Part, rule: ImageRule) -> tuple[Shades, bytes]:
     ImageError
         If it cannot be read.
     """
-    found = shades(source, rule)
+    found = shades(decoded(source), rule, str(source))
     if found is None:
         raise NotFound("the image is in colour; ask for its picture")
     if found.values.size > MOST_SAMPLES:

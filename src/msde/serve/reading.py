@@ -32,6 +32,13 @@ class Verdict(BaseModel):
     p_value: float | None
 
 
+class Given(Verdict):
+    """A verdict that was stored, and what the image's readers' words come to with it."""
+
+    settled: Settled | None
+    readers: int
+
+
 class NewVerdict(BaseModel):
     """A verdict to store; `seen` of the case that was looked at, where it is to be refused if that has changed."""
 

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from msde.method.calibration import HIGHEST_RATE, LOWEST_RATE
+from msde.serve.picture_schemas import Range, Spacing
 from msde.serve.reading import Pair, Settled, Verdict
 
 Rate = Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)]
 Role = Literal["reader", "admin"]
 EvidenceWord = Literal["like", "unlike"]
-State = Literal["queued", "scored", "failed"]
+State = Literal["queued", "scored", "failed", "unsuited"]
 
 
 class Problem(BaseModel):
@@ -37,11 +38,12 @@ class Limits(BaseModel):
 
 
 class Session(BaseModel):
-    """Who asks, and the CSRF token to send back."""
+    """Who asks, the CSRF token to send back, and where to go to sign out, if that is elsewhere."""
 
     user: str
     role: Role
     csrf: str
+    sign_out: str
     version: str
     notice: str
     limits: Limits
@@ -194,13 +196,19 @@ class Past(BaseModel):
     scored: datetime | None
 
 
-class Range(BaseModel):
-    """Values of a gray image, and which are black and white by default."""
+class Opinion(BaseModel):
+    """What a model says of an image; `in_use` is its version now, `version` the one that scored it."""
 
-    low: float
-    high: float
-    window: tuple[float, float]
-    unit_bits: int
+    model: str
+    version: int
+    in_use: int
+    state: State
+    kind: Literal["image", "volume"]
+    anomaly_score: float | None
+    p_value: float | None
+    words: str | None
+    flagged: bool | None
+    error: str | None
 
 
 class Case(Row):
@@ -209,8 +217,10 @@ class Case(Row):
     top_parts: list[Part]
     verdicts: list[Verdict]
     seen: str
+    opinions: list[Opinion]
     history: list[Past]
     range: Range | None
+    spacing: Spacing | None
     has_overlay: bool
     width: int | None
     height: int | None

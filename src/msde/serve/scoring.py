@@ -26,11 +26,11 @@ from msde.serve.backoff import pause
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
-from msde.serve.storage import queue
+from msde.serve.storage import outbox, queue
 from msde.serve.storage.database import Database
 from msde.serve.storage.queue import Claim, Outcome
 from msde.serve.storage.store import Store
-from msde.serve.storage.tables import Image
+from msde.serve.storage.tables import Image, Score
 
 BATCH = 8
 POLL = 0.5
@@ -71,8 +71,11 @@ def judge(model: AnomalyModel, images: Sequence[tuple[str, Sources]], stopping: 
         if stopping():
             raise Stopped
 
-    single = [number for number, (_, sources) in enumerate(images) if _is_single(sources)]
     outcomes: dict[int, Outcome] = {}
+    for number, (_, sources) in enumerate(images):
+        if sources and (why := model.fitted.why_not(sources[0])):
+            outcomes[number] = Outcome(math.nan, math.nan, why, len(sources), suited=False)
+    single = [n for n, (_, sources) in enumerate(images) if n not in outcomes and _is_single(sources)]
     for number, score in zip(single, model.score_iter([images[n][1][0] for n in single], tick=tick), strict=True):
         name, sources = images[number]
         seen = _was_seen(model, [score])
@@ -166,6 +169,8 @@ class Scorers:
         Where results of DICOM images are to be sent.
     threads : int
         How many batches are worked on at once.
+    receivers : sequence of str
+        Who is to be told of flagged images.
     """
 
     def __init__(
@@ -176,9 +181,10 @@ class Scorers:
         metrics: Metrics,
         destinations: Sequence[str],
         threads: int,
+        receivers: Sequence[str] = (),
     ) -> None:
         self._database, self._store, self._models, self._metrics = database, store, models, metrics
-        self._destinations = destinations
+        self._destinations, self._receivers = destinations, receivers
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._me = uuid.uuid4().hex
@@ -274,7 +280,7 @@ class Scorers:
             chosen = select(Image).where(Image.id.in_([row.image_id for row in claimed]))
             images = {image.id: image for image in session.scalars(chosen)} if claimed else {}
         for score_id in stored:
-            self._metrics.scored(done.modalities[score_id], done.outcomes[score_id].error is None, done.seconds)
+            self._metrics.scored(done.modalities[score_id], done.outcomes[score_id].state, done.seconds)
         return claimed, [images[row.image_id] for row in claimed]
 
     def _settle(self, session: Session, worker: str, outcomes: Mapping[int, Outcome]) -> list[int]:
@@ -289,7 +295,19 @@ class Scorers:
             pauses = {score_id: pause(self._kept_off[score_id], FIRST, LONGEST) for score_id in put_off}
             queue.hold_back(session, worker, pauses)
             log("warning", "images cannot be read for want of files, memory or room; they are tried again")
-        return queue.finish(session, worker, settled, self._destinations) if settled else []
+        stored = queue.finish(session, worker, settled, self._destinations) if settled else []
+        outbox.put(session, self._flagged(session, stored, settled) if self._receivers else (), self._receivers)
+        return stored
+
+    def _flagged(self, session: Session, stored: Sequence[int], outcomes: Mapping[int, Outcome]) -> list[int]:
+        """List what the versions in use flag; of what one has learnt from its score is no evidence."""
+        rates = {current.version_id: current.highest_p for current in self._models}
+        chosen = select(Score.id, Score.version_id).where(Score.id.in_(stored))
+        return [
+            number
+            for number, version_id in session.execute(chosen)
+            if outcomes[number].p_value <= rates.get(version_id, 0.0) and not outcomes[number].seen_in_training
+        ]
 
     def _score(self, claimed: Sequence[Claim], images: Sequence[Image]) -> _Done:
         start = time.perf_counter()

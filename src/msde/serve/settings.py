@@ -22,7 +22,8 @@ class Settings:
     models : tuple of str
         Model files; each is served under the stem of its name and read again when it changes.
     normals : tuple of str
-        Folders, files or globs of normals to compare with.
+        Folders, files or globs of normals to compare with; as ``NAME=PATH`` those of one model, which the others are
+        not compared with.
     abnormal : tuple of str
         Likewise of the labelled abnormal images that models learnt from.
     database : str
@@ -47,6 +48,12 @@ class Settings:
         Addresses of trusted proxies, which may have as many connections as there are.
     admins : tuple of str
         Users named by the proxy who are admins.
+    groups_header : str
+        Name of the header with which the proxy lists the user's groups, with commas; empty: none is trusted.
+    admin_groups, reader_groups : tuple of str
+        Groups whose members are admins, and those who may come in at all; of no reader groups everybody may.
+    sign_out_url : str
+        Where whom the proxy names goes to sign out; empty: nowhere.
     root_path : str
         Prefix of the path below which readers reach the service, such as ``/msde``; empty for none.
     https : bool
@@ -55,6 +62,8 @@ class Settings:
         Where the networks run.
     pacs : str
         File of PACS settings; empty: none.
+    notify : str
+        File of notifications; empty: nobody is told.
     keep : int
         Seconds after which the picture of an image goes, and its scores and verdicts stay; 0 for never.
     identifiers : bool
@@ -84,10 +93,15 @@ class Settings:
     proxy_header: str = ""
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     admins: tuple[str, ...] = ()
+    groups_header: str = ""
+    admin_groups: tuple[str, ...] = ()
+    reader_groups: tuple[str, ...] = ()
+    sign_out_url: str = ""
     root_path: str = ""
     https: bool = False
     device: str = "cpu"
     pacs: str = ""
+    notify: str = ""
     keep: int = 0
     identifiers: bool = False
     identifiers_key: str = ""
@@ -102,6 +116,19 @@ class Settings:
     def url(self) -> str:
         """URL of the database."""
         return self.database or f"sqlite:///{self.folder.absolute() / 'msde.db'}"
+
+    def normals_of(self, model: str) -> tuple[str, ...]:
+        """Return the normals of a model: its own, or those of all."""
+        return self._of_model(self.normals, model)
+
+    def abnormal_of(self, model: str) -> tuple[str, ...]:
+        """Return the labelled abnormal images of a model, likewise."""
+        return self._of_model(self.abnormal, model)
+
+    def _of_model(self, given: tuple[str, ...], model: str) -> tuple[str, ...]:
+        names = {f"{Path(file).stem}=" for file in self.models}
+        own = tuple(path.removeprefix(f"{model}=") for path in given if path.startswith(f"{model}="))
+        return own or tuple(path for path in given if not path.startswith(tuple(names)))
 
     def to_environment(self) -> None:
         """Write the settings where worker processes find them."""

@@ -14,7 +14,7 @@ def clusters(rng, n, d=80, dtype=np.float32):
 
 def cells(rows, k):
     exact, sample = ExactIndex.build(rows), rows[evenly_spaced(len(rows), 256)]
-    return CellIndex.build(exact, sample, exact.query(sample, min(k, len(rows))), 0.97)
+    return CellIndex.build(rows, sample, exact.query(sample, min(k, len(rows))), 0.97)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

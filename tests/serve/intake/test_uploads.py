@@ -52,6 +52,7 @@ def test_names_in_a_zip_are_never_paths(serve, tmp_path):
     assert [path.name for path in tmp_path.rglob("*evil*")] == []
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_is_refused_by_what_comes_out_of_it(serve):
     bomb = zipped({"a.png": bytes(50_000_000)})
     assert len(bomb) < 100_000
@@ -179,6 +180,7 @@ def test_forms_are_read_whatever_the_case_of_their_type_and_what_stands_before(s
                 assert [image["name"] for image in answer.json()["images"]] == ["a.png"]
 
 
+@pytest.mark.slow
 def test_json_is_read_whatever_the_case_of_its_type(serve):
     with serve() as served:
         token = served.client.headers["authorization"].removeprefix("Bearer ")
@@ -212,6 +214,7 @@ def test_slices_of_a_series_are_one_volume_whether_zipped_or_sent_together(serve
         served.get(f"/api/images/{row['id']}/picture?part=4", 404)
 
 
+@pytest.mark.slow
 def test_a_slice_that_cannot_be_placed_leaves_its_volume_without_a_score_and_a_copy_is_told(serve, rng):
     contents = {
         f"{k}.dcm": ct_slice(rng.integers(0, 2000, (64, 64), np.uint16), k, "1.2.3", k, ImagePositionPatient=place)
@@ -285,6 +288,7 @@ def test_what_a_header_states_is_quoted_nowhere(recwarn, tmp_path):
     assert not recwarn.list
 
 
+@pytest.mark.slow
 def test_interrupted_uploads_are_swept_at_the_next_start(serve):
     with serve() as served:
         served.send(png(1))
@@ -309,6 +313,7 @@ def test_a_name_is_made_one_that_can_be_stored_and_shown(name):
     assert 0 < len(made.encode()) <= 1600
 
 
+@pytest.mark.slow
 def test_what_states_more_than_it_can_hold_is_refused_before_any_work(serve):
     with serve() as served:
         for name, content in overstated().items():

@@ -31,10 +31,13 @@ class Authority:
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def certificate(self, name: str, address: str = "127.0.0.1") -> tuple[Path, Path]:
-        """Write a certificate with its key behind it, and the key alone; return both files."""
+        """Write a certificate of an address or a host name with its key behind it, and the key alone."""
         key = ec.generate_private_key(ec.SECP256R1())
-        alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-        signed = self._signed(name, key, alternative)
+        try:
+            named: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(address))
+        except ValueError:
+            named = x509.DNSName(address)
+        signed = self._signed(name, key, x509.SubjectAlternativeName([named]))
         encoding = serialization.Encoding.PEM
         private = key.private_bytes(
             encoding, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()

@@ -427,7 +427,10 @@ def test_the_overlay_fades_and_goes(visit, running, abnormals):
 
 
 def test_two_models_and_the_address_remember_the_reader(visit, running, normals):
-    running.fill("second", normals[90:92])
+    both = running.fresh(normals[90])
+    for model in ("chest", "second"):
+        running.upload(model, "both.png", both)
+    running.fill("second", normals[91:92])
     page = visit("second").page
     page.keyboard.press("j")
     expect(page.locator("#place")).to_have_text("2 of 2")
@@ -435,6 +438,12 @@ def test_two_models_and_the_address_remember_the_reader(visit, running, normals)
     page.reload()
     expect(page.locator("#case-name bdi")).to_have_text(name)
     assert page.locator("#model").input_value() == "second"
+    page.locator("#rows").get_by_text("both.png").click()
+    expect(page.locator("#said-by tr")).to_have_count(2)
+    page.locator("#said-by").get_by_role("link", name="chest").click()
+    expect(page.locator("#model")).to_have_value("chest")
+    expect(page.locator("#case-name bdi")).to_have_text("both.png")
+    expect(page.locator("#said-by [aria-current]")).to_contain_text("chest")
 
 
 CONTRAST = """() => {

@@ -133,6 +133,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(["alpha", "model", "origin"]), values))
 def test_whatever_a_line_says_it_reads_the_same_again(database, detail: dict[str, Any]):

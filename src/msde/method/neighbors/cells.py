@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from msde.method.neighbors.index import NeighborIndex
 _BLOCK_BYTES = 32 * 2**20
 _ROWS_PER_CELL = 40
 _CELL_ITERATIONS = 8
+_CELLS_AT_ONCE = 32  # whose rows are gathered together
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,6 @@ class CellIndex(NeighborIndex):
     ----------
     rows : ndarray of shape (n, d)
         Reference rows, float32 or float64.
-    squared_norms : ndarray of shape (n,)
-        Their squared lengths.
     centers : ndarray of shape (c, d)
         Centres of the cells.
     members : ndarray of shape (n,)
@@ -45,7 +44,6 @@ class CellIndex(NeighborIndex):
     nearest neighbor search", 2011, section IV.
     """
 
-    squared_norms: FloatArray
     centers: FloatArray
     members: IndexArray
     starts: IndexArray
@@ -53,13 +51,13 @@ class CellIndex(NeighborIndex):
     n_probes: int
 
     @classmethod
-    def build(cls, index: ExactIndex, sample: FloatArray, truth: IndexArray, recall: float) -> CellIndex:
-        """Put indexed rows into cells, with as many probes as the stated recall takes.
+    def build(cls, rows: FloatArray, sample: FloatArray, truth: IndexArray, recall: float) -> CellIndex:
+        """Put rows into cells, with as many probes as the stated recall takes.
 
         Parameters
         ----------
-        index : ExactIndex
-            Of the reference rows.
+        rows : ndarray of shape (n, d)
+            Reference rows, float32 or float64; kept by reference.
         sample : ndarray of shape (m, d)
             Some queries.
         truth : ndarray of shape (m, k)
@@ -71,39 +69,49 @@ class CellIndex(NeighborIndex):
         -------
         CellIndex
         """
-        n_cells = round(len(index.rows) ** 0.5)
-        centers = _cell_centers(index.rows, n_cells)
-        cells = _nearest_centers(index.rows, centers)
-        nearest_cells = np.argsort(_squared_distances(centers, centers), axis=1, kind="stable")
-        ranks = np.argsort(nearest_cells, axis=1)[_nearest_centers(sample, centers)[:, None], cells[truth]]
-        n_probes = int(np.quantile(ranks, recall, method="higher")) + 1
-        return cls._dealt(index, centers, cells, nearest_cells, n_probes)
+        index = cls._dealt(rows, cell_centers(rows, round(len(rows) ** 0.5)), 0)
+        cells = np.empty(len(rows), dtype=np.intp)
+        cells[index.members] = np.repeat(np.arange(len(index.centers)), np.diff(index.starts))
+        ranks = np.argsort(index.nearest_cells, axis=1)[nearest_centers(sample, index.centers)[:, None], cells[truth]]
+        return replace(index, n_probes=int(np.quantile(ranks, recall, method="higher")) + 1)
 
     @classmethod
-    def _dealt(
-        cls, index: ExactIndex, centers: FloatArray, cells: IndexArray, nearest_cells: IndexArray, n_probes: int
-    ) -> CellIndex:
+    def _dealt(cls, rows: FloatArray, centers: FloatArray, n_probes: int) -> CellIndex:
+        cells = nearest_centers(rows, centers)
         members = np.argsort(cells, kind="stable")
         starts = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=len(centers)))])
-        return cls(index.rows, index.squared_norms, centers, members, starts, nearest_cells, n_probes)
+        nearest_cells = np.argsort(_squared_distances(centers, centers), axis=1, kind="stable")
+        return cls(rows, centers, members, starts, nearest_cells, n_probes)
 
     def rebuilt(self, rows: FloatArray) -> CellIndex:
-        """Put other positions of the same rows into cells of their own; see `NeighborIndex.rebuilt`."""
-        centers = _cell_centers(rows, len(self.centers))
-        nearest_cells = np.argsort(_squared_distances(centers, centers), axis=1, kind="stable")
-        return self._dealt(
-            ExactIndex.build(rows), centers, _nearest_centers(rows, centers), nearest_cells, self.n_probes
-        )
+        """Put other positions of the same rows into cells of their own; see `NeighborIndex.rebuilt`.
+
+        Rows that move a little stay in good cells, so one step of Lloyd's iteration goes on from the present ones.
+        """
+        sizes = np.diff(self.starts)
+        filled = np.flatnonzero(sizes)
+        centers = self.centers.copy()
+        for block in np.array_split(filled, -(-len(filled) // _CELLS_AT_ONCE)):
+            first, last = self.starts[block[0]], self.starts[block[-1] + 1]
+            sums = np.add.reduceat(rows[self.members[first:last]], self.starts[block] - first, axis=0)
+            centers[block] = sums / sizes[block, None]
+        return self._dealt(rows, centers.astype(rows.dtype), self.n_probes)
+
+    def cell_by_cell(self) -> tuple[IndexArray, CellIndex]:
+        """Put the rows of a cell side by side; see `NeighborIndex.cell_by_cell`."""
+        return self.members, replace(self, rows=self.rows[self.members], members=np.arange(len(self.members)))
 
     def query(self, queries: FloatArray, k: int) -> IndexArray:
         """Find k near reference rows of each query, nearly all of them the nearest; see `NeighborIndex.query`."""
         found = np.empty((len(queries), min(k, len(self.rows))), dtype=np.intp)
-        cells = _nearest_centers(queries, self.centers)
+        cells = nearest_centers(queries, self.centers)
         asked = np.argsort(cells, kind="stable")
         for group in np.split(asked, np.flatnonzero(np.diff(cells[asked], prepend=-1)))[1:]:
             candidates = self._around(cells[group[0]], k)
-            there = ExactIndex(self.rows[candidates], self.squared_norms[candidates])
-            found[group] = candidates[there.query(queries[group], k)]
+            # Seen from the cell's centre rows are short, and rounding leaves fewer neighbours in doubt.
+            center = self.centers[cells[group[0]]]
+            there = ExactIndex.build(self.rows[candidates] - center)
+            found[group] = candidates[there.query(queries[group] - center, k)]
         return found
 
     def _around(self, cell: np.intp, k: int) -> IndexArray:
@@ -114,7 +122,7 @@ class CellIndex(NeighborIndex):
         return np.sort(np.concatenate([self.members[self.starts[i] : self.starts[i + 1]] for i in probed]))
 
 
-def _cell_centers(rows: FloatArray, n_cells: int) -> FloatArray:
+def cell_centers(rows: FloatArray, n_cells: int) -> FloatArray:
     """Find the centres by Lloyd's iteration over some of the rows; a cell without any keeps its centre."""
     from scipy.sparse import csr_array
 
@@ -122,14 +130,15 @@ def _cell_centers(rows: FloatArray, n_cells: int) -> FloatArray:
     centers = points[evenly_spaced(len(points), n_cells)]
     ones = np.ones(len(points), dtype=points.dtype)
     for _ in range(_CELL_ITERATIONS):
-        cells = _nearest_centers(points, centers)
+        cells = nearest_centers(points, centers)
         sums = csr_array((ones, cells, np.arange(len(points) + 1)), shape=(len(points), n_cells)).T @ points
         sizes = np.bincount(cells, minlength=n_cells)[:, None]
         centers = np.where(sizes > 0, sums / np.maximum(sizes, 1), centers).astype(points.dtype)
     return centers
 
 
-def _nearest_centers(points: FloatArray, centers: FloatArray) -> IndexArray:
+def nearest_centers(points: FloatArray, centers: FloatArray) -> IndexArray:
+    """Find the number of the nearest centre of each point."""
     step = max(1, _BLOCK_BYTES // (len(centers) * centers.itemsize))
     blocks = (points[start : start + step] for start in range(0, len(points), step))
     nearest = [_squared_distances(block, centers).argmin(axis=1) for block in blocks]

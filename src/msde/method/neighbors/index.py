@@ -46,6 +46,10 @@ class NeighborIndex(ABC):
     def rebuilt(self, rows: FloatArray) -> NeighborIndex:
         """Index other positions of the same reference rows, of shape (n, d), with the settings found for these."""
 
+    def cell_by_cell(self) -> tuple[IndexArray, NeighborIndex]:
+        """Return the numbers of the reference rows, those of a cell side by side, and an index in this order."""
+        return np.arange(len(self.rows)), self
+
     def query_distances(self, queries: FloatArray, k: int) -> tuple[NDArray[np.float64], IndexArray]:
         """Find the k nearest reference rows of each query with their distances, nearest first.
 

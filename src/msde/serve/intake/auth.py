@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +35,14 @@ class Caller:
     role : {"reader", "admin"}
     csrf : str
         The CSRF token of this session; empty where none is needed.
+    by_proxy : bool
+        Whether a trusted proxy says so, where the user signs in and out.
     """
 
     user: str
     role: str
     csrf: str = ""
+    by_proxy: bool = False
 
 
 class Gate:
@@ -131,17 +135,20 @@ class Gate:
 
     def _named_by_proxy(self, headers: Headers, peer: str) -> Caller | None:
         """Return whom a trusted proxy names; None where there is no such proxy, or it names nobody."""
-        header = self._settings.proxy_header
-        if not header or peer not in self._settings.proxies:
+        settings = self._settings
+        if not settings.proxy_header or peer not in settings.proxies:
             return None
-        names = headers.getlist(header)
-        if len(names) > 1:  # the proxy adds to what a sender gives, and which is whose cannot be told
-            raise Denied(f"the header {header} comes more than once; have the proxy overwrite it", tried="header")
-        user = names[0].strip()[:LONGEST_USER] if names else ""
+        user = _stated(headers, settings.proxy_header)[:LONGEST_USER]
         if not user:
             return None
-        role = "admin" if user in self._settings.admins else "reader"
-        return Caller(user, role, self._csrf(f"proxy {user}"))
+        listed = _stated(headers, settings.groups_header) if settings.groups_header else ""
+        groups = {group.strip() for group in listed.split(",")} - {""}
+        is_admin = user in settings.admins or not groups.isdisjoint(settings.admin_groups)
+        if settings.reader_groups and not is_admin and groups.isdisjoint(settings.reader_groups):
+            raise Forbidden(
+                "you are in none of the groups that may come in; ask the administrator of the service", user
+            )
+        return Caller(user, "admin" if is_admin else "reader", self._csrf(f"proxy {user}"), by_proxy=True)
 
     def _csrf(self, session: str) -> str:
         return hmac.new(self._secret, f"csrf {session}".encode(), hashlib.sha256).hexdigest()
@@ -151,6 +158,23 @@ class Gate:
         if entry is None:
             raise Denied("the token is not known; ask the administrator of the service for one", tried="token")
         return entry
+
+
+def _stated(headers: Headers, name: str) -> str:
+    """Return what a proxy states in a header, in UTF-8 as proxies write it, or else as HTTP has it.
+
+    Raises
+    ------
+    Denied
+        If the header is there more than once.
+    """
+    stated = headers.getlist(name)
+    if len(stated) > 1:  # the proxy adds to what a sender gives, and which is whose cannot be told
+        raise Denied(f"the header {name} comes more than once; have the proxy overwrite it", tried="header")
+    text = stated[0] if stated else ""
+    with suppress(UnicodeError):
+        text = text.encode("latin-1").decode("utf-8")
+    return text.strip()
 
 
 def _same(given: str, right: str) -> bool:

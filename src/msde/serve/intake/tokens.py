@@ -79,19 +79,23 @@ def digest_of_token(token: str) -> str:
 def _entries(content: bytes) -> tuple[Entry, ...]:
     entries = []
     for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        entry = _entry(words)
-        if entry is None:
-            log("warning", "a line of the tokens is not USER ROLE SHA256, and counts for nobody", line=number)
-        else:
+        entry = parse(line)
+        if entry is not None:
             entries.append(entry)
+        elif not is_comment(line):
+            log("warning", "a line of the tokens is not USER ROLE SHA256, and counts for nobody", line=number)
     return tuple(entries)
 
 
-def _entry(words: list[str]) -> Entry | None:
-    if len(words) != 3:
+def is_comment(line: str) -> bool:
+    """Whether a line is empty or begins with a #."""
+    return line.strip()[:1] in ("", "#")
+
+
+def parse(line: str) -> Entry | None:
+    """Read a line of the file; None where it is none, or a comment."""
+    words = line.split()
+    if is_comment(line) or len(words) != 3:
         return None
     user, role, digest = words[0], words[1], words[2].lower()
     good = user.isprintable() and len(user) <= LONGEST_USER and role in ROLES and _DIGEST.fullmatch(digest)

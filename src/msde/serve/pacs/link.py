@@ -13,12 +13,12 @@ from msde.errors import MSDEError
 from msde.serve.logs import log
 from msde.serve.pacs.dicomweb import Pacs, PacsDownError
 from msde.serve.pacs.intake import Intake
-from msde.serve.pacs.periodic import Periodic
 from msde.serve.pacs.poller import poll
 from msde.serve.pacs.receiver import receiving
 from msde.serve.pacs.routes import status_router, stow_router
 from msde.serve.pacs.sender import send
 from msde.serve.pacs.settings import PacsFile
+from msde.serve.periodic import Periodic
 from msde.serve.service import Service
 from msde.serve.storage.dicom_ledger import DicomLedger
 
@@ -37,17 +37,28 @@ def check(file: PacsFile) -> None:
     MSDEError
         If a library is missing, or a URL is no root of a DICOMweb service.
     """
+    need_libraries()
+    for settings in file.pacs:
+        try:
+            Pacs(settings).check()
+        except PacsDownError as error:
+            log("warning", "DICOM link", job=settings.name, reason=str(error))
+
+
+def need_libraries() -> None:
+    """Check that the libraries are there.
+
+    Raises
+    ------
+    MSDEError
+        If one is not.
+    """
     try:
         import dicomweb_client  # noqa: F401
         import highdicom  # noqa: F401
         import pynetdicom  # noqa: F401
     except ImportError as error:
         raise MSDEError(f"--pacs needs {error.name}; run `pip install 'msde[pacs]'`") from None
-    for settings in file.pacs:
-        try:
-            Pacs(settings).check()
-        except PacsDownError as error:
-            log("warning", "DICOM link", job=settings.name, reason=str(error))
 
 
 @contextmanager
@@ -68,7 +79,7 @@ def plug(app: FastAPI, service: Service, file: PacsFile) -> Iterator[None]:
     """
     intake = Intake(service.reception, DicomLedger(service.database), service.metrics.registry, service.refusals)
     jobs: list[Periodic] = []
-    app.router.routes.extend(status_router(intake, lambda: jobs).routes)
+    app.router.routes.extend(status_router(intake, lambda: jobs, file.destinations).routes)
     if file.stow is not None:
         app.router.routes.extend(stow_router(intake, file.stow).routes)
     stop = Event()

@@ -1,10 +1,13 @@
 // Puts the page together: session, models, worklist, viewer, uploads and keys.
 
 import { ask, begin, session } from "./api.js";
-import { openSettings, signIn, singleKeys } from "./dialogs.js";
+import { COLUMNS, USUAL } from "./columns.js";
+import { advances, openSettings, signIn, singleKeys } from "./dialogs.js";
 import { $, calmly, h, later, say } from "./dom.js";
 import { LearningPanel } from "./learning.js";
+import { Live } from "./live.js";
 import { ModelPanel } from "./model.js";
+import { Study } from "./study.js";
 import { Uploads } from "./upload.js";
 import { Viewer } from "./viewer.js";
 import { counted } from "./words.js";
@@ -12,12 +15,17 @@ import { Worklist } from "./worklist.js";
 
 const BUSY = 2000; // ms between looks while images are being scored
 const IDLE = 15000;
+const TOLD = 60000; // the same, while the service tells what changes
+const BREATH = 500; // ms between two looks at least
 
 let models = [];
 let model = null; // with its curve
+let image = null; // that is shown, by its number
 let seen = 0; // images uploaded at the last look
 let stale = false; // pictures may be missing that came while nobody was signed in
+let signOut = ""; // where to go for that, where somebody else signs in
 let lasting = false; // whether what is said of trouble stays until it is closed
+let touched = false; // whether others may have said something of the image shown
 let due = false; // whether to look without waiting
 let rouse = () => {};
 
@@ -52,20 +60,45 @@ const place = () => {
 };
 
 const remember = (row) => {
-  const named = new URLSearchParams({ model: model.name, ...(row ? { image: row.id } : {}) });
+  image = row?.id;
+  const named = new URLSearchParams({ model: model.name, ...list.address, ...(row ? { image } : {}) });
   history.replaceState(null, "", `#${named}`);
 };
 
-const list = new Worklist((row) => {
+const open = (row) => {
   remember(row);
+  study.show(row, model);
   viewer.show(row, model, place());
-}, failed);
+};
+
+const listed = () => {
+  remember(image ? { id: image } : null);
+  study.renew(list.rows.find(({ id }) => id === image));
+};
+
+const list = new Worklist(open, listed, failed);
+
+/** Another image of the patient, which may be in the list or not. */
+const openOther = (row) => {
+  const at = list.rows.findIndex(({ id }) => id === row.id);
+  if (at >= 0 && !list.group) list.take(at, true);
+  else open(row);
+};
+
+const study = new Study({ open: openOther, changed: () => list.load(), failed });
 
 const viewer = new Viewer({
-  changed: (found, judged) => {
+  changed: (found, given) => {
     list.renew(found);
     recount();
-    if (judged) wake();
+    if (given === null) return;
+    wake();
+    if (given && advances()) list.toUnread().catch(failed);
+  },
+  open: async (name) => {
+    const { id, name: called } = viewer.shown;
+    await choose(name, id).catch(failed);
+    if (list.chosen !== id) await list.find(id, called);
   },
   removed: async () => {
     list.chosen = null;
@@ -81,6 +114,13 @@ const learning = new LearningPanel({
   rescore: () => panel.rescore(),
   open: (image, name) => list.find(image, name),
   failed,
+});
+const live = new Live(({ kinds, images }) => {
+  stale ||= kinds.includes("images") || kinds.includes("verdicts");
+  touched ||= kinds.includes("verdicts") && (images === null || images.includes(viewer.shown?.id));
+  if (kinds.includes("learning")) learning.look();
+  $("live").textContent = live.on ? "live" : "not live: looks every few seconds";
+  wake();
 });
 const uploads = new Uploads(calmly(400, () => wake()));
 const recount = calmly(100, () => {
@@ -104,6 +144,10 @@ const look = async () => {
     await list.load();
     $("place").textContent = place();
     recount();
+  }
+  if (touched) {
+    touched = false;
+    await viewer.renew(model, place());
   }
 };
 
@@ -144,29 +188,38 @@ const keys = {
   j: () => list.step(1),
   k: () => list.step(-1),
   " ": () => {
-    const covered = viewer.picture.toggle();
+    const covered = viewer.picture.overlay.toggle();
     say(covered === null ? "This image has no overlay." : covered ? "Overlay on." : "Overlay off.");
   },
-  n: () => viewer.judge("normal"),
-  a: () => viewer.judge("abnormal"),
-  u: () => viewer.judge("unsure"),
+  n: () => viewer.readings.judge("normal"),
+  a: () => viewer.readings.judge("abnormal"),
+  u: () => viewer.readings.judge("unsure"),
+  x: () => list.toUnread(),
   m: () => $("note").focus(),
   w: () => viewer.picture.reset(),
   f: () => viewer.picture.enlarge(),
+  ...viewer.keys,
   "/": () => $("filters").elements.search.focus(),
   "?": () => openSettings(),
 };
 
 const WRITES = "input:not([type=range], [type=checkbox], [type=file]), select, textarea";
+const MOVED = "input, [role=button], [role=region], summary"; // by arrow keys of their own, or scrolled by them
+const REPEATED = "jk+-=";
 const SPACED = "button, summary, a.button, input:not([type=range])";
 
 document.addEventListener("keydown", (event) => {
   const { target, key } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (key === "Escape" && target.matches("#note, [type=search]")) target.blur();
+  if (/^(Arrow|Page)/.test(key)) {
+    // They are no single characters, so they work whether those are wanted or not.
+    if (!target.closest(`${WRITES}, ${MOVED}`) && viewer.arrow(event)) event.preventDefault();
+    return;
+  }
   if (!singleKeys() || !(key in keys) || target.closest(WRITES)) return;
   if (key === " " && target.closest(SPACED)) return;
-  if (event.repeat && !"jk".includes(key)) return;
+  if (event.repeat && !REPEATED.includes(key)) return;
   event.preventDefault();
   keys[key]();
 });
@@ -174,7 +227,8 @@ document.addEventListener("keydown", (event) => {
 $("model").addEventListener("change", ({ target }) => choose(target.value).catch(failed));
 $("sign-out").addEventListener("click", async () => {
   await ask("DELETE", "api/session").catch(failed);
-  location.reload();
+  if (signOut) location.assign(signOut);
+  else location.reload();
 });
 
 document.addEventListener("visibilitychange", () => !document.hidden && wake());
@@ -184,36 +238,83 @@ const watch = async () => {
     const roused = new Promise((resolve) => {
       rouse = resolve;
     });
-    if (!due) await Promise.race([later(model.queued ? BUSY : IDLE), roused]);
+    if (!due) await Promise.race([later(live.on ? TOLD : model.queued ? BUSY : IDLE), roused]);
     due = false;
     if (document.hidden) continue; // becoming visible wakes
     await look().catch(failed);
+    await later(BREATH);
   }
 };
 
 const greet = (who) => {
-  document.body.dataset.role = who.role;
+  Object.assign(document.body.dataset, { role: who.role, user: who.user });
+  live.open();
   $("user").textContent = `${who.user} (${who.role})`;
   $("sign-out").hidden = false;
+  signOut = who.sign_out;
   $("software").textContent = `MSDE ${who.version}. ${who.notice}`;
   uploads.limits = who.limits;
+  study.who = who;
+};
+
+/** Draw the columns that a reader has chosen, and let him choose others, which is kept for him. */
+const offerColumns = ({ columns, group }, named) => {
+  let shown = columns || USUAL;
+  const keep = () => ask("PUT", "api/preferences", { body: { columns: shown, group: list.group || "image" } }).catch(failed);
+  const box = (key) => {
+    const change = ({ target }) => {
+      shown = Object.keys(COLUMNS).filter((one) => (one === key ? target.checked : shown.includes(one)));
+      list.show(shown, named);
+      keep();
+    };
+    const input = h("input", { type: "checkbox", form: "none", value: key, checked: shown.includes(key), onchange: change });
+    return h("label", {}, input, ` ${COLUMNS[key].says}`);
+  };
+  $("columns").replaceChildren(...Object.keys(COLUMNS).filter((key) => named || !COLUMNS[key].named).map(box));
+  $("columns").addEventListener("input", (event) => event.stopPropagation()); // it filters nothing
+  $("filters").elements.group.addEventListener("change", keep);
+  if (named) {
+    $("search-says").textContent = "Search";
+    $("filters").elements.search.placeholder = "name, ID, accession, date";
+  }
+  $("names-say").textContent = named
+    ? "Names of patients are shown here; who looked at whom is on record."
+    : "Names of patients are not shown: this service was started without --identifiers. Pseudonyms stay the same.";
+  list.show(shown, named);
+  if (group && group !== "image") $("filters").elements.group.value = group;
+};
+
+/** Show what an address says: a model, how its list is filtered and sorted, and an image. */
+const visit = async (named) => {
+  const first = models.find(({ name }) => name === named.get("model")) || models[0];
+  if ([...named.keys()].some((name) => !["model", "image"].includes(name))) list.restore(named);
+  await choose(first.name, Number(named.get("image")));
 };
 
 const start = async () => {
   begin(async () => {
+    if (signOut) { // the proxy leads to where this reader signs in
+      location.reload();
+      await new Promise(() => {});
+    }
     await signIn();
     greet(await session());
     stale = true;
     wake();
   }, waits);
-  const [who, served] = await Promise.all([session(), ask("GET", "api/models")]);
+  const asked = ["models", "preferences"].map((what) => ask("GET", `api/${what}`));
+  const [who, served, preferences] = await Promise.all([session(), ...asked]);
   greet(who);
   models = served.models;
   $("model").replaceChildren(...models.map(({ name }) => h("option", { value: name }, name)));
   $("model").disabled = models.length < 2;
   const named = new URLSearchParams(location.hash.slice(1));
-  const first = models.find(({ name }) => name === named.get("model")) || models[0];
-  await choose(first.name, Number(named.get("image")));
+  offerColumns(preferences, who.identifiers);
+  await visit(named);
+  addEventListener("hashchange", () => {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    if (asked.has("model")) visit(asked).catch(failed);
+  });
   watch();
 };
 

@@ -49,7 +49,12 @@ export const confirmed = (title, text, action) =>
 
 export const singleKeys = () => localStorage.getItem("keys") !== "off";
 
+/** Whether to go on to the next image without a verdict after each verdict. */
+export const advances = () => localStorage.getItem("advance") === "on";
+
 const settings = $("settings");
+$("advance").checked = advances();
+$("advance").addEventListener("change", (event) => localStorage.setItem("advance", event.target.checked ? "on" : "off"));
 $("open-settings").addEventListener("click", () => openSettings());
 $("single-keys").checked = singleKeys();
 $("single-keys").addEventListener("change", (event) => localStorage.setItem("keys", event.target.checked ? "on" : "off"));

@@ -17,6 +17,11 @@ const made = (node, attributes, children) => {
 export const h = (tag, attributes = {}, ...children) => made(document.createElement(tag), attributes, children);
 export const svg = (tag, attributes = {}, ...children) => made(document.createElementNS(SVG, tag), attributes, children);
 
+/** Show what is of use now, or hide it. */
+export const offer = (selector, whether) => {
+  for (const node of document.querySelectorAll(selector)) node.hidden = !whether;
+};
+
 /** Tell those who cannot see what has changed. */
 export const say = (text) => {
   $("said").textContent = text;

@@ -1,16 +1,19 @@
 // One picture: the image, its window, and the overlay upon it.
 
 import { Refusal, ask, query } from "./api.js";
-import { $, calmly, h } from "./dom.js";
+import { $, calmly, h, offer, say } from "./dom.js";
+import { Overlay } from "./overlay.js";
 import { figure } from "./words.js";
 
 const SIDE = 1024;
 const LEVELS = 65535;
 const STEPS = 1000; // of a slider
 const LARGE = 413;
+const AHEAD = 8; // pictures that are kept for the way on
+const CALM = 150; // ms after the last slice or movement, before more is asked for
 
-const [opacity, level, width] = ["opacity", "level", "width"].map($);
-const stage = $("stage");
+const [level, width] = ["level", "width"].map($);
+const layers = $("layers");
 
 /** Gray shades, as RGBA in one number, of 16-bit numbers that stand for low to high. */
 const shadesOf = ({ low, high, inverted }, [black, white]) => {
@@ -24,66 +27,85 @@ const shadesOf = ({ low, high, inverted }, [black, white]) => {
   return new Uint32Array(bytes.buffer);
 };
 
+/** `windowed(window)` is called when the window was moved, `failed(error)` on trouble. */
 export class Picture {
-  constructor(failed) {
-    this.failed = failed;
+  constructor({ windowed, failed }) {
+    Object.assign(this, { windowed, failed });
     this.asking = new AbortController();
     this.range = null;
-    this.covered = true; // whether the overlay is wanted
-    opacity.value = 50;
-    opacity.addEventListener("input", () => {
-      this.covered = Number(opacity.value) > 0;
-      this.cover();
-    });
-    for (const slider of [level, width]) slider.addEventListener("input", () => this.follow());
-    $("reset").addEventListener("click", () => this.reset());
-    $("enlarge").addEventListener("click", () => this.enlarge());
-    document.addEventListener("fullscreenchange", () => {
-      $("enlarge").textContent = document.fullscreenElement ? "Leave full screen" : "Full screen";
-    });
-    this.drag();
+    this.inverted = false;
+    this.overlay = new Overlay({ again: (image, givenUp) => this.again(image, givenUp), changed: () => this.describe() });
+    this.ahead = new Map(); // by address
+    for (const slider of [level, width]) {
+      slider.addEventListener("input", () => this.follow());
+      slider.addEventListener("keydown", (event) => this.byKey(event, slider));
+    }
+    $("preset").addEventListener("change", () => this.choose(Number($("preset").value)));
     this.fetchLater = calmly(200, () => this.fetchPicture());
+    this.layLater = calmly(CALM, () => this.overlay.lay());
+    this.tellLater = calmly(CALM, () => this.windowed(this.moved ? this.window : null));
   }
 
-  /** Show an image or a slice; a slice keeps the window of the one before it. */
-  show({ id, model, version, part, name, range, hasOverlay }, keep) {
+  /** Show an image or a slice; a slice keeps the window of the one before it, which stays until it has come. */
+  show({ id, model, version, part, name, range, size, hasOverlay }, keep) {
     this.asking.abort();
     this.asking = new AbortController();
-    this.source = { id, model, part, name };
-    this.samples = this.canvas = this.overlay = null;
-    this.withoutSamples = false;
-    const asked = query({ model, part, side: SIDE });
-    this.image = h("img", { src: `api/images/${id}/picture${asked}`, alt: name, draggable: "false" });
-    this.image.addEventListener("error", ({ target }) => this.again(target, () => this.gone(target)), { once: true });
-    stage.replaceChildren(this.image);
-    if (hasOverlay) {
-      const parameters = query({ model, part, side: SIDE, version, alone: true });
-      this.overlay = h("img", { class: "overlay", src: `api/images/${id}/overlay${parameters}`, alt: "", draggable: "false" });
-      const withoutOverlay = ({ target }) => this.again(target, () => this.uncover(target));
-      this.overlay.addEventListener("error", withoutOverlay, { once: true });
-      stage.append(this.overlay);
-    }
-    this.offer(".of-overlay", Boolean(hasOverlay));
-    this.offer(".of-window", Boolean(range));
-    this.cover();
+    const { signal } = this.asking;
+    this.source = { id, model, part, name, size };
+    this.samples = this.canvas = null;
+    this.withoutSamples = this.whole = false;
     const window = keep && this.range && this.moved ? this.window : null;
     this.range = range;
+    const address = this.address(part, window);
+    this.image = this.ahead.get(address) || h("img", { src: address, draggable: "false" });
+    this.image.alt = name;
+    const put = () => {
+      const shown = this.canvas || this.image;
+      if (signal.aborted || shown.parentNode === layers) return;
+      layers.replaceChildren(shown);
+      this.layLater();
+    };
+    this.image.addEventListener("error", ({ target }) => this.again(target, () => this.gone(target)).then(put), { once: true });
+    if (!keep || !layers.firstChild || this.image.complete) put();
+    else this.image.addEventListener("load", put, { once: true });
+    this.overlay.of(hasOverlay ? query({ model, part, side: SIDE, version, alone: true }) : null, id);
+    if (!keep) this.overlay.lay();
+    offer(".of-window", Boolean(range));
     if (!range) return;
+    if (!keep) this.offerWindows();
     this.setUp();
     this.setWindow(window || range.window);
-    if (window) this.draw();
-    else this.moved = false;
+    if (!window) this.moved = false;
+  }
+
+  address(part, window) {
+    const { id, model, size } = this.source;
+    const [low, high] = window || [];
+    const side = this.whole && size ? null : SIDE;
+    return `api/images/${id}/picture${query({ model, part, side, low, high })}`;
+  }
+
+  /** Have the slices at hand that are likely next. */
+  prepare(parts) {
+    const window = this.moved ? this.window : null;
+    for (const part of parts) {
+      const address = this.address(part, window);
+      if (this.ahead.has(address)) continue;
+      this.ahead.set(address, h("img", { src: address, draggable: "false" }));
+      this.ahead.get(address).addEventListener("error", () => this.ahead.delete(address), { once: true });
+    }
+    while (this.ahead.size > AHEAD) this.ahead.delete(this.ahead.keys().next().value);
   }
 
   clear() {
     this.asking.abort();
-    this.range = this.overlay = null;
-    stage.replaceChildren();
-    for (const selector of [".of-overlay", ".of-window"]) this.offer(selector, false);
-  }
-
-  offer(selector, whether) {
-    for (const node of document.querySelectorAll(selector)) node.hidden = !whether;
+    this.range = null;
+    this.inverted = this.moved = false;
+    this.ahead.clear();
+    layers.replaceChildren();
+    this.overlay.of(null);
+    this.mirror();
+    offer(".of-window", false);
   }
 
   /** Ask again for a picture that did not come: the service may have been busy. */
@@ -98,53 +120,60 @@ export class Picture {
     }
   }
 
-  uncover(overlay) {
-    overlay.remove();
-    if (overlay !== this.overlay) return;
-    this.overlay = null;
-    this.offer(".of-overlay", false);
-  }
-
   gone(image) {
-    image.replaceWith(h("p", { class: "gone" }, "The picture cannot be shown."));
-  }
-
-  /** Show or hide the overlay. */
-  toggle() {
-    if (!this.overlay) return null;
-    this.covered = !this.covered;
-    if (this.covered && !Number(opacity.value)) opacity.value = 50;
-    this.cover();
-    return this.covered;
-  }
-
-  cover() {
-    const percent = this.covered ? Number(opacity.value) : 0;
-    opacity.nextElementSibling.textContent = this.covered ? `${percent} %` : "off";
-    opacity.setAttribute("aria-valuetext", this.covered ? `${percent} %` : "off");
-    if (!this.overlay) return;
-    this.overlay.style.opacity = percent / 100;
-    stage.classList.toggle("covered", percent > 0);
-    this.describe();
+    if (!image.parentNode) layers.replaceChildren(image);
+    this.image = h("p", { class: "gone" }, "The picture cannot be shown.");
+    image.replaceWith(this.image);
   }
 
   describe() {
     const shown = this.canvas || this.image;
-    const text = this.source.name + (this.overlay && this.covered ? ", with overlay" : "");
+    const inverted = this.inverted ? ", inverted" : "";
+    const overlay = this.overlay.seen ? ", with overlay" : "";
+    const text = this.source.name + inverted + overlay;
     if (shown instanceof HTMLImageElement) shown.alt = text;
-    else shown.setAttribute("aria-label", text);
+    else if (shown instanceof HTMLCanvasElement) shown.setAttribute("aria-label", text);
+  }
+
+  invert() {
+    if (!layers.firstChild) return;
+    this.inverted = !this.inverted;
+    this.mirror();
+    this.describe();
+    say(this.inverted ? "Inverted." : "Not inverted.");
+  }
+
+  mirror() {
+    $("invert").setAttribute("aria-pressed", String(this.inverted));
+    $("panes").classList.toggle("inverted", this.inverted);
   }
 
   // Window and level
 
+  offerWindows() {
+    const options = this.range.windows.map(({ name }, at) => h("option", { value: at }, at < 9 ? `${at + 1} ${name}` : name));
+    $("preset").replaceChildren(h("option", { value: -1, hidden: true }, "Own window"), ...options);
+  }
+
+  /** Take a window from the list, by its place in it. */
+  choose(at) {
+    const chosen = this.range?.windows[at];
+    if (!chosen) return false;
+    if (at === 0) this.reset();
+    else this.take([chosen.low, chosen.high]);
+    say(`${chosen.name}.`);
+    return true;
+  }
+
   setUp() {
-    const { low, high, window } = this.range;
-    const [least, most] = [Math.min(low, window[0]), Math.max(high, window[1])];
+    const { low, high, window, windows } = this.range;
+    const least = Math.min(low, window[0], ...windows.map((one) => one.low));
+    const most = Math.max(high, window[1], ...windows.map((one) => one.high));
     const span = most - least || 1;
     const whole = Number.isInteger(low) && Number.isInteger(high) && span > STEPS;
     this.unit = whole ? Math.max(1, Math.round(span / STEPS)) : span / STEPS;
     Object.assign(level, { min: least, max: most, step: "any" });
-    Object.assign(width, { min: this.unit, max: span, step: "any" });
+    Object.assign(width, { min: Math.min(this.unit, ...windows.map((one) => one.high - one.low)), max: span, step: "any" });
   }
 
   get window() {
@@ -159,11 +188,25 @@ export class Picture {
     const within = (value, slider) => Math.min(Math.max(value, Number(slider.min)), Number(slider.max));
     this.middle = within(middle, level);
     this.wide = within(wide, width);
-    for (const [slider, value] of [[level, this.middle], [width, this.wide]]) {
-      slider.value = value;
-      slider.nextElementSibling.textContent = figure(value);
-      slider.setAttribute("aria-valuetext", figure(value));
-    }
+    const [black, white] = this.window;
+    const near = (one, other) => Math.abs(one - other) <= 1e-6 * this.wide;
+    const at = this.windows.findIndex(([low, high]) => near(low, black) && near(high, white));
+    $("preset").value = at;
+    // A window of the list is told as its file or its users name it, which may differ by half a value.
+    const named = this.range.windows[at];
+    const told = named ? [(named.low + named.high) / 2, named.high - named.low] : [this.middle, this.wide];
+    [level, width].forEach((slider, which) => {
+      slider.value = [this.middle, this.wide][which];
+      slider.nextElementSibling.textContent = figure(told[which]);
+      slider.setAttribute("aria-valuetext", figure(told[which]));
+    });
+    const unit = this.range.unit ? ` ${this.range.unit}` : "";
+    $("window-says").textContent = `L ${figure(told[0])} W ${figure(told[1])}${unit}`;
+  }
+
+  /** The ends of the windows of the list; the first is the one in which the service draws. */
+  get windows() {
+    return this.range.windows.map(({ low, high }, at) => (at ? [low, high] : this.range.window));
   }
 
   follow() {
@@ -173,43 +216,44 @@ export class Picture {
 
   reset() {
     if (!this.range) return;
-    this.setWindow(this.range.window);
-    this.draw();
+    this.take(this.range.window);
     this.moved = false;
   }
 
-  drag() {
-    let from = null;
-    stage.addEventListener("pointerdown", (event) => {
-      if (!this.range || event.button !== 0) return;
-      from = { x: event.clientX, y: event.clientY, middle: this.middle, wide: this.wide };
-      stage.setPointerCapture(event.pointerId);
-    });
-    stage.addEventListener("pointermove", (event) => {
-      if (!from) return;
-      const across = Number(width.max) / 400; // of the values, over so many pixels
-      this.adjust(from.middle + (event.clientY - from.y) * across, from.wide + (event.clientX - from.x) * across);
-      this.draw();
-    });
-    for (const end of ["pointerup", "pointercancel"]) {
-      stage.addEventListener(end, () => {
-        from = null;
-      });
-    }
-    for (const slider of [level, width]) {
-      slider.addEventListener("keydown", (event) => {
-        const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -20, PageUp: 20 }[event.key];
-        if (!by) return;
-        event.preventDefault();
-        slider.value = Number(slider.value) + by * 5 * this.unit;
-        this.follow();
-      });
-    }
+  /** Take over a window at once: what has no samples here is drawn by the service, sooner than they would come. */
+  take(window) {
+    this.setWindow(window);
+    if (this.samples) return this.draw();
+    this.moved = true;
+    this.tellLater();
+    this.fetchPicture();
+  }
+
+  /** What a drag does: sideways the width, up and down the level. */
+  windowing(event) {
+    if (!this.range) return null;
+    const from = { x: event.clientX, y: event.clientY, middle: this.middle, wide: this.wide };
+    const across = Number(width.max) / 400; // of the values, over so many pixels
+    return {
+      move: ({ clientX, clientY }) => {
+        this.adjust(from.middle + (clientY - from.y) * across, from.wide + (clientX - from.x) * across);
+        this.draw();
+      },
+    };
+  }
+
+  byKey(event, slider) {
+    const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -20, PageUp: 20 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    slider.value = Number(slider.value) + by * 5 * this.unit;
+    this.follow();
   }
 
   /** Draw at the next frame. */
   draw() {
     this.moved = true;
+    this.tellLater();
     if (this.withoutSamples) return this.fetchLater();
     this.pending ??= requestAnimationFrame(() => {
       this.pending = null;
@@ -256,15 +300,29 @@ export class Picture {
     }
   }
 
-  /** What is too large to be drawn here, the service draws. */
+  /** What is too large to be drawn here, or not here yet, the service draws. */
   fetchPicture() {
-    const { id, model, part } = this.source;
-    const [low, high] = this.window;
-    this.image.src = `api/images/${id}/picture${query({ model, part, side: SIDE, low, high })}`;
+    const address = this.address(this.source.part, this.window);
+    if (this.image instanceof HTMLImageElement && this.image.getAttribute("src") !== address) this.image.src = address;
+  }
+
+  /** Have all pixels, where those of the reduced picture are too few for how far it is enlarged. */
+  sharpen(shown) {
+    const { size } = this.source || {};
+    if (this.canvas || this.whole || !size || Math.max(...size) <= SIDE || shown <= SIDE) return;
+    this.whole = true;
+    const image = h("img", { src: this.address(this.source.part, this.moved ? this.window : null), draggable: "false" });
+    const { signal } = this.asking;
+    image.addEventListener("load", () => {
+      if (signal.aborted || this.canvas) return;
+      this.image.replaceWith(image);
+      this.image = image;
+      this.describe();
+    });
   }
 
   enlarge() {
     if (document.fullscreenElement) document.exitFullscreen();
-    else stage.parentElement.requestFullscreen().catch(() => {});
+    else $("reading").requestFullscreen().catch(() => {});
   }
 }

@@ -1,20 +1,20 @@
 // The selected image: what the model and the readers say of it.
 
-import { Refusal, ask, query } from "./api.js";
+import { ask, query } from "./api.js";
 import { chart } from "./chart.js";
+import { Comparison } from "./comparison.js";
 import { confirmed } from "./dialogs.js";
-import { $, calmly, h, later, say } from "./dom.js";
+import { $, h, later, say } from "./dom.js";
+import { Marks } from "./marks.js";
+import { drawOpinions } from "./opinions.js";
 import { Picture } from "./picture.js";
-import { VERDICTS, evidenceOf, figure, isLike, pValue, remarks, verdictOfModel, when } from "./words.js";
+import { Readings } from "./readings.js";
+import { Slices } from "./slices.js";
+import { Pane, Viewport } from "./viewport.js";
+import { evidenceOf, figure, isLike, pValue, remarks, titleOf, verdictOfModel, when } from "./words.js";
 
-const STRIP = 96;
-const NORMAL = 256;
-const PAUSE = 1500; // ms between looks at an image that waits to be scored
+const PAUSE = 700; // ms between looks at an image that waits to be scored
 
-const SORTS = {
-  normals: { place: "alike", alt: (number) => `Normal image ${number + 1}` },
-  labelled: { place: "alike-labelled", alt: (number) => `Labelled abnormal image ${number + 1}` },
-};
 const ORIGINS = { rest: "by upload", stow: "by DICOMweb" };
 
 const ofPatient = ({ words, p_value: p, flagged }) =>
@@ -23,42 +23,135 @@ const ofPatient = ({ words, p_value: p, flagged }) =>
     { id: "case-patient" },
     `${words}. `,
     p === null ? "" : h("span", { class: "quiet" }, `${pValue(p)}.`),
-    flagged ? h("span", { class: "flag" }, "patient flagged") : "",
+    ...(flagged ? [" ", h("span", { class: "flag" }, "patient flagged")] : []),
   );
 
-/** `changed(case)` is called after a verdict, `removed()` after a removal, `failed(error)` on trouble. */
+/**
+ * `changed(case, given)` is called after a score, a verdict (true) or its withdrawal (false), `removed()` after a removal,
+ * `open(model)` to look at the image by another model, `failed(error)` on trouble.
+ */
 export class Viewer {
-  constructor({ changed, removed, failed }) {
-    Object.assign(this, { changed, removed, failed });
-    this.picture = new Picture(failed);
+  constructor({ changed, removed, open, failed }) {
+    Object.assign(this, { changed, removed, open, failed });
+    this.slices = new Slices((part) => this.showPart(part, true));
+    const panes = [new Pane($("stage")), new Pane($("stage-beside"))];
+    this.comparison = new Comparison(panes[1]);
+    this.picture = new Picture({ windowed: (window) => this.comparison.windowed(window), failed });
+    this.marks = new Marks(panes[0], failed);
+    this.viewport = new Viewport(panes, {
+      acts: {
+        window: (event) => this.picture.windowing(event),
+        length: this.marks.act("length"),
+        region: this.marks.act("region"),
+      },
+      turn: (by) => this.slices.step(by),
+      changed: (view) => this.drawZoom(view),
+    });
     this.asking = new AbortController();
     this.shown = null;
     this.judged = 0; // verdicts stored
-    $("judge").addEventListener("submit", (event) => {
-      event.preventDefault();
-      // Return in the note would take the first button; it is to be chosen.
-      if (event.submitter && document.activeElement !== $("note")) this.judge(event.submitter.value);
-      else say("Choose normal, abnormal or unsure to store the note.");
+    this.readings = new Readings({
+      looked: () => this.shown,
+      again: () => this.renew(this.model, $("place").textContent),
+      stored: (found, given) => {
+        this.judged += 1;
+        changed(found, given);
+      },
+      failed,
     });
-    $("slice").addEventListener("input", () => this.goToSlice(Number($("slice").value) - 1));
     $("remove").addEventListener("click", () => this.remove());
-    this.showSlice = calmly(60, (part) => this.showPart(part, true));
-    this.findNearest = calmly(250, () => Object.keys(SORTS).forEach((sort) => this.showNearest(sort)));
+    this.listen();
+  }
+
+  // The bar above the picture, and its keys
+
+  listen() {
+    const clicks = {
+      "zoom-in": () => this.viewport.zoomBy(1),
+      "zoom-out": () => this.viewport.zoomBy(-1),
+      invert: () => this.picture.invert(),
+      reset: () => this.reset(),
+      enlarge: () => this.picture.enlarge(),
+    };
+    for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
+    for (const button of document.querySelectorAll("[data-use]")) {
+      button.addEventListener("click", ({ detail }) => this.use(button.dataset.use, detail === 0));
+    }
+    $("stage").addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.target !== $("stage") || !this.marks.addInMiddle(this.viewport.tool)) return;
+      event.preventDefault();
+    });
+    document.addEventListener("fullscreenchange", () => {
+      $("enlarge").textContent = document.fullscreenElement ? "Leave full screen" : "Full screen";
+    });
+  }
+
+  /** Choose what a drag on the picture does; by keyboard, the picture is then at hand. */
+  use(tool, byKeyboard) {
+    this.viewport.use(tool);
+    for (const button of document.querySelectorAll("[data-use]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.use === tool));
+    }
+    if (!byKeyboard) return;
+    $("stage").focus({ preventScroll: true });
+    const draws = ["length", "region"].includes(tool);
+    say(`${tool}: drag on the picture${draws ? ", or press Enter for one in its middle, which arrow keys change" : ""}.`);
+  }
+
+  reset() {
+    this.viewport.moveTo(0.5, 0.5, 1);
+    this.picture.reset();
+    if (this.picture.inverted) this.picture.invert();
+    this.marks.clear();
+    say("As it was.");
+  }
+
+  /** What keys do with the picture; true where they did something. */
+  get keys() {
+    const tools = { l: "length", r: "region", p: "pan", d: "window" };
+    const numbered = Array.from({ length: 9 }, (_, at) => [String(at + 1), () => this.picture.choose(at)]);
+    return {
+      ...Object.fromEntries(numbered),
+      ...Object.fromEntries(Object.entries(tools).map(([key, tool]) => [key, () => this.use(tool, true)])),
+      "+": () => this.viewport.zoomBy(1),
+      "=": () => this.viewport.zoomBy(1),
+      "-": () => this.viewport.zoomBy(-1),
+      0: () => this.reset(),
+      i: () => this.picture.invert(),
+      h: () => this.slices.hottest(),
+      c: () => this.comparison.toggle(),
+    };
+  }
+
+  /** Slices by arrow keys; with Shift, and where there are none, the enlarged picture moves. */
+  arrow({ key, shiftKey }) {
+    if ($("viewer").hidden) return false;
+    const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
+    if (!shiftKey && this.slices.byKey(key)) return true;
+    return Boolean(by) && this.viewport.shift(...by);
+  }
+
+  drawZoom({ zoom }) {
+    $("zoom-says").textContent = zoom === 1 ? "fits" : `${zoom.toFixed(1)} ×`;
+    $("zoom-out").disabled = zoom === 1;
+    this.marks.draw();
+    const pane = this.viewport?.panes[0];
+    if (pane) this.picture.sharpen(Math.max(...pane.fit) * zoom * devicePixelRatio);
   }
 
   /** Show a row of the worklist at once, and all that is known of it when that has come. */
   async show(row, model, place) {
     this.asking.abort();
     const asking = (this.asking = new AbortController());
-    this.model = model;
+    this.model = this.readings.model = model;
     this.shown = null;
     $("viewer").hidden = !row;
     if (!row) return;
     // Nothing of the image before may stand beside the name of this one.
-    this.picture.clear();
-    for (const id of ["latest", "verdicts", "history", "strip", ...Object.keys(SORTS)]) $(id).replaceChildren();
-    for (const id of ["slices", ...Object.values(SORTS).map(({ place: beside }) => beside)]) $(id).hidden = true;
-    $("note").value = "";
+    this.clear();
+    $("history").replaceChildren();
+    $("opinions").hidden = true;
+    this.readings.clear();
     this.drawWords(row, place);
     try {
       const found = await this.known(row.id, asking.signal);
@@ -69,13 +162,20 @@ export class Viewer {
         const again = await this.known(row.id, asking.signal);
         if (again.state === "queued") continue;
         this.draw(again, place);
-        this.changed(again, false);
+        this.changed(again, null);
       }
     } catch (error) {
       if (asking.signal.aborted) return;
-      this.picture.clear();
+      this.clear();
       this.failed(error);
     }
+  }
+
+  clear() {
+    this.picture.clear();
+    this.slices.clear();
+    this.comparison.clear();
+    this.marks.of(null);
   }
 
   known(id, signal) {
@@ -84,8 +184,8 @@ export class Viewer {
 
   /** Take a new version, threshold or verdict into what is shown. */
   async renew(model, place) {
-    if (!this.shown) return;
-    this.model = model;
+    if (!this.shown || this.model.name !== model.name) return;
+    this.model = this.readings.model = model;
     const { id } = this.shown;
     const { judged } = this;
     const found = await this.known(id, this.asking.signal).catch(() => null);
@@ -93,7 +193,8 @@ export class Viewer {
     if (!found || this.shown?.id !== id || this.judged !== judged) return;
     this.shown = found;
     this.drawWords(found, place);
-    this.drawVerdicts(found);
+    this.readings.draw(found);
+    this.drawHistory(found);
   }
 
   /** Draw again what depends on the model's curve. */
@@ -105,7 +206,11 @@ export class Viewer {
     const [words, p] = verdictOfModel(row);
     $("viewer").className = `${row.kind} ${row.flagged ? "flagged" : ""} ${isLike(row) ? "like" : ""}`;
     $("place").textContent = place;
-    $("case-name").replaceChildren(h("bdi", {}, row.name), row.flagged ? h("span", { class: "flag" }, "flagged") : "");
+    $("name-shown").textContent = titleOf(row); // on the full screen, where the heading is not
+    $("case-name").replaceChildren(
+      h("bdi", { title: row.name }, titleOf(row)),
+      ...(row.flagged ? [" ", h("span", { class: "flag" }, "flagged")] : []), // a space, so that it is read as two words
+    );
     $("case-words").replaceChildren(words, p ? h("span", { class: "quiet" }, ` ${p}.`) : "");
     const said = [evidenceOf(row), ...remarks(row, this.model.version)].filter(Boolean);
     const notes = said.map((text) => h("p", { class: "quiet" }, text));
@@ -117,113 +222,45 @@ export class Viewer {
       ...(drawn ? [chart(this.model.curve, this.model.threshold, score)] : []),
       ...(score === null ? [] : [h("span", {}, `Score ${figure(score)}${limit}`)]),
     );
-    this.press(row.verdict);
-    const message = [place, row.name, row.flagged ? "flagged" : "", words].filter(Boolean).join(", ");
-    say(message);
+    const message = [place, titleOf(row), row.flagged ? "flagged" : "", words].filter(Boolean).join(", ");
+    if (message !== this.told) say(message); // what is drawn again for others' sake is not said again
+    this.told = message;
   }
 
   draw(found, place) {
     this.shown = found;
     this.drawWords(found, place);
-    this.drawVerdicts(found);
-    const volume = found.n_parts > 1;
-    $("slices").hidden = !volume;
-    const part = found.top_parts[0]?.part ?? 0;
-    if (volume) this.drawStrip(found);
-    this.showPart(part, false);
-  }
-
-  // Slices
-
-  drawStrip(found) {
-    Object.assign($("slice"), { max: found.n_parts });
-    const shots = found.top_parts.map(({ part, p_value, anomaly_score }) => {
-      const source = `api/images/${found.id}/picture${query({ model: this.model.name, part, side: STRIP })}`;
-      const figures = p_value === null ? `score ${figure(anomaly_score)}` : pValue(p_value);
-      return h(
-        "button",
-        { type: "button", "data-part": part, onclick: () => this.goToSlice(part) },
-        ...(found.purged ? [] : [h("img", { src: source, alt: "" })]),
-        h("span", {}, `Slice ${part + 1}`, h("br"), figures),
-      );
-    });
-    $("strip").replaceChildren(...shots);
-  }
-
-  goToSlice(part) {
-    this.markSlice(part);
-    this.showSlice(part);
-  }
-
-  markSlice(part) {
-    $("slice").value = part + 1;
-    $("slice-says").textContent = `${part + 1} of ${this.shown.n_parts}`;
-    $("slice").setAttribute("aria-valuetext", $("slice-says").textContent);
-    for (const shot of $("strip").children) shot.setAttribute("aria-pressed", String(Number(shot.dataset.part) === part));
+    this.readings.draw(found);
+    this.drawHistory(found);
+    this.slices.of(found, this.model.name);
+    this.showPart(this.slices.part, false);
   }
 
   showPart(part, keep) {
-    const { id, name, n_parts: parts, range, has_overlay: hasOverlay } = this.shown;
-    this.part = part;
-    if (parts > 1) this.markSlice(part);
+    const { id, name, n_parts: parts, range, spacing, has_overlay: hasOverlay, width, height } = this.shown;
     if (this.shown.purged) return this.picture.clear();
-    const called = parts > 1 ? `${name}, slice ${part + 1}` : name;
-    const which = { id, model: this.model.name, version: this.model.version, part: parts > 1 ? part : null };
-    this.picture.show({ ...which, name: called, range, hasOverlay }, keep);
-    if (this.shown.state === "scored") this.findNearest();
-  }
-
-  async showNearest(sort) {
-    if (!this.shown || !this.model[`has_${sort}`]) return;
-    const { id, n_parts: parts } = this.shown;
-    const part = this.part;
-    const asked = query({ model: this.model.name, part: parts > 1 ? part : null });
-    let found;
-    try {
-      found = (await ask("GET", `api/images/${id}/${sort}${asked}`, { signal: this.asking.signal }))[sort];
-    } catch {
-      return; // of little weight beside the image; it is then not compared
+    const volume = parts > 1;
+    const called = volume ? `${name}, slice ${part + 1}` : name;
+    const which = { id, model: this.model.name, part: volume ? part : null };
+    const size = width ? [width, height] : null;
+    if (!keep) {
+      const { rows, columns } = spacing || { rows: 1, columns: 1 };
+      if (size) this.viewport.panes[0].of(width * columns, height * rows);
+      this.viewport.moveTo(0.5, 0.5, 1);
     }
-    if (this.shown?.id !== id || this.part !== part) return;
-    const shown = query({ model: this.model.name, side: NORMAL });
-    const { place, alt } = SORTS[sort];
-    $(place).hidden = !found.length;
-    $(sort).replaceChildren(
-      ...found.map(({ number, kind }, rank) =>
-        h(
-          "figure",
-          {},
-          h("img", { src: `api/${sort}/${number}/picture${shown}`, alt: alt(number) }),
-          h("figcaption", {}, kind ? h("bdi", {}, kind) : rank ? `${rank + 1}.` : "nearest"),
-        ),
-      ),
-    );
+    const { version } = this.model;
+    this.picture.show({ ...which, version, name: called, range, size, hasOverlay }, keep);
+    this.marks.of(size && { ...which, width, height, spacing, unit: range?.unit, gray: Boolean(range) });
+    const has = { normals: this.model.has_normals, labelled: this.model.has_labelled };
+    if (this.shown.state === "scored") this.comparison.of({ ...which, range, has });
+    this.picture.prepare(this.slices.next);
+    this.drawZoom(this.viewport.view);
   }
 
-  // Verdicts
+  // What became of it
 
-  press(verdict) {
-    for (const button of $("judge").querySelectorAll("button")) {
-      button.setAttribute("aria-pressed", String(button.value === verdict));
-    }
-  }
-
-  drawVerdicts(found) {
-    const line = ({ verdict, note, reader, at, model, version, p_value }) => {
-      const beside = version === null ? "" : `; ${model} version ${version}${p_value === null ? "" : `, ${pValue(p_value)}`}`;
-      return [
-        h("strong", {}, VERDICTS[verdict]),
-        " by ",
-        h("bdi", {}, reader),
-        ", ",
-        h("time", { datetime: at }, when(at)),
-        note ? [": ", h("bdi", {}, note)] : [],
-        h("span", { class: "quiet" }, beside),
-      ].flat();
-    };
-    const [latest] = found.verdicts;
-    $("latest").replaceChildren(...(latest ? line(latest) : ["No verdict yet."]));
-    $("verdicts").replaceChildren(...found.verdicts.map((one) => h("li", {}, line(one))));
+  drawHistory(found) {
+    drawOpinions(found, this.model.name, this.open);
     const scored = found.history.map(({ version, anomaly_score: score, p_value: p, scored: at }) => {
       const figures = score === null ? "no score" : `score ${figure(score)}${p === null ? "" : `, ${pValue(p)}`}`;
       return h("li", {}, `Version ${version}: ${figures}${at ? `, ${when(at)}` : ""}`);
@@ -234,30 +271,6 @@ export class Viewer {
       ...scored,
       h("li", {}, `Arrived ${when(found.arrived)}, ${origin}; ${found.format}${size}`),
     );
-  }
-
-  async judge(verdict) {
-    if (this.judging || $("viewer").hidden) return;
-    if (!this.shown) return this.failed(new Refusal("Not stored: the image had not been loaded. Give the verdict again."));
-    const { id } = this.shown;
-    this.judging = true;
-    try {
-      const body = { verdict, note: $("note").value.trim() };
-      const given = await ask("POST", `api/images/${id}/verdicts${query({ model: this.model.name })}`, { body });
-      this.judged += 1;
-      say(`Stored: ${given.verdict}, by ${given.reader}, ${when(given.at)}.`);
-      if (this.shown?.id !== id) return;
-      $("note").value = "";
-      this.shown.verdict = verdict;
-      this.shown.verdicts.unshift(given);
-      this.press(verdict);
-      this.drawVerdicts(this.shown);
-      this.changed(this.shown, true);
-    } catch (error) {
-      this.failed(error);
-    } finally {
-      this.judging = false;
-    }
   }
 
   async remove() {

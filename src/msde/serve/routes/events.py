@@ -19,11 +19,12 @@ from msde.serve.routes.access import REFUSALS, Reader, Served, TokenFirst, addre
 from msde.serve.service import Service
 
 router = APIRouter(route_class=TokenFirst, prefix="/api", tags=["events"], responses=REFUSALS)
-BEAT = 10.0
-"""Seconds after which a line is sent that says nothing, so that no proxy takes the stream for dead."""
+BEAT = 4.0
+"""Seconds after which a session is looked up again, and a line is sent that says nothing, or a proxy thinks it dead."""
 PAUSE = 0.4
 """Seconds between two events at least: what happens meanwhile is told at once."""
-_CHECK = 2.0  # seconds after which a session is looked up again
+LONGEST = 900.0
+"""Seconds after which a stream ends and is asked for anew: whom a proxy names is told by a request alone."""
 _AGAIN = 3000  # ms after which a page comes again
 _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
@@ -37,14 +38,14 @@ async def events(service: Served, caller: Reader, request: Request) -> Streaming
 
 
 async def _told(service: Service, caller: Caller, request: Request) -> AsyncIterator[str]:
-    checked = time.monotonic()
+    begun = checked = time.monotonic()
     async with service.events.listening(caller.user) as number:
         yield f"retry: {_AGAIN}\nevent: begin\ndata: {{}}\n\n"
-        while not service.events.ended:
+        while not service.events.ended and time.monotonic() - begun < LONGEST:
             changes = await service.events.after(number, BEAT, caller.role)
             if service.events.ended:
                 break
-            if time.monotonic() - checked > _CHECK:
+            if time.monotonic() - checked >= BEAT:
                 if not await run_in_threadpool(_goes_on, service, caller, request):
                     break
                 checked = time.monotonic()

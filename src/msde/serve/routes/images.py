@@ -15,11 +15,14 @@ from sqlalchemy import ColumnElement, select
 
 from msde.errors import ImageError
 from msde.images import Part
-from msde.serve import erasure, pictures, readings, schemas, search, worklist
+from msde.images.measures import Measures
+from msde.serve import erasure, picture_schemas, pictures, readings, schemas, search, worklist
 from msde.serve.asked import Asked, Choices
 from msde.serve.errors import NotFound, ServiceError
 from msde.serve.models import Current
+from msde.serve.opinions import opinions
 from msde.serve.patients import say_of_patients
+from msde.serve.region import Region, measured
 from msde.serve.routes.access import (
     REFUSALS,
     Admin,
@@ -39,15 +42,16 @@ from msde.serve.schemas import (
     Normal,
     Normals,
     Past,
-    Range,
     Worklist,
 )
 from msde.serve.service import Service
 from msde.serve.storage import sealed
 from msde.serve.storage.tables import Image, Model, Score, Verdict, Version
+from msde.serve.windows import windows_of
 
 router = APIRouter(route_class=TokenFirst, prefix="/api", tags=["images"], responses=REFUSALS)
 Value = Annotated[float | None, Query(allow_inf_nan=False)]
+Edge = Annotated[float, Query(ge=-1e6, le=1e6, allow_inf_nan=False, description="In pixels of the whole picture.")]
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 _BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
 _BUSY = refusals(429)
@@ -144,13 +148,21 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
             patient = say_of_patients(session, current, calibration, [image.patient]).get(image.patient)
         identifiers = service.headers.open(sealed.of(session, [id_])).get(id_)
         seen = readings.seen(session, id_, found.Score if found else None, user)
+        said = opinions(session, service.models, id_)
     if found is None:
         raise NotFound(f"image {id_} is not one of the model {current.name}")
     _, score, version = found
-    rule, shown = service.models.version(current.version_id).rule, None
+    suited = score.state != "unsuited"
+    rule, size, range_, spacing = service.models.version(current.version_id).rule, None, None, None
     with suppress(ImageError, NotFound):  # what cannot be read has no range; its row says why
-        shown = pictures.shades(_source(service, image, _part(service, current, id_, None)), rule)
-    height, width = (None, None) if shown is None else shown.values.shape
+        source = _source(service, image, _part(service, current, id_, None))
+        samples, measures = pictures.decoded(source), pictures.measures(source)
+        size, shown = samples.values.shape[:2], pictures.shades(samples, rule, image.name)
+        range_ = None if shown is None else _range(shown, measures)
+        if measures.spacing is not None:
+            rows, columns = measures.spacing
+            spacing = picture_schemas.Spacing(rows=rows, columns=columns, at_detector=measures.at_detector)
+    height, width = size or (None, None)
     threshold = service.models.calibration(current).threshold
     row = worklist.row(current, threshold, image, score, version, identifiers=identifiers, patient=patient)
     return Case(
@@ -158,16 +170,27 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
         top_parts=[schemas.Part(part=part, anomaly_score=value, p_value=p) for part, value, p in score.top_parts or []],
         verdicts=[worklist.verdict_row(verdict, model, number) for verdict, model, number in given],
         seen=seen,
+        opinions=said,
         history=[
             Past(version=number, anomaly_score=past.anomaly_score, p_value=past.p_value, scored=past.scored)
             for past, number in scores
         ],
-        range=None
-        if shown is None
-        else Range(low=shown.low, high=shown.high, window=shown.window, unit_bits=shown.bits),
-        has_overlay=image.purged is None and service.models.version(current.version_id).explains,
+        range=range_,
+        spacing=spacing,
+        has_overlay=suited and image.purged is None and service.models.version(current.version_id).explains,
         width=width,
         height=height,
+    )
+
+
+def _range(shown: pictures.Shades, measures: Measures) -> picture_schemas.Range:
+    return picture_schemas.Range(
+        low=shown.low,
+        high=shown.high,
+        window=shown.window,
+        unit_bits=shown.bits,
+        unit=measures.unit,
+        windows=[picture_schemas.Window.model_validate(window) for window in windows_of(shown, measures)],
     )
 
 
@@ -183,10 +206,8 @@ async def picture(
     high: Value = None,
 ) -> Response:
     """Draw an image, or a slice of a volume, by the model's rule or between two values."""
-    if (low is None) != (high is None) or (low is not None and high is not None and low >= high):
-        raise ServiceError("give both low and high, low below high, or neither")
+    window = _window(low, high)
     service.views.note(caller.user, "view", id)
-    window = None if low is None or high is None else (low, high)
 
     def draw(source: Path | Part) -> bytes:
         return pictures.picture(source, service.models.version(current.version_id).rule, side, window)
@@ -208,6 +229,29 @@ async def samples(service: Served, caller: Reader, current: OfModel, id: ImageId
     facts |= {"X-Inverted": "1" if found.inverted else "0"}
     headers = {name: str(value) for name, value in facts.items()}
     return Response(numbers, media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/images/{id}/region", responses=_BUSY)
+async def region(
+    service: Served,
+    caller: Reader,
+    current: OfModel,
+    id: ImageId,
+    left: Edge,
+    top: Edge,
+    right: Edge,
+    bottom: Edge,
+    part: PartNumber = None,
+) -> picture_schemas.Region:
+    """Measure the ellipse that fills a box of a gray image, given in pixels from the upper left corner."""
+    if left >= right or top >= bottom:
+        raise ServiceError("give left below right and top below bottom")
+    service.views.note(caller.user, "view", id)
+
+    def measure(source: Path | Part) -> Region:
+        return measured(source, left, top, right, bottom)
+
+    return picture_schemas.Region.model_validate(await _of_image(service, current, id, part, measure))
 
 
 @router.get("/images/{id}/overlay", responses={**_PNG, **_BUSY}, response_class=Response)
@@ -245,11 +289,13 @@ async def normal(
     current: OfModel,
     number: Annotated[int, PathParameter(ge=0, le=10**9)],
     side: Side = None,
+    low: Value = None,
+    high: Value = None,
 ) -> Response:
-    """Draw a normal."""
-    source = service.normals.source(current, number)
+    """Draw a normal, by the model's rule or between two values."""
+    window, source = _window(low, high), service.normals.source(current, number)
     service.views.note(caller.user, "normal", model=current.name, number=number)
-    return await _of_reference(service, current, source, side)
+    return await _of_reference(service, current, source, side, window)
 
 
 @router.get("/images/{id}/labelled", responses=_BUSY)
@@ -275,11 +321,13 @@ async def labelled(
     current: OfModel,
     number: Annotated[int, PathParameter(ge=0, le=10**9)],
     side: Side = None,
+    low: Value = None,
+    high: Value = None,
 ) -> Response:
-    """Draw a labelled abnormal image."""
-    source = service.labelled.source(current, number)
+    """Draw a labelled abnormal image, by the model's rule or between two values."""
+    window, source = _window(low, high), service.labelled.source(current, number)
     service.views.note(caller.user, "labelled", model=current.name, number=number)
-    return await _of_reference(service, current, source, side)
+    return await _of_reference(service, current, source, side, window)
 
 
 @router.delete("/images/{id}", status_code=204, responses=refusals(409))
@@ -289,11 +337,21 @@ def remove(service: Served, caller: Admin, id: ImageId) -> None:
     service.forgetting.look()
 
 
-async def _of_reference(service: Service, current: Current, source: Path | Part, side: int | None) -> Response:
+def _window(low: float | None, high: float | None) -> tuple[float, float] | None:
+    if low is None and high is None:
+        return None
+    if low is None or high is None or low >= high:
+        raise ServiceError("give both low and high, low below high, or neither")
+    return low, high
+
+
+async def _of_reference(
+    service: Service, current: Current, source: Path | Part, side: int | None, window: tuple[float, float] | None
+) -> Response:
     """Draw an image to compare with."""
 
     def draw() -> bytes:
-        return pictures.picture(source, service.models.version(current.version_id).rule, side, None)
+        return pictures.picture(source, service.models.version(current.version_id).rule, side, window)
 
     return Response(await service.drawing.run(draw), media_type="image/png")
 

@@ -50,6 +50,7 @@ def _session(service: Service, caller: Caller) -> Session:
             "user": caller.user,
             "role": caller.role,
             "csrf": caller.csrf,
+            "sign_out": service.settings.sign_out_url if caller.by_proxy else "",
             "version": __version__,
             "notice": NOTICE,
             "limits": limits,

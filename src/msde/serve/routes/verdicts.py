@@ -13,7 +13,7 @@ from msde.serve.errors import Conflict, NotFound
 from msde.serve.intake.auth import Caller
 from msde.serve.models import Current
 from msde.serve.patients import say_of_patients
-from msde.serve.reading import NewVerdict, Verdict
+from msde.serve.reading import Given, NewVerdict
 from msde.serve.routes.access import REFUSALS, ImageId, OfModel, Reader, Served, TokenFirst, refusals
 from msde.serve.storage.tables import Image, Model, Score, Version
 from msde.serve.storage.tables import Verdict as Row
@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 @router.post("/images/{id}/verdicts", status_code=201, responses=refusals(409))
-def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: NewVerdict) -> Verdict:
+def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: NewVerdict) -> Given:
     """Store a verdict beside what the model says now; earlier ones stay."""
     with service.database.write() as session:
         image = _image(session, id)
@@ -41,7 +41,7 @@ def judge(service: Served, caller: Reader, current: OfModel, id: ImageId, body: 
 
 
 @router.delete("/images/{id}/verdicts", responses=refusals(409))
-def withdraw(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Verdict:
+def withdraw(service: Served, caller: Reader, current: OfModel, id: ImageId) -> Given:
     """Take the caller's own verdict of an image back; the record keeps that it was given."""
     with service.database.write() as session:
         image = _image(session, id)
@@ -68,7 +68,7 @@ def _score(session: Session, current: Current, id_: int) -> Score | None:
 
 def _stored(
     session: Session, caller: Caller, current: Current, image: Image, score: Score | None, word: str, note: str = ""
-) -> Verdict:
+) -> Given:
     """Store what a reader says, and what all readers' words come to then."""
     version = None if score is None else session.get_one(Version, score.version_id)
     row = Row(
@@ -84,7 +84,8 @@ def _stored(
     session.flush()
     readings.settle(session, image)
     audit.record(session, caller.user, "verdict", image.id, verdict=word, model=current.name)
-    return worklist.verdict_row(row, current.name if version else None, version.number if version else None)
+    given = worklist.verdict_row(row, current.name if version else None, version.number if version else None)
+    return Given.model_validate({**dict(given), "settled": image.verdict, "readers": image.readers})
 
 
 @router.get("/verdicts.csv", responses={200: {"content": {"text/csv": {}}}}, response_class=Response)

@@ -20,6 +20,7 @@ from msde.serve.storage.tables import Identity
 
 _WAIT = 30  # seconds for a lock of another process
 _PATIENCE = 200  # ms for readers, while the journal is emptied
+_PATIENCE_OF_SERVER = 10  # seconds for a server that does not answer
 _CONNECTIONS = 48  # as many as there are threads that answer requests, and some
 _PRAGMAS = (
     "journal_mode=WAL",
@@ -39,6 +40,10 @@ class Database:
     url : str
         ``sqlite:///FILE`` or ``postgresql://USER@HOST/NAME``.
 
+    Attributes
+    ----------
+    kind : {"sqlite", "postgresql"}
+
     Raises
     ------
     MSDEError
@@ -55,6 +60,8 @@ class Database:
             if kind == "postgresql":
                 address = address.set(drivername="postgresql+psycopg")
                 settings |= {"pool_pre_ping": True, "pool_size": 16}
+                if "connect_timeout" not in address.query:
+                    settings["connect_args"] = {"connect_timeout": _PATIENCE_OF_SERVER}
             else:
                 settings["connect_args"] = {"timeout": _WAIT, "check_same_thread": False}
             self.engine = create_engine(address, **settings)
@@ -62,6 +69,7 @@ class Database:
             raise MSDEError("the database URL cannot be read; give sqlite:///FILE or postgresql://...") from None
         except ImportError:
             raise MSDEError("PostgreSQL needs a further library; run `pip install 'msde[serve]'`") from None
+        self.kind = kind
         self.is_sqlite = kind == "sqlite"
         self._writing = Lock()
         if self.is_sqlite:
@@ -121,6 +129,28 @@ class Database:
             raise MSDEError(
                 f"the database cannot be used ({type(error).__name__}); check the URL, the server and its permissions"
             ) from error
+
+    def state(self) -> str:
+        """Return "empty", "current", "older" or "newer": how the tables stand to this version's; nothing is changed.
+
+        Raises
+        ------
+        SQLAlchemyError
+            If the database cannot be reached.
+        """
+        from alembic.config import Config
+        from alembic.runtime.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
+        with self.engine.connect() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+        if revision is None:
+            return "empty"
+        with as_file(files("msde.serve.storage") / "migrations") as scripts:
+            config = Config()
+            config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+            known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+        return "current" if revision == known[0] else "older" if revision in known else "newer"
 
     def can_write(self) -> bool:
         """Whether the database can be written."""

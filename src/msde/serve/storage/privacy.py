@@ -33,6 +33,13 @@ def make_private(folder: Path) -> None:
         log("warning", "files of the data folder are another user's, who may read them", files=refused)
 
 
+def keep_owner(path: Path, folder: Path) -> None:
+    """Give a file to the owner of a folder: what root makes there, the service's own user could not read."""
+    owner = folder.stat()
+    if os.geteuid() == 0 and (owner.st_uid, owner.st_gid) != (0, 0):
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
 def _below(folder: str | os.PathLike[str]) -> Iterator[str]:
     """List what is in a folder, but for links, and for what is in a folder that cannot be read."""
     try:

@@ -184,7 +184,7 @@ class Score(Base):
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
     version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
     shown: Mapped[bool]  # of its image and model, the one that the worklist shows
-    state: Mapped[str] = mapped_column(String(8))  # queued -> running -> scored | failed
+    state: Mapped[str] = mapped_column(String(8))  # queued -> running -> scored | failed | unsuited
     worker: Mapped[str | None] = mapped_column(String(40))  # who runs it
     leased: Mapped[datetime | None] = mapped_column(Moment)  # until when, unless it says so again
     attempts: Mapped[int] = mapped_column(server_default="0")  # how often it was begun, but for those given back

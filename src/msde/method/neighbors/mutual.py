@@ -1,0 +1,254 @@
+"""Neighbours of all rows among themselves: each distance is measured once and serves both of its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+from numpy.typing import NDArray
+
+from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
+from msde.method.neighbors.cells import cell_centers, nearest_centers
+from msde.method.neighbors.sketch import Sketch
+from msde.method.parallel import for_blocks
+
+ROWS_PER_CELL = 200
+FEWEST_ROWS = 100
+_MOST_ROWS = 512  # of a cell: their distances to as many others stay small
+_RANK = 8
+_LARGEST_SHARE = 4
+_FOUND_PER_NEIGHBOR = 3.2
+_ROUNDING = 1.001
+_BLOCK_ROWS = 512
+_SEARCHED_ROWS = 64
+
+Found = tuple[IndexArray, IndexArray, FloatArray]
+
+
+@dataclass(frozen=True)
+class MutualSearch:
+    """Finds the nearest neighbours of all rows among all, step by step while they move.
+
+    A row's neighbours are chosen by a threshold instead of a partial sort of all distances: its eighth smallest
+    distance to a sample of the rows. How many rows lie below is a matter of ranks, whatever the distances are, and the
+    sample is so large that three times k do on average. Where k do at least, they are the nearest for certain; the few
+    other rows are searched anew.
+
+    Cells of rows that lie together are compared in pairs, with one matrix product each. A pair is left out where the
+    cells lie farther apart, along the line of their centres, than any threshold reaches.
+
+    Parameters
+    ----------
+    cells : tuple of ndarray
+        Row numbers of each cell.
+    sketch : Sketch
+        Of the rows as first seen. It stands for the rows at the steps at which it finds 99 % of the true neighbours of
+        some of them: noise, which hides neighbours from it, is what the shift takes away first.
+    """
+
+    cells: tuple[IndexArray, ...]
+    sketch: Sketch
+
+    @classmethod
+    def of(cls, rows: FloatArray) -> MutualSearch:
+        """Deal rows of shape (n, d) to cells."""
+        centers = cell_centers(rows, max(1, len(rows) // ROWS_PER_CELL))
+        sizes = np.bincount(nearest_centers(rows, centers), minlength=len(centers))
+        # A pair takes some time however few rows it has, so the rows of the smallest cells go to others.
+        centers = centers[sizes >= min(FEWEST_ROWS, sizes.max())]
+        nearest = nearest_centers(rows, centers)
+        cells = (np.flatnonzero(nearest == cell) for cell in range(len(centers)))
+        parts = (part for cell in cells for part in np.array_split(cell, -(-len(cell) // _MOST_ROWS) or 1))
+        return cls(tuple(part for part in parts if len(part)), Sketch.of(rows))
+
+    def query(self, rows: FloatArray, k: int) -> IndexArray:
+        """Find the nearest rows of each row, itself among them.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, d)
+            Positions of the rows now.
+        k : int
+            Neighbours a row, 1 <= k <= n.
+
+        Returns
+        -------
+        ndarray of shape (n, k)
+            Row numbers, in no stated order.
+        """
+        # A step reads and writes cell by cell, so the rows of a cell are put side by side.
+        order = np.concatenate(self.cells)
+        coordinates = self.sketch.of_references_if_good(rows, k)
+        if coordinates is None:
+            points, beyond = rows[order], np.zeros(len(rows), dtype=rows.dtype)
+            points -= rows.mean(axis=0)  # what all rows share would only cost digits
+        else:
+            points, beyond = coordinates[order, :-1], coordinates[order, -1]
+        found = Pairs.of(points, beyond, [len(cell) for cell in self.cells], k).nearest()
+        neighbors = np.empty((len(rows), k), dtype=np.intp)
+        neighbors[order] = order[found]
+        return neighbors
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Cells of points in pairs.
+
+    Squared distances are those of the points and, in a sketch, what both rows have beyond its axes.
+
+    Parameters
+    ----------
+    left, right : ndarray of shape (n, d + 2)
+        Whose products are the squared distances: points and squared lengths, so that one matrix product does it all.
+    cells : list of slice
+    thresholds : ndarray of shape (n,)
+        Squared distances below which k others are likely.
+    reach : ndarray of shape (n, c)
+        Whether the threshold of a point reaches into a cell.
+    k : int
+    """
+
+    left: FloatArray
+    right: FloatArray
+    cells: list[slice]
+    thresholds: FloatArray
+    reach: NDArray[np.bool_]
+    k: int
+
+    @classmethod
+    def of(cls, points: FloatArray, beyond: FloatArray, sizes: list[int], k: int) -> Pairs:
+        """Measure what is needed before the pairs are compared."""
+        n, d = points.shape
+        left, right = np.ones((n, d + 2), dtype=points.dtype), np.ones((n, d + 2), dtype=points.dtype)
+        right[:, :d] = points
+        np.multiply(points, -2, out=left[:, :d])
+        left[:, d] = right[:, d + 1] = np.einsum("ij,ij->i", points, points) + beyond**2
+        ends = np.cumsum(sizes)
+        cells = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+        thresholds = thresholds_of(left, right, k)
+        return cls(left, right, cells, thresholds, _reach(points, cells, thresholds), k)
+
+    @property
+    def n_measured(self) -> int:
+        """How many distances `nearest` measures, beside those to the sample."""
+        sizes = np.array([cell.stop - cell.start for cell in self.cells])
+        reaching = np.stack([self.reach[cell].sum(axis=0) for cell in self.cells]) * sizes
+        both = np.minimum(reaching + reaching.T, sizes[:, None] * sizes)
+        return int(np.triu(both).sum())
+
+    def nearest(self) -> IndexArray:
+        """Find the nearest points of each point, (n, k)."""
+        n_cells = len(self.cells)
+        # A fixed place for what each pair finds: the answer is the same whichever thread is first.
+        found: list[list[Found | None]] = [[None] * n_cells for _ in range(n_cells)]
+        pairs = list(combinations_with_replacement(range(n_cells), 2))
+
+        def compare(numbers: slice) -> None:
+            for a, b in pairs[numbers]:
+                found[a][b], found[b][a] = self._compared(a, b)
+
+        for_blocks(compare, len(pairs), 1)
+        nearest = np.empty((len(self.left), self.k), dtype=np.intp)
+        certain = np.empty(len(self.left), dtype=bool)
+
+        def choose(numbers: slice) -> None:
+            for a in range(n_cells)[numbers]:
+                cell = self.cells[a]
+                nearest[cell], certain[cell] = self._chosen(cell, [part for part in found[a] if part])
+
+        for_blocks(choose, n_cells, 1)
+        doubtful = np.flatnonzero(~certain)
+        if len(doubtful):
+            nearest[doubtful] = self._searched(doubtful)
+        return nearest
+
+    def _compared(self, a: int, b: int) -> tuple[Found | None, Found | None]:
+        """Find what the points of either cell have below their thresholds in the other."""
+        first, second = self.cells[a], self.cells[b]
+        if a == b:
+            distances = self.left[first] @ self.right[first].T
+            np.fill_diagonal(distances, -np.inf)  # a row comes before its copies, whatever rounding says
+            within = self._below(distances, np.arange(len(distances)), first, second)
+            return within, within
+        n_first, n_second = first.stop - first.start, second.stop - second.start
+        of_first, of_second = np.flatnonzero(self.reach[first, b]), np.flatnonzero(self.reach[second, a])
+        if len(of_first) * n_second + len(of_second) * n_first < n_first * n_second:
+            return self._reaching(of_first, first, second), self._reaching(of_second, second, first)
+        distances = self.left[first] @ self.right[second].T
+        below = np.flatnonzero(distances < self.thresholds[second])
+        others, points = np.divmod(below, n_second)
+        return (
+            self._below(distances, np.arange(n_first), first, second),
+            (points.astype(np.uint16), (others + first.start).astype(np.int32), distances.ravel()[below]),
+        )
+
+    def _reaching(self, points: IndexArray, cell: slice, other: slice) -> Found | None:
+        if not len(points):
+            return None
+        return self._below(self.left[cell][points] @ self.right[other].T, points, cell, other)
+
+    def _below(self, distances: FloatArray, points: IndexArray, cell: slice, other: slice) -> Found:
+        """Pick from distances of some points of a cell: numbers of the points, of the others, and the distances."""
+        # Strictly below: of copies, whose distances are all equal, any number would lie at the threshold.
+        below = np.flatnonzero(distances < self.thresholds[cell][points, None])
+        rows, others = np.divmod(below, distances.shape[1])
+        return points[rows].astype(np.uint16), (others + other.start).astype(np.int32), distances.ravel()[below]
+
+    def _chosen(self, cell: slice, found: list[Found]) -> tuple[IndexArray, NDArray[np.bool_]]:
+        """Choose the k nearest of what lies below the thresholds of a cell's points; tell where there are k."""
+        points, others, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        order = np.argsort(points, kind="stable")  # of 16 bits: a radix sort
+        counts = np.bincount(points, minlength=cell.stop - cell.start)
+        width = max(self.k, counts.max())
+        # Where each goes in a rectangle with a line for each point.
+        places = np.arange(len(order)) + np.repeat(width * np.arange(len(counts)) - np.cumsum(counts) + counts, counts)
+        candidates = np.zeros((len(counts), width), dtype=np.int32)
+        values = np.full(candidates.shape, np.inf, dtype=distances.dtype)
+        candidates.ravel()[places] = others[order]
+        values.ravel()[places] = distances[order]
+        nearest = np.argpartition(values, self.k - 1, axis=1)[:, : self.k]
+        return np.take_along_axis(candidates, nearest, axis=1), counts >= self.k
+
+    def _searched(self, points: IndexArray) -> IndexArray:
+        """Find the nearest of some points among all."""
+        found = np.empty((len(points), self.k), dtype=np.intp)
+
+        def search(block: slice) -> None:
+            distances = self.left[points[block]] @ self.right.T
+            distances[np.arange(len(distances)), points[block]] = -np.inf
+            found[block] = np.argpartition(distances, self.k - 1, axis=1)[:, : self.k]
+
+        for_blocks(search, len(points), _SEARCHED_ROWS)
+        return found
+
+
+def thresholds_of(left: FloatArray, right: FloatArray, k: int) -> FloatArray:
+    """Give each point its eighth smallest squared distance to a sample of the points."""
+    n = len(left)
+    size = min(max(_RANK, round(_RANK * n / (_FOUND_PER_NEIGHBOR * k))), n // _LARGEST_SHARE)
+    sample = right[evenly_spaced(n, size)]
+    thresholds = np.empty(n, dtype=left.dtype)
+
+    def measure(block: slice) -> None:
+        thresholds[block] = np.partition(left[block] @ sample.T, _RANK - 1, axis=1)[:, _RANK - 1]
+
+    for_blocks(measure, n, _BLOCK_ROWS)
+    return thresholds
+
+
+def _reach(points: FloatArray, cells: list[slice], thresholds: FloatArray) -> NDArray[np.bool_]:
+    """Tell into which cells the thresholds of points reach, (n, c).
+
+    Along the line between the centres of two cells, a point is nearer to no point of the other cell than to the first
+    of them on that line: what projections to a line leave out of a distance only adds to it.
+    """
+    centers = np.stack([points[cell].mean(axis=0) for cell in cells])
+    along = points @ centers.T
+    between = np.linalg.norm(centers[:, None] - centers, axis=2)
+    own = np.repeat(np.arange(len(cells)), [cell.stop - cell.start for cell in cells])
+    along -= along[np.arange(len(points)), own][:, None]
+    along /= np.where(between > 0, between, 1)[own]
+    farthest = np.stack([along[cell].max(axis=0) for cell in cells])
+    # Seen from the other cell the line runs the other way, so that its farthest point comes first.
+    return along + _ROUNDING * np.sqrt(np.maximum(thresholds, 0))[:, None] >= -farthest.T[own]
