@@ -610,3 +610,17 @@ def test_evidence_the_nearest_labelled_image_and_the_patient_are_shown(visit, ru
     page.select_option("#model", "chest")
     expect(page.locator("#of-evidence")).to_be_hidden()
     expect(page.locator("#about-model .use")).to_contain_text("normal images alone")
+
+
+def test_pictures_that_stand_there_are_not_asked_for_again(visit, running, normals):
+    running.fill("chest", normals[60:63])
+    page, asked = visit("chest").page, []
+    expect(page.locator("#rows img").last).not_to_have_js_property("naturalWidth", 0)
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator("th[data-sort=name] button").click()
+    expect(page.locator("th[data-sort=name]")).to_have_attribute("aria-sort", "ascending")
+    running.upload("chest", "one more.png", running.fresh(normals[63]))
+    running.rows("chest")
+    expect(page.locator("#rows tr")).to_have_count(4)
+    expect(page.locator("#rows img").last).not_to_have_js_property("naturalWidth", 0)
+    assert sum("side=112" in url for url in asked) == 1
