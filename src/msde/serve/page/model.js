@@ -124,7 +124,7 @@ export class ModelPanel {
   /** Tell how far readers agree, where an image has several. */
   drawPairs({ pairs, disputed }) {
     $("agreement").hidden = !pairs.length;
-    $("disputed-says").textContent = disputed ? `${counted(disputed, "image")} disputed: of no label until readers agree.` : "";
+    $("disputed-says").textContent = disputed ? `${counted(disputed, "image")} disputed: no label until readers agree.` : "";
     const kappaOf = ({ kappa, interval }) =>
       kappa === null ? "–: both say one word of all" : `${kappa.toFixed(2)} (${interval.map((end) => end.toFixed(2)).join(" to ")})`;
     $("pairs").replaceChildren(

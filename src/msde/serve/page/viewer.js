@@ -206,8 +206,9 @@ export class Viewer {
     const [words, p] = verdictOfModel(row);
     $("viewer").className = `${row.kind} ${row.flagged ? "flagged" : ""} ${isLike(row) ? "like" : ""}`;
     $("place").textContent = place;
+    $("name-shown").textContent = titleOf(row); // on the full screen, where the heading is not
     $("case-name").replaceChildren(
-      h("bdi", {}, titleOf(row)),
+      h("bdi", { title: row.name }, titleOf(row)),
       ...(row.flagged ? [" ", h("span", { class: "flag" }, "flagged")] : []), // a space, so that it is read as two words
     );
     $("case-words").replaceChildren(words, p ? h("span", { class: "quiet" }, ` ${p}.`) : "");
@@ -222,7 +223,8 @@ export class Viewer {
       ...(score === null ? [] : [h("span", {}, `Score ${figure(score)}${limit}`)]),
     );
     const message = [place, titleOf(row), row.flagged ? "flagged" : "", words].filter(Boolean).join(", ");
-    say(message);
+    if (message !== this.told) say(message); // what is drawn again for others' sake is not said again
+    this.told = message;
   }
 
   draw(found, place) {
