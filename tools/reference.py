@@ -40,6 +40,7 @@ SECTIONS = {
     "audit": "What was done",
     "pacs": "Archives, with --pacs",
     "notifications": "Who is told, with --notify",
+    "numbers": "Numbers over weeks",
     "studies": "Studies and reading lists",
     "preferences": "What a reader prefers",
 }

@@ -146,6 +146,7 @@ class Image(Base):
     study: Mapped[str | None] = mapped_column(String(32), index=True)
     series: Mapped[str | None] = mapped_column(String(32))
     body_part: Mapped[str | None] = mapped_column(String(16))  # as DICOM states it; null: its header was not read yet
+    scanner: Mapped[str | None] = mapped_column(String(60))  # manufacturer and model, as DICOM states them
     assigned: Mapped[str | None] = mapped_column(String(200), index=True)  # the reader who is to look at it
 
 
