@@ -32,8 +32,9 @@ NEEDED = {
 # library itself (LGPL, MPL), which is used as it is and may be replaced.
 FREE = re.compile(
     r"(0BSD|MIT(-CMU|-0)?|(\d-clause )?BSD([ -].*)?|Apache([ -].*)?|PSF([ -].*)?|Python Software Foundation.*"
-    r"|ISC([ -].*)?|Zlib|CC0-1\.0|BSL-1\.0|CNRI-Python|HPND|IJG|libpng-2\.0|libtiff|blessing|MIT License.*"
-    r"|LicenseRef-Public-Domain|Mozilla Public License.*|MPL-[\d.]+|LGPL-.*|.*Lesser General Public License.*)",
+    r"|ISC([ -].*)?|Zlib|CC0-1\.0|BSL-1\.0|CNRI-Python|HPND|IJG|libpng-2\.0|libtiff|blessing|LicenseRef-Public-Domain"
+    r"|MIT License.*"
+    r"|Mozilla Public License.*|MPL-[\d.]+|LGPL-.*|.*Lesser General Public License.*)",
     re.IGNORECASE,
 )
 COPYLEFT = re.compile(r"(?<![A-Z])A?GPL|(?<!Lesser )General Public License|SSPL|CC-BY-NC|Commons Clause", re.IGNORECASE)
