@@ -139,6 +139,7 @@ def test_json_is_printed_in_place_of_words(plain_model, tmp_path):
     assert "give the table a file with -o" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_quiet_command_says_what_went_wrong_alone(plain_model, discs, tmp_path):
     plain_model.save(tmp_path / "m.msde")
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
