@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,12 +20,12 @@ from msde.images.depicted import Depicted, depicted
 from msde.images.patients import Patients
 from msde.method.drift import Drift
 from msde.model.applicability import Applicability
-from msde.model.explanation import Explanation, explain
+from msde.model.explanation import Explained, Explanation, T, explain
 from msde.model.file import read_model, write_model
+from msde.model.fit_report import FitReport
 from msde.model.fitted import FittedModel
 from msde.model.grouping import Groups, check_groups, with_keys
 from msde.model.labels import Kinds
-from msde.model.learning import FitReport, learn
 from msde.model.normal_maps import NormalMaps
 from msde.model.score import ImageScore
 from msde.model.training_set import TrainingSet
@@ -73,7 +73,7 @@ class AnomalyModel:
     scorer_, calibration_, volumes_, patients_, localizer_, fingerprint_, libraries_
         After a fit, of `fitted`: see :class:`msde.model.fitted.FittedModel`; ``calibration_`` is that of single images.
     unreadable_, distrusted_, n_copies_, peak_, notes_
-        What became of the training images: see :class:`msde.model.learning.FitReport`. Empty after `load`.
+        What became of the training images: see :class:`msde.model.fit_report.FitReport`. Empty after `load`.
 
     Examples
     --------
@@ -179,7 +179,8 @@ class AnomalyModel:
         Raises DataError if fewer than two different normals, or none of the unlabelled or abnormal images, can be used,
         an abnormal image is among the normals, or what is said of patients or kinds does not hold for the images.
         """
-        from msde.method.detection import Detection
+        from msde.method.detection import Detection  # neither is needed to score
+        from msde.model.learning import learn
 
         stated = None if applies_to is None else Applicability.stated(applies_to)
         seen: list[Depicted | None] = []
@@ -258,8 +259,15 @@ class AnomalyModel:
         self, images: Images, *, tick: Tick | None = None
     ) -> Iterator[tuple[ImageScore, Explanation | None]]:
         """Yield what `score_iter` does, with explanations: None for volumes and for images that could not be used."""
+        return self.explain_each(images, lambda explained: explained, tick=tick)
+
+    def explain_each(self, images: Images, use: Callable[[Explained], T], *, tick: Tick | None = None) -> Iterator[T]:
+        """Yield what a function makes of what `explain_iter` yields, in the threads that compute it.
+
+        What takes the memory of an image at its full size is then gone before the next one comes.
+        """
         embedded = ticking(self.embed(images, self.fitted.heat_maps()), tick)
-        return explain(self.score_embedded(embedded), self.rule, self.colours)
+        return explain(self.score_embedded(embedded), self.rule, self.colours, use)
 
     def calibrate(
         self,

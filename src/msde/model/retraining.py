@@ -24,10 +24,11 @@ from msde.method.groups import UNKNOWN
 from msde.method.labelled_fit import FEWEST_NORMALS
 from msde.method.scorers import InductiveScorer, LabelledScorer
 from msde.model.anomaly_model import AnomalyModel
+from msde.model.fit_report import FitReport
 from msde.model.fitted import CONFIRMED, FittedModel
 from msde.model.grouping import check_ways
 from msde.model.labels import check_labels
-from msde.model.learning import FitReport, learn
+from msde.model.learning import learn
 from msde.model.training_set import TrainingSet
 
 N_FOLDS = 5
