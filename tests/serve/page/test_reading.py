@@ -282,3 +282,6 @@ def test_axe_finds_no_fault(visit, running, normals, abnormals):
     page.keyboard.press("?")
     expect(page.locator("#settings")).to_be_visible()
     check("keys and settings")
+    page.goto(f"{running.url}numbers.html")
+    expect(page.locator("#figures strong").first).not_to_be_empty()
+    check("numbers")
