@@ -13,6 +13,8 @@ import pytest
 from msde.images import read_squares
 from tests.command import msde
 
+pytestmark = pytest.mark.slow  # a model is saved and exported
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 

@@ -45,6 +45,10 @@ def test_a_model_says_that_it_is_not_for_an_image_and_others_score_it(serve, dis
         assert rows[brain]["p_value"] is rows[brain]["flagged"] is rows[brain]["anomaly_score"] is None
         assert [row["id"] for row in served.get("/api/images?model=chest&state=unsuited")["rows"]] == [brain]
         assert served.get("/api/models/chest/tally")["images"] == 2
+        [of_both] = [
+            row["together"] for row in served.get("/api/images?model=chest&group=patient")["rows"] if row["id"] == lung
+        ]
+        assert (of_both["images"], of_both["without_verdict"]) == (2, 1)
         assert served.get("/api/models/discs/tally")["images"] == 3
 
         case = served.get(f"/api/images/{brain}?model=discs")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msde.backbones.backbone import Backbone
-from msde.embedding.feature_spec import BRIGHTEST, DARKEST, FLATTEST, OWN, FeatureSpec
+from msde.backbones.backbone import CLASS_OUTPUT, Backbone
+from msde.embedding.feature_spec import BRIGHTEST, CLS, DARKEST, FLATTEST, OWN, FeatureSpec
 from msde.errors import ModelFileError
 from msde.method.gaussian import Gaussian
 from msde.method.labelled_abnormals import CONCENTRATION, STEEPEST
@@ -78,7 +78,10 @@ def _embedding_of(
             parts = [outputs["embedding"]]
         else:
             pooled = [
-                _unit(graph, outputs[f"{level}.cls"] if pooling == "cls" else _POOLINGS[pooling](graph, outputs[level]))
+                _unit(
+                    graph,
+                    outputs[level + CLASS_OUTPUT] if pooling == CLS else _POOLINGS[pooling](graph, outputs[level]),
+                )
                 for pooling in look.poolings
                 for level in look.levels or backbone.levels
             ]

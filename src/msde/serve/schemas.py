@@ -119,7 +119,7 @@ class Pseudonyms(BaseModel):
 
 
 class Together(BaseModel):
-    """How many of the images that were asked for a line stands for, and of them."""
+    """How many of the images that were asked for a line stands for, and of them; those of another kind need none."""
 
     images: int
     flagged: int

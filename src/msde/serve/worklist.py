@@ -96,7 +96,10 @@ def conditions(
 
 
 def _in_utc(moment: datetime) -> datetime:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:  # at the ends of time
+        return moment.replace(tzinfo=UTC)
 
 
 def page(
@@ -123,7 +126,8 @@ def page(
 def _together(session: Session, current: Current, rows: Any, key: Any, keys: list[str]) -> dict[str, Together]:
     """Count the images of some lines alone, which is cheaper than for all from which they are chosen."""
     every = [func.count(), func.count().filter(Score.p_value <= current.highest_p)]
-    every += [func.count().filter(Score.state.in_(WAITING)), func.count().filter(Image.verdict.is_(None))]
+    to_read = and_(Image.verdict.is_(None), Score.state != "unsuited")
+    every += [func.count().filter(Score.state.in_(WAITING)), func.count().filter(to_read)]
     counts: Any = session.execute(rows.with_only_columns(key, *every).where(key.in_(keys)).group_by(key))
     return {of: Together(**dict(zip(Together.model_fields, numbers, strict=True))) for of, *numbers in counts}
 
