@@ -40,11 +40,11 @@ def restored_into_new_databases(serve, tmp_path, url, other):
         served.send(zipped.getvalue(), "series.zip")
         served.wait()
         served.client.post(f"/api/images/{first}/verdicts", json={"verdict": "normal", "note": "clear"})
-        assert "2 images and 1 versions of models, 2 of them new" in run("backup", target, *place)
+        assert "2 images and 1 model version, 2 of them new" in run("backup", target, *place)
         served.send(png(2))
         served.wait()
         assert served.client.delete(f"/api/images/{first}").status_code == 204
-        assert "2 images and 1 versions of models, 1 of them new" in run("backup", target, *place)
+        assert "2 images and 1 model version, 1 of them new" in run("backup", target, *place)
         assert [row["action"] for row in served.get("/api/audit")["rows"]].count("backup") == 2
         rows = served.wait()
         token = served.client.headers["authorization"]
@@ -60,7 +60,7 @@ def restored_into_new_databases(serve, tmp_path, url, other):
     with pytest.raises(MSDEError, match="has a service's data already"):
         run(*back)
     shutil.rmtree(tmp_path / "new")
-    assert "2 images and 1 versions of models and the database are restored" in run(*back)
+    assert "2 images and 1 model version and the database are restored" in run(*back)
     with pytest.raises(MSDEError, match="has a service's data already"):
         run(*back)
     with serve(data=str(tmp_path / "new"), database=other) as served:

@@ -11,6 +11,7 @@ import click
 from msde.cli.data_folder import of_data, opened
 from msde.cli.options import with_answer
 from msde.cli.progress import answer, say, tell
+from msde.output.words import counted
 
 if TYPE_CHECKING:
     from msde.serve.backup import Copied
@@ -74,7 +75,7 @@ def restore(source: Path, data: Path, database: str) -> None:
 
 
 def _counted(copied: Copied) -> str:
-    return f"{copied.images:,} images and {copied.models:,} versions of models"
+    return f"{counted(copied.images, 'image')} and {counted(copied.models, 'model version')}"
 
 
 def _tell(copied: Copied) -> None:
