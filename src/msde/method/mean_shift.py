@@ -190,5 +190,6 @@ def _pull(neighbors: IndexArray, weights: FloatArray) -> csr_array:
 
     shares = weights[neighbors]
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), _LEAST_WEIGHT)
-    starts = np.arange(0, neighbors.size + 1, neighbors.shape[1])
+    # Of one type, so that no copy is made of either.
+    starts = np.arange(0, neighbors.size + 1, neighbors.shape[1], dtype=neighbors.dtype)
     return csr_array((shares.ravel(), neighbors.ravel(), starts), shape=(len(neighbors), len(weights)))
