@@ -60,7 +60,7 @@ class Search:
         self.order: IndexArray | None = None
         self._n_neighbors, self._moved = n_neighbors, False
         if EXACT_ROWS < len(rows) <= CELL_ROWS:
-            self._mutual: MutualSearch | None = MutualSearch.of(rows)
+            self._mutual: MutualSearch | None = MutualSearch(rows)
             return
         self._mutual, self._index = None, build_index(rows, n_neighbors)
         if len(rows) > CELL_ROWS:

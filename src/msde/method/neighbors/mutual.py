@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
 from msde.method.neighbors.cells import cell_centers, nearest_centers
-from msde.method.neighbors.sketch import Sketch
+from msde.method.neighbors.sketch import RECALL, Sketch
 from msde.method.parallel import for_blocks
 
 ROWS_PER_CELL = 300
@@ -25,11 +25,12 @@ _ROUNDING = 1.001
 _BLOCK_ROWS = 512
 _MOST_JOINED = 2048  # rows of cells that are compared at once
 _SEARCHED_ROWS = 64
+_HOPELESS = 0.95
 
-Found = tuple[IndexArray, IndexArray, FloatArray]
+# Numbers of points and of others, and their squared distances. Of at most 20,000 rows 16 bits hold the numbers.
+Found = tuple[NDArray[np.uint16], NDArray[np.uint16], FloatArray]
 
 
-@dataclass(frozen=True)
 class MutualSearch:
     """Finds the nearest neighbours of all rows among all, step by step while they move.
 
@@ -43,19 +44,20 @@ class MutualSearch:
 
     Parameters
     ----------
-    cells : tuple of ndarray
+    rows : ndarray of shape (n, d)
+        First positions, float32 or float64.
+
+    Attributes
+    ----------
+    cells : list of ndarray
         Row numbers of each cell.
-    sketch : Sketch
-        Of the rows as first seen. It stands for the rows at the steps at which it finds 99 % of the true neighbours of
-        some of them: noise, which hides neighbours from it, is what the shift takes away first.
+    sketch : Sketch or None
+        Of the first positions. It stands for the rows at the steps at which it finds 99 % of the true neighbours of
+        some of them: noise, which hides neighbours from it, is what the shift takes away first. A sketch that finds
+        fewer than 95 % is given up, for asking it takes time too.
     """
 
-    cells: tuple[IndexArray, ...]
-    sketch: Sketch
-
-    @classmethod
-    def of(cls, rows: FloatArray) -> MutualSearch:
-        """Deal rows of shape (n, d) to cells."""
+    def __init__(self, rows: FloatArray) -> None:
         centers = cell_centers(rows, max(1, len(rows) // ROWS_PER_CELL))
         sizes = np.bincount(nearest_centers(rows, centers), minlength=len(centers))
         # A pair takes some time however few rows it has, so the rows of the smallest cells go to others.
@@ -63,7 +65,10 @@ class MutualSearch:
         nearest = nearest_centers(rows, centers)
         cells = (np.flatnonzero(nearest == cell) for cell in range(len(centers)))
         parts = (part for cell in cells for part in np.array_split(cell, -(-len(cell) // _MOST_ROWS) or 1))
-        return cls(tuple(part for part in parts if len(part)), Sketch.of(rows))
+        self.cells = [part for part in parts if len(part)]
+        sketch = Sketch.of(rows)
+        # Without axes that stand out, or with about as many as there are columns, it is of no use.
+        self.sketch = sketch if 0 < sketch.axes.shape[1] < rows.shape[1] // 2 else None
 
     def query(self, rows: FloatArray, k: int) -> IndexArray:
         """Find the nearest rows of each row, itself among them.
@@ -82,7 +87,7 @@ class MutualSearch:
         """
         # A step reads and writes cell by cell, so the rows of a cell are put side by side.
         order = np.concatenate(self.cells)
-        coordinates = self.sketch.of_references_if_good(rows, k)
+        coordinates = self._coordinates(rows, k)
         if coordinates is None:
             points, beyond = rows[order], np.zeros(len(rows), dtype=rows.dtype)
             points -= rows.mean(axis=0)  # what all rows share would only cost digits
@@ -92,6 +97,15 @@ class MutualSearch:
         neighbors = np.empty((len(rows), k), dtype=np.intp)
         neighbors[order] = order[found]
         return neighbors
+
+    def _coordinates(self, rows: FloatArray, k: int) -> FloatArray | None:
+        """Give rows their coordinates in the sketch, if it finds enough of their neighbours."""
+        if not self.sketch:
+            return None
+        coordinates, found = self.sketch.tried(rows, k)
+        if found < _HOPELESS:
+            self.sketch = None
+        return coordinates if found >= RECALL else None
 
 
 @dataclass(frozen=True)
@@ -140,43 +154,55 @@ class Pairs:
 
     def nearest(self) -> IndexArray:
         """Find the nearest points of each point, (n, k)."""
-        # A fixed place for what each cell finds: the answer is the same whichever thread is first.
-        found: list[list[Found]] = [[] for _ in self.cells]
+        # For each cell what was found by which other: in that order the answer is the same whichever thread is first.
+        found: list[dict[int, list[Found]]] = [{} for _ in self.cells]
 
         def compare(numbers: slice) -> None:
-            for number in range(len(self.cells))[numbers]:
-                found[number] = list(self._compared(number))
+            for finder in range(len(self.cells))[numbers]:
+                for piece in self._compared(finder):
+                    for number, part in self._by_cell(piece):
+                        found[number].setdefault(finder, []).append(part)
 
         for_blocks(compare, len(self.cells), 1)
-        points, others, distances = (np.concatenate(parts) for parts in zip(*chain(*found), strict=True))
-        order = np.argsort(points, kind="stable")  # of 16 bits: a radix sort
-        counts = np.bincount(points, minlength=len(self.left))
-        ends = np.cumsum(counts)
-        nearest = np.empty((len(counts), self.k), dtype=np.intp)
+        nearest = np.empty((len(self.left), self.k), dtype=np.intp)
+        certain = np.empty(len(self.left), dtype=bool)
 
-        def choose(block: slice) -> None:
-            width = max(self.k, counts[block].max())
-            candidates = np.zeros((len(counts[block]), width), dtype=np.int32)
-            values = np.full(candidates.shape, np.inf, dtype=distances.dtype)
-            theirs = order[ends[block.start] - counts[block.start] : ends[block.stop - 1]]
-            # Where each goes in a rectangle with a line for each point.
-            gaps = (
-                width * np.arange(len(candidates))
-                - ends[block]
-                + counts[block]
-                + ends[block.start]
-                - counts[block.start]
-            )
-            places = np.arange(len(theirs)) + np.repeat(gaps, counts[block])
-            candidates.ravel()[places], values.ravel()[places] = others[theirs], distances[theirs]
-            chosen = np.argpartition(values, self.k - 1, axis=1)[:, : self.k]
-            nearest[block] = np.take_along_axis(candidates, chosen, axis=1)
+        def choose(numbers: slice) -> None:
+            for number in range(len(self.cells))[numbers]:
+                cell = self.cells[number]
+                theirs, found[number] = chain(*(found[number][finder] for finder in sorted(found[number]))), {}
+                nearest[cell], certain[cell] = self._chosen(cell, list(theirs))
 
-        for_blocks(choose, len(counts), _BLOCK_ROWS)
-        doubtful = np.flatnonzero(counts < self.k)
+        for_blocks(choose, len(self.cells), 1)
+        doubtful = np.flatnonzero(~certain)
         if len(doubtful):
             nearest[doubtful] = self._searched(doubtful)
         return nearest
+
+    def _by_cell(self, found: Found) -> Iterator[tuple[int, Found]]:
+        """Part what was found by the cells of the points that it was found for."""
+        points, others, distances = found
+        order = np.argsort(points, kind="stable")  # of 16 bits: a radix sort
+        points, others, distances = points[order], others[order], distances[order]
+        first, last = np.searchsorted(self._ends, points[[0, -1]], side="right") if len(points) else (0, -1)
+        borders = np.searchsorted(points, [0, *self._ends])
+        for number in range(first, last + 1):
+            part = slice(borders[number], borders[number + 1])
+            yield number, (points[part], others[part], distances[part])
+
+    def _chosen(self, cell: slice, found: list[Found]) -> tuple[IndexArray, NDArray[np.bool_]]:
+        """Choose the k nearest of what was found for a cell's points; tell where so many were."""
+        points, others, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        order = np.argsort(points, kind="stable")
+        counts = np.bincount(points - np.uint16(cell.start), minlength=cell.stop - cell.start)
+        width = max(self.k, counts.max())
+        # Where each goes in a rectangle with a line for each point.
+        places = np.arange(len(order)) + np.repeat(width * np.arange(len(counts)) - np.cumsum(counts) + counts, counts)
+        candidates = np.zeros((len(counts), width), dtype=others.dtype)
+        values = np.full(candidates.shape, np.inf, dtype=distances.dtype)
+        candidates.ravel()[places], values.ravel()[places] = others[order], distances[order]
+        nearest = np.argpartition(values, self.k - 1, axis=1)[:, : self.k]
+        return np.take_along_axis(candidates, nearest, axis=1), counts >= self.k
 
     def _compared(self, number: int) -> Iterator[Found]:
         """Find what the points of a cell and of those after it have below their thresholds in each other."""
@@ -197,7 +223,7 @@ class Pairs:
             yield self._below(distances, points, others)
             below = np.flatnonzero(distances < self.thresholds[others])
             first, second = np.divmod(below, distances.shape[1])
-            yield (second + others.start).astype(np.uint16), points[first], distances.ravel()[below]
+            yield (second + others.start).astype(np.uint16), points[first].astype(np.uint16), distances.ravel()[below]
 
     def _side_by_side(self, numbers: IndexArray) -> Iterator[slice]:
         """Join cells that follow each other, some at a time: a larger product runs at a higher speed."""
@@ -218,7 +244,11 @@ class Pairs:
         # Strictly below: of copies, whose distances are all equal, any number would lie at the threshold.
         below = np.flatnonzero(distances < self.thresholds[points, None])
         first, second = np.divmod(below, distances.shape[1])
-        return points[first].astype(np.uint16), second + others.start, distances.ravel()[below]
+        return points[first].astype(np.uint16), (second + others.start).astype(np.uint16), distances.ravel()[below]
+
+    @cached_property
+    def _ends(self) -> IndexArray:
+        return np.array([cell.stop for cell in self.cells])
 
     @cached_property
     def _sizes(self) -> IndexArray:
