@@ -89,6 +89,9 @@ REQUIREMENTS = {
         lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         "apt-get install postgresql",
     ),
+    "latex": Requirement(
+        "pdfLaTeX", _program("pdflatex"), "apt-get install --no-install-recommends texlive-latex-recommended"
+    ),
     "nginx": Requirement("nginx", _program("nginx"), "apt-get install nginx-light"),
     "caddy": Requirement("Caddy", _program("caddy"), "apt-get install caddy", False),
     "faketime": Requirement("libfaketime", lambda: FAKETIME is not None, "apt-get install libfaketime"),

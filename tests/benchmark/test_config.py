@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from msde.benchmark.config import PUBLISHED, read_config
+from msde.benchmark.config import PUBLISHED, read_config, with_weights
 from msde.errors import DataError
 
 
@@ -21,6 +21,22 @@ def test_the_committed_files_are_whole():
     published = read_config(PUBLISHED)
     assert [one.published["auroc"] for one in published.sets] == [0.918, 0.819, 0.981, 0.81, 0.705, 0.812, 0.736]
     assert [one.published["ap"] for one in published.sets] == [0.906, 0.797, 0.981, 0.831, 0.638, 0.82, 0.867]
+
+
+def test_weights_go_to_the_backbone_that_would_fetch_them(toml, tmp_path):
+    published = with_weights(read_config(PUBLISHED), tmp_path / "resnet18.safetensors")
+    assert [plan.checkpoint for plan in published.backbones] == ["", str(tmp_path / "resnet18.safetensors")]
+    with pytest.raises(DataError, match="of one backbone that needs weights, and 0 do"):
+        with_weights(published, tmp_path / "other.safetensors")
+    with pytest.raises(DataError, match=r"and 0 do; give each its own in the TOML file, as backbones.NAME.checkpoint"):
+        with_weights(read_config(toml), tmp_path / "w")
+    toml.write_text(
+        toml.read_text().replace(
+            "[protocols.single]",
+            '[backbones.own]\nnetworks = ["resnet18.tv_in1k"]\ncheckpoint = "w.pth"\n[protocols.single]',
+        )
+    )
+    assert read_config(toml).backbones[1].checkpoint == "w.pth"
 
 
 def test_what_is_left_out_has_a_default(toml):

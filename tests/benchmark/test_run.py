@@ -88,6 +88,13 @@ def test_images_become_cells_tables_and_a_page_and_nothing_is_done_twice(sets, t
         assert title in tables
         assert title in text
 
+    paper = {path.name for path in (out / "paper").iterdir()}
+    for name in ("table-protocol-single", "table-pairs-single", "table-beside-the-published-figures"):
+        assert {f"{name}.csv", f"{name}.md", f"{name}.tex"} <= paper
+    assert {"plot-roc-curves.svg", "plot-roc-curves.pdf", "methods.md", "references.bib", "paper.tex"} <= paper
+    assert len([name for name in paper if name.endswith(".pdf")]) == text.count('<div class="plot">')
+    assert (out / "paper/plot-roc-curves.pdf").read_bytes().startswith(b"%PDF")
+
     before = (out / "cells.jsonl").read_bytes()
     (out / "cells.jsonl").write_bytes(before[:-20])  # killed while it wrote the last line
     assert "1 cells measured" in call(toml, "--data", sets, "-o", out, "--workers", 1, code=0).output

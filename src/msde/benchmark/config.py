@@ -7,10 +7,11 @@ import re
 import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from msde.backbones.known import registry
 from msde.benchmark.detectors import find_detector
 from msde.benchmark.protocols import PROTOCOLS, Condition
 from msde.embedding.encoder import DEFAULT_LOOKS
@@ -66,6 +67,7 @@ class BackbonePlan:
     name: str
     networks: tuple[str, ...]
     looks: tuple[str, ...]
+    checkpoint: str = ""  # local file or folder of the weights, of one network that is not built in
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,29 @@ def read_config(path: str | os.PathLike[str]) -> Config:
         return _config(_Table(table, ""))
     except (DataError, BackboneError) as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def with_weights(config: Config, checkpoint: Path) -> Config:
+    """Give local weights to the one backbone of a benchmark that would fetch its own.
+
+    Raises DataError if there is not exactly one.
+    """
+    waiting = [plan.name for plan in config.backbones if not plan.checkpoint and any(map(_is_fetched, plan.networks))]
+    if len(waiting) != 1:
+        raise DataError(
+            f"--checkpoint is of one backbone that needs weights, and {len(waiting)} do; give each its own in the TOML"
+            " file, as backbones.NAME.checkpoint"
+        )
+    given = [
+        replace(plan, checkpoint=str(checkpoint.absolute())) if plan.name in waiting else plan
+        for plan in config.backbones
+    ]
+    return replace(config, backbones=tuple(given))
+
+
+def _is_fetched(network: str) -> bool:
+    """Return whether a network's weights are neither installed nor named."""
+    return ":" in network or registry().get(network, {}).get("loader", "builtin") != "builtin"
 
 
 class _Table:
@@ -225,7 +250,10 @@ def _set(table: _Table) -> SetPlan:
 def _backbone(table: _Table) -> BackbonePlan:
     looks = table.texts("looks", tuple(map(str, DEFAULT_LOOKS)))
     plan = BackbonePlan(
-        table.own, table.texts("networks", (table.own,)), tuple(str(FeatureSpec.parse(look)) for look in looks)
+        table.own,
+        table.texts("networks", (table.own,)),
+        tuple(str(FeatureSpec.parse(look)) for look in looks),
+        table.take("checkpoint", str, ""),
     )
     table.finished()
     return plan

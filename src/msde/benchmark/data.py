@@ -93,7 +93,8 @@ def prepare(order: Order) -> Prepared:
 
 @lru_cache(maxsize=1)
 def _encoder(plan: BackbonePlan) -> Encoder:
-    return Encoder(tuple(map(load_backbone, plan.networks)), tuple(map(FeatureSpec.parse, plan.looks)))
+    networks = (load_backbone(name, plan.checkpoint or None) for name in plan.networks)
+    return Encoder(tuple(networks), tuple(map(FeatureSpec.parse, plan.looks)))
 
 
 @lru_cache(maxsize=4)

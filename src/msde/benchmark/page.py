@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from msde.benchmark.plots import Plot, all_plots
+from msde.benchmark.paper import name_of
+from msde.benchmark.plots import Plot
 from msde.benchmark.protocols import PROTOCOLS
 from msde.benchmark.run import Results
-from msde.benchmark.tables import Table, all_tables
+from msde.benchmark.tables import Table
 from msde.errors import MSDEError
 from msde.storage.atomic import writing
 
@@ -27,18 +28,17 @@ def check_plots() -> None:
         raise MSDEError("the benchmark's page needs matplotlib; run `pip install 'msde[benchmark]'`") from error
 
 
-def write_page(results: Results, path: Path) -> None:
+def write_page(results: Results, tables: Sequence[Table], plots: Sequence[Plot], path: Path) -> None:
     """Write tables and drawings as an HTML file; raise OutputError if it cannot be written.
 
     A page that is there stays whole until the new one is complete.
     """
-    tables, plots = list(all_tables(results)), all_plots(results)
     parts: list[Plot | Table] = [*plots, *tables]
     page = Template(files("msde.benchmark").joinpath("page.html").read_text("utf-8")).substitute(
         title=escape(results.config.title),
         remark=escape(results.config.remark.strip()),
         notices=_notices(results.notices),
-        contents="".join(f'<a href="#{_anchor(one)}">{escape(one.title)}</a> ' for one in parts),
+        contents="".join(f'<a href="#{name_of(one)}">{escape(one.title)}</a> ' for one in parts),
         plots="".join(map(_drawing, plots)),
         tables="".join(map(_table, tables)),
         origin=_origin(results),
@@ -50,7 +50,7 @@ def write_page(results: Results, path: Path) -> None:
 def _drawing(plot: Plot) -> str:
     svg = plot.svg.replace("<svg", f'<svg role="img" aria-label="{escape(plot.title)}"', 1)
     return (
-        f'<section id="{_anchor(plot)}"><h2>{escape(plot.title)}</h2><p>{escape(plot.about)}</p>'
+        f'<section id="{name_of(plot)}"><h2>{escape(plot.title)}</h2><p>{escape(plot.about)}</p>'
         f'<div class="plot">{svg}</div></section>\n'
     )
 
@@ -59,7 +59,7 @@ def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in table.header)
     body = "".join(f"<tr>{''.join(_cells(row))}</tr>\n" for row in table.rows)
     return (
-        f'<section id="{_anchor(table)}"><h2>{escape(table.title)}</h2><p>{escape(table.about)}</p>'
+        f'<section id="{name_of(table)}"><h2>{escape(table.title)}</h2><p>{escape(table.about)}</p>'
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div></section>\n'
     )
 
@@ -73,11 +73,6 @@ def _cells(row: Iterable[str]) -> Iterator[str]:
 
 def _text(cell: str) -> str:
     return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(cell))
-
-
-def _anchor(one: Plot | Table) -> str:
-    kind = "plot" if isinstance(one, Plot) else "table"
-    return f"{kind}-" + re.sub(r"[^a-z0-9]+", "-", one.title.lower()).strip("-")
 
 
 def _notices(notices: Iterable[str]) -> str:

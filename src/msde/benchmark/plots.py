@@ -1,4 +1,4 @@
-"""What was found, as drawings: SVG by matplotlib, for the page."""
+"""What was found, as drawings: SVG and PDF by matplotlib, for the page and for papers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which those who are colour-blind tell apart, and line styles beside them.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#56b4e9", "#e69f00", "#7f7f7f")
+Drawn = tuple[str, bytes]
+"""SVG and PDF."""
 STYLES = ("-", "--", "-.", ":")
 SHOWN = 4
 BINS = 30
 _SETTINGS = {
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # as fonts that journals take
     "svg.hashsalt": "msde",
     "font.family": ["DejaVu Sans", "sans-serif"],
     "font.size": 9,
@@ -43,7 +46,17 @@ class Plot:
 
     title: str
     about: str
-    svg: str
+    drawn: Drawn
+
+    @property
+    def svg(self) -> str:
+        """The drawing as an SVG element."""
+        return self.drawn[0]
+
+    @property
+    def pdf(self) -> bytes:
+        """The same as a PDF file."""
+        return self.drawn[1]
 
 
 def all_plots(results: Results) -> list[Plot]:
@@ -82,7 +95,7 @@ def _plots(results: Results) -> Iterator[Plot]:
             yield Plot(f"Time against AUROC{on}", about, _times(found, backbone))
 
 
-def _curves(found: Figures, backbone: str, protocol: str, shown: Sequence[str], precision: bool) -> str:
+def _curves(found: Figures, backbone: str, protocol: str, shown: Sequence[str], precision: bool) -> Drawn:
     sets = found.sets(backbone, protocol)
     figure, axes = _grid(len(sets))
     for one, axis in zip(sets, axes, strict=True):
@@ -97,10 +110,10 @@ def _curves(found: Figures, backbone: str, protocol: str, shown: Sequence[str], 
         axis.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="recall" if precision else "false-alarm rate")
     axes[0].set_ylabel("precision" if precision else "sensitivity")
     _legend(figure, axes)
-    return _svg(figure)
+    return _drawn(figure)
 
 
-def _histograms(found: Figures, backbone: str, protocol: str, detector: str) -> str:
+def _histograms(found: Figures, backbone: str, protocol: str, detector: str) -> Drawn:
     sets = found.sets(backbone, protocol)
     figure, axes = _grid(len(sets))
     for one, axis in zip(sets, axes, strict=True):
@@ -122,10 +135,10 @@ def _histograms(found: Figures, backbone: str, protocol: str, detector: str) -> 
         axis.set_yticks([])
     axes[0].set_ylabel("density")
     axes[0].legend(fontsize=8)
-    return _svg(figure)
+    return _drawn(figure)
 
 
-def _prevalence(found: Figures, backbone: str) -> str:
+def _prevalence(found: Figures, backbone: str) -> Drawn:
     sets, detectors = found.sets(backbone, "prevalence"), found.detectors(backbone, "prevalence")
     shares = found.conditions(backbone, "prevalence")
     figure, axes = _grid(len(sets) + 1)
@@ -149,10 +162,10 @@ def _prevalence(found: Figures, backbone: str) -> str:
         axis.set_xlabel("share of abnormal images")
     axes[0].set_ylabel("AUROC")
     _legend(figure, axes)
-    return _svg(figure)
+    return _drawn(figure)
 
 
-def _critical_difference(names: Sequence[str], mean_ranks: Any, n_sets: int) -> str:
+def _critical_difference(names: Sequence[str], mean_ranks: Any, n_sets: int) -> Drawn:
     """Draw mean ranks on a line, the best on the right, as Demsar does (JMLR 7:1, 2006)."""
     n, widest = len(names), critical_difference(len(names), n_sets)
     order = np.argsort(mean_ranks, kind="stable")
@@ -177,7 +190,7 @@ def _critical_difference(names: Sequence[str], mean_ranks: Any, n_sets: int) -> 
     for line, (first, last) in enumerate(alike(mean_ranks[order], widest)):
         low, high = mean_ranks[order][first], mean_ranks[order][last]
         axis.plot([low - 0.05, high + 0.05], [-0.35 - 0.28 * line] * 2, color=COLOURS[1], linewidth=3)
-    return _svg(figure)
+    return _drawn(figure)
 
 
 def alike(sorted_ranks: Any, widest: float) -> list[tuple[int, int]]:
@@ -190,7 +203,7 @@ def alike(sorted_ranks: Any, widest: float) -> list[tuple[int, int]]:
     return runs
 
 
-def _times(found: Figures, backbone: str) -> str:
+def _times(found: Figures, backbone: str) -> Drawn:
     figure = _figure(9.5, 3.8)
     axis = figure.add_subplot()
     drawn: dict[str, tuple[float, float]] = {}
@@ -214,7 +227,7 @@ def _times(found: Figures, backbone: str) -> str:
     axis.plot([], [], "o", color=COLOURS[0], label="one image at a time")
     axis.plot([], [], "s", color=COLOURS[1], label="whole batches only")
     axis.legend(fontsize=8, loc="lower right")
-    return _svg(figure)
+    return _drawn(figure)
 
 
 def _draw_band(axis: Axes, x: Any, band: Band, name: str, colour: str, style: str) -> None:
@@ -246,11 +259,13 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: Figure) -> str:
-    """Write a drawing as an SVG element; identifiers get a prefix, for several stand in one page."""
+def _drawn(figure: Figure) -> Drawn:
+    """Write a drawing as an SVG element, whose identifiers get a prefix, for several stand in one page, and as PDF."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = out.getvalue()
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     prefix = f"p{hashlib.sha256(text.encode()).hexdigest()[:8]}-"
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", text)
+    printed = io.BytesIO()
+    figure.savefig(printed, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", text), printed.getvalue()

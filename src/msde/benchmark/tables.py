@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +38,10 @@ class Table:
         yield ""
 
 
-def write_tables(results: Results, path: Path) -> None:
+def write_tables(results: Results, tables: Iterable[Table], path: Path) -> None:
     """Write all tables as Markdown; raise OutputError if the file cannot be written."""
     lines = [f"## {results.config.title}", "", *results.config.remark.strip().splitlines(), ""]
-    write_lines([*lines, *(line for table in all_tables(results) for line in table.markdown())], path)
+    write_lines([*lines, *(line for table in tables for line in table.markdown())], path)
 
 
 def all_tables(results: Results) -> Iterator[Table]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from msde.cli.options import with_answer, with_device, with_kinds, with_output, with_workers
+from msde.cli.options import with_answer, with_checkpoint, with_device, with_kinds, with_output, with_workers
 from msde.cli.progress import answer, progress, say, tell
 
 
@@ -17,38 +17,55 @@ from msde.cli.progress import answer, progress, say, tell
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder that the sets' folders are in.")
 @with_output(
     required=True,
-    help="Folder for cells.jsonl, benchmark.html and tables.md. Give the same one to go on after an interruption.",
+    help="Folder for cells.jsonl, benchmark.html, tables.md and paper/. Give the same one to go on after an"
+    " interruption.",
 )
 @with_workers
 @with_kinds
+@with_checkpoint
 @with_device
 @with_answer
 def benchmark(
-    config: Path | None, published: bool, data: Path, output: Path, workers: int | None, kinds: Path | None, device: str
+    config: Path | None,
+    published: bool,
+    data: Path,
+    output: Path,
+    workers: int | None,
+    kinds: Path | None,
+    checkpoint: Path | None,
+    device: str,
 ) -> None:
     """Measure detectors side by side, as a TOML file says: sets x backbones x detectors x protocols.
 
     What the output folder holds already is not measured again. --kinds goes before the patterns of the TOML file and
-    the names of folders. docs/benchmark.md describes the file, the protocols and the figures.
+    the names of folders; --checkpoint is of the one backbone that would fetch its weights. docs/benchmark.md describes
+    the file, the protocols and the figures.
     """
-    from msde.benchmark.config import PUBLISHED, read_config
+    from msde.benchmark.config import PUBLISHED, read_config, with_weights
     from msde.benchmark.page import check_plots, write_page
+    from msde.benchmark.paper import write_paper
+    from msde.benchmark.plots import all_plots
     from msde.benchmark.run import run
-    from msde.benchmark.tables import write_tables
+    from msde.benchmark.tables import all_tables, write_tables
     from msde.images.patients import GroupTable
 
     if published == (config is not None):
         raise click.UsageError("give either a TOML file or --published")
     check_plots()
     table = None if kinds is None else GroupTable.read(kinds, tell, "kind")
-    results = run(read_config(config or PUBLISHED), data, output, progress, workers, device, table)
-    write_tables(results, output / "tables.md")
-    write_page(results, output / "benchmark.html")
+    plan = read_config(config or PUBLISHED)
+    if checkpoint is not None:
+        plan = with_weights(plan, checkpoint)
+    results = run(plan, data, output, progress, workers, device, table)
+    tables, plots = list(all_tables(results)), all_plots(results)
+    write_tables(results, tables, output / "tables.md")
+    write_page(results, tables, plots, output / "benchmark.html")
+    write_paper(results, tables, plots, output / "paper")
     for notice in results.notices:
         tell(notice)
     say(
         f"{results.n_measured} cells measured, {len(results.lines)} in all: {output / 'benchmark.html'},"
-        f" {output / 'tables.md'}, {output / 'cells.jsonl'}"
+        f" {output / 'tables.md'}, {output / 'cells.jsonl'}, {output / 'paper'}"
     )
     answer(
         {

@@ -174,6 +174,12 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
     help="Where the archive's viewer shows a study, such as https://ohif.example/viewer?StudyInstanceUIDs={study}.",
 )
 @click.option("--pacs", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings of DICOM in and out.")
+@click.option(
+    "--notify",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Who is told of flagged studies by webhook, HL7 or FHIR. [default: nobody]",
+)
 def serve(**given: Any) -> None:
     r"""Serve models: a page for readers and a REST interface.
 
@@ -218,9 +224,7 @@ def _check(**given: Any) -> None:
 BESIDE["check"] = with_answer(click.Command("check", params=list(serve.params), callback=_check, help=_check.__doc__))
 
 
-def _settings(
-    models: tuple[Path, ...], data: Path, pacs: Path | None, identifiers_key: Path | None, **further: Any
-) -> Settings:
+def _settings(models: tuple[Path, ...], data: Path, **further: Any) -> Settings:
     """Put the options together."""
     from msde.errors import MSDEError
 
@@ -238,5 +242,6 @@ def _settings(
     if len(set(names)) < len(names):
         raise MSDEError("two models have the same name; rename one file")
     files = tuple(str(model.absolute()) for model in models)
-    pacs_file, key = (str(path.absolute()) if path else "" for path in (pacs, identifiers_key))
-    return Settings(data=str(data.absolute()), models=files, pacs=pacs_file, identifiers_key=key, **further)
+    for name in ("pacs", "notify", "identifiers_key"):
+        further[name] = str(further[name].absolute()) if further[name] else ""
+    return Settings(data=str(data.absolute()), models=files, **further)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -47,19 +48,21 @@ def agreement(first: Sequence[Hashable], second: Sequence[Hashable]) -> Agreemen
     (7, 0.49)
     """
     words = {word: number for number, word in enumerate(dict.fromkeys([*first, *second]))}
-    table = np.zeros((len(words), len(words)))
+    table = np.zeros((len(words), len(words)), int)
     for one, other in zip(first, second, strict=True):
         table[words[one], words[other]] += 1
-    n, shares = int(table.sum()), table / table.sum()
-    of_first, of_second, agreed = shares.sum(axis=1), shares.sum(axis=0), int(np.trace(table))
-    by_chance = float(of_first @ of_second)
-    if by_chance > 1 - 1e-12:
+    n, agreed = int(table.sum()), int(np.trace(table))
+    # As fractions, because the variance may be 0, and its root would make much of what rounding leaves of that.
+    shares = table.astype(object) * Fraction(1, n)
+    of_first, of_second = shares.sum(axis=1), shares.sum(axis=0)
+    by_chance = of_first @ of_second
+    if by_chance == 1:
         return Agreement(n, agreed, math.nan, math.nan, math.nan)
-    kappa = (agreed / n - by_chance) / (1 - by_chance)
+    kappa = (Fraction(agreed, n) - by_chance) / (1 - by_chance)
     # The chance that one is right when the other says so, by row and column of the table.
     sums = of_second[:, None] + of_first[None, :]
     same = (np.diag(shares) * (1 - np.diag(sums) * (1 - kappa)) ** 2).sum()
     apart = (1 - kappa) ** 2 * ((shares - np.diag(np.diag(shares))) * sums**2).sum()
     variance = (same + apart - (kappa - by_chance * (1 - kappa)) ** 2) / (n * (1 - by_chance) ** 2)
-    half = _Z * math.sqrt(max(variance, 0.0))
-    return Agreement(n, agreed, kappa, max(-1.0, kappa - half), min(1.0, kappa + half))
+    half = _Z * math.sqrt(variance)
+    return Agreement(n, agreed, float(kappa), max(-1.0, float(kappa) - half), min(1.0, float(kappa) + half))

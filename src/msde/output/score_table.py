@@ -157,8 +157,8 @@ def as_json(figures: Mapping[str, Any]) -> str:
     return json.dumps(_storable(figures), indent=2, ensure_ascii=False) + "\n"
 
 
-def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
-    """Write a text file, a line each; line breaks in a name, and what is no UTF-8, are escaped.
+def write_lines(lines: Iterable[str], path: str | os.PathLike[str], *, breaks: bool = False) -> None:
+    """Write a text file, a line each; what is no UTF-8 is escaped, and unless `breaks` say so line breaks in a name.
 
     Raises
     ------
@@ -166,7 +166,8 @@ def write_lines(lines: Iterable[str], path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     with writing(Path(path), keep=True) as unfinished:
-        unfinished.write_text("".join(f"{encodable(line).translate(_BREAKS)}\n" for line in lines), encoding="utf-8")
+        written = (encodable(line) if breaks else encodable(line).translate(_BREAKS) for line in lines)
+        unfinished.write_text("".join(f"{line}\n" for line in written), encoding="utf-8")
 
 
 def check_table(path: str | os.PathLike[str]) -> None:

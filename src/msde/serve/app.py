@@ -17,13 +17,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from msde import __version__
-from msde.errors import MSDEError
+from msde.errors import DataError, MSDEError
 from msde.serve.errors import Denied, Forbidden, Full, ServiceError, postponed
 from msde.serve.intake.connection import Connections
 from msde.serve.intake.middleware import Middleware
 from msde.serve.intake.refusal import refusal
 from msde.serve.lifecycle import running
 from msde.serve.logs import log_failure, set_up_logs
+from msde.serve.notify import link as notifications
+from msde.serve.notify.settings import NotifyFile
 from msde.serve.pacs import link
 from msde.serve.pacs.settings import PacsFile
 from msde.serve.routes import (
@@ -61,7 +63,10 @@ def create_app(settings: Settings) -> FastAPI:
         Its ``state.service`` is the service, which starts and stops with it.
     """
     pacs = PacsFile.read(settings.pacs) if settings.pacs else PacsFile()
-    service = Service.of(settings, pacs.destinations)
+    told = NotifyFile.read(settings.notify, identifiers=settings.identifiers) if settings.notify else NotifyFile()
+    if twice := set(pacs.destinations).intersection(told.names):
+        raise DataError(f"{settings.notify}: {min(twice)} is the name of an archive too; give each a name of its own")
+    service = Service.of(settings, pacs.destinations, told.names)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[dict[str, Connections]]:
@@ -69,6 +74,8 @@ def create_app(settings: Settings) -> FastAPI:
             await stack.enter_async_context(contextmanager_in_threadpool(running(service)))
             if settings.pacs:
                 stack.enter_context(link.plug(app, service, pacs))
+            if settings.notify:
+                stack.enter_context(notifications.plug(app, service, told))
             _mount_page(app)
             yield {"connections": Connections.of(settings, service.events.end)}
             service.ready.clear()

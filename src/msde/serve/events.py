@@ -32,7 +32,7 @@ MOST_OF_ONE = 20
 _KEPT = 256  # changes; who is further behind is told that anything may have changed
 _AGAIN = 5.0  # seconds after which a database that does not answer is asked again
 _KINDS: dict[str, Kind] = {
-    **dict.fromkeys(("upload", "delete", "purge", "replace", "rescore"), "images"),
+    **dict.fromkeys(("upload", "delete", "purge", "replace", "rescore", "assign"), "images"),
     "verdict": "verdicts",
     **dict.fromkeys(("learn", "learnt"), "learning"),
 }

@@ -19,6 +19,8 @@ from msde.images import find_images
 from msde.model.anomaly_model import AnomalyModel
 from msde.serve.intake.tokens import is_comment, parse
 from msde.serve.launch import free_port
+from msde.serve.notify.delivery import ReceiverDownError, reach
+from msde.serve.notify.settings import NotifyFile
 from msde.serve.pacs.settings import PacsFile, is_loopback
 from msde.serve.settings import Settings
 from msde.serve.storage.database import Database
@@ -57,6 +59,7 @@ def inspect(settings: Settings) -> Iterator[Finding]:
         "normals": _normals,
         "address": _address,
         "archive": _archives,
+        "notifications": _receivers,
     }
     for what, check in checks.items():
         try:
@@ -202,6 +205,17 @@ def _archives(settings: Settings) -> Iterator[Finding]:
             yield Finding(what, OK, f"{pacs.name}: answers as DICOMweb")
         except MSDEError as error:  # one that is away may come later
             yield Finding(what, WARNS if isinstance(error, PacsDownError) else FAILS, f"{pacs.name}: {error}")
+
+
+def _receivers(settings: Settings) -> Iterator[Finding]:
+    if not settings.notify:
+        return
+    for receiver in NotifyFile.read(settings.notify, identifiers=settings.identifiers).receivers:
+        try:
+            reach(receiver)
+            yield Finding("notifications", OK, f"{receiver.name}: can be reached")
+        except ReceiverDownError as error:  # it may come later
+            yield Finding("notifications", WARNS, str(error))
 
 
 def _is_running(folder: Path) -> bool:

@@ -26,11 +26,11 @@ from msde.serve.backoff import pause
 from msde.serve.logs import log, log_failure
 from msde.serve.metrics import Metrics
 from msde.serve.models import Models
-from msde.serve.storage import queue
+from msde.serve.storage import outbox, queue
 from msde.serve.storage.database import Database
 from msde.serve.storage.queue import Claim, Outcome
 from msde.serve.storage.store import Store
-from msde.serve.storage.tables import Image
+from msde.serve.storage.tables import Image, Score
 
 BATCH = 8
 POLL = 0.5
@@ -166,6 +166,8 @@ class Scorers:
         Where results of DICOM images are to be sent.
     threads : int
         How many batches are worked on at once.
+    receivers : sequence of str
+        Who is to be told of flagged images.
     """
 
     def __init__(
@@ -176,9 +178,10 @@ class Scorers:
         metrics: Metrics,
         destinations: Sequence[str],
         threads: int,
+        receivers: Sequence[str] = (),
     ) -> None:
         self._database, self._store, self._models, self._metrics = database, store, models, metrics
-        self._destinations = destinations
+        self._destinations, self._receivers = destinations, receivers
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._me = uuid.uuid4().hex
@@ -289,7 +292,19 @@ class Scorers:
             pauses = {score_id: pause(self._kept_off[score_id], FIRST, LONGEST) for score_id in put_off}
             queue.hold_back(session, worker, pauses)
             log("warning", "images cannot be read for want of files, memory or room; they are tried again")
-        return queue.finish(session, worker, settled, self._destinations) if settled else []
+        stored = queue.finish(session, worker, settled, self._destinations) if settled else []
+        outbox.put(session, self._flagged(session, stored, settled) if self._receivers else (), self._receivers)
+        return stored
+
+    def _flagged(self, session: Session, stored: Sequence[int], outcomes: Mapping[int, Outcome]) -> list[int]:
+        """List what the versions in use flag; of what one has learnt from its score is no evidence."""
+        rates = {current.version_id: current.highest_p for current in self._models}
+        chosen = select(Score.id, Score.version_id).where(Score.id.in_(stored))
+        return [
+            number
+            for number, version_id in session.execute(chosen)
+            if outcomes[number].p_value <= rates.get(version_id, 0.0) and not outcomes[number].seen_in_training
+        ]
 
     def _score(self, claimed: Sequence[Claim], images: Sequence[Image]) -> _Done:
         start = time.perf_counter()

@@ -72,7 +72,7 @@ class Service:
     stopping: Event
 
     @classmethod
-    def of(cls, settings: Settings, destinations: Sequence[str] = ()) -> Service:
+    def of(cls, settings: Settings, destinations: Sequence[str] = (), receivers: Sequence[str] = ()) -> Service:
         """Put the service together.
 
         Parameters
@@ -80,6 +80,8 @@ class Service:
         settings : Settings
         destinations : sequence of str
             Names of the archives to which results of DICOM images are sent.
+        receivers : sequence of str
+            Names of those who are told of flagged studies.
 
         Raises
         ------
@@ -91,7 +93,7 @@ class Service:
         metrics, database, store, stopping = Metrics(), Database(settings.url), Store(folder), Event()
         models = Models(database, folder, settings.models, settings.device, metrics)
         threads = max(1, available_cores() // settings.workers)
-        scorers = Scorers(database, store, models, metrics, destinations, threads + 1)
+        scorers = Scorers(database, store, models, metrics, destinations, threads + 1, receivers)
         room, seats = Room(folder, settings.reserve), Seats(folder, settings.workers)
         headers = Headers(read_secret(folder / "secret"), Vault.of(settings))
         rows = ImageRows(database, store, settings.queue, headers)

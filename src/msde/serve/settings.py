@@ -61,6 +61,8 @@ class Settings:
         Where the networks run.
     pacs : str
         File of PACS settings; empty: none.
+    notify : str
+        File of notifications; empty: nobody is told.
     keep : int
         Seconds after which the picture of an image goes, and its scores and verdicts stay; 0 for never.
     identifiers : bool
@@ -98,6 +100,7 @@ class Settings:
     https: bool = False
     device: str = "cpu"
     pacs: str = ""
+    notify: str = ""
     keep: int = 0
     identifiers: bool = False
     identifiers_key: str = ""

@@ -13,12 +13,12 @@ from msde.errors import MSDEError
 from msde.serve.logs import log
 from msde.serve.pacs.dicomweb import Pacs, PacsDownError
 from msde.serve.pacs.intake import Intake
-from msde.serve.pacs.periodic import Periodic
 from msde.serve.pacs.poller import poll
 from msde.serve.pacs.receiver import receiving
 from msde.serve.pacs.routes import status_router, stow_router
 from msde.serve.pacs.sender import send
 from msde.serve.pacs.settings import PacsFile
+from msde.serve.periodic import Periodic
 from msde.serve.service import Service
 from msde.serve.storage.dicom_ledger import DicomLedger
 
@@ -79,7 +79,7 @@ def plug(app: FastAPI, service: Service, file: PacsFile) -> Iterator[None]:
     """
     intake = Intake(service.reception, DicomLedger(service.database), service.metrics.registry, service.refusals)
     jobs: list[Periodic] = []
-    app.router.routes.extend(status_router(intake, lambda: jobs).routes)
+    app.router.routes.extend(status_router(intake, lambda: jobs, file.destinations).routes)
     if file.stow is not None:
         app.router.routes.extend(stow_router(intake, file.stow).routes)
     stop = Event()

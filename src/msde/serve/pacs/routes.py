@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,9 +19,9 @@ from msde.serve.intake.image_rows import Sender
 from msde.serve.pacs.instance import is_uid
 from msde.serve.pacs.intake import Intake
 from msde.serve.pacs.multipart import Parts
-from msde.serve.pacs.periodic import Periodic
 from msde.serve.pacs.settings import StowSettings
 from msde.serve.pacs.stow import ORIGIN, Answer
+from msde.serve.periodic import Periodic
 from msde.serve.routes.access import REFUSALS, Address, Admin, Reader, Served, TokenFirst, refusals
 from msde.serve.storage.tables import Outgoing, now
 
@@ -69,7 +69,7 @@ class Revived(BaseModel):
     instances: int
 
 
-def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRouter:
+def status_router(intake: Intake, jobs: Callable[[], list[Periodic]], destinations: Sequence[str]) -> APIRouter:
     """Return the routes about the links.
 
     Parameters
@@ -77,18 +77,23 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
     intake : Intake
     jobs : callable
         Those that run in this process.
+    destinations : sequence of str
+        Names of the archives where results are stored.
     """
     router = APIRouter(route_class=TokenFirst, tags=["pacs"])
+    of_ours = Outgoing.destination.in_(destinations)
 
     @router.get("/api/pacs", responses=REFUSALS)
     def links(service: Served, caller: Admin) -> Links:
         """Return how the links do, and what they gave up."""
         with service.database.read() as session:
-            counted = select(Outgoing.destination, Outgoing.state, func.count())
+            counted = select(Outgoing.destination, Outgoing.state, func.count()).where(of_ours)
             outbox: dict[str, dict[str, int]] = {}
             for destination, state, n in session.execute(counted.group_by(Outgoing.destination, Outgoing.state)):
                 outbox.setdefault(destination, {})[state] = n
-            dead = session.scalars(select(Outgoing).where(Outgoing.state == "dead").order_by(Outgoing.id).limit(_MOST))
+            dead = session.scalars(
+                select(Outgoing).where(of_ours, Outgoing.state == "dead").order_by(Outgoing.id).limit(_MOST)
+            )
             results = [
                 DeadResult(id=row.id, destination=row.destination, attempts=row.attempts, error=row.error)
                 for row in dead
@@ -106,7 +111,7 @@ def status_router(intake: Intake, jobs: Callable[[], list[Periodic]]) -> APIRout
     def retry(service: Served, caller: Admin) -> Revived:
         """Try everything again at once: what is given up, and what waits for its next attempt."""
         with service.database.write() as session:
-            again = update(Outgoing).where(Outgoing.state != "sent")
+            again = update(Outgoing).where(of_ours, Outgoing.state != "sent")
             changed: Any = session.execute(again.values(state="waiting", attempts=0, next_try=now()))
             audit.record(session, caller.user, "retry PACS")
         revived = Revived(results=changed.rowcount, instances=intake.ledger.revive())

@@ -52,8 +52,8 @@ const sent = async (method, path, body, signal) => {
   return fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
 };
 
-/** Ask until there is an answer; throws a Refusal, or what `signal` was aborted with. */
-export const ask = async (method, path, { body, signal, as = "json" } = {}) => {
+/** Ask until there is an answer; throws a Refusal, or what `signal` was aborted with. What only asks may be sent `again`. */
+export const ask = async (method, path, { body, signal, as = "json", again = method === "GET" } = {}) => {
   for (let turn = 1; ; turn++) {
     let answer = null;
     const before = signedIn;
@@ -62,7 +62,7 @@ export const ask = async (method, path, { body, signal, as = "json" } = {}) => {
     } catch (error) {
       if (signal?.aborted) throw error;
       // What changes something is not sent twice by itself: it may have arrived.
-      if (method !== "GET") throw new Refusal("The service does not answer: this may not have been stored. Try again in a moment.");
+      if (!again) throw new Refusal("The service does not answer: this may not have been stored. Try again in a moment.");
       if (turn >= TRIES) throw new Refusal("The service does not answer. Try again in a moment.", 0, true);
       waiting(`The service does not answer; trying again in ${2 ** turn} s.`);
       await later(1000 * 2 ** turn);

@@ -1,11 +1,13 @@
 // Puts the page together: session, models, worklist, viewer, uploads and keys.
 
 import { ask, begin, session } from "./api.js";
+import { COLUMNS, USUAL } from "./columns.js";
 import { advances, openSettings, signIn, singleKeys } from "./dialogs.js";
 import { $, calmly, h, later, say } from "./dom.js";
 import { LearningPanel } from "./learning.js";
 import { Live } from "./live.js";
 import { ModelPanel } from "./model.js";
+import { Study } from "./study.js";
 import { Uploads } from "./upload.js";
 import { Viewer } from "./viewer.js";
 import { counted } from "./words.js";
@@ -18,6 +20,7 @@ const BREATH = 500; // ms between two looks at least
 
 let models = [];
 let model = null; // with its curve
+let image = null; // that is shown, by its number
 let seen = 0; // images uploaded at the last look
 let stale = false; // pictures may be missing that came while nobody was signed in
 let signOut = ""; // where to go for that, where somebody else signs in
@@ -57,14 +60,32 @@ const place = () => {
 };
 
 const remember = (row) => {
-  const named = new URLSearchParams({ model: model.name, ...(row ? { image: row.id } : {}) });
+  image = row?.id;
+  const named = new URLSearchParams({ model: model.name, ...list.address, ...(row ? { image } : {}) });
   history.replaceState(null, "", `#${named}`);
 };
 
-const list = new Worklist((row) => {
+const open = (row) => {
   remember(row);
+  study.show(row, model);
   viewer.show(row, model, place());
-}, failed);
+};
+
+const listed = () => {
+  remember(image ? { id: image } : null);
+  study.renew(list.rows.find(({ id }) => id === image));
+};
+
+const list = new Worklist(open, listed, failed);
+
+/** Another image of the patient, which may be in the list or not. */
+const openOther = (row) => {
+  const at = list.rows.findIndex(({ id }) => id === row.id);
+  if (at >= 0 && !list.group) list.take(at, true);
+  else open(row);
+};
+
+const study = new Study({ open: openOther, changed: () => list.load(), failed });
 
 const viewer = new Viewer({
   changed: (found, given) => {
@@ -228,6 +249,41 @@ const greet = (who) => {
   signOut = who.sign_out;
   $("software").textContent = `MSDE ${who.version}. ${who.notice}`;
   uploads.limits = who.limits;
+  study.who = who;
+};
+
+/** Draw the columns that a reader has chosen, and let him choose others, which is kept for him. */
+const offerColumns = ({ columns, group }, named) => {
+  let shown = columns || USUAL;
+  const keep = () => ask("PUT", "api/preferences", { body: { columns: shown, group: list.group || "image" } }).catch(failed);
+  const box = (key) => {
+    const change = ({ target }) => {
+      shown = Object.keys(COLUMNS).filter((one) => (one === key ? target.checked : shown.includes(one)));
+      list.show(shown, named);
+      keep();
+    };
+    const input = h("input", { type: "checkbox", form: "none", value: key, checked: shown.includes(key), onchange: change });
+    return h("label", {}, input, ` ${COLUMNS[key].says}`);
+  };
+  $("columns").replaceChildren(...Object.keys(COLUMNS).filter((key) => named || !COLUMNS[key].named).map(box));
+  $("columns").addEventListener("input", (event) => event.stopPropagation()); // it filters nothing
+  $("filters").elements.group.addEventListener("change", keep);
+  if (named) {
+    $("search-says").textContent = "Search";
+    $("filters").elements.search.placeholder = "name, ID, accession, date";
+  }
+  $("names-say").textContent = named
+    ? "Names of patients are shown here; who looked at whom is on record."
+    : "Names of patients are not shown: this service was started without --identifiers. Pseudonyms stay the same.";
+  list.show(shown, named);
+  if (group && group !== "image") $("filters").elements.group.value = group;
+};
+
+/** Show what an address says: a model, how its list is filtered and sorted, and an image. */
+const visit = async (named) => {
+  const first = models.find(({ name }) => name === named.get("model")) || models[0];
+  if ([...named.keys()].some((name) => !["model", "image"].includes(name))) list.restore(named);
+  await choose(first.name, Number(named.get("image")));
 };
 
 const start = async () => {
@@ -241,14 +297,19 @@ const start = async () => {
     stale = true;
     wake();
   }, waits);
-  const [who, served] = await Promise.all([session(), ask("GET", "api/models")]);
+  const asked = ["models", "preferences"].map((what) => ask("GET", `api/${what}`));
+  const [who, served, preferences] = await Promise.all([session(), ...asked]);
   greet(who);
   models = served.models;
   $("model").replaceChildren(...models.map(({ name }) => h("option", { value: name }, name)));
   $("model").disabled = models.length < 2;
   const named = new URLSearchParams(location.hash.slice(1));
-  const first = models.find(({ name }) => name === named.get("model")) || models[0];
-  await choose(first.name, Number(named.get("image")));
+  offerColumns(preferences, who.identifiers);
+  await visit(named);
+  addEventListener("hashchange", () => {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    if (asked.has("model")) visit(asked).catch(failed);
+  });
   watch();
 };
 

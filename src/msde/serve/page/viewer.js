@@ -10,7 +10,7 @@ import { Picture } from "./picture.js";
 import { Readings } from "./readings.js";
 import { Slices } from "./slices.js";
 import { Pane, Viewport } from "./viewport.js";
-import { evidenceOf, figure, isLike, pValue, remarks, verdictOfModel, when } from "./words.js";
+import { evidenceOf, figure, isLike, pValue, remarks, titleOf, verdictOfModel, when } from "./words.js";
 
 const PAUSE = 700; // ms between looks at an image that waits to be scored
 
@@ -202,7 +202,7 @@ export class Viewer {
     $("viewer").className = `${row.kind} ${row.flagged ? "flagged" : ""} ${isLike(row) ? "like" : ""}`;
     $("place").textContent = place;
     $("case-name").replaceChildren(
-      h("bdi", {}, row.name),
+      h("bdi", {}, titleOf(row)),
       ...(row.flagged ? [" ", h("span", { class: "flag" }, "flagged")] : []), // a space, so that it is read as two words
     );
     $("case-words").replaceChildren(words, p ? h("span", { class: "quiet" }, ` ${p}.`) : "");
@@ -216,7 +216,7 @@ export class Viewer {
       ...(drawn ? [chart(this.model.curve, this.model.threshold, score)] : []),
       ...(score === null ? [] : [h("span", {}, `Score ${figure(score)}${limit}`)]),
     );
-    const message = [place, row.name, row.flagged ? "flagged" : "", words].filter(Boolean).join(", ");
+    const message = [place, titleOf(row), row.flagged ? "flagged" : "", words].filter(Boolean).join(", ");
     say(message);
   }
 

@@ -1,6 +1,7 @@
 // Figures in words.
 
 const SPACE = "\u00a0";
+const date = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
 const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
 export const VERDICTS = { normal: "Normal", abnormal: "Abnormal", unsure: "Unsure", disputed: "Disputed", withdrawn: "Withdrawn" };
@@ -8,6 +9,7 @@ export const VERDICTS = { normal: "Normal", abnormal: "Abnormal", unsure: "Unsur
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const counted = (n, noun) => `${n.toLocaleString("en-GB")} ${noun}${n === 1 ? "" : "s"}`;
 export const when = (text) => moment.format(new Date(text));
+export const day = (text) => date.format(new Date(text));
 export const percent = (share) => `${Number((100 * share).toPrecision(2))}${SPACE}%`;
 export const figure = (value) => String(Number(value.toPrecision(3)));
 export const bytes = (n) => (n < 1e6 ? `${Math.ceil(n / 1e3)}${SPACE}kB` : `${(n / 1e6).toFixed(1)}${SPACE}MB`);
@@ -35,6 +37,48 @@ export const verdictOfModel = (row) => {
 /** What spoke for a flag, where the model learnt from labels, and whether it was likeness to these. */
 export const evidenceOf = (row) => (row.flagged && row.evidence ? `${capital(row.evidence)}.` : "");
 export const isLike = (row) => Boolean(row.flagged && row.evidence?.startsWith("like"));
+
+/** What is said of a patient's images together, and its p-value. */
+export const figureOfPatient = ({ words, p_value: p }) => [`${words}.`, p === null ? "" : pValue(p)];
+
+export const UID = /^[\d.]{16,}(\.dcm)?$/;
+
+/** What a line is called: whom it is of, where that is shown; else its name, unless that is but an archive's UID. */
+export const titleOf = ({ name, identifiers, pseudonyms }, group = "") => {
+  const known = identifiers?.name || identifiers?.patient_id;
+  if (known) return known;
+  if (pseudonyms && group === "patient") return `Patient ${pseudonyms.patient}`;
+  if (pseudonyms?.study && (group === "study" || UID.test(name))) return `Study ${pseudonyms.study}`;
+  return name;
+};
+
+/** The same in a line or two of a list: the patient, and the study. */
+export const brieflyOf = (row, group = "") => {
+  const { identifiers: of, pseudonyms, modality, body_part: part } = row;
+  const title = titleOf(row, group);
+  const what = modality === "other" ? "" : modality;
+  if (of) {
+    const patient = [of.patient_id === title ? "" : of.patient_id, [of.sex, of.birth_year].filter(Boolean).join(" ")];
+    const study = [of.study_date, what, of.study_description || part].filter(Boolean);
+    return [patient.filter(Boolean).join(", "), group === "patient" ? "" : study.join(" ")];
+  }
+  const kinds = { "": ["patient", "study", "series"], study: ["patient"] }[group] || [];
+  const named = kinds.map((of) => (pseudonyms?.[of] ? `${of} ${pseudonyms[of]}` : ""));
+  const shown = pseudonyms ? [what, part] : [row.format, what];
+  return [named.filter((text) => text && text !== title.toLowerCase()).join(", "), shown.filter(Boolean).join(" ")];
+};
+
+/** Whom an image is of and of which study, in short pieces: identifiers, or pseudonyms where those are not shown. */
+export const whoseOf = ({ identifiers: of, pseudonyms, body_part: part }) => {
+  if (of) {
+    const sex = { F: "female", M: "male", O: "other" }[of.sex];
+    const born = of.birth_year ? `born ${of.birth_year}` : "";
+    const accession = of.accession ? `accession ${of.accession}` : "";
+    return [of.patient_id, sex, born, of.study_date, of.study_description, part, accession, of.station].filter(Boolean);
+  }
+  const named = Object.entries(pseudonyms || {}).map(([what, short]) => (short ? `${what} ${short}` : ""));
+  return [...named, pseudonyms ? part : ""].filter(Boolean);
+};
 
 export const remarks = (row, version) => {
   const said = [];

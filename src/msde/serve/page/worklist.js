@@ -1,23 +1,39 @@
 // The worklist: one page of rows, sorted and filtered by the service.
 
 import { ask, query } from "./api.js";
+import { COLUMNS, USUAL } from "./columns.js";
 import { $, calmly, h, say } from "./dom.js";
-import { VERDICTS, evidenceOf, figure, remarks, verdictOfModel, when } from "./words.js";
+import { UID, brieflyOf, counted, titleOf } from "./words.js";
 
 const LIMIT = 50;
 const FAR = 500; // rows that are looked through at once for one without a verdict
 const THUMB = 112; // px, twice what it is shown at
+const DAY = 86_400_000; // ms
+const USUAL_SORT = "p_value";
 const DESCENDING = ["anomaly_score", "arrived"]; // at the first click
 
 const filters = $("filters");
 
-/** `choose(row)` is called with the row to show, or null; `failed(error)` with what went wrong. */
+/** "3 images, 1 flagged, 2 unread". */
+const togetherOf = ({ images, flagged, waiting, without_verdict: open }) =>
+  [
+    counted(images, "image"),
+    flagged ? `${flagged} flagged` : "",
+    waiting ? `${waiting} waiting` : "",
+    open ? `${open} unread` : "",
+  ]
+    .filter(Boolean)
+    .join(", ");
+
+/** `choose(row)` is called with the row to show, or null, `listed()` after each look; `failed(error)` with what went wrong. */
 export class Worklist {
-  constructor(choose, failed) {
+  constructor(choose, listed, failed) {
     this.choose = choose;
+    this.listed = listed;
     this.failed = failed;
     this.model = null;
-    this.sort = "p_value";
+    this.columns = USUAL;
+    this.sort = USUAL_SORT;
     this.order = "asc";
     this.offset = 0;
     this.total = 0;
@@ -35,13 +51,76 @@ export class Worklist {
       if (event.target.closest("a")) event.preventDefault();
       if (row) this.take(this.rows.findIndex(({ id }) => String(id) === row.dataset.id), true);
     });
-    for (const heading of document.querySelectorAll("th[data-sort] button")) {
-      heading.addEventListener("click", () => this.sortBy(heading.parentElement.dataset.sort));
-    }
+    $("headings").addEventListener("click", ({ target }) => {
+      if (target.closest("button")) this.sortBy(target.closest("th").dataset.sort);
+    });
+  }
+
+  /** What is one line: "" for an image, else "study" or "patient". */
+  get group() {
+    return filters.elements.group.value;
+  }
+
+  get filters() {
+    const { group, ...given } = Object.fromEntries(new FormData(filters));
+    return Object.fromEntries(Object.entries(given).filter(([, value]) => value));
   }
 
   get filtered() {
-    return [...new FormData(filters).values()].some(Boolean);
+    return Object.keys(this.filters).length > 0;
+  }
+
+  /** What of the list stands in the page's address; not what is searched for, which may be a name. */
+  get address() {
+    const { search, ...given } = this.filters;
+    const sorted = this.sort === USUAL_SORT && this.order === "asc" ? {} : { sort: this.sort, order: this.order };
+    return { ...given, ...(this.group ? { lines: this.group } : {}), ...sorted };
+  }
+
+  /** Take over what an address says of the list. */
+  restore(named) {
+    filters.reset();
+    for (const field of filters.querySelectorAll("select")) {
+      const value = named.get(field.name === "group" ? "lines" : field.name) || "";
+      const open = ["modality", "body_part"].includes(field.name) && ![...field.options].some((one) => one.value === value);
+      if (open) field.append(h("option", { value }, value));
+      field.value = value;
+      if (field.selectedIndex < 0) field.value = "";
+    }
+    const sort = named.get("sort");
+    const known = [...Object.values(COLUMNS).map((column) => column.sort), "name"].includes(sort);
+    [this.sort, this.order] = known ? [sort, named.get("order") === "desc" ? "desc" : "asc"] : [USUAL_SORT, "asc"];
+    if (Object.keys(this.filters).some((name) => $("more").contains(filters.elements[name]))) $("more").open = true;
+  }
+
+  clear() {
+    const { group } = this;
+    filters.reset();
+    filters.elements.group.value = group;
+  }
+
+  /** Show these columns; those that need names only where names are shown. */
+  show(columns, named) {
+    this.columns = (columns || USUAL).filter((key) => COLUMNS[key] && (named || !COLUMNS[key].named));
+    const heading = (key) => {
+      const { says, sort } = COLUMNS[key];
+      return h("th", { scope: "col", class: key, "data-sort": sort }, sort ? h("button", { type: "button" }, says) : h("span", { class: "quiet" }, says));
+    };
+    for (const old of $("headings").querySelectorAll(".name ~ th")) old.remove();
+    $("headings").append(...this.columns.map(heading));
+    if (this.model && this.rows.length) this.draw();
+  }
+
+  /** Offer the modalities and body parts that there are. */
+  async offer() {
+    const found = await ask("GET", `api/choices${query({ model: this.model.name })}`).catch(() => null);
+    if (!found) return;
+    for (const [name, values] of [["modality", found.modalities], ["body_part", found.body_parts]]) {
+      const field = filters.elements[name];
+      const there = new Set([...field.options].map(({ value }) => value));
+      field.append(...values.filter((value) => !there.has(value)).map((value) => h("option", { value }, value)));
+      field.parentElement.hidden = field.options.length < 2;
+    }
   }
 
   /** Show another model's images. */
@@ -63,14 +142,15 @@ export class Worklist {
 
   /** Show the row of an image, whatever is filtered. */
   find(image, name) {
-    filters.reset();
+    this.clear();
+    filters.elements.group.value = "";
     filters.elements.search.value = name;
     $("worklist").scrollIntoView({ block: "start" });
     return this.from(0, { image });
   }
 
   showAll() {
-    filters.reset();
+    this.clear();
     return this.from(0);
   }
 
@@ -96,8 +176,10 @@ export class Worklist {
     }
     if (!page.rows.length && page.total) return this.from(Math.floor((page.total - 1) / LIMIT) * LIMIT, { last: true });
     this.rows = page.rows;
+    if (page.total !== this.total) this.offer();
     this.total = page.total;
     this.draw();
+    this.listed();
     if (!this.rows.length) {
       this.chosen = null;
       this.choose(null);
@@ -107,10 +189,13 @@ export class Worklist {
     } else this.mark();
   }
 
+  /** Ask for so many lines; in a body, because what is searched for may be a name, and addresses are written down. */
   page(offset, limit, signal) {
-    const { model, sort, order } = this;
-    const asked = { model: model.name, ...Object.fromEntries(new FormData(filters)), sort, order, limit, offset };
-    return ask("GET", `api/images${query(asked)}`, { signal });
+    const { sort, order } = this;
+    const { days, ...given } = this.filters;
+    const since = days ? new Date(Date.now() - days * DAY).toISOString() : undefined;
+    const body = { ...given, since, group: this.group || undefined, sort, order, limit, offset };
+    return ask("POST", `api/worklist${query({ model: this.model.name })}`, { body, signal, again: true });
   }
 
   /** Go on to the next image without a verdict, beyond the page too; from the top where there is none below. */
@@ -127,7 +212,7 @@ export class Worklist {
 
   /** The place of the first image without a verdict among those from one place to before another; null for none. */
   async unread(from, to) {
-    const without = ({ verdict }) => !verdict;
+    const without = ({ verdict, together }) => (together ? together.without_verdict > 0 : !verdict);
     const near = this.rows.findIndex((row, at) => this.offset + at >= from && this.offset + at < to && without(row));
     if (near >= 0) return this.offset + near;
     for (let place = from; place < to; place += FAR) {
@@ -141,7 +226,8 @@ export class Worklist {
   /** Put a case that has changed into its row. */
   renew(changed) {
     const at = this.rows.findIndex(({ id }) => id === changed.id);
-    if (at < 0) return;
+    if (this.group) this.load();
+    if (at < 0 || this.group) return;
     this.rows[at] = changed;
     const before = $("rows").children[at];
     const had = before.contains(document.activeElement);
@@ -200,13 +286,14 @@ export class Worklist {
     const focused = document.activeElement?.closest("#rows tr")?.dataset.id;
     body.replaceChildren(...this.rows.map((row) => this.row(row)));
     if (focused) this.link(Math.max(this.rows.findIndex(({ id }) => String(id) === focused), 0))?.focus({ preventScroll: true });
-    for (const heading of document.querySelectorAll("th[data-sort]")) {
+    for (const heading of $("headings").querySelectorAll("[data-sort]")) {
       const chosen = heading.dataset.sort === this.sort;
       heading.setAttribute("aria-sort", !chosen ? "none" : this.order === "asc" ? "ascending" : "descending");
     }
     const last = this.offset + this.rows.length;
     const of = this.total.toLocaleString("en-GB");
-    $("total").textContent = this.filtered ? `${of} match` : of;
+    const lines = { study: ["study", "studies"], patient: ["patient", "patients"] }[this.group];
+    $("total").textContent = [of, lines?.[this.total === 1 ? 0 : 1], this.filtered ? "match" : ""].filter(Boolean).join(" ");
     $("where").textContent = `${(this.offset + 1).toLocaleString("en-GB")} to ${last.toLocaleString("en-GB")} of ${of}`;
     $("pages").hidden = this.total <= LIMIT;
     $("previous").disabled = this.offset === 0;
@@ -229,12 +316,15 @@ export class Worklist {
   }
 
   row(row) {
-    const [words, p] = verdictOfModel(row);
     const source = `api/images/${row.id}/picture${query({ model: this.model.name, side: THUMB })}`;
     const none = () => h("span", { class: "no-picture" });
     const picture = row.purged ? none() : h("img", { src: source, alt: "", loading: "lazy", width: THUMB / 2, height: THUMB / 2 });
     picture.addEventListener("error", () => picture.replaceWith(none()));
-    const about = [row.kind === "volume" ? `${row.n_parts} slices` : null, row.format, row.modality === "other" ? null : row.modality];
+    const title = titleOf(row, this.group);
+    const [patient, study] = brieflyOf(row, this.group);
+    const slices = row.kind === "volume" ? `${row.n_parts} slices` : "";
+    const file = title === row.name || UID.test(row.name) || this.group ? "" : row.name;
+    const about = [patient, [slices, study].filter(Boolean).join(", "), file].filter(Boolean);
     return h(
       "tr",
       { "data-id": row.id, class: row.flagged ? "flagged" : null },
@@ -242,27 +332,12 @@ export class Worklist {
       h(
         "th",
         { scope: "row", class: "name" },
-        h("a", { href: `#image=${row.id}` }, h("bdi", {}, row.name)),
-        row.flagged ? [" ", h("span", { class: "flag" }, "flagged")] : null, // a space, so that it is read as two words
-        h("br"),
-        h("span", { class: "quiet" }, about.filter(Boolean).join(", ")),
+        h("a", { href: `#image=${row.id}` }, h("bdi", {}, title)),
+        row.flagged ? [" ", h("span", { class: "flag" }, "flagged")] : null,
+        this.group && row.together ? h("span", { class: "together" }, togetherOf(row.together)) : null,
+        about.map((text) => h("span", { class: "quiet" }, text)),
       ),
-      h(
-        "td",
-        { class: "often" },
-        words,
-        p ? h("span", { class: "quiet" }, ` ${p}.`) : null,
-        evidenceOf(row) ? h("span", { class: "quiet evidence" }, ` ${evidenceOf(row)}`) : null,
-        remarks(row, this.model.version).map((text) => h("span", { class: "quiet" }, ` ${text}`)),
-      ),
-      h("td", { class: "score" }, row.anomaly_score === null ? "" : figure(row.anomaly_score)),
-      h(
-        "td",
-        { class: "verdict" },
-        row.verdict ? h("span", { class: `given ${row.verdict}` }, VERDICTS[row.verdict]) : "–",
-        row.readers > 1 ? h("span", { class: "quiet" }, ` by ${row.readers}`) : null,
-      ),
-      h("td", { class: "arrived" }, h("time", { datetime: row.arrived }, when(row.arrived))),
+      this.columns.map((key) => h("td", { class: key }, COLUMNS[key].cell(row, this.model, this.group))),
     );
   }
 }

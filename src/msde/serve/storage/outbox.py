@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -13,6 +13,11 @@ from msde.serve.storage.tables import Outgoing, beyond, now
 
 ATTEMPTS = 12
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+
+
+def put(session: Session, score_ids: Iterable[int], destinations: Sequence[str]) -> None:
+    """Put results into the outbox, in the transaction that stores them."""
+    session.add_all(Outgoing(score_id=number, destination=name) for number in score_ids for name in destinations)
 
 
 def due(session: Session, limit: int = 20, destination: str | None = None) -> Sequence[Outgoing]:
@@ -26,14 +31,18 @@ def due(session: Session, limit: int = 20, destination: str | None = None) -> Se
     destination : str, optional
         By default what goes to any.
     """
-    # A pause that is longer than any was begun before the clock was put back.
-    ended = or_(Outgoing.next_try <= now(), Outgoing.next_try > beyond(LONGEST_PAUSE))
+    ended = or_(Outgoing.next_try <= now(), Outgoing.next_try > latest())
     waiting = select(Outgoing).where(Outgoing.state == "waiting", ended)
     if destination is not None:
         waiting = waiting.where(Outgoing.destination == destination)
     return session.scalars(
         waiting.order_by(Outgoing.next_try, Outgoing.id).limit(limit).with_for_update(skip_locked=True)
     ).all()
+
+
+def latest() -> datetime:
+    """Return after when no pause ends that was not begun before the clock was put back."""
+    return beyond(LONGEST_PAUSE)
 
 
 def sent(session: Session, row: Outgoing) -> None:

@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, Update, and_, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from msde.serve.errors import Busy
+from msde.serve.storage import outbox
 from msde.serve.storage.database import Database
-from msde.serve.storage.tables import Image, Outgoing, Score, beyond, now
+from msde.serve.storage.tables import Image, Score, beyond, now
 
 LEASE = timedelta(seconds=60)
 ATTEMPTS = 5
@@ -169,8 +170,7 @@ def finish(
     good = [score_id for score_id in stored if outcomes[score_id].error is None]
     if names and good:
         dicom = select(Score.id).join(Image, Image.id == Score.image_id).where(Score.id.in_(good))
-        for score_id in session.scalars(dicom.where(Image.format == "DICOM")):
-            session.add_all(Outgoing(score_id=score_id, destination=name) for name in names)
+        outbox.put(session, session.scalars(dicom.where(Image.format == "DICOM")).all(), names)
     return stored
 
 

@@ -58,8 +58,9 @@ class Periodic:
         self._wake.set()
 
     def join(self, seconds: float) -> None:
-        """Wait for the end of the thread, at most so long."""
-        self._thread.join(seconds)
+        """Wait for the end of the thread, if it was started, at most so long."""
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         failures = 0
@@ -67,7 +68,7 @@ class Periodic:
             self._wake.clear()
             error = self._round()
             if error is not None and error != self.error:
-                log("warning", "DICOM link", job=self.name, reason=error)
+                log("warning", "a link fails", job=self.name, reason=error)
             self.error = error
             failures = 0 if error is None else failures + 1
             first, longest = max(timedelta(seconds=1), 2 * self._interval), max(_SLOWEST, self._interval)
@@ -83,7 +84,7 @@ class Periodic:
         except MSDEError as error:
             return str(error)
         except Exception as error:  # a full disk or a database away must not end the thread
-            log_failure("a DICOM link failed", error)
+            log_failure("a link failed", error)
             return f"failed ({type(error).__name__}); see the log"
         self.done = datetime.now(UTC)
         return None
