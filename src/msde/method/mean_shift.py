@@ -162,13 +162,20 @@ def _step(
         squared[columns.start // width] = np.einsum("ij,ij->i", offsets, offsets)
         return offsets
 
-    def move(columns: slice) -> None:
-        out[:, columns] = rows[:, columns] + settings.learning_rate * towards(columns)
+    def move(columns: slice, offsets: FloatArray) -> None:
+        out[:, columns] = rows[:, columns] + settings.learning_rate * offsets
 
-    towards(slice(0, width))
+    def move_later(columns: slice) -> None:
+        columns = slice(columns.start + width, columns.stop + width)
+        move(columns, towards(columns))
+
+    # The first columns tell which rows may rest, before anything is overwritten.
+    first = slice(0, min(width, rows.shape[1]))
+    offsets = towards(first)
     resting = np.flatnonzero(np.sqrt(squared[0]) <= _AT_REST)
     held = rows[resting]
-    for_blocks(move, rows.shape[1], width)
+    move(first, offsets)
+    for_blocks(move_later, rows.shape[1] - first.stop, width)
     change = np.sqrt(squared.sum(axis=0))
     at_rest = change[resting] <= _AT_REST
     out[resting[at_rest]] = held[at_rest]
