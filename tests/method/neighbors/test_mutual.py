@@ -30,7 +30,7 @@ def noise(rng, n, d=40):
 def rows(request, rng, monkeypatch):
     monkeypatch.setattr(mutual, "ROWS_PER_CELL", 60)
     monkeypatch.setattr(mutual, "FEWEST_ROWS", 10)
-    monkeypatch.setattr(mutual, "RECALL", 2)  # no sketch is as good as that
+    monkeypatch.setattr(mutual, "SKETCH_RECALL", 2)  # no sketch is as good as that
     return request.param(rng, 900)
 
 
