@@ -1,6 +1,6 @@
-"""The service under attack: connections that say nothing, pictures and volumes that unpack to much.
+"""The service under attack: silent connections, streams that nobody reads, pictures and volumes that unpack to much.
 
-Run: python benchmarks/attack.py MODEL.msde [connections] [pictures] [volumes] [--seconds N]
+Run: python benchmarks/attack.py MODEL.msde [connections] [streams] [pictures] [volumes] [--seconds N]
 Attackers, service and the client that is to be answered share the processors and this machine's loopback.
 """
 
@@ -19,15 +19,18 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from hashlib import sha256
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from PIL import Image
 from serve import Server
 
 HALF_OPEN = 1100
+USERS, STREAMS, TOLD = 4, 20, 50
 PICTURES = 44
 SIDE = 9990
 VOLUMES, SLICES, SLICE_SIDE = 5, 300, 1024
@@ -96,6 +99,60 @@ def connections(server: Server, seconds: float) -> None:
             f" {watch.words()}; log {(log.stat().st_size - before) / 1000:.1f} kB",
             flush=True,
         )
+
+
+def streams(server: Server, seconds: float) -> None:
+    """Let four users open 20 streams of events each, which they do not read, while images come."""
+    names = [f"user{number}" for number in range(USERS)]
+    with (server.data / "tokens").open("a") as tokens:
+        tokens.writelines(f"{name} reader {sha256(name.encode()).hexdigest()}\n" for name in names)
+
+    def opened(stack: ExitStack, name: str) -> socket.socket:
+        made = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 5))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        made.sendall(f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {name}\r\n\r\n".encode())
+        return made
+
+    with ExitStack() as stack:
+        took = _told(server, stack.enter_context(opened(stack, names[0]).makefile("r")))
+        print(
+            f"{TOLD} verdicts are told after {np.median(took):.2f} s (median), the last after {max(took):.2f} s",
+            flush=True,
+        )
+    time.sleep(5)  # until that stream is seen to be over
+    with ExitStack() as stack:
+        for name in STREAMS * names:
+            opened(stack, name)
+        time.sleep(2)
+        further = opened(stack, names[0]).recv(12).decode()
+        at_rest, number = server.resident(), 0
+        with Watch(server) as watch:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                file, number = BytesIO(), number + 1
+                Image.fromarray(np.full((64, 64), number % 256, np.uint8)).save(file, "PNG")
+                _sent(server, file.getvalue() + number.to_bytes(8, "big"))
+        lines = server.ask("GET", "/metrics")[1].decode().splitlines()
+        [counted] = [line for line in lines if line.startswith("msde_event_streams ")]
+    print(
+        f"{USERS * STREAMS} streams that nobody reads, {seconds:.0f} s, {number} images: {counted}, one more {further};"
+        f" memory from {at_rest:.0f} to {watch.most:.0f} MB; {watch.words()}",
+        flush=True,
+    )
+
+
+def _told(server: Server, stream: TextIO) -> list[float]:
+    """Give verdicts one after the other; return the seconds until a stream tells of each."""
+    address, took = "/api/images/1/verdicts", []
+    next(line for line in stream if line == "event: begin\n")
+    for _ in range(TOLD):
+        start = time.perf_counter()
+        status, answer = server.ask("POST", address, b'{"verdict": "normal"}')
+        if status != 201:
+            raise SystemExit(f"a verdict was answered by {status}: {answer!r}")
+        next(line for line in stream if "verdicts" in line)
+        took.append(time.perf_counter() - start)
+    return took
 
 
 def _is_open(one: socket.socket) -> bool:
@@ -209,13 +266,15 @@ def serving(model: Path) -> Iterator[Server]:
 def main() -> None:
     parser = ArgumentParser()
     parser.add_argument("model", type=Path)
-    parser.add_argument("parts", nargs="*", default=["connections", "pictures", "volumes"])
+    parser.add_argument("parts", nargs="*", default=["connections", "streams", "pictures", "volumes"])
     parser.add_argument("--seconds", type=float, default=20)
     given = parser.parse_args()
     for part in given.parts:
         with serving(given.model) as server:
             if part == "connections":
                 connections(server, given.seconds)
+            if part == "streams":
+                streams(server, given.seconds)
             if part == "pictures":
                 pictures(server)
             if part == "volumes":

@@ -21,7 +21,7 @@ LOOKED_FOR = {
     "first model": ("Five minutes to a worklist", "your-first-model"),
     "thresholds explained": ("Five minutes to a worklist", "thresholds-explained"),
     "PACS set-up": ("The PACS link", "the-pacs-file"),
-    "how to repeat the paper": ("For researchers", "repeat-the-published-evaluation"),
+    "how to repeat the paper": ("Repeat arXiv 2604.19191", "2-the-seven-sets"),
     "how to add a backbone": ("Architecture", "a-backbone"),
     "REST route list": ("REST", "all-routes"),
     "Python class reference": ("Python", "models-of-images"),

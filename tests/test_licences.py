@@ -31,8 +31,9 @@ NEEDED = {
 # The names that files of metadata have for licences that ask for no more than to be named, or for changes to the
 # library itself (LGPL, MPL), which is used as it is and may be replaced.
 FREE = re.compile(
-    r"(0BSD|MIT(-CMU)?|(\d-clause )?BSD([ -].*)?|Apache([ -].*)?|PSF([ -].*)?|Python Software Foundation.*|ISC([ -].*)?"
-    r"|Zlib|CC0-1\.0|BSL-1\.0|CNRI-Python|HPND|IJG|libpng-2\.0|libtiff|blessing|LicenseRef-Public-Domain|MIT License.*"
+    r"(0BSD|MIT(-CMU|-0)?|(\d-clause )?BSD([ -].*)?|Apache([ -].*)?|PSF([ -].*)?|Python Software Foundation.*"
+    r"|ISC([ -].*)?|Zlib|CC0-1\.0|BSL-1\.0|CNRI-Python|HPND|IJG|libpng-2\.0|libtiff|blessing|LicenseRef-Public-Domain"
+    r"|MIT License.*"
     r"|Mozilla Public License.*|MPL-[\d.]+|LGPL-.*|.*Lesser General Public License.*)",
     re.IGNORECASE,
 )

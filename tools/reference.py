@@ -21,6 +21,8 @@ from msde.cli.main import COMMANDS, msde
 from msde.cli.serve import BESIDE
 from msde.images.dicom_frame import read_syntaxes
 from msde.serve.app import ROUTERS
+from msde.serve.notify.link import _router
+from msde.serve.notify.settings import NotifyFile
 from msde.serve.pacs.instance import picture_classes
 from msde.serve.pacs.routes import status_router, stow_router
 from msde.serve.pacs.settings import StowSettings
@@ -33,9 +35,14 @@ SECTIONS = {
     "session": "Who asks",
     "images": "Images and scores",
     "verdicts": "What readers say",
+    "events": "What changes",
     "models": "What scores",
     "audit": "What was done",
     "pacs": "Archives, with --pacs",
+    "notifications": "Who is told, with --notify",
+    "numbers": "Numbers over weeks",
+    "studies": "Studies and reading lists",
+    "preferences": "What a reader prefers",
 }
 
 
@@ -114,8 +121,13 @@ def _default(option: click.Option) -> str:
 def rest() -> str:
     """Return the page of all routes and of what goes in and out."""
     routes = [route for router in ROUTERS for route in router.router.routes if isinstance(route, APIRoute)]
-    pacs: list[Any] = [status_router(None, list), stow_router(None, StowSettings(instance_megabytes=1))]  # type: ignore[arg-type]
-    routes += [route for router in pacs for route in router.routes if isinstance(route, APIRoute)]
+    nothing: Any = None  # what they would work on
+    asked_for = [
+        status_router(nothing, list, ()),
+        stow_router(nothing, StowSettings(instance_megabytes=1)),
+        _router(NotifyFile(), []),
+    ]
+    routes += [route for router in asked_for for route in router.routes if isinstance(route, APIRoute)]
     described = get_openapi(title="MSDE", version="", routes=routes)
     schemas = described["components"]["schemas"]
     parts = [

@@ -9,6 +9,7 @@ import sys
 import pytest
 from tests.command import msde
 from tests.documents import DOCS, blocks
+from tests.requirements import need
 
 from msde.demo import slices
 
@@ -20,15 +21,16 @@ FOR_LATER = {"serve"}  # runs until it is stopped; tests/test_documents.py looks
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    need("docs")  # they are tried where the site is built: whole jobs take their time
     folder = tmp_path_factory.mktemp("guides")
-    slices.write_demo_set(folder / "demo" / "data", counts=(30, 12, 12))
+    slices.write_demo_set(folder / "demo" / "data", counts=(24, 8, 8))
     return folder
 
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_a_guide_runs_from_top_to_bottom(guide, folder, monkeypatch):
     monkeypatch.chdir(folder)
-    for name, count in {"N_TRAIN": 30, "N_NORMAL": 12, "N_ABNORMAL": 12}.items():
+    for name, count in {"N_TRAIN": 24, "N_NORMAL": 8, "N_ABNORMAL": 8}.items():
         monkeypatch.setattr(slices, name, count)
     for language, code in blocks((DOCS / guide).read_text(encoding="utf-8")):
         if language == "toml" and "[protocols" in code:

@@ -97,6 +97,28 @@ def test_bad_usage_ends_with_2_and_help_with_0(name):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("info", "gone.msde"),
+        ("card", "gone.msde"),
+        ("upgrade", "gone.msde"),
+        ("export", "gone.msde", "-o", "out"),
+        ("score", "gone.msde", "x.png"),
+        ("calibrate", "gone.msde", "x.png", "-o", "new.msde"),
+        ("evaluate", "gone.msde", "--normal", "x.png", "--abnormal", "x.png"),
+        ("report", "gone.msde", "x.png", "-o", "r.html"),
+        ("embed", "x.png", "--model", "gone.msde", "-o", "e.parquet"),
+    ],
+)
+def test_what_fails_ends_with_1_and_one_line(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(*words, "--json", "figures.json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "msde: gone.msde: no such file; make a model with `msde fit NORMALS -o gone.msde`\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("words", "offered"),
     [
         (("msde", "sc"), "score"),
@@ -105,6 +127,8 @@ def test_bad_usage_ends_with_2_and_help_with_0(name):
         (("msde", "fit", "normals", "--backbone", "rad-"), "rad-dino"),
         (("msde", "fit", "normals", "--aspect", "l"), "letterbox"),
         (("msde", "backbones", "rad-"), "rad-dino"),
+        (("msde", "serve", "aud"), "audit"),
+        (("msde", "serve", "user", "r"), "remove"),
         (("msde", "score", "m.msde", ""), ""),  # files are left to the shell
     ],
 )
@@ -137,6 +161,7 @@ def test_json_is_printed_in_place_of_words(plain_model, tmp_path):
     assert "give the table a file with -o" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_quiet_command_says_what_went_wrong_alone(plain_model, discs, tmp_path):
     plain_model.save(tmp_path / "m.msde")
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")

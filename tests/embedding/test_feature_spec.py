@@ -58,3 +58,13 @@ def test_poolings_of_a_constant_map(name):
     pooled = POOLINGS[name](np.full((2, 4, 3, 3), 0.5, np.float32))
     assert pooled.shape == (2, 4)
     np.testing.assert_allclose(pooled, 0 if name == "std" else 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 16, 16), (2, 3, 16, 16), (1, 1, 9, 9)])
+def test_gray_and_coloured_images_are_stretched_by_sorted_values(rng, shape):
+    batch = np.broadcast_to(rng.random(shape).astype(np.float32), (shape[0], 3, *shape[2:]))
+    made = VIEWS["stretched"](batch)
+    for image, found in zip(batch, made, strict=True):
+        values = np.sort(image[:, ::2, ::2].ravel())
+        low, high = (values[round(quantile * (len(values) - 1))] for quantile in (0.01, 0.99))
+        np.testing.assert_array_equal(found, np.clip((image - low) / (high - low), 0, 1))

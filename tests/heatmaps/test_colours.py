@@ -2,6 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from msde.heatmaps import colours
 from msde.heatmaps.colours import LEAST_SHOWN, ColourScale, layer, marked, overlaid, with_bar
 
 
@@ -89,3 +90,10 @@ def test_the_bar_is_dark_where_no_place_is_coloured():
     early, late = (with_bar(overlay, onset, 0.05) for onset in (0.5, 0.9))
     assert early.shape == late.shape
     assert (early > 60).sum() > (late > 60).sum()
+
+
+def test_a_large_picture_is_drawn_as_its_rows_are(rng, monkeypatch):
+    pixels, heat = rng.random((50, 40, 3), np.float32), rng.random((50, 40), np.float32)
+    whole = overlaid(pixels, heat)
+    monkeypatch.setattr(colours, "_BAND", 7 * 40)
+    np.testing.assert_array_equal(overlaid(pixels, heat), whole)

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from msde.method import leave_group_out
 from msde.method.gaussian import fit_ledoit_wolf
 from msde.method.leave_group_out import LeaveGroupOut, Pulls
 
@@ -42,3 +43,21 @@ def test_rows_without_variance_have_finite_distances(rows):
     distances = distances_without_own_group(rows, np.arange(len(rows)) // 2)
     assert np.isfinite(distances).all()
     assert (distances >= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["alone", "several"])
+def test_large_groups_are_left_out_of_the_matrix_to_the_same_numbers(rng, kind, monkeypatch):
+    rows = rng.normal(size=(60, 20)) * np.arange(1, 21)
+    shares = np.hstack([rng.uniform(0, 0.1, size=(60, 30)), np.zeros((60, 1))])
+    members = np.split(np.arange(60), {"alone": [20], "several": [10, 20, 30]}[kind])
+    moved = rows + rng.normal(size=rows.shape)
+
+    def distances():
+        whole = LeaveGroupOut.of(rows.copy(), None, Pulls(shares, np.arange(0, 60, 2)))
+        return whole.distances(members, lambda block: (moved[block.ravel()], np.full((1, 1), 0.1)))
+
+    found = []
+    for few_times in (0, 1e9):
+        monkeypatch.setattr(leave_group_out, "_FEW_TIMES", few_times)
+        found.append(distances())
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)

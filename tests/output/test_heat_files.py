@@ -10,7 +10,7 @@ from msde.output.heat_files import HeatFiles
 
 def test_each_image_has_two_files_of_its_own(model, discs, tmp_path):
     paths = find_images([discs / "normal", discs / "abnormal"])
-    scores = list(HeatFiles(tmp_path / "h", paths).writing(model.explain_iter(paths)))
+    scores = list(model.explain_each(paths, HeatFiles(tmp_path / "h", paths).written))
     assert_same_scores(scores, model.score(paths))
     assert sorted(path.relative_to(tmp_path / "h").as_posix() for path in (tmp_path / "h").rglob("*.png")) == sorted(
         f"{path.parent.name}/{path.name}.{kind}.png" for path in paths for kind in ("overlay", "heat")
@@ -26,7 +26,7 @@ def test_each_image_has_two_files_of_its_own(model, discs, tmp_path):
 def test_names_do_not_lead_out_of_the_folder(model, discs, tmp_path, monkeypatch):
     monkeypatch.chdir(discs / "train")
     paths = [type(discs)("../abnormal/../normal/000.png"), type(discs)("000.png")]
-    list(HeatFiles(tmp_path / "h", paths).writing(model.explain_iter(paths)))
+    list(model.explain_each(paths, HeatFiles(tmp_path / "h", paths).written))
     written = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.overlay.png"))
     assert written == ["h/normal/000.png.overlay.png", "h/train/000.png.overlay.png"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from msde.serve import recalibration
 from msde.serve.intake.tokens import digest_of_token
 from msde.serve.storage.tables import Image
 
@@ -62,6 +63,9 @@ def test_the_words_of_two_readers_are_settled_disputed_and_withdrawn(standing, r
     assert (row(), tally()) == (("normal", 2), (1, 1, 0))  # who is unsure contradicts nobody
     judged(ben, image, "abnormal")
     assert (row(), tally()) == (("disputed", 2), (0, 1, 1))
+    assert image not in {
+        found.id for found in recalibration._confirmed(standing.service, standing.service.models.named(None))
+    }
     assert [found["id"] for found in standing.get("/api/images?verdict=disputed")["rows"]] == [image]
     judged(ben, other, "abnormal")
     [pair] = standing.get("/api/models/discs/tally")["pairs"]

@@ -100,6 +100,8 @@ class EmbeddingSession:
             raise BackboneError("pixels must be finite numbers in [0, 1]")
         starts = range(0, len(batch), self.batch) or [0]
         passes = [self._runtime.run(batch[start : start + self.batch], outputs) for start in starts]
+        if len(passes) == 1:  # the usual one, whose feature maps need no copy
+            return dict(zip(outputs, passes[0], strict=True))
         return {name: np.concatenate(parts) for name, parts in zip(outputs, zip(*passes, strict=True), strict=True)}
 
     def give_back(self) -> None:

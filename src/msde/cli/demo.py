@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -91,13 +92,14 @@ def _figures(model: AnomalyModel, evaluation: Evaluation, few: FewLabels | None)
 
     figures = evaluation.figures()
     lines = few.lines() if few else [f"one-class: {figures_of(evaluation)}"]
-    if figures["false_alarm_rate"] is not None:
-        lines += [
-            f"one-class flags {figures['false_alarm_rate']:.1%} of the normal and {figures['sensitivity']:.1%} of the"
-            " abnormal images",
-            how_sure(model.calibration_),
-        ]
-    return lines
+    if math.isinf(model.calibration_.threshold):
+        return [*lines, f"{len(model.calibration_.scores)} normals are too few to flag any image"]
+    return [
+        *lines,
+        f"one-class flags {figures['false_alarm_rate']:.1%} of the normal and {figures['sensitivity']:.1%} of the"
+        " abnormal images",
+        how_sure(model.calibration_),
+    ]
 
 
 def _cases(worklist: Worklist, evaluation: Evaluation) -> list[DemoCase]:

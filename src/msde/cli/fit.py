@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from msde.method.detection import Detection
     from msde.method.unlabelled_pool import Direction
     from msde.model.anomaly_model import AnomalyModel
+    from msde.model.applicability import Applicability
 
 
 @click.command()
@@ -94,6 +95,13 @@ if TYPE_CHECKING:
     default=0.05,
     show_default=True,
     help="Target false-alarm rate: the expected share of normal images that is flagged.",
+)
+@click.option(
+    "--applies-to",
+    multiple=True,
+    metavar="MODALITY[:BODYPART]",
+    help="DICOM images that the model is for, such as DX:CHEST; may be repeated; others are not scored. any: all."
+    " [default: those that the headers of the normals state; with --ray any]",
 )
 @with_confidence
 @with_groups
@@ -163,6 +171,7 @@ def fit(
     abnormal: tuple[str, ...],
     kinds: Path | None,
     alpha: float,
+    applies_to: tuple[str, ...],
     confidence: float | None,
     groups: Patients,
     distrusted: Path | None,
@@ -189,6 +198,7 @@ def fit(
     from msde.images.patients import GroupTable
     from msde.method.detection import Detection
     from msde.model.anomaly_model import AnomalyModel
+    from msde.model.applicability import Applicability
     from msde.storage.atomic import check_writable
 
     backbones = backbones or (BUILT_IN,)
@@ -207,7 +217,7 @@ def fit(
         raise click.UsageError("--int8 and --half are two ways to store weights; give one")
     if select and looks:
         raise click.UsageError("--select chooses the looks; leave --look out")
-    rule = ImageRule(intensity, aspect)
+    rule, stated = ImageRule(intensity, aspect), Applicability.stated(applies_to) if applies_to else None
     check_writable(output, ModelFileError)
     if distrusted is not None:
         check_writable(distrusted)
@@ -224,7 +234,7 @@ def fit(
         refuse_with_ray(select=select, cache=cache)
         networks = _networks(backbones, checkpoint, input_size, int8, half)
         unfitted = AnomalyModel(networks, detector, None, looks or DEFAULT_LOOKS, rule, device)
-        model = _fit_on(cluster, unfitted, normals, unlabelled, landmarks, groups, confidence, abnormal, table)
+        model = _fit_on(cluster, unfitted, normals, unlabelled, landmarks, groups, confidence, abnormal, table, stated)
         heatmaps = False
     else:
         paths, pool = find_images(normals, tell), find_images(unlabelled, tell) if unlabelled else None
@@ -245,6 +255,7 @@ def fit(
                 patches=patches,
                 calm=calm,
                 confidence=confidence,
+                applies_to=applies_to or None,
                 tick=tick,
             )
     model.save(output)
@@ -314,12 +325,13 @@ def _fit_on(
     confidence: float | None,
     abnormal: Sequence[str],
     kinds: GroupTable | None,
+    applies_to: Applicability | None,
 ) -> AnomalyModel:
     """Fit on a cluster, which lists the images itself."""
     from msde.cluster.fit import fit_on
 
     model, summaries = fit_on(
-        cluster, unfitted, normals, unlabelled, landmarks, remark, groups, confidence, abnormal, kinds
+        cluster, unfitted, normals, unlabelled, landmarks, remark, groups, confidence, abnormal, kinds, applies_to
     )
     for summary in summaries:
         for line in summary.lines():
@@ -340,6 +352,9 @@ def _report(model: AnomalyModel, output: Path, distrusted: Path | None) -> None:
     say(f"{output}: fitted on {model.fingerprint_.n_normals} normal images")
     if model.fitted.labels is not None:
         say(f"and on {model.fitted.labels.in_words()}")
+    if model.fitted.applies_to is not None:
+        known = model.fitted.applies_to
+        say(f"for images that are {known.in_words} ({known.source}); DICOM images of another kind are not scored")
     if model.n_copies_:
         say(f"{model.n_copies_} exact copies of other images are left out")
     if model.distrusted_:

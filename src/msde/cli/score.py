@@ -126,7 +126,6 @@ def score(
         if output is not None:
             write_scores(JobFolder.open(cluster.parts), output)
         return report(summary, cluster.parts, output)
-    from msde.dicom import Exporter
     from msde.embedding.embed import ticking
     from msde.images import find_images
     from msde.images.rule import OUTDATED
@@ -135,8 +134,10 @@ def score(
     from msde.model.patient_score import PATIENT_COLUMNS
     from msde.model.score import batch_probabilities, with_discoveries
     from msde.output.words import drift_in_words
+    from msde.serve.memory import share_arenas
     from msde.storage.atomic import check_writable
 
+    share_arenas()  # or what large images leave in those of several threads adds up
     if why is not None and heatmaps is not None:
         raise click.UsageError("--why and --heatmaps are two runs")
     if groups.stated and by != "patient" and dicom is None:
@@ -152,7 +153,11 @@ def score(
         check_shares(loaded.scorer_)
     if sigmoid and not loaded.scorer_.batchwise:
         raise click.UsageError("--sigmoid needs a model of transductive mode; the other modes have p-values")
-    exporter = None if dicom is None else Exporter(loaded, model, dicom, groups)
+    exporter = None
+    if dicom is not None:
+        from msde.dicom import Exporter
+
+        exporter = Exporter(loaded, model, dicom, groups)
     paths = find_images(images, tell)
     if heatmaps is not None:
         from msde.output.heat_files import HeatFiles
@@ -164,7 +169,7 @@ def score(
         elif heatmaps is None:
             scores = loaded.score_iter(paths, tick=tick)
         else:
-            scores = files.writing(loaded.explain_iter(paths, tick=tick))
+            scores = loaded.explain_each(paths, files.written, tick=tick)
         if sigmoid:
             scores = iter(batch_probabilities(list(scores)))
         if exporter is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from msde.cli.backup import backup, restore
 from msde.cli.data_folder import as_seconds, audit, purge
@@ -26,6 +27,12 @@ BESIDE: dict[str, click.Command] = {
     "restore": restore,
     "user": user,
 }
+
+
+def _models_and_what_else(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Complete a model file, and at the first place what else is done to a data folder."""
+    words = [] if context.params.get("models") else [name for name in BESIDE if name.startswith(begun)]
+    return [*map(CompletionItem, words), CompletionItem(begun, type="file")]
 
 
 class Megabytes(click.IntRange):
@@ -73,21 +80,28 @@ def _kept(context: click.Context, param: click.Parameter, period: str) -> int:
 
 
 @click.command(cls=Serve)
-@click.argument("models", nargs=-1, required=True, metavar="MODEL.msde...", type=click.Path(path_type=Path))
+@click.argument(
+    "models",
+    nargs=-1,
+    required=True,
+    metavar="MODEL.msde...",
+    type=click.Path(path_type=Path),
+    shell_complete=_models_and_what_else,
+)
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder for everything that is kept.")
 @click.option(
     "--normals",
     multiple=True,
-    metavar="PATH",
+    metavar="[NAME=]PATH",
     type=click.Path(),
-    help="Normals to show beside an image; may be repeated.",
+    help="Normals to show beside an image, of all models or of the one of that name; may be repeated.",
 )
 @click.option(
     "--abnormal",
     multiple=True,
-    metavar="PATH",
+    metavar="[NAME=]PATH",
     type=click.Path(),
-    help="The --abnormal images of the fit: the one most like an image is shown beside it; may be repeated.",
+    help="The --abnormal images of the fit, likewise: the one most like an image is shown beside it; may be repeated.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")

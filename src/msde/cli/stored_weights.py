@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msde.cli.progress import tell
+from msde.cli.progress import remark, tell
 
 if TYPE_CHECKING:
     from msde.backbones import Backbone
@@ -24,5 +24,5 @@ def stored(network: Backbone, half: bool | None) -> Backbone:
             raise
         tell(f"{error}; its weights are stored as they are")
         return network
-    tell(f"weights of {network.name} in half precision: {megabytes(halved):.0f} MB, not {megabytes(network):.0f}")
+    remark(f"weights of {network.name} in half precision: {megabytes(halved):.0f} MB, not {megabytes(network):.0f}")
     return halved

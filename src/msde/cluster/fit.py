@@ -27,6 +27,7 @@ from msde.method.groups import apart, dealt_folds, joined
 from msde.method.outliers import LIMIT
 from msde.method.scorers import InductiveScorer
 from msde.model.anomaly_model import AnomalyModel
+from msde.model.applicability import Applicability
 from msde.model.fingerprint import Fingerprint
 from msde.model.fitted import FittedModel
 from msde.model.grouping import check_groups
@@ -52,6 +53,7 @@ def fit_on(
     confidence: float | None = None,
     abnormal: Sequence[str] = (),
     kinds: Kinds | None = None,
+    applies_to: Applicability | None = None,
 ) -> tuple[AnomalyModel, list[Summary]]:
     """Fit a model as :meth:`msde.AnomalyModel.fit` does, on a cluster, whose folder takes the embeddings.
 
@@ -61,7 +63,7 @@ def fit_on(
     Gaussian is that of all normals in inductive mode without labels, otherwise of the landmarks.
 
     Patients are told by `groups` from the names of images, and from the headers of DICOM files, which this machine
-    reads where it can open them and from object storage.
+    reads where it can open them and from object storage. What images depict is not looked up: `applies_to` states it.
 
     Returns the fitted model, without heat maps, and the figures of embedding normals, unlabelled and labelled images.
     Raises DataError if too few images can be used or labels contradict the normals or each other, MSDEError if the
@@ -112,7 +114,7 @@ def fit_on(
         errors = [error for each in jobs.values() for error in each.errors]
         n_copies = sum(each.n_copies for each in jobs.values())
         report = replace(report, unreadable=errors, n_copies=n_copies, peak=parts.peak)
-    return AnomalyModel.of(fitted, model.session, report=report), summaries
+    return AnomalyModel.of(replace(fitted, applies_to=applies_to), model.session, report=report), summaries
 
 
 @dataclass(frozen=True)

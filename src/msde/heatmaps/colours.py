@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ _VIRIDIS = np.array(
     np.float32,
 )  # fmt: skip
 _OPACITY = 0.6
+_BAND = 2**18  # pixels
 _RAMP = 0.1
 _BAR_WIDTH, _BAR_MARGIN, _BAR_SIDE = 12, 8, 78
 _CAPTION = "of the area\nof normals\n\n{}Research\nuse only"
@@ -70,9 +72,20 @@ class ColourScale:
 
 def overlaid(pixels: Floats, heat: Floats, onset: float = LEAST_SHOWN) -> NDArray[np.uint8]:
     """Lay heat (h, w) in [0, 1] over a picture (h, w) or (h, w, 3) in [0, 1]; return RGB (h, w, 3)."""
+    laid = np.empty((*heat.shape, 3), np.uint8)
+    rows = max(1, _BAND // heat.shape[1])
+    for top in range(0, len(heat), rows):  # because floats of three colours, again and again, are much of a large one
+        band = slice(top, top + rows)
+        laid[band] = _laid(pixels[band], heat[band], onset)
+    return laid
+
+
+def _laid(pixels: Floats, heat: Floats, onset: float) -> NDArray[np.uint8]:
     picture = 255 * (np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels)
-    picture += _opacity(heat, onset)[..., None] * (_colours(heat) - picture)
-    return np.rint(picture).astype(np.uint8)
+    opacity = _opacity(heat, onset)
+    shown = opacity > 0  # few places of most pictures
+    picture[shown] += opacity[shown][:, None] * (_colours(heat[shown]) - picture[shown])
+    return np.rint(picture, out=picture).astype(np.uint8)
 
 
 def layer(heat: Floats, onset: float = LEAST_SHOWN) -> NDArray[np.uint8]:
@@ -104,18 +117,26 @@ def with_bar(overlay: NDArray[np.uint8], onset: float = LEAST_SHOWN, calm: float
 
     Takes (h, w, 3), returns (max(h, 200), w + 110 or so, 3).
     """
+    strip = _strip(len(overlay), onset, calm)
+    canvas = np.zeros((len(strip), overlay.shape[1] + strip.shape[1], 3), np.uint8)
+    canvas[: len(overlay), : overlay.shape[1]] = overlay
+    canvas[:, overlay.shape[1] :] = strip
+    return canvas
+
+
+@lru_cache(32)  # pictures of a series are of one size, and writing takes as long as reading one of them
+def _strip(height: int, onset: float, calm: float | None) -> NDArray[np.uint8]:
+    """Draw the colour bar with its caption, as high as a picture or higher."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(10)
     caption = _CAPTION.format("" if calm is None else _CALM.format(calm))
     below = _LINE * (1 + caption.count("\n"))
-    height = max(len(overlay), _BAR_SIDE + below)
+    height = max(height, _BAR_SIDE + below)
     texts = (font.getlength(line) for line in (*caption.splitlines(), *TICKS.values()))
-    strip = _BAR_MARGIN * 3 + _BAR_WIDTH + round(max(texts))
-    canvas = Image.new("RGB", (overlay.shape[1] + strip, height), "black")
-    canvas.paste(Image.fromarray(overlay), (0, 0))
+    canvas = Image.new("RGB", (_BAR_MARGIN * 3 + _BAR_WIDTH + round(max(texts)), height), "black")
     draw = ImageDraw.Draw(canvas)
-    left, top, bottom = overlay.shape[1] + _BAR_MARGIN, _BAR_MARGIN, min(height, 4 * _BAR_SIDE) - _BAR_MARGIN - below
+    left, top, bottom = _BAR_MARGIN, _BAR_MARGIN, min(height, 4 * _BAR_SIDE) - _BAR_MARGIN - below
     levels = np.linspace(1, LEAST_SHOWN, bottom - top, dtype=np.float32)[:, None].repeat(_BAR_WIDTH, axis=1)
     canvas.paste(Image.fromarray(overlaid(np.zeros_like(levels), levels, onset)), (left, top))
     for level, text in TICKS.items():
@@ -127,7 +148,7 @@ def with_bar(overlay: NDArray[np.uint8], onset: float = LEAST_SHOWN, calm: float
 
 def _colours(heat: Floats) -> Floats:
     places = np.linspace(LEAST_SHOWN, 1, len(_VIRIDIS))
-    return np.stack([np.interp(heat, places, channel) for channel in _VIRIDIS.T], axis=2).astype(np.float32)
+    return np.stack([np.interp(heat, places, channel) for channel in _VIRIDIS.T], axis=-1).astype(np.float32)
 
 
 def _opacity(heat: Floats, onset: float) -> Floats:

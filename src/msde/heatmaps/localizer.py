@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -140,8 +140,11 @@ class Localizer:
             raise ValueError("the share of normal images with colour must lie in (0, 1)")
         if not self.views or not set(self.views) <= set(channels):
             raise ValueError("the heat maps' views are not those of the encoder")
-        blank = {name: view.blank(channels[name]) for name, view in self.views.items()}
-        if not np.isfinite(self.heat(blank)).all():
+        # Of one place alone, because those of all are made ready for computing only where heat is asked for.
+        thinned = replace(self, views={name: view.thinned() for name, view in self.views.items()})
+        blank = {name: view.blank(channels[name]) for name, view in thinned.views.items()}
+        finite = all(np.isfinite(array).all() for arrays in self.arrays().values() for array in arrays.values())
+        if not finite or not np.isfinite(thinned.heat(blank)).all():
             raise ValueError("the heat maps' arrays give no finite heat")
 
 

@@ -7,7 +7,7 @@ places. Where images are not aligned, the Gaussians of all places come out alike
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -82,6 +82,10 @@ class LocationGaussian:
             inverses = [1 / factors] if q == 1 else [strtri(factor, lower=1)[0].T[None] for factor in factors]
             whitening[block] = np.concatenate(inverses)
         return cls(mean.astype(np.float16), whitening.reshape(*mean.shape, q))
+
+    def thinned(self) -> Self:
+        """Return the Gaussian of the first place."""
+        return replace(self, mean=self.mean[:1, :1], whitening=self.whitening[:1, :1])
 
     def distances(self, maps: Floats) -> Floats:
         """Measure the Mahalanobis distances (n, h, w) of maps (n, h, w, q) from the normals of each place."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -95,6 +95,12 @@ class View:
     def evidence(self, seen: PackedMaps) -> list[Floats]:
         """Measure images; see `Normality.evidence`."""
         return self.normality.evidence(self.axes.apply(seen))
+
+    def thinned(self) -> Self:
+        """Return what is normal of the first place of each map, which tells whether arrays fit together."""
+        normality = self.normality
+        fine, coarse, brightness = normality.fine.thinned(), normality.coarse.thinned(), normality.brightness.thinned()
+        return replace(self, normality=Normality(fine, coarse, brightness, normality.modes))
 
     def blank(self, channels: tuple[int, int]) -> PackedMaps:
         """Return an image of nothing, of a network with these channels of its fine and of its coarse map."""

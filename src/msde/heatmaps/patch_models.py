@@ -68,6 +68,10 @@ class PatchModel(Protocol[S]):
         """Measure images: maps (n, h, w) of each kind of evidence, each on a grid and a scale of its own."""
         ...
 
+    def thinned(self) -> Self:
+        """Return what it says of one place, to be tried without making all of it ready."""
+        ...
+
     def blank(self, channels: tuple[int, int]) -> S:
         """Return an image of nothing, of a network with these channels of its fine and of its coarse map."""
         ...

@@ -77,6 +77,10 @@ class Subspace:
             maps[number] = np.sqrt(np.maximum(squared, 0))
         return [maps]
 
+    def thinned(self) -> Self:
+        """Return itself: it knows of no place."""
+        return self
+
     def blank(self, channels: tuple[int, int]) -> UnitTokens:
         """Return an image of nothing; see `UnitTokens.blank`."""
         return UnitTokens.blank(channels)

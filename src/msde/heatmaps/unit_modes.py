@@ -44,6 +44,10 @@ class UnitModes:
         parts = [self.modes.distances(tokens[None].astype(np.float32)) for tokens in seen.tokens]
         return [np.concatenate(parts) if parts else np.empty(seen.tokens.shape[:3], np.float32)]
 
+    def thinned(self) -> Self:
+        """Return itself: it knows of no place."""
+        return self
+
     def blank(self, channels: tuple[int, int]) -> UnitTokens:
         """Return an image of nothing; see `UnitTokens.blank`."""
         return UnitTokens.blank(channels)

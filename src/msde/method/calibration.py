@@ -122,7 +122,7 @@ class Calibration:
     @property
     def resolution(self) -> float:
         """Smallest p-value that can occur; 1 / (n + 1) where each score stands alone and no confidence is asked."""
-        return float(self._levels[0])
+        return float(self.levels[0])
 
     @property
     def threshold(self) -> float:
@@ -148,7 +148,7 @@ class Calibration:
             In [resolution, 1]. A held-out normal that equals the score counts as at least as high. NaN stays NaN.
         """
         as_high = len(self.scores) - np.searchsorted(self.scores, scores, side="left")
-        return np.where(np.isnan(scores), np.nan, self._levels[as_high])
+        return np.where(np.isnan(scores), np.nan, self.levels[as_high])
 
     def flagged(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which scores of shape (m,) lie above the threshold: those with p-value <= alpha."""
@@ -183,11 +183,11 @@ class Calibration:
     @property
     def rank(self) -> int:
         """How many held-out scores reach the threshold; 0 where there are too few for one."""
-        rank = int(np.searchsorted(self._levels, self.alpha * (1 + _ROUNDING), side="right"))
+        rank = int(np.searchsorted(self.levels, self.alpha * (1 + _ROUNDING), side="right"))
         return min(rank, len(self.scores))
 
     @cached_property
-    def _levels(self) -> NDArray[np.float64]:
+    def levels(self) -> NDArray[np.float64]:
         """The p-value where 0, 1, ..., n held-out scores are at least as high."""
         return self._expected if self.confidence is None else _beta(self._expected, self.n_units, self.confidence)
 

@@ -165,7 +165,7 @@ class FrozenShift:
         shares : ndarray of shape (m, k)
             Of the pull, with a sum of 1, or 0 where no normal with a weight is left.
         """
-        closeness = self._squared_norms[step] - 2 * position @ self._layers[step].T  # less |position|^2, alike for all
+        closeness = self.squared_norms[step] - 2 * position @ self._layers[step].T  # less |position|^2, alike for all
         if left_out is not None:
             closeness[left_out] = np.inf
         k = min(self.n_neighbors, len(self.weights))
@@ -203,7 +203,8 @@ class FrozenShift:
         return self.layers.astype(np.float64)
 
     @cached_property
-    def _squared_norms(self) -> NDArray[np.float64]:
+    def squared_norms(self) -> NDArray[np.float64]:
+        """Squared lengths of the positions of each step (n_steps, n), and a little more for each further normal."""
         # Far above rounding and below any difference that counts: of equal distances the first is nearer in any batch.
         return np.einsum("tij,tij->ti", self._layers, self._layers) + _TIE * np.arange(len(self.weights))
 

@@ -111,11 +111,12 @@ class HeldOutShift:
         """
         shift = self.shift
         left_out = groups[:, None] == of_landmarks
-        first = shift.layer(0)
+        of_group = np.flatnonzero(left_out.any(axis=0))  # few of all: only what they have pulled is taken out
+        goes, first = left_out[:, of_group], shift.layer(0)[of_group]
         position = shift.inside(rows)
         for step, shares in enumerate(self.shares):
             pull = _pull(shift, position, step, left_out)
-            theirs = np.where(left_out, pull.astype(np.float32) @ shares, 0).astype(np.float64)
+            theirs = np.where(goes, pull.astype(np.float32) @ shares[:, of_group], 0).astype(np.float64)
             others = 1 - theirs.sum(axis=1, keepdims=True)
             mean = (pull @ shift.layer(step) - theirs @ first) / np.maximum(others, np.finfo(np.float32).eps)
             position = shift.moved(position, mean)

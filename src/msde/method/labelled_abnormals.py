@@ -27,7 +27,7 @@ MOST_KNOWN = 0.85
 HALF_SHUT = 0.2
 STEEPNESS = 16
 
-_STEEPEST = 80.0  # of an exponent
+STEEPEST = 80.0  # of an exponent
 _TINY = 1e-12
 
 
@@ -184,7 +184,7 @@ class Blend:
 
     def _odds(self, likeness: NDArray[np.float64]) -> NDArray[np.float64]:
         deviations = (likeness - self.likeness_mean) / self.likeness_deviation
-        return np.asarray(np.exp(np.minimum(self.slope * deviations, _STEEPEST)))
+        return np.asarray(np.exp(np.minimum(self.slope * deviations, STEEPEST)))
 
 
 def _deviation(values: NDArray[np.float64]) -> float:

@@ -25,6 +25,7 @@ Held = Callable[[IndexArray], tuple[FloatArray, NDArray[np.float64]]]
 _BLOCK_BYTES = 3 * 2**20
 _MOST_ROWS = 32
 _SUMMED_ROWS = 256
+_FEW_TIMES = 4  # groups of fewer than a fourth of the axes are few directions
 
 
 @dataclass(frozen=True)
@@ -190,26 +191,16 @@ class LeaveGroupOut:
         ) / left
         pulled = self.pulled[place] - own_t @ out
         both = self.both[place[:, :, None], place[:, None, :]] - own_t @ own
-        directions = np.concatenate([out, moved, pulled, mean[:, None]], axis=1)
-        change = _change(both, left)
-
-        turned = directions.transpose(0, 2, 1)
-        products = change @ (directions @ turned)
-        trace = self.scatter.sum() + np.trace(products, axis1=1, axis2=2)
-        norm = (self.scatter**2).sum() + np.einsum("bij,bji->b", products, products)
-        norm += 2 * np.einsum("bij,bji->b", change, (directions * self.scatter) @ turned)
+        changes = _Changes(out, moved, pulled, mean, both, left)
+        if block.shape[1] * _FEW_TIMES > len(self.scatter):
+            trace, norm, solved = changes.of_matrix(self.scatter)
+        else:
+            trace, norm, solved = changes.of_few_directions(self.scatter)
         amount, floor = shrinkage(norm / left**2, trace / left / self.dim, self._fourth(block, trace), left, self.dim)
         # Where the others are all alike, so that rounding does not make what is inverted below singular.
         floor = np.maximum(floor, 1e-13 * self.scatter.sum() / left / self.dim)
-
-        scale = (1 - amount) / left
-        precision = 1 / (floor[:, None] + scale[:, None] * self.scatter)
-        weighed = directions * precision[:, None]
         position = inside - mean[:, None]
-        across = weighed @ position.transpose(0, 2, 1)
-        inner = np.eye(change.shape[1]) + scale[:, None, None] * (change @ (weighed @ turned))
-        weights = np.linalg.solve(inner, change @ across)
-        inverse = precision[:, None] * position - scale[:, None, None] * (weights.transpose(0, 2, 1) @ weighed)
+        inverse = solved(position, floor, (1 - amount) / left)
         squared = np.einsum("bsr,bsr->bs", position, inverse)
         squared += np.einsum("bsp,bsp->bs", beyond, beyond) / floor[:, None]
         turned_back = inverse @ self.axes.T + beyond / floor[:, None, None]
@@ -235,6 +226,71 @@ class LeaveGroupOut:
     @cached_property
     def _lengths(self) -> NDArray[np.float64]:
         return np.einsum("ij,ij->i", self.along, self.along, dtype=np.float64)
+
+
+Solved = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """How the scatter of all rows changes where b groups of s are left out, in the r axes of that scatter.
+
+    What is added to it are products of rows `out` and of the new mean, which go, of `moved` rows with each other by the
+    shares that `both` they have in a row, and of `moved` with `pulled` rows.
+    """
+
+    out: NDArray[np.float64]  # (b, s, r)
+    moved: NDArray[np.float64]  # (b, s, r)
+    pulled: NDArray[np.float64]  # (b, s, r)
+    mean: NDArray[np.float64]  # (b, r)
+    both: NDArray[np.float64]  # (b, s, s)
+    left: int
+
+    def of_matrix(self, scatter: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], Solved]:
+        """Change the scatter (r,) as a matrix: where rows are many, that is less than their products with each other.
+
+        Returns its trace (b,), the sum of its squares (b,), and what divides rows (b, s, r) by it, times a scale (b,),
+        with a floor (b,) on its diagonal.
+        """
+        half = self.moved.transpose(0, 2, 1) @ (self.both @ self.moved / 2 + self.pulled)
+        matrix = half + half.transpose(0, 2, 1)
+        matrix -= self.out.transpose(0, 2, 1) @ self.out
+        matrix -= self.left * self.mean[:, :, None] * self.mean[:, None]
+        diagonal = np.arange(len(scatter))
+        matrix[:, diagonal, diagonal] += scatter
+
+        def solved(
+            rows: NDArray[np.float64], floor: NDArray[np.float64], scale: NDArray[np.float64]
+        ) -> NDArray[np.float64]:
+            matrix[:] *= scale[:, None, None]
+            matrix[:, diagonal, diagonal] += floor[:, None]
+            return np.asarray(np.linalg.solve(matrix, rows.transpose(0, 2, 1)).transpose(0, 2, 1), np.float64)
+
+        return np.trace(matrix, axis1=1, axis2=2), np.einsum("bij,bij->b", matrix, matrix), solved
+
+    def of_few_directions(
+        self, scatter: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], Solved]:
+        """Do the same by products of the rows alone (Woodbury), which is less where they are few."""
+        directions = np.concatenate([self.out, self.moved, self.pulled, self.mean[:, None]], axis=1)
+        change = _change(self.both, self.left)
+        turned = directions.transpose(0, 2, 1)
+        products = change @ (directions @ turned)
+        trace = scatter.sum() + np.trace(products, axis1=1, axis2=2)
+        norm = (scatter**2).sum() + np.einsum("bij,bji->b", products, products)
+        norm += 2 * np.einsum("bij,bji->b", change, (directions * scatter) @ turned)
+
+        def solved(
+            rows: NDArray[np.float64], floor: NDArray[np.float64], scale: NDArray[np.float64]
+        ) -> NDArray[np.float64]:
+            precision = 1 / (floor[:, None] + scale[:, None] * scatter)
+            weighed = directions * precision[:, None]
+            across = weighed @ rows.transpose(0, 2, 1)
+            inner = np.eye(change.shape[1]) + scale[:, None, None] * (change @ (weighed @ turned))
+            weights = np.linalg.solve(inner, change @ across)
+            return precision[:, None] * rows - scale[:, None, None] * (weights.transpose(0, 2, 1) @ weighed)
+
+        return trace, norm, solved
 
 
 def _change(both: NDArray[np.float64], left: int) -> NDArray[np.float64]:

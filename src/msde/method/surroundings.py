@@ -59,8 +59,12 @@ class Surroundings:
 
     def near(self, rows: FloatArray) -> IndexArray:
         """Give the numbers of the normals near each standardised row (m, d): (m, 50), or of few normals a third."""
-        few = max(1, min(NEIGHBORS, len(self.places) // LARGEST_SHARE))
-        return ExactIndex.build(self.places).query_distances((rows - self.centre) @ self.axes, few)[1]
+        return ExactIndex.build(self.places).query_distances((rows - self.centre) @ self.axes, self.n_near)[1]
+
+    @property
+    def n_near(self) -> int:
+        """How many normals are near: 50, or of few normals a third."""
+        return max(1, min(NEIGHBORS, len(self.places) // LARGEST_SHARE))
 
 
 def relative(likeness: NDArray[np.float64], of_near: NDArray[np.float64], variance: float) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,14 +16,16 @@ from msde.errors import DataError, ImageError, MSDEError
 from msde.heatmaps.colours import ColourScale
 from msde.heatmaps.localizer import CALM
 from msde.images import ImageRule, expanded, find_images
+from msde.images.depicted import Depicted, depicted
 from msde.images.patients import Patients
 from msde.method.drift import Drift
-from msde.model.explanation import Explanation, explain
+from msde.model.applicability import Applicability
+from msde.model.explanation import Explained, Explanation, T, explain
 from msde.model.file import read_model, write_model
+from msde.model.fit_report import FitReport
 from msde.model.fitted import FittedModel
 from msde.model.grouping import Groups, check_groups, with_keys
 from msde.model.labels import Kinds
-from msde.model.learning import FitReport, learn
 from msde.model.normal_maps import NormalMaps
 from msde.model.score import ImageScore
 from msde.model.training_set import TrainingSet
@@ -71,7 +73,7 @@ class AnomalyModel:
     scorer_, calibration_, volumes_, patients_, localizer_, fingerprint_, libraries_
         After a fit, of `fitted`: see :class:`msde.model.fitted.FittedModel`; ``calibration_`` is that of single images.
     unreadable_, distrusted_, n_copies_, peak_, notes_
-        What became of the training images: see :class:`msde.model.learning.FitReport`. Empty after `load`.
+        What became of the training images: see :class:`msde.model.fit_report.FitReport`. Empty after `load`.
 
     Examples
     --------
@@ -138,6 +140,7 @@ class AnomalyModel:
         patches: str | None = None,
         calm: float = CALM,
         confidence: float | None = None,
+        applies_to: Sequence[str] | None = None,
         tick: Tick | None = None,
     ) -> Self:
         """Learn what normal images look like.
@@ -169,14 +172,20 @@ class AnomalyModel:
         confidence : float, optional
             Probability, such as 0.9, with which the false-alarm rate is at most the detector's alpha; by default it is
             alpha on average over fits.
+        applies_to : sequence of str, optional
+            Which DICOM images the model is for, such as ``["DX:CHEST"]``, or ``["any"]``: others are not scored. By
+            default those of the modality and body part that the headers of the normals state, where they do.
 
         Raises DataError if fewer than two different normals, or none of the unlabelled or abnormal images, can be used,
         an abnormal image is among the normals, or what is said of patients or kinds does not hold for the images.
         """
-        from msde.method.detection import Detection
+        from msde.method.detection import Detection  # neither is needed to score
+        from msde.model.learning import learn
 
+        stated = None if applies_to is None else Applicability.stated(applies_to)
+        seen: list[Depicted | None] = []
         maps = NormalMaps(self.session, patches) if heatmaps and self.session.mapped_views else None
-        normals = self._collected(images, groups, "normal", 2, tick, maps)
+        normals = self._collected(images, groups, "normal", 2, tick, maps, seen)
         pool = None
         if unlabelled is not None:
             pool = TrainingSet.collect(ticking(self.embed(unlabelled), tick), "unlabelled", at_least=1)
@@ -189,9 +198,9 @@ class AnomalyModel:
         self.session.give_back()  # what passes took, before the arrays of the fit take as much
         detector = self.detector or Detection("inductive" if pool is None else "adaptive")
         localizer = maps.localizer(normals, calm) if maps else None
-        return self._hold(
-            *learn(normals, pool, detector, self.encoder, self.rule, localizer, confidence, labelled, kinds)
-        )
+        fitted, report = learn(normals, pool, detector, self.encoder, self.rule, localizer, confidence, labelled, kinds)
+        known = Applicability.of(seen) if applies_to is None else stated
+        return self._hold(replace(fitted, applies_to=known), report)
 
     def embed(self, images: Images, reader: MapReader | None = None) -> Iterator[Embedded]:
         """Embed images in order; `reader` reads the feature maps in the same pass."""
@@ -205,10 +214,13 @@ class AnomalyModel:
         at_least: int,
         tick: Tick | None,
         maps: NormalMaps | None = None,
+        seen: list[Depicted | None] | None = None,
     ) -> TrainingSet:
-        """Embed normals, and check what is said of their patients."""
+        """Embed normals, and check what is said of their patients; add to `seen` what each depicts."""
         listed, keys = with_keys(_listed(images), groups)
         embedded = ticking(self.embed(listed, maps), tick)
+        if seen is not None:
+            embedded = _looking(embedded, seen)
         normals = TrainingSet.collect(maps.taking(embedded) if maps else embedded, kind, at_least, keys)
         notes = check_groups(groups, normals.names, normals.keys, normals.groups)
         return replace(normals, notes=normals.notes + notes)
@@ -247,8 +259,15 @@ class AnomalyModel:
         self, images: Images, *, tick: Tick | None = None
     ) -> Iterator[tuple[ImageScore, Explanation | None]]:
         """Yield what `score_iter` does, with explanations: None for volumes and for images that could not be used."""
+        return self.explain_each(images, lambda explained: explained, tick=tick)
+
+    def explain_each(self, images: Images, use: Callable[[Explained], T], *, tick: Tick | None = None) -> Iterator[T]:
+        """Yield what a function makes of what `explain_iter` yields, in the threads that compute it.
+
+        What takes the memory of an image at its full size is then gone before the next one comes.
+        """
         embedded = ticking(self.embed(images, self.fitted.heat_maps()), tick)
-        return explain(self.score_embedded(embedded), self.rule, self.colours)
+        return explain(self.score_embedded(embedded), self.rule, self.colours, use)
 
     def calibrate(
         self,
@@ -331,6 +350,14 @@ class AnomalyModel:
         from msde.model.notebook import model_html
 
         return model_html([network.name for network in self.encoder.backbones], self._fitted)
+
+
+def _looking(embedded: Iterable[Embedded], seen: list[Depicted | None]) -> Iterator[Embedded]:
+    """Note what usable images depict as they pass."""
+    for image in embedded:
+        if image.error is None:
+            seen.append(depicted(image.source))
+        yield image
 
 
 def _listed(images: Images) -> Iterable[ImageSource]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,12 @@ from msde.errors import ImageError
 from msde.heatmaps.colours import ColourScale, layer, overlaid
 from msde.heatmaps.feature_maps import SIDE
 from msde.images import ImageRule, from_input, read_pixels
+from msde.images.squares import ROOM
 from msde.method.parallel import in_order
 from msde.model.score import ImageScore
+
+T = TypeVar("T")
+Explained: TypeAlias = "tuple[ImageScore, Explanation | None]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +81,18 @@ class Explanation:
 
 
 def explain(
-    scores: Iterable[ImageScore], rule: ImageRule, colours: ColourScale
-) -> Iterator[tuple[ImageScore, Explanation | None]]:
-    """Compute where images differ; see :meth:`msde.AnomalyModel.explain_iter`."""
-    return in_order(lambda score: _explained(score, rule, colours), scores)
+    scores: Iterable[ImageScore], rule: ImageRule, colours: ColourScale, use: Callable[[Explained], T]
+) -> Iterator[T]:
+    """Compute where images differ, and yield what is made of that; see :meth:`msde.AnomalyModel.explain_iter`."""
+
+    def used(score: ImageScore) -> T:
+        with ROOM.admitting():  # until it is used, because an explanation is larger than its image
+            return use(_explained(score, rule, colours))
+
+    return in_order(used, scores)
 
 
-def _explained(score: ImageScore, rule: ImageRule, colours: ColourScale) -> tuple[ImageScore, Explanation | None]:
+def _explained(score: ImageScore, rule: ImageRule, colours: ColourScale) -> Explained:
     plain = score.without_heat()
     if score.heat is None or score.source is None:
         return plain, None

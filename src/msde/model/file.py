@@ -16,6 +16,7 @@ from msde.images import stored_rule
 from msde.method.calibration import Calibration
 from msde.method.patient_score import PatientCalibration
 from msde.method.scorers import SCORERS, LabelledScorer
+from msde.model.applicability import Applicability
 from msde.model.fingerprint import Fingerprint
 from msde.model.fitted import FittedModel
 from msde.model.labels import Labels
@@ -35,6 +36,7 @@ def write_model(fitted: FittedModel, path: str | os.PathLike[str]) -> None:
         **({"volumes": fitted.volumes} if fitted.volumes else {}),
         **({"patients": fitted.patients} if fitted.patients else {}),
         **({"labels": fitted.labels} if fitted.labels else {}),
+        **({"applies_to": fitted.applies_to} if fitted.applies_to else {}),
     }
     taken = {part: take_apart(record) for part, record in records.items()}
     parts = {part: arrays for part, (arrays, _) in taken.items() if arrays}
@@ -86,6 +88,7 @@ def _fitted(config: Mapping[str, Any], parts: ArraysByPart) -> FittedModel:
         fingerprint=put_together(Fingerprint, parts["fingerprint"], config["fingerprint"]),
         libraries=config["libraries"],
         labels=put_together(Labels, parts["labels"], config["labels"]) if "labels" in config else None,
+        applies_to=put_together(Applicability, {}, config["applies_to"]) if "applies_to" in config else None,
     )
 
 

@@ -15,6 +15,7 @@ from msde.embedding.encoder import Encoder
 from msde.errors import DataError, MSDEError
 from msde.heatmaps.localizer import Localizer
 from msde.images import ImageRule
+from msde.images.depicted import depicted
 from msde.images.patients import Patients
 from msde.method.calibration import Calibration, check_rate
 from msde.method.drift import Drift, measure_drift
@@ -22,6 +23,7 @@ from msde.method.groups import completed
 from msde.method.patient_score import PatientCalibration
 from msde.method.scorers import SCORERS, LabelledScorer, Scorer
 from msde.method.volume_score import volume_score
+from msde.model.applicability import Applicability
 from msde.model.fingerprint import Fingerprint
 from msde.model.grouping import number_groups
 from msde.model.labels import Labels
@@ -61,6 +63,8 @@ class FittedModel:
         Versions of the libraries that fitted the model.
     labels : Labels or None
         Of the labelled abnormal images that it learnt from.
+    applies_to : Applicability or None
+        The images that it is for; None for any.
     """
 
     encoder: Encoder
@@ -73,6 +77,7 @@ class FittedModel:
     fingerprint: Fingerprint
     libraries: Mapping[str, str]
     labels: Labels | None = None
+    applies_to: Applicability | None = None
 
     @property
     def mode(self) -> str:
@@ -88,6 +93,10 @@ class FittedModel:
         """Tell of which images (n,) the fit has learnt, as a normal, in the pool, or by a label; by their digests."""
         known = self.fingerprint.known(digests)
         return known if self.labels is None else np.asarray(known | self.labels.fingerprint.known(digests))
+
+    def why_not(self, source: Any) -> str | None:
+        """Say why the model is not for the image of a path or Part; None where it is, or that is not known."""
+        return None if self.applies_to is None else self.applies_to.why_not(depicted(source))
 
     def heat_maps(self) -> Localizer:
         """Return the part that draws heat maps.
@@ -241,6 +250,7 @@ class FittedModel:
             },
             "scorer": take_apart(self.scorer)[1],
             "heatmaps": self.localizer is not None,
+            "applies_to": None if self.applies_to is None else take_apart(self.applies_to)[1],
             "libraries": dict(self.libraries),
         }
 
@@ -269,6 +279,8 @@ class FittedModel:
             score = replace(ImageScore.of(image, anomaly_score), evidence=said)
             if image.error is not None:
                 yield score.unusable(image.error)
+            elif why := self.why_not(image.source):
+                yield score.unusable(f"{image.name}: {why}")
             elif not math.isfinite(anomaly_score):
                 yield score.unusable(f"{image.name}: has no finite score; check the image and the model")
             else:

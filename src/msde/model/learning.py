@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from msde.method.scorers import LabelledScorer
 from msde.method.siblings import FEWEST_ROWS, nearness
 from msde.method.standardizer import CompressingStandardizer
 from msde.model.fingerprint import Fingerprint
+from msde.model.fit_report import FitReport
 from msde.model.fitted import FittedModel
 from msde.model.labels import Kinds, Labels, check_labels, notes_on, patients_of
 from msde.model.training_set import TrainingSet
@@ -29,31 +29,6 @@ if TYPE_CHECKING:
     from msde.method.detection import Detection
 
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "onnxruntime", "pillow", "safetensors")
-
-
-@dataclass(frozen=True)
-class FitReport:
-    """What became of the training images; no model file keeps it.
-
-    Parameters
-    ----------
-    unreadable : list of str
-        One line for each image that could not be used.
-    distrusted : list of str
-        Names of normals that stand out from the others, the most doubtful first.
-    n_copies : int
-        Exact copies of other images, which are left out.
-    peak : float
-        The brightest pixel of all normals, in [0, 1]; NaN where that is not known.
-    notes : list of str
-        What is to be told of the patients of the normals.
-    """
-
-    unreadable: list[str] = field(default_factory=list)
-    distrusted: list[str] = field(default_factory=list)
-    n_copies: int = 0
-    peak: float = float("nan")
-    notes: list[str] = field(default_factory=list)
 
 
 def learn(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SIDE = 224
 SLICES = 3
+_CELL = "text-align:left;vertical-align:top;padding:2px 14px 2px 0"
 _NOTICE = "For research use only; not a medical device."
 
 
@@ -92,7 +93,7 @@ def _img(pixels: NDArray[np.float32] | NDArray[np.uint8], alt: str) -> str:
 
 def _facts(title: str, facts: Mapping[str, str]) -> str:
     rows = "".join(
-        f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(fact)}</td></tr>'
+        f'<tr><th style="{_CELL}">{escape(name)}</th><td style="{_CELL}">{escape(fact)}</td></tr>'
         for name, fact in facts.items()
     )
     return f"<div><strong><bdi>{escape(title)}</bdi></strong><table>{rows}</table><small>{_NOTICE}</small></div>"

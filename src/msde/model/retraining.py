@@ -24,10 +24,11 @@ from msde.method.groups import UNKNOWN
 from msde.method.labelled_fit import FEWEST_NORMALS
 from msde.method.scorers import InductiveScorer, LabelledScorer
 from msde.model.anomaly_model import AnomalyModel
+from msde.model.fit_report import FitReport
 from msde.model.fitted import CONFIRMED, FittedModel
 from msde.model.grouping import check_ways
 from msde.model.labels import check_labels
-from msde.model.learning import FitReport, learn
+from msde.model.learning import learn
 from msde.model.training_set import TrainingSet
 
 N_FOLDS = 5
@@ -192,7 +193,7 @@ class Retraining:
         if self.labelled is not None:
             abnormal.append(self.labelled.only(~np.isin(self.units_of_labelled, left_out)))
         labelled = TrainingSet.union(abnormal)
-        return learn(
+        fitted, report = learn(
             TrainingSet.union([normals, confirmed]),
             None,
             detector_like(self.old),
@@ -204,6 +205,7 @@ class Retraining:
             calibrating=confirmed if self.by_confirmed else normals,
             source=CONFIRMED if self.by_confirmed else None,
         )
+        return replace(fitted, applies_to=self.old.applies_to), report
 
     def touches(self, patients: IndexArray) -> bool:
         """Whether the model has learnt anything of the patients."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from msde.errors import OutputError
 from msde.heatmaps.colours import with_bar
-from msde.method.parallel import in_order
-from msde.model.explanation import Explanation
+from msde.model.explanation import Explained
 from msde.model.score import ImageScore
+from msde.output.png import write_png
 from msde.storage.atomic import make_folder, writing
 
 DEPTH = 65535
-_QUICKLY = 1  # zlib's level: a third of the time for a tenth more bytes
+_ROWS = 256
 
 
 class HeatFiles:
@@ -51,27 +51,31 @@ class HeatFiles:
                 raise OutputError(f"{folder}: holds images to be scored; give another folder for their heat maps")
         make_folder(self._folder)
 
-    def writing(self, explained: Iterable[tuple[ImageScore, Explanation | None]]) -> Iterator[ImageScore]:
-        """Pass scores on, each after the files of its image are complete.
+    def written(self, explained: Explained) -> ImageScore:
+        """Return a score after the files of its image are complete; for `AnomalyModel.explain_each`.
 
         Raises
         ------
         OutputError
             If a file cannot be written.
         """
-        return in_order(lambda pair: self._written(*pair), explained)
-
-    def _written(self, score: ImageScore, explanation: Explanation | None) -> ImageScore:
+        score, explanation = explained
         if explanation is not None:
-            from PIL import Image
-
             place = self._folder / os.path.relpath(os.path.abspath(score.path), self._common)
             make_folder(place.parent)
             pictures: dict[str, NDArray[Any]] = {
                 "overlay": with_bar(explanation.overlay, explanation.onset, explanation.colours.calm),
-                "heat": np.rint(explanation.heat * DEPTH).astype(np.uint16),
+                "heat": _sixteen_bits(explanation.heat),
             }
             for kind, pixels in pictures.items():
                 with writing(place.with_name(f"{place.name}.{kind}.png"), keep=True) as unfinished:
-                    Image.fromarray(pixels).save(unfinished, "PNG", compress_level=_QUICKLY)
+                    write_png(unfinished, pixels)
         return score
+
+
+def _sixteen_bits(heat: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Round heat (h, w) to 16 bits, some rows at a time."""
+    made = np.empty(heat.shape, np.uint16)
+    for top in range(0, len(heat), _ROWS):
+        made[top : top + _ROWS] = np.rint(heat[top : top + _ROWS] * DEPTH)
+    return made

@@ -35,6 +35,7 @@ from msde.serve.routes import (
     images,
     learning,
     models,
+    numbers,
     operation,
     preferences,
     session,
@@ -47,7 +48,10 @@ from msde.serve.settings import Settings
 from msde.serve.storage.privacy import keep_private
 
 _LONGEST_PATH = 200  # of one that is on record
-ROUTERS = (operation, session, events, arrivals, images, studies, verdicts, models, learning, audit, preferences)
+ROUTERS = (
+    *(operation, session, events, arrivals, images, studies, verdicts),
+    *(models, numbers, learning, audit, preferences),
+)
 
 
 def create_app(settings: Settings) -> FastAPI:

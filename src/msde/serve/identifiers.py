@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -66,11 +67,6 @@ class Identifiers:
             station=text("StationName"),
         )
 
-    @property
-    def text(self) -> str:
-        """All of it in small letters, to be searched."""
-        return "\n".join(astuple(self)).casefold()
-
 
 def _spoken(name: str) -> str:
     """Return the first way in which a name is written that has letters, family name first."""
@@ -89,10 +85,11 @@ class Vault:
 
     def __init__(self, key: bytes) -> None:
         try:
+            from cryptography.exceptions import InvalidTag
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ImportError as error:
             raise MSDEError("identifiers need cryptography; run `pip install 'msde[serve]'`") from error
-        self._cipher = AESGCM(key)
+        self._cipher, self._invalid = AESGCM(key), InvalidTag
         self.mark = hashlib.sha256(b"identifiers" + key).hexdigest()[:16]
         """Tells which key it is, and nothing of it."""
 
@@ -111,15 +108,22 @@ class Vault:
 
     def seal(self, identifiers: Identifiers, digest: str) -> Sealed:
         """Encrypt what is known of the image of a digest, to be opened for that image alone."""
-        text = json.dumps(astuple(identifiers)).encode("ascii")
+        text = json.dumps(astuple(identifiers), ensure_ascii=False).encode("utf-8", "replace")
         nonce = secrets.token_bytes(_NONCE)
         filled = text.ljust(-(-len(text) // _BLOCK) * _BLOCK)
         return Sealed(self.mark, nonce + self._cipher.encrypt(nonce, filled, digest.encode()))
 
     def open(self, content: bytes, digest: str) -> Identifiers | None:
         """Decrypt what is known of the image of a digest; None where it is altered or not of it."""
-        from cryptography.exceptions import InvalidTag
+        text = self._text(content, digest)
+        return None if text is None else Identifiers(*json.loads(text))
 
-        with suppress(InvalidTag):
-            return Identifiers(*json.loads(self._cipher.decrypt(content[:_NONCE], content[_NONCE:], digest.encode())))
+    def states(self, content: bytes, digest: str, words: Sequence[str]) -> bool:
+        """Whether each of some words, in small letters, is part of what is known of the image of a digest."""
+        text = (self._text(content, digest) or "").casefold()  # without taking it apart, since all are searched
+        return all(word in text for word in words)
+
+    def _text(self, content: bytes, digest: str) -> str | None:
+        with suppress(self._invalid):
+            return self._cipher.decrypt(content[:_NONCE], content[_NONCE:], digest.encode()).decode()
         return None

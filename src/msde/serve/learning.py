@@ -98,9 +98,9 @@ def _scored(current: Current) -> ColumnElement[bool]:
     return and_(Score.model_id == current.model_id, Score.shown, Score.state == "scored", Score.n_parts == 1)
 
 
-def lacks(service: Service, judged: Judged) -> str | None:
+def lacks(service: Service, current: Current, judged: Judged) -> str | None:
     """Say what there has to be before a model can learn; None where nothing is lacking."""
-    if not service.settings.normals:
+    if not service.settings.normals_of(current.name):
         return (
             "the service has none of the normals that the model was fitted on; start it with --normals FOLDER of these"
         )
@@ -124,7 +124,7 @@ def propose(service: Service, current: Current, user: str) -> None:
     with service.database.read() as session:
         judged = Judged.of(session, current)
         others = judged.others(session, current)
-    if lacking := lacks(service, judged):
+    if lacking := lacks(service, current, judged):
         raise Conflict(lacking)
     with service.database.write() as session:
         session.scalars(select(Model).where(Model.id == current.model_id).with_for_update()).one()
@@ -199,8 +199,9 @@ def _learn(
     labels = {files[digest]: label for digest, label in sorted(judged.verdicts.labels.items())}
     of_files = {str(path): judged.images[digest].id for digest, path in files.items()}
     looked_at = {str(files[digest]): p_value for digest, p_value in judged.verdicts.p_values.items()}
-    normals = find_images(service.settings.normals)
-    labelled = find_images(service.settings.abnormal) if service.settings.abnormal else []
+    abnormal = service.settings.abnormal_of(current.name)
+    normals = find_images(service.settings.normals_of(current.name))
+    labelled = find_images(abnormal) if abnormal else []
     called = {path: f"image {image}" for path, image in of_files.items()}
     called |= {str(source): f"normal {place}" for place, source in enumerate(normals, 1)}
     called |= {str(source): f"labelled image {place}" for place, source in enumerate(labelled, 1)}

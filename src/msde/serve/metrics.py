@@ -46,7 +46,8 @@ class Metrics:
         build.labels(__version__).set(1)
         self._received = Counter("msde_images_received", "Images that arrived, new ones.", ["origin"], **to)
         self._refused = Counter("msde_uploads_refused", "Uploads that were refused, by HTTP status.", ["status"], **to)
-        self._scored = Counter("msde_images_scored", "Images scored or failed.", ["modality", "outcome"], **to)
+        scored = "Images scored, failed or of another kind."
+        self._scored = Counter("msde_images_scored", scored, ["modality", "outcome"], **to)
         self._duration = Histogram(
             "msde_score_duration_seconds", "Time that an image took from being claimed.", buckets=_SECONDS, **to
         )
@@ -70,9 +71,9 @@ class Metrics:
         """Count an upload that was refused."""
         self._refused.labels(str(status)).inc()
 
-    def scored(self, modality: str, good: bool, seconds: float) -> None:
-        """Count an image, and how long it took."""
-        self._scored.labels(modality, "scored" if good else "failed").inc()
+    def scored(self, modality: str, state: str, seconds: float) -> None:
+        """Count an image by the state of its score, and how long it took."""
+        self._scored.labels(modality, state).inc()
         self._duration.observe(seconds)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:

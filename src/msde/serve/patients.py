@@ -68,7 +68,8 @@ def say_of_patients(
 
 def _of_patients(current: Current, patients: Sequence[str], *what: Any) -> Select[Any]:
     """Select from the latest scores of the images of patients by a model."""
-    of_patients = Image.patient.in_(patients), Score.model_id == current.model_id, Score.shown
+    of_model = Score.model_id == current.model_id, Score.shown, Score.state != "unsuited"
+    of_patients = Image.patient.in_(patients), *of_model
     return select(*what).join(Score, Score.image_id == Image.id).where(*of_patients)
 
 

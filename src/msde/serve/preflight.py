@@ -167,7 +167,9 @@ def _users(settings: Settings) -> Iterator[Finding]:
 
 
 def _normals(settings: Settings) -> Iterator[Finding]:
-    for option, given in (("--normals", settings.normals), ("--abnormal", settings.abnormal)):
+    names = [Path(file).stem for file in settings.models]
+    options = {"--normals": settings.normals_of, "--abnormal": settings.abnormal_of}
+    for option, given in dict.fromkeys((option, of(name)) for option, of in options.items() for name in names):
         if given:
             try:
                 yield Finding("normals", OK, f"{option}: {len(find_images(given)):,} images")

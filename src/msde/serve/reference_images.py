@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,8 +41,8 @@ class ReferenceImages:
     Parameters
     ----------
     models : Models
-    paths : sequence of str
-        Folders, files or globs; none: nothing to compare with.
+    paths : callable
+        Gives folders, files or globs by the name of a model; none: nothing to compare with.
     folder : Path
         Where their embeddings are kept, and those of no other image.
     sort : {NearestNormals, NearestLabelled}
@@ -50,7 +50,11 @@ class ReferenceImages:
     """
 
     def __init__(
-        self, models: Models, paths: Sequence[str], folder: Path, sort: type[NearestNormals] | type[NearestLabelled]
+        self,
+        models: Models,
+        paths: Callable[[str], Sequence[str]],
+        folder: Path,
+        sort: type[NearestNormals] | type[NearestLabelled],
     ) -> None:
         self._models, self._paths, self._sort = models, paths, sort
         self._kept = EmbeddingCache(folder, warn=lambda line: log("warning", "embeddings cannot be kept"))
@@ -59,15 +63,16 @@ class ReferenceImages:
 
     def embed(self) -> None:
         """Embed the images by each model; an error is logged, and there is then nothing to compare with."""
-        if not self._paths:
-            return
         for current in self._models:
+            paths = self._paths(current.name)
+            if not paths:
+                continue
             try:
                 model = self._models.version(current.version_id)
                 if self._sort is NearestLabelled and model.fitted.labels is None:
                     continue
                 keeping = AnomalyModel.of(model.fitted, model.session, self._kept)
-                images = self._sort.embed(keeping, find_images(self._paths), tick=self._go_on)
+                images = self._sort.embed(keeping, find_images(paths), tick=self._go_on)
             except InterruptedError:
                 return
             except (MSDEError, OSError) as error:

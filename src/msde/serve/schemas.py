@@ -14,7 +14,7 @@ from msde.serve.reading import Pair, Settled, Verdict
 Rate = Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)]
 Role = Literal["reader", "admin"]
 EvidenceWord = Literal["like", "unlike"]
-State = Literal["queued", "scored", "failed"]
+State = Literal["queued", "scored", "failed", "unsuited"]
 
 
 class Problem(BaseModel):
@@ -119,7 +119,7 @@ class Pseudonyms(BaseModel):
 
 
 class Together(BaseModel):
-    """How many of the images that were asked for a line stands for, and of them."""
+    """How many of the images that were asked for a line stands for, and of them; those of another kind need none."""
 
     images: int
     flagged: int
@@ -196,12 +196,28 @@ class Past(BaseModel):
     scored: datetime | None
 
 
+class Opinion(BaseModel):
+    """What a model says of an image; `in_use` is its version now, `version` the one that scored it."""
+
+    model: str
+    version: int
+    in_use: int
+    state: State
+    kind: Literal["image", "volume"]
+    anomaly_score: float | None
+    p_value: float | None
+    words: str | None
+    flagged: bool | None
+    error: str | None
+
+
 class Case(Row):
     """An image with all that is known of it."""
 
     top_parts: list[Part]
     verdicts: list[Verdict]
     seen: str
+    opinions: list[Opinion]
     history: list[Past]
     range: Range | None
     spacing: Spacing | None

@@ -71,8 +71,11 @@ def judge(model: AnomalyModel, images: Sequence[tuple[str, Sources]], stopping: 
         if stopping():
             raise Stopped
 
-    single = [number for number, (_, sources) in enumerate(images) if _is_single(sources)]
     outcomes: dict[int, Outcome] = {}
+    for number, (_, sources) in enumerate(images):
+        if sources and (why := model.fitted.why_not(sources[0])):
+            outcomes[number] = Outcome(math.nan, math.nan, why, len(sources), suited=False)
+    single = [n for n, (_, sources) in enumerate(images) if n not in outcomes and _is_single(sources)]
     for number, score in zip(single, model.score_iter([images[n][1][0] for n in single], tick=tick), strict=True):
         name, sources = images[number]
         seen = _was_seen(model, [score])
@@ -277,7 +280,7 @@ class Scorers:
             chosen = select(Image).where(Image.id.in_([row.image_id for row in claimed]))
             images = {image.id: image for image in session.scalars(chosen)} if claimed else {}
         for score_id in stored:
-            self._metrics.scored(done.modalities[score_id], done.outcomes[score_id].error is None, done.seconds)
+            self._metrics.scored(done.modalities[score_id], done.outcomes[score_id].state, done.seconds)
         return claimed, [images[row.image_id] for row in claimed]
 
     def _settle(self, session: Session, worker: str, outcomes: Mapping[int, Outcome]) -> list[int]:

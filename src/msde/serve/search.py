@@ -32,8 +32,8 @@ def by_name(headers: Headers, wanted: str) -> ColumnElement[bool]:
 def by_identifiers(session: Session, headers: Headers, wanted: str) -> ColumnElement[bool]:
     """Find images of which each word is part of some identifier; all are opened for that, and none is kept open."""
     words = re.sub(r"[,^]", " ", wanted).casefold().split()
-    opened = headers.open(sealed.of(session)).items() if words else ()
-    numbers = [number for number, stated in opened if all(word in stated.text for word in words)]
+    vault, every = headers.vault, sealed.of(session) if words else ()
+    numbers = [number for number, digest, content in every if vault and vault.states(content, digest, words)]
     # Written out, since they may be more than a statement may have parameters.
     return Image.id.in_(bindparam("found", numbers, expanding=True, literal_execute=True))
 

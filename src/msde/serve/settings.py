@@ -22,7 +22,8 @@ class Settings:
     models : tuple of str
         Model files; each is served under the stem of its name and read again when it changes.
     normals : tuple of str
-        Folders, files or globs of normals to compare with.
+        Folders, files or globs of normals to compare with; as ``NAME=PATH`` those of one model, which the others are
+        not compared with.
     abnormal : tuple of str
         Likewise of the labelled abnormal images that models learnt from.
     database : str
@@ -115,6 +116,19 @@ class Settings:
     def url(self) -> str:
         """URL of the database."""
         return self.database or f"sqlite:///{self.folder.absolute() / 'msde.db'}"
+
+    def normals_of(self, model: str) -> tuple[str, ...]:
+        """Return the normals of a model: its own, or those of all."""
+        return self._of_model(self.normals, model)
+
+    def abnormal_of(self, model: str) -> tuple[str, ...]:
+        """Return the labelled abnormal images of a model, likewise."""
+        return self._of_model(self.abnormal, model)
+
+    def _of_model(self, given: tuple[str, ...], model: str) -> tuple[str, ...]:
+        names = {f"{Path(file).stem}=" for file in self.models}
+        own = tuple(path.removeprefix(f"{model}=") for path in given if path.startswith(f"{model}="))
+        return own or tuple(path for path in given if not path.startswith(tuple(names)))
 
     def to_environment(self) -> None:
         """Write the settings where worker processes find them."""

@@ -48,7 +48,7 @@ def windows_of(shades: Shades, measures: Measures) -> tuple[Window, ...]:
         found += [Window(f"CT {name.lower()}", at - wide / 2, at + wide / 2) for name, (at, wide) in _OF_CT.items()]
     step = max(1, int(np.sqrt(shades.values.size / _MOST)))
     low, high = (float(end) for end in np.percentile(shades.values[::step, ::step], _MIDDLE))
-    found += [Window("Middle 96 % of values", low, high), Window("All values", shades.low, shades.high)]
+    found += [Window("Middle 96 %", low, high), Window("All values", shades.low, shades.high)]
     shown: dict[tuple[float, float], Window] = {}
     for window in found:
         if window.low < window.high:

@@ -96,7 +96,10 @@ def conditions(
 
 
 def _in_utc(moment: datetime) -> datetime:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:  # at the ends of time
+        return moment.replace(tzinfo=UTC)
 
 
 def page(
@@ -111,22 +114,22 @@ def page(
         return session.scalar(counted) or 0, [(image, score, version, None) for image, score, version in found]
     of = Image.study if asked.group == "study" else Image.patient
     key = func.coalesce(of, "image " + cast(Image.id, String))
-    every = [func.count(), func.count().filter(Score.p_value <= current.highest_p)]
-    every += [func.count().filter(Score.state.in_(WAITING)), func.count().filter(Image.verdict.is_(None))]
-    counts = [
-        number.over(partition_by=key).label(name) for number, name in zip(every, Together.model_fields, strict=True)
-    ]
     place = func.row_number().over(partition_by=key, order_by=order).label("place")
-    ranked = rows.with_only_columns(Score.id, place, *counts).subquery()
-    first = ranked.c.place == 1
-    heads = select_rows(current).join(ranked, ranked.c.id == Score.id).where(first).order_by(*order)
-    heads = heads.add_columns(*(ranked.c[name] for name in Together.model_fields))
-    total = session.scalar(select(func.count()).select_from(ranked).where(first)) or 0
-    lines: Any = session.execute(heads.limit(asked.limit).offset(asked.offset))
-    return total, [
-        (image, score, version, Together(**dict(zip(Together.model_fields, numbers, strict=True))))
-        for image, score, version, *numbers in lines
-    ]
+    ranked = rows.with_only_columns(Score.id, place, key.label("key")).subquery()
+    heads = select_rows(current).join(ranked, ranked.c.id == Score.id).where(ranked.c.place == 1).order_by(*order)
+    lines: Any = session.execute(heads.add_columns(ranked.c.key).limit(asked.limit).offset(asked.offset)).all()
+    total = session.scalar(rows.with_only_columns(func.count(key.distinct()))) or 0
+    together = _together(session, current, rows, key, [line.key for line in lines])
+    return total, [(image, score, version, together[of]) for image, score, version, of in lines]
+
+
+def _together(session: Session, current: Current, rows: Any, key: Any, keys: list[str]) -> dict[str, Together]:
+    """Count the images of some lines alone, which is cheaper than for all from which they are chosen."""
+    every = [func.count(), func.count().filter(Score.p_value <= current.highest_p)]
+    to_read = and_(Image.verdict.is_(None), Score.state != "unsuited")
+    every += [func.count().filter(Score.state.in_(WAITING)), func.count().filter(to_read)]
+    counts: Any = session.execute(rows.with_only_columns(key, *every).where(key.in_(keys)).group_by(key))
+    return {of: Together(**dict(zip(Together.model_fields, numbers, strict=True))) for of, *numbers in counts}
 
 
 def _order(asked: Asked) -> list[ColumnElement[Any]]:

@@ -427,7 +427,10 @@ def test_the_overlay_fades_and_goes(visit, running, abnormals):
 
 
 def test_two_models_and_the_address_remember_the_reader(visit, running, normals):
-    running.fill("second", normals[90:92])
+    both = running.fresh(normals[90])
+    for model in ("chest", "second"):
+        running.upload(model, "both.png", both)
+    running.fill("second", normals[91:92])
     page = visit("second").page
     page.keyboard.press("j")
     expect(page.locator("#place")).to_have_text("2 of 2")
@@ -435,6 +438,12 @@ def test_two_models_and_the_address_remember_the_reader(visit, running, normals)
     page.reload()
     expect(page.locator("#case-name bdi")).to_have_text(name)
     assert page.locator("#model").input_value() == "second"
+    page.locator("#rows").get_by_text("both.png").click()
+    expect(page.locator("#said-by tr")).to_have_count(2)
+    page.locator("#said-by").get_by_role("link", name="chest").click()
+    expect(page.locator("#model")).to_have_value("chest")
+    expect(page.locator("#case-name bdi")).to_have_text("both.png")
+    expect(page.locator("#said-by [aria-current]")).to_contain_text("chest")
 
 
 CONTRAST = """() => {
@@ -601,3 +610,17 @@ def test_evidence_the_nearest_labelled_image_and_the_patient_are_shown(visit, ru
     page.select_option("#model", "chest")
     expect(page.locator("#of-evidence")).to_be_hidden()
     expect(page.locator("#about-model .use")).to_contain_text("normal images alone")
+
+
+def test_pictures_that_stand_there_are_not_asked_for_again(visit, running, normals):
+    running.fill("chest", normals[60:63])
+    page, asked = visit("chest").page, []
+    expect(page.locator("#rows img").last).not_to_have_js_property("naturalWidth", 0)
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator("th[data-sort=name] button").click()
+    expect(page.locator("th[data-sort=name]")).to_have_attribute("aria-sort", "ascending")
+    running.upload("chest", "one more.png", running.fresh(normals[63]))
+    running.rows("chest")
+    expect(page.locator("#rows tr")).to_have_count(4)
+    expect(page.locator("#rows img").last).not_to_have_js_property("naturalWidth", 0)
+    assert sum("side=112" in url for url in asked) == 1

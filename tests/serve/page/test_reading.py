@@ -117,7 +117,7 @@ def test_a_volume_is_read_by_keyboard_alone(visit, running, normals):
     lung = [option.split(" ", 1)[1] for option in page.locator("#preset option").all_inner_texts()].index("CT lung")
     press(str(lung))  # the first option is the reader's own window, which has no number
     expect(page.locator("#window-says")).to_have_text("L -600 W 1500 HU")
-    expect(page.locator("#layers canvas")).to_be_visible()
+    expect(page.locator("#layers img").first).to_have_attribute("src", re.compile("low=-1350&high=150"))
     press("r")
     press("Enter")
     expect(page.locator(".measure.region text")).to_contain_text("HU")
@@ -129,7 +129,7 @@ def test_a_volume_is_read_by_keyboard_alone(visit, running, normals):
     assert values.min() < mean < values.max()
     assert 10 < pixels < values.size
     press("i")
-    expect(page.locator("#layers canvas")).to_have_attribute("aria-label", re.compile("inverted"))
+    expect(page.locator("#layers img").first).to_have_attribute("alt", re.compile("inverted"))
     press("+")
     press("+")
     expect(page.locator("#zoom-says")).to_have_text(re.compile("1.6"))
@@ -247,7 +247,7 @@ def test_on_a_phone_the_heading_stays(visit, running, normals):
 
 
 @pytest.mark.skipif(not REQUIREMENTS["axe"].present(), reason=f"axe-core is missing: {REQUIREMENTS['axe'].remedy}")
-def test_axe_finds_no_serious_fault(visit, running, normals, abnormals):
+def test_axe_finds_no_fault(visit, running, normals, abnormals):
     """In light and dark, with all that can be opened, at 200 % of a laptop's screen, on a phone, image and volume."""
     from axe_playwright_python.sync_playwright import Axe
 
@@ -258,11 +258,7 @@ def test_axe_finds_no_serious_fault(visit, running, normals, abnormals):
 
     def check(where: str) -> None:
         found = axe.run(page).response["violations"]
-        bad = [
-            (fault["id"], [node["html"][:120] for node in fault["nodes"]])
-            for fault in found
-            if fault["impact"] in ("serious", "critical")
-        ]
+        bad = [(fault["impact"], fault["id"], [node["html"][:120] for node in fault["nodes"]]) for fault in found]
         assert bad == [], where
 
     expect(page.locator("#normals img")).to_have_count(3)
@@ -286,3 +282,6 @@ def test_axe_finds_no_serious_fault(visit, running, normals, abnormals):
     page.keyboard.press("?")
     expect(page.locator("#settings")).to_be_visible()
     check("keys and settings")
+    page.goto(f"{running.url}numbers.html")
+    expect(page.locator("#figures strong").first).not_to_be_empty()
+    check("numbers")

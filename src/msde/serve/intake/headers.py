@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msde.errors import ImageError
 from msde.images.decoder_warnings import decoders_silenced
@@ -15,11 +16,15 @@ from msde.images.patients import HEADER, STUDY, Patients
 from msde.serve.identifiers import Identifiers, Vault
 from msde.serve.storage.sealed import Sealed
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
 _SERIES = "series"
+_SCANNER = 60  # characters
 _BODY_PART = re.compile(r"[A-Z0-9_ ]{1,16}")
 
 
-OF_HEADER = ("patient", "study", "series", "body_part")
+OF_HEADER = ("patient", "study", "series", "body_part", "scanner")
 """Columns of `images` that come from the header."""
 
 
@@ -35,6 +40,8 @@ class HeaderFacts:
         Digests of their UIDs.
     body_part : str
         Empty where none is stated.
+    scanner : str or None
+        Manufacturer and model.
     sealed : Sealed or None
         Identifiers, where these are kept.
     """
@@ -43,6 +50,7 @@ class HeaderFacts:
     study: str | None = None
     series: str | None = None
     body_part: str = ""
+    scanner: str | None = None
     sealed: Sealed | None = None
 
     @property
@@ -85,6 +93,7 @@ class Headers:
                 study=self._digest(STUDY, study),
                 series=self._digest(_SERIES, series),
                 body_part=body_part if _BODY_PART.fullmatch(body_part) else "",
+                scanner=_scanner(header),
                 sealed=None if self.vault is None else self.vault.seal(Identifiers.of(header), digest),
             )
 
@@ -101,3 +110,12 @@ class Headers:
 
     def _digest(self, kind: str, name: bytes) -> str | None:
         return self._patients.digest(kind, name).hex() if name else None
+
+
+def _scanner(header: Dataset) -> str | None:
+    """Return manufacturer and model; many models name the manufacturer too, which is then said once."""
+    maker, model = (
+        " ".join((read_text(header, word) or "").split()) for word in ("Manufacturer", "ManufacturerModelName")
+    )
+    named = model if model.casefold().startswith(maker.casefold()) else f"{maker} {model}"
+    return named.strip()[:_SCANNER].strip() or None

@@ -3,7 +3,7 @@
 import { ask, begin, session } from "./api.js";
 import { COLUMNS, USUAL } from "./columns.js";
 import { advances, openSettings, signIn, singleKeys } from "./dialogs.js";
-import { $, calmly, h, later, say } from "./dom.js";
+import { $, calmly, h, later, say, seldom } from "./dom.js";
 import { LearningPanel } from "./learning.js";
 import { Live } from "./live.js";
 import { ModelPanel } from "./model.js";
@@ -16,7 +16,8 @@ import { Worklist } from "./worklist.js";
 const BUSY = 2000; // ms between looks while images are being scored
 const IDLE = 15000;
 const TOLD = 60000; // the same, while the service tells what changes
-const BREATH = 500; // ms between two looks at least
+const BREATH = 900; // ms between two looks at least
+const COUNTED = 3000; // ms between two counts of flags and false alarms at least
 
 let models = [];
 let model = null; // with its curve
@@ -95,6 +96,11 @@ const viewer = new Viewer({
     wake();
     if (given && advances()) list.toUnread().catch(failed);
   },
+  open: async (name) => {
+    const { id, name: called } = viewer.shown;
+    await choose(name, id).catch(failed);
+    if (list.chosen !== id) await list.find(id, called);
+  },
   removed: async () => {
     list.chosen = null;
     await list.load();
@@ -118,7 +124,8 @@ const live = new Live(({ kinds, images }) => {
   wake();
 });
 const uploads = new Uploads(calmly(400, () => wake()));
-const recount = calmly(100, () => {
+// Many pages may listen while many images are scored.
+const recount = seldom(COUNTED, () => {
   panel.refresh();
   learning.look();
 });
@@ -255,7 +262,11 @@ const greet = (who) => {
 /** Draw the columns that a reader has chosen, and let him choose others, which is kept for him. */
 const offerColumns = ({ columns, group }, named) => {
   let shown = columns || USUAL;
-  const keep = () => ask("PUT", "api/preferences", { body: { columns: shown, group: list.group || "image" } }).catch(failed);
+  let kept = Promise.resolve();
+  const put = () => ask("PUT", "api/preferences", { body: { columns: shown, group: list.group || "image" } });
+  const keep = () => {
+    kept = kept.then(put).catch(failed); // one after the other, so that the last choice is the one that stays
+  };
   const box = (key) => {
     const change = ({ target }) => {
       shown = Object.keys(COLUMNS).filter((one) => (one === key ? target.checked : shown.includes(one)));

@@ -124,7 +124,7 @@ export class ModelPanel {
   /** Tell how far readers agree, where an image has several. */
   drawPairs({ pairs, disputed }) {
     $("agreement").hidden = !pairs.length;
-    $("disputed-says").textContent = disputed ? `${counted(disputed, "image")} disputed: of no label until readers agree.` : "";
+    $("disputed-says").textContent = disputed ? `${counted(disputed, "image")} disputed: no label until readers agree.` : "";
     const kappaOf = ({ kappa, interval }) =>
       kappa === null ? "–: both say one word of all" : `${kappa.toFixed(2)} (${interval.map((end) => end.toFixed(2)).join(" to ")})`;
     $("pairs").replaceChildren(
@@ -191,6 +191,7 @@ export class ModelPanel {
     const facts = {
       "Fitted on": counted(training.images, "normal image"),
       ...(model.labelled ? { "And on": model.labelled } : {}),
+      For: model.info.applies_to ? `${model.info.applies_to.to.map((kind) => kind.replace(":", " of ")).join(", ")}; others are not scored` : "any image",
       ...(calibration.patients ? { "Calibrated on patients": calibration.patients.toLocaleString("en-GB") } : {}),
       "Lowest p-value possible": String(Number(model.resolution.toPrecision(2))),
       Networks: encoder.backbones.map(({ name, licence }) => `${name} (${licence})`).join("; "),

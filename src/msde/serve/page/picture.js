@@ -160,10 +160,7 @@ export class Picture {
     const chosen = this.range?.windows[at];
     if (!chosen) return false;
     if (at === 0) this.reset();
-    else {
-      this.setWindow([chosen.low, chosen.high]);
-      this.draw();
-    }
+    else this.take([chosen.low, chosen.high]);
     say(`${chosen.name}.`);
     return true;
   }
@@ -219,9 +216,17 @@ export class Picture {
 
   reset() {
     if (!this.range) return;
-    this.setWindow(this.range.window);
-    this.draw();
+    this.take(this.range.window);
     this.moved = false;
+  }
+
+  /** Take over a window at once: what has no samples here is drawn by the service, sooner than they would come. */
+  take(window) {
+    this.setWindow(window);
+    if (this.samples) return this.draw();
+    this.moved = true;
+    this.tellLater();
+    this.fetchPicture();
   }
 
   /** What a drag does: sideways the width, up and down the level. */
@@ -295,9 +300,10 @@ export class Picture {
     }
   }
 
-  /** What is too large to be drawn here, the service draws. */
+  /** What is too large to be drawn here, or not here yet, the service draws. */
   fetchPicture() {
-    this.image.src = this.address(this.source.part, this.window);
+    const address = this.address(this.source.part, this.window);
+    if (this.image instanceof HTMLImageElement && this.image.getAttribute("src") !== address) this.image.src = address;
   }
 
   /** Have all pixels, where those of the reduced picture are too few for how far it is enlarged. */

@@ -14,18 +14,17 @@ const standing = (verdicts) => {
 
 const isOwn = ({ reader }) => reader === document.body.dataset.user;
 
-const line = ({ verdict, note, reader, at, model, version, p_value }) => {
-  const beside = version === null ? "" : `; ${model} version ${version}${p_value === null ? "" : `, ${pValue(p_value)}`}`;
-  return [
-    h("strong", {}, VERDICTS[verdict]),
-    " by ",
-    h("bdi", {}, reader),
-    ", ",
-    h("time", { datetime: at }, when(at)),
-    note ? [": ", h("bdi", {}, note)] : [],
-    h("span", { class: "quiet" }, beside),
-  ].flat();
-};
+const beside = ({ model, version, p_value: p }) =>
+  version === null ? [] : [h("span", { class: "quiet" }, `; ${model} version ${version}${p === null ? "" : `, ${pValue(p)}`}`)];
+
+const line = ({ verdict, note, reader, at }) => [
+  h("strong", {}, VERDICTS[verdict]),
+  " by ",
+  h("bdi", {}, reader),
+  ", ",
+  h("time", { datetime: at }, when(at)),
+  ...(note ? [": ", h("bdi", {}, note)] : []),
+];
 
 /** `looked()` gives the case shown or null, `again()` asks for it anew, `stored(case)` hears of a verdict. */
 export class Readings {
@@ -58,11 +57,11 @@ export class Readings {
     this.press(words.find(isOwn)?.verdict);
     const lines = words.map((one) => {
       const back = h("button", { type: "button", class: "small", onclick: () => this.withdraw() }, "Take back");
-      return h("li", {}, line(one), ...(isOwn(one) ? [" ", back] : []));
+      return h("li", {}, line(one), ...(words.length > 1 ? [] : beside(one)), ...(isOwn(one) ? [" ", back] : []));
     });
     const disputed = found.verdict === "disputed" ? [h("p", {}, h("strong", {}, "Disputed: it counts as no label."))] : [];
     $("latest").replaceChildren(...(words.length ? [...disputed, h("ul", { class: "readers" }, lines)] : ["No verdict yet."]));
-    $("verdicts").replaceChildren(...found.verdicts.map((one) => h("li", {}, line(one))));
+    $("verdicts").replaceChildren(...found.verdicts.map((one) => h("li", {}, line(one), ...beside(one))));
     const [latest] = found.verdicts;
     const news = latest && this.told.image === found.id && latest.id > this.told.verdict && !isOwn(latest);
     this.told = { image: found.id, verdict: latest?.id || 0 };

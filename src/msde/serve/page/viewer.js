@@ -6,6 +6,7 @@ import { Comparison } from "./comparison.js";
 import { confirmed } from "./dialogs.js";
 import { $, h, later, say } from "./dom.js";
 import { Marks } from "./marks.js";
+import { drawOpinions } from "./opinions.js";
 import { Picture } from "./picture.js";
 import { Readings } from "./readings.js";
 import { Slices } from "./slices.js";
@@ -25,10 +26,13 @@ const ofPatient = ({ words, p_value: p, flagged }) =>
     ...(flagged ? [" ", h("span", { class: "flag" }, "patient flagged")] : []),
   );
 
-/** `changed(case, given)` is called after a score, a verdict (true) or its withdrawal (false), `removed()` after a removal, `failed(error)` on trouble. */
+/**
+ * `changed(case, given)` is called after a score, a verdict (true) or its withdrawal (false), `removed()` after a removal,
+ * `open(model)` to look at the image by another model, `failed(error)` on trouble.
+ */
 export class Viewer {
-  constructor({ changed, removed, failed }) {
-    Object.assign(this, { changed, removed, failed });
+  constructor({ changed, removed, open, failed }) {
+    Object.assign(this, { changed, removed, open, failed });
     this.slices = new Slices((part) => this.showPart(part, true));
     const panes = [new Pane($("stage")), new Pane($("stage-beside"))];
     this.comparison = new Comparison(panes[1]);
@@ -146,6 +150,7 @@ export class Viewer {
     // Nothing of the image before may stand beside the name of this one.
     this.clear();
     $("history").replaceChildren();
+    $("opinions").hidden = true;
     this.readings.clear();
     this.drawWords(row, place);
     try {
@@ -201,8 +206,9 @@ export class Viewer {
     const [words, p] = verdictOfModel(row);
     $("viewer").className = `${row.kind} ${row.flagged ? "flagged" : ""} ${isLike(row) ? "like" : ""}`;
     $("place").textContent = place;
+    $("name-shown").textContent = titleOf(row); // on the full screen, where the heading is not
     $("case-name").replaceChildren(
-      h("bdi", {}, titleOf(row)),
+      h("bdi", { title: row.name }, titleOf(row)),
       ...(row.flagged ? [" ", h("span", { class: "flag" }, "flagged")] : []), // a space, so that it is read as two words
     );
     $("case-words").replaceChildren(words, p ? h("span", { class: "quiet" }, ` ${p}.`) : "");
@@ -217,7 +223,8 @@ export class Viewer {
       ...(score === null ? [] : [h("span", {}, `Score ${figure(score)}${limit}`)]),
     );
     const message = [place, titleOf(row), row.flagged ? "flagged" : "", words].filter(Boolean).join(", ");
-    say(message);
+    if (message !== this.told) say(message); // what is drawn again for others' sake is not said again
+    this.told = message;
   }
 
   draw(found, place) {
@@ -253,6 +260,7 @@ export class Viewer {
   // What became of it
 
   drawHistory(found) {
+    drawOpinions(found, this.model.name, this.open);
     const scored = found.history.map(({ version, anomaly_score: score, p_value: p, scored: at }) => {
       const figures = score === null ? "no score" : `score ${figure(score)}${p === null ? "" : `, ${pValue(p)}`}`;
       return h("li", {}, `Version ${version}: ${figures}${at ? `, ${when(at)}` : ""}`);

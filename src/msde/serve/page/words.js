@@ -26,6 +26,7 @@ const howOften = (p, noun) => {
 /** What is said of an image in the worklist and beside its picture: a sentence, and its p-value. */
 export const verdictOfModel = (row) => {
   if (row.state === "queued") return ["Waiting to be scored.", ""];
+  if (row.state === "unsuited") return [`${capital(row.error)}.`, ""];
   if (row.state === "failed") return [`No score: ${row.error}`, ""];
   if (row.p_value === null) {
     const volume = "the model is not calibrated on volumes";
@@ -74,7 +75,7 @@ export const whoseOf = ({ identifiers: of, pseudonyms, body_part: part }) => {
     const sex = { F: "female", M: "male", O: "other" }[of.sex];
     const born = of.birth_year ? `born ${of.birth_year}` : "";
     const accession = of.accession ? `accession ${of.accession}` : "";
-    return [of.patient_id, sex, born, of.study_date, of.study_description, part, accession, of.station].filter(Boolean);
+    return [of.patient_id, sex, born, of.study_date, of.study_description || part, accession, of.station].filter(Boolean);
   }
   const named = Object.entries(pseudonyms || {}).map(([what, short]) => (short ? `${what} ${short}` : ""));
   return [...named, pseudonyms ? part : ""].filter(Boolean);
@@ -82,7 +83,7 @@ export const whoseOf = ({ identifiers: of, pseudonyms, body_part: part }) => {
 
 export const remarks = (row, version) => {
   const said = [];
-  if (row.state !== "failed" && row.error) said.push(row.error);
+  if (!["failed", "unsuited"].includes(row.state) && row.error) said.push(row.error);
   if (row.purged) said.push("Its picture and its name are kept no longer; scores and verdicts are.");
   if (row.seen_in_training) said.push("The model has learnt from it, so its score is no evidence.");
   if (row.state === "scored" && version && row.version !== version) {

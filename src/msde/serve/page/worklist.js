@@ -42,7 +42,8 @@ export class Worklist {
     this.place = 0; // of the chosen row, or where it was
     this.wanted = { last: false, image: null };
     this.asking = new AbortController();
-    filters.addEventListener("input", calmly(250, () => this.from(0)));
+    const typed = calmly(250, () => this.from(0));
+    filters.addEventListener("input", ({ target }) => (target.name === "search" ? typed() : this.from(0)));
     filters.addEventListener("submit", (event) => event.preventDefault());
     $("previous").addEventListener("click", () => this.from(this.offset - LIMIT));
     $("next").addEventListener("click", () => this.from(this.offset + LIMIT));
@@ -212,7 +213,7 @@ export class Worklist {
 
   /** The place of the first image without a verdict among those from one place to before another; null for none. */
   async unread(from, to) {
-    const without = ({ verdict, together }) => (together ? together.without_verdict > 0 : !verdict);
+    const without = ({ verdict, state, together }) => (together ? together.without_verdict > 0 : !verdict && state !== "unsuited");
     const near = this.rows.findIndex((row, at) => this.offset + at >= from && this.offset + at < to && without(row));
     if (near >= 0) return this.offset + near;
     for (let place = from; place < to; place += FAR) {
@@ -231,7 +232,7 @@ export class Worklist {
     this.rows[at] = changed;
     const before = $("rows").children[at];
     const had = before.contains(document.activeElement);
-    before.replaceWith(this.row(changed));
+    before.replaceWith(this.row(changed, before.querySelector("img")));
     if (had) this.link(at).focus({ preventScroll: true });
     this.mark();
   }
@@ -284,17 +285,22 @@ export class Worklist {
   draw() {
     const body = $("rows");
     const focused = document.activeElement?.closest("#rows tr")?.dataset.id;
-    body.replaceChildren(...this.rows.map((row) => this.row(row)));
+    // Pictures that stand there already are not asked for again.
+    const of = `${this.model.name} ${this.model.version}`;
+    const there = this.drawn === of ? [...body.children].map((line) => [line.dataset.id, line.querySelector("img")]) : [];
+    const pictures = new Map(there);
+    this.drawn = of;
+    body.replaceChildren(...this.rows.map((row) => this.row(row, pictures.get(String(row.id)))));
     if (focused) this.link(Math.max(this.rows.findIndex(({ id }) => String(id) === focused), 0))?.focus({ preventScroll: true });
     for (const heading of $("headings").querySelectorAll("[data-sort]")) {
       const chosen = heading.dataset.sort === this.sort;
       heading.setAttribute("aria-sort", !chosen ? "none" : this.order === "asc" ? "ascending" : "descending");
     }
     const last = this.offset + this.rows.length;
-    const of = this.total.toLocaleString("en-GB");
+    const all = this.total.toLocaleString("en-GB");
     const lines = { study: ["study", "studies"], patient: ["patient", "patients"] }[this.group];
-    $("total").textContent = [of, lines?.[this.total === 1 ? 0 : 1], this.filtered ? "match" : ""].filter(Boolean).join(" ");
-    $("where").textContent = `${(this.offset + 1).toLocaleString("en-GB")} to ${last.toLocaleString("en-GB")} of ${of}`;
+    $("total").textContent = [all, lines?.[this.total === 1 ? 0 : 1], this.filtered ? "match" : ""].filter(Boolean).join(" ");
+    $("where").textContent = `${(this.offset + 1).toLocaleString("en-GB")} to ${last.toLocaleString("en-GB")} of ${all}`;
     $("pages").hidden = this.total <= LIMIT;
     $("previous").disabled = this.offset === 0;
     $("next").disabled = last >= this.total;
@@ -315,11 +321,15 @@ export class Worklist {
     $("nothing").replaceChildren(...parts);
   }
 
-  row(row) {
-    const source = `api/images/${row.id}/picture${query({ model: this.model.name, side: THUMB })}`;
-    const none = () => h("span", { class: "no-picture" });
-    const picture = row.purged ? none() : h("img", { src: source, alt: "", loading: "lazy", width: THUMB / 2, height: THUMB / 2 });
-    picture.addEventListener("error", () => picture.replaceWith(none()));
+  picture(id) {
+    const source = `api/images/${id}/picture${query({ model: this.model.name, side: THUMB })}`;
+    const picture = h("img", { src: source, alt: "", loading: "lazy", width: THUMB / 2, height: THUMB / 2 });
+    picture.addEventListener("error", () => picture.replaceWith(h("span", { class: "no-picture" })));
+    return picture;
+  }
+
+  row(row, drawn = null) {
+    const picture = row.purged ? h("span", { class: "no-picture" }) : drawn || this.picture(row.id);
     const title = titleOf(row, this.group);
     const [patient, study] = brieflyOf(row, this.group);
     const slices = row.kind === "volume" ? `${row.n_parts} slices` : "";

@@ -23,6 +23,8 @@ BEAT = 4.0
 """Seconds after which a session is looked up again, and a line is sent that says nothing, or a proxy thinks it dead."""
 PAUSE = 0.4
 """Seconds between two events at least: what happens meanwhile is told at once."""
+LONGEST = 900.0
+"""Seconds after which a stream ends and is asked for anew: whom a proxy names is told by a request alone."""
 _AGAIN = 3000  # ms after which a page comes again
 _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
@@ -36,10 +38,10 @@ async def events(service: Served, caller: Reader, request: Request) -> Streaming
 
 
 async def _told(service: Service, caller: Caller, request: Request) -> AsyncIterator[str]:
-    checked = time.monotonic()
+    begun = checked = time.monotonic()
     async with service.events.listening(caller.user) as number:
         yield f"retry: {_AGAIN}\nevent: begin\ndata: {{}}\n\n"
-        while not service.events.ended:
+        while not service.events.ended and time.monotonic() - begun < LONGEST:
             changes = await service.events.after(number, BEAT, caller.role)
             if service.events.ended:
                 break

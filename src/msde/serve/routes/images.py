@@ -20,6 +20,7 @@ from msde.serve import erasure, picture_schemas, pictures, readings, schemas, se
 from msde.serve.asked import Asked, Choices
 from msde.serve.errors import NotFound, ServiceError
 from msde.serve.models import Current
+from msde.serve.opinions import opinions
 from msde.serve.patients import say_of_patients
 from msde.serve.region import Region, measured
 from msde.serve.routes.access import (
@@ -147,9 +148,11 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
             patient = say_of_patients(session, current, calibration, [image.patient]).get(image.patient)
         identifiers = service.headers.open(sealed.of(session, [id_])).get(id_)
         seen = readings.seen(session, id_, found.Score if found else None, user)
+        said = opinions(session, service.models, id_)
     if found is None:
         raise NotFound(f"image {id_} is not one of the model {current.name}")
     _, score, version = found
+    suited = score.state != "unsuited"
     rule, size, range_, spacing = service.models.version(current.version_id).rule, None, None, None
     with suppress(ImageError, NotFound):  # what cannot be read has no range; its row says why
         source = _source(service, image, _part(service, current, id_, None))
@@ -167,13 +170,14 @@ def _case(service: Service, user: str, current: Current, id_: int) -> Case:
         top_parts=[schemas.Part(part=part, anomaly_score=value, p_value=p) for part, value, p in score.top_parts or []],
         verdicts=[worklist.verdict_row(verdict, model, number) for verdict, model, number in given],
         seen=seen,
+        opinions=said,
         history=[
             Past(version=number, anomaly_score=past.anomaly_score, p_value=past.p_value, scored=past.scored)
             for past, number in scores
         ],
         range=range_,
         spacing=spacing,
-        has_overlay=image.purged is None and service.models.version(current.version_id).explains,
+        has_overlay=suited and image.purged is None and service.models.version(current.version_id).explains,
         width=width,
         height=height,
     )

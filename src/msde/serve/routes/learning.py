@@ -43,7 +43,7 @@ def _described(service: Service, current: Current) -> Learning:
             confirmed_normals=normals,
             confirmed_abnormals=abnormals,
             contradicted=_named(session, [{"image": number} for number in judged.contradicted], Named),
-            lacks=learning.lacks(service, judged),
+            lacks=learning.lacks(service, current, judged),
             proposal=None if latest is None else _proposal(session, latest),
         )
 

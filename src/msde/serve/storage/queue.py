@@ -1,4 +1,7 @@
-"""The queue: rows of the table `scores`, from queued to running to scored or failed, each step in one transaction."""
+"""The queue: rows of the table `scores`, each step of which is in one transaction.
+
+From queued to running to scored, failed, or unsuited, where the version is not for the image.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,8 @@ class Outcome:
         What spoke for the score, in words, of a model that learnt from labels.
     part_scores : tuple of float
         Of all parts of a volume whose patient is known.
+    suited : bool
+        Whether the image is of a kind that the version is for; otherwise the error says why not.
     passing : bool
         Whether the error is the machine's, such as a full disk, and the image is to be tried again.
     """
@@ -54,7 +59,13 @@ class Outcome:
     seen_in_training: bool = False
     evidence: str | None = None
     part_scores: tuple[float, ...] = ()
+    suited: bool = True
     passing: bool = False
+
+    @property
+    def state(self) -> str:
+        """The state of the score."""
+        return "scored" if self.error is None else "failed" if self.suited else "unsuited"
 
 
 _SPENT = Outcome(math.nan, math.nan, "ended the service five times; look into the file")
@@ -176,7 +187,7 @@ def finish(
 
 def _values(outcome: Outcome) -> dict[str, Any]:
     return {
-        "state": "scored" if outcome.error is None else "failed",
+        "state": outcome.state,
         "worker": None,
         "leased": None,
         "scored": now(),

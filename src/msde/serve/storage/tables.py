@@ -146,6 +146,7 @@ class Image(Base):
     study: Mapped[str | None] = mapped_column(String(32), index=True)
     series: Mapped[str | None] = mapped_column(String(32))
     body_part: Mapped[str | None] = mapped_column(String(16))  # as DICOM states it; null: its header was not read yet
+    scanner: Mapped[str | None] = mapped_column(String(60))  # manufacturer and model, as DICOM states them
     assigned: Mapped[str | None] = mapped_column(String(200), index=True)  # the reader who is to look at it
 
 
@@ -184,7 +185,7 @@ class Score(Base):
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
     version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
     shown: Mapped[bool]  # of its image and model, the one that the worklist shows
-    state: Mapped[str] = mapped_column(String(8))  # queued -> running -> scored | failed
+    state: Mapped[str] = mapped_column(String(8))  # queued -> running -> scored | failed | unsuited
     worker: Mapped[str | None] = mapped_column(String(40))  # who runs it
     leased: Mapped[datetime | None] = mapped_column(Moment)  # until when, unless it says so again
     attempts: Mapped[int] = mapped_column(server_default="0")  # how often it was begun, but for those given back
