@@ -1,6 +1,7 @@
 """`msde data`, as a user runs it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.command import msde
@@ -17,6 +18,17 @@ def test_check_tells_and_writes_what_it_found(tmp_path):
     figures = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert figures["n_masks"] == 2
     assert figures["published"] == [4211, 828, 1948]
+
+
+def test_the_images_of_a_set_are_listed_for_other_commands(tmp_path):
+    root = layouts.brats(tmp_path / "BraTS2021")
+    for split, n in (("train", 4), ("normal", 3), ("abnormal", 2)):
+        done = msde("data", "list", root, split)
+        assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, "", n)
+        assert all(Path(line).is_file() for line in done.stdout.splitlines())
+    done = msde("data", "list", layouts.medmnist(tmp_path / "pneumoniamnist.npz"), "train")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no files of their own" in done.stderr
 
 
 def test_check_leaves_with_3_where_an_image_cannot_be_read(tmp_path):

@@ -97,6 +97,28 @@ def test_bad_usage_ends_with_2_and_help_with_0(name):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("info", "gone.msde"),
+        ("card", "gone.msde"),
+        ("upgrade", "gone.msde"),
+        ("export", "gone.msde", "-o", "out"),
+        ("score", "gone.msde", "x.png"),
+        ("calibrate", "gone.msde", "x.png", "-o", "new.msde"),
+        ("evaluate", "gone.msde", "--normal", "x.png", "--abnormal", "x.png"),
+        ("report", "gone.msde", "x.png", "-o", "r.html"),
+        ("embed", "x.png", "--model", "gone.msde", "-o", "e.parquet"),
+    ],
+)
+def test_what_fails_ends_with_1_and_one_line(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(*words, "--json", "figures.json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "msde: gone.msde: no such file; make a model with `msde fit NORMALS -o gone.msde`\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("words", "offered"),
     [
         (("msde", "sc"), "score"),

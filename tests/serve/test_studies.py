@@ -64,6 +64,8 @@ def of(served, token: str, method: str, path: str, body: dict | None = None) -> 
         ("since=2000-01-01", [1, 2, 3, 4, 5]),
         ("until=2000-01-01T00:00:00Z", []),
         ("since=2000-01-01T00:00:00%2B02:00&until=2999-12-31", [1, 2, 3, 4, 5]),
+        ("since=0001-01-01T00:00:00%2B14:00&until=9999-12-31T23:59:59-14:00", [1, 2, 3, 4, 5]),
+        ("modality=%00", []),
         ("search=Mustermann", []),
         ("group=study", [1, 3, 4, 5]),
         ("group=patient", [1, 4, 5]),
@@ -158,7 +160,10 @@ def test_a_reader_takes_a_study_and_gives_it_back(served):
     assert of(served, other, "PUT", path, {"reader": None}) == (200, {"reader": None, "images": 2})
     assert of(served, other, "PUT", "/api/images/999/assignment", {"reader": None})[0] == 404
     assert served.client.put("/api/images/5/assignment", json={"reader": "anna"}).json()["images"] == 1
-    served.client.put("/api/images/5/assignment", json={"reader": None, "instead_of": "anna"})
+    long = {"reader": "\x01" * 200, "instead_of": "anna"}
+    kept = served.client.put("/api/images/5/assignment", json=long).json()["reader"]
+    assert len(kept) <= 200
+    served.client.put("/api/images/5/assignment", json={"reader": None, "instead_of": kept})
     record = served.get("/api/audit?action=assign&image=1")["rows"]
     assert [(line["user"], line["detail"]["reader"]) for line in record] == [
         ("ben", None),

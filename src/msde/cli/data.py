@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -35,6 +36,26 @@ def check(folder: Path, normal: str | None) -> None:
     warnings = [f"warning: {warning}" for warning in inspection.warnings()]
     answer(inspection.figures(), [*inspection.lines(), *warnings])
     report_unreadable(inspection.unreadable)
+
+
+@data.command("list")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("split", type=click.Choice(["train", "normal", "abnormal"]))
+@with_answer
+def list_(folder: Path, split: str) -> None:
+    """List the images of a set, a path each line: normals to train on, or normal or abnormal images to test on.
+
+    For other commands, whatever the layout: msde fit $(msde data list DIR train) -o model.msde. Sets whose images have
+    no files of their own, such as those of MedMNIST, cannot be listed.
+    """
+    from msde.datasets import read_dataset
+    from msde.errors import DataError
+
+    paths = getattr(read_dataset(folder), split)
+    if not all(isinstance(path, str | os.PathLike) for path in paths):
+        raise DataError(f"{folder}: its images have no files of their own; give it to the commands that take a set")
+    names = list(map(os.fspath, paths))
+    answer({"split": split, "paths": names}, names)
 
 
 @data.command()

@@ -22,8 +22,8 @@ class Asked(BaseModel):
     flagged: bool | None = None
     verdict: Settled | Literal["none"] | None = None
     evidence: EvidenceWord | None = None
-    modality: str | None = Field(default=None, max_length=16)
-    body_part: str | None = Field(default=None, max_length=16)
+    modality: Storable | None = Field(default=None, max_length=16)
+    body_part: Storable | None = Field(default=None, max_length=16)
     since: datetime | None = Field(default=None, description="Arrived then or later.")
     until: datetime | None = Field(default=None, description="Arrived before.")
     assigned: Literal["me", "others", "nobody"] | None = None

@@ -96,7 +96,10 @@ def conditions(
 
 
 def _in_utc(moment: datetime) -> datetime:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:  # at the ends of time
+        return moment.replace(tzinfo=UTC)
 
 
 def page(

@@ -82,7 +82,7 @@ def test_patients_have_names_where_that_is_asked_for_and_pseudonyms_else(service
         expect(page.locator("#case-who")).to_contain_text("PID-4711")
         page.wait_for_url(lambda address: address != before)
         assert {study, open_in_viewer(page)} == {"1.2.3.4", "1.2.3.9"}
-        page.get_by_role("button", name="Take this study").click()
+        page.get_by_role("button", name="Take this study", exact=True).click()
         expect(page.locator("#case-who")).to_contain_text("Yours.")
         page.locator("#more summary").click()
         page.get_by_label("Station").check()

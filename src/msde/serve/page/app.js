@@ -260,7 +260,11 @@ const greet = (who) => {
 /** Draw the columns that a reader has chosen, and let him choose others, which is kept for him. */
 const offerColumns = ({ columns, group }, named) => {
   let shown = columns || USUAL;
-  const keep = () => ask("PUT", "api/preferences", { body: { columns: shown, group: list.group || "image" } }).catch(failed);
+  let kept = Promise.resolve();
+  const put = () => ask("PUT", "api/preferences", { body: { columns: shown, group: list.group || "image" } });
+  const keep = () => {
+    kept = kept.then(put).catch(failed); // one after the other, so that the last choice is the one that stays
+  };
   const box = (key) => {
     const change = ({ target }) => {
       shown = Object.keys(COLUMNS).filter((one) => (one === key ? target.checked : shown.includes(one)));

@@ -70,9 +70,9 @@ export class Study {
 
   reader({ assigned }) {
     const mine = assigned === this.who.user;
-    const act = mine ? "Give back" : assigned ? "Take over" : "Take this study";
+    const act = mine ? "Give back" : assigned ? "Take over" : "Take";
     const says = mine ? "Yours." : assigned ? [h("bdi", {}, assigned), " has it."] : [];
-    const button = h("button", { type: "button", class: "small", onclick: () => this.assign() }, act);
+    const button = h("button", { type: "button", class: "small", "aria-label": `${act} this study`, onclick: () => this.assign() }, act);
     return h("span", { class: "reader" }, says, " ", button);
   }
 

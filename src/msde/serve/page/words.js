@@ -75,7 +75,7 @@ export const whoseOf = ({ identifiers: of, pseudonyms, body_part: part }) => {
     const sex = { F: "female", M: "male", O: "other" }[of.sex];
     const born = of.birth_year ? `born ${of.birth_year}` : "";
     const accession = of.accession ? `accession ${of.accession}` : "";
-    return [of.patient_id, sex, born, of.study_date, of.study_description, part, accession, of.station].filter(Boolean);
+    return [of.patient_id, sex, born, of.study_date, of.study_description || part, accession, of.station].filter(Boolean);
   }
   const named = Object.entries(pseudonyms || {}).map(([what, short]) => (short ? `${what} ${short}` : ""));
   return [...named, pseudonyms ? part : ""].filter(Boolean);

@@ -13,6 +13,7 @@ from msde.images.dicom_header import read_header, read_text
 from msde.serve import audit, worklist
 from msde.serve.asked import Assigned, Assignment
 from msde.serve.errors import Conflict, Forbidden, NotFound
+from msde.serve.intake.tokens import LONGEST_USER
 from msde.serve.intake.uploads import clean
 from msde.serve.routes.access import REFUSALS, ImageId, Reader, Served, TokenFirst, refusals
 from msde.serve.storage.tables import Image
@@ -43,9 +44,11 @@ def viewer(service: Served, caller: Reader, id: ImageId) -> str:
 @router.put("/assignment", responses=refusals(409))
 def assign(service: Served, caller: Reader, id: ImageId, body: Assignment) -> Assigned:
     """Say who is to look at the images of a study: a reader takes it or gives it back, an admin gives it to anybody."""
-    reader = None if body.reader is None else clean(body.reader)
-    if caller.role != "admin" and reader not in (None, caller.user):
-        raise Forbidden("only an admin gives a study to somebody else", caller.user)
+    reader = body.reader
+    if reader not in (None, caller.user):
+        if caller.role != "admin":
+            raise Forbidden("only an admin gives a study to somebody else", caller.user)
+        reader = clean(reader)[:LONGEST_USER]
     with service.database.write() as session:
         image = session.scalars(select(Image).where(Image.id == id).with_for_update()).one_or_none()
         if image is None:
