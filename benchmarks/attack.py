@@ -23,13 +23,14 @@ from hashlib import sha256
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from PIL import Image
 from serve import Server
 
 HALF_OPEN = 1100
-USERS, STREAMS = 4, 20
+USERS, STREAMS, TOLD = 4, 20, 50
 PICTURES = 44
 SIDE = 9990
 VOLUMES, SLICES, SLICE_SIDE = 5, 300, 1024
@@ -113,6 +114,13 @@ def streams(server: Server, seconds: float) -> None:
         return made
 
     with ExitStack() as stack:
+        took = _told(server, stack.enter_context(opened(stack, names[0]).makefile("r")))
+        print(
+            f"{TOLD} verdicts are told after {np.median(took):.2f} s (median), the last after {max(took):.2f} s",
+            flush=True,
+        )
+    time.sleep(5)  # until that stream is seen to be over
+    with ExitStack() as stack:
         for name in STREAMS * names:
             opened(stack, name)
         time.sleep(2)
@@ -131,6 +139,20 @@ def streams(server: Server, seconds: float) -> None:
         f" memory from {at_rest:.0f} to {watch.most:.0f} MB; {watch.words()}",
         flush=True,
     )
+
+
+def _told(server: Server, stream: TextIO) -> list[float]:
+    """Give verdicts one after the other; return the seconds until a stream tells of each."""
+    address, took = "/api/images/1/verdicts", []
+    next(line for line in stream if line == "event: begin\n")
+    for _ in range(TOLD):
+        start = time.perf_counter()
+        status, answer = server.ask("POST", address, b'{"verdict": "normal"}')
+        if status != 201:
+            raise SystemExit(f"a verdict was answered by {status}: {answer!r}")
+        next(line for line in stream if "verdicts" in line)
+        took.append(time.perf_counter() - start)
+    return took
 
 
 def _is_open(one: socket.socket) -> bool:

@@ -71,6 +71,8 @@ class Server:
     def _ask(self, connection: HTTPConnection, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         token = self.data / "admin-token"
         headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
+        if body is not None and body.startswith(b"{"):
+            headers["Content-Type"] = "application/json"
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from msde import __version__
+from msde.benchmark.provenance import versions
 from tests.command import msde
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +25,7 @@ def test_the_version_is_the_same_everywhere():
     assert f"\nversion: {newest}\n" in cited
     assert f"\ndate-released: {day}\n" in cited
     assert msde("--version").stdout == f"msde, version {newest}\n"
+    assert versions()["msde"] == newest  # beside a figure of the benchmark
 
 
 def test_every_earlier_version_left_something_to_read():

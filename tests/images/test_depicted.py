@@ -33,8 +33,9 @@ def test_what_an_image_depicts_is_read_of_its_header_and_nothing_else(tmp_path):
     assert depicted(file) == depicted(Part(str(file), str(file), "1")) == Depicted("MR", frozenset({"HEAD"}))
     file.write_bytes(dicom_bytes(values, Modality="CR", BodyPartExamined="VARIOUS"))
     assert depicted(file) == Depicted("CR", frozenset())
-    file.write_bytes(dicom_bytes(values, Modality="", BodyPartExamined="CHEST"))
-    assert depicted(file) is None
+    for untold in ("", "OT"):
+        file.write_bytes(dicom_bytes(values, Modality=untold, BodyPartExamined="CHEST"))
+        assert depicted(file) is None
     for other in (values, tmp_path / "none.dcm", tmp_path / "b.png", 7, None):
         assert depicted(other) is None
     (tmp_path / "c.dcm").write_bytes(b"no DICOM at all")

@@ -249,7 +249,7 @@ def _grid(n: int) -> tuple[Figure, list[Axes]]:
     """Make room for n drawings side by side, three in a row."""
     columns = min(n, 3)
     rows = -(-n // columns)
-    figure = _figure(9.5, 2.9 * rows + 0.3)
+    figure = _figure(max(9.5 * columns / 3, 5.5), 2.9 * rows + 0.3)
     return figure, [figure.add_subplot(rows, columns, place + 1) for place in range(n)]
 
 

@@ -8,12 +8,14 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_LIBRARIES = ("msde", "numpy", "scipy", "scikit-learn", "onnxruntime", "pyod", "torch", "anomalib")
+from msde import __version__
+
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "onnxruntime", "pyod", "torch", "anomalib")
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of those libraries that are installed."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "msde": __version__}
     for library in _LIBRARIES:
         with suppress(PackageNotFoundError):
             found[library] = version(library)

@@ -31,6 +31,7 @@ _WORDS = {
     "SKIN": "SKIN",
     "WHOLE BODY": "WHOLEBODY",
 }
+_UNTOLD = ("", "OT")  # the latter is DICOM's word for any other
 REGIONS = tuple(_WORDS)
 _REGIONS_OF: dict[str, frozenset[str]] = {
     word: frozenset(region for region, words in _WORDS.items() if word in words.split())
@@ -61,7 +62,7 @@ class Depicted:
 
 
 def depicted(source: Any) -> Depicted | None:
-    """Read what an image depicts; None where it is no DICOM file, or states no modality.
+    """Read what an image depicts; None where it is no DICOM file, or states no modality that tells.
 
     Parameters
     ----------
@@ -102,6 +103,6 @@ def _read(path: str, changed: int) -> Depicted | None:
     except ImageError:
         return None
     modality = (read_text(header, "Modality") or "").upper() if header else ""
-    if header is None or not modality:
+    if header is None or modality in _UNTOLD:
         return None
     return Depicted(modality, regions_in(read_text(header, "BodyPartExamined") or ""))

@@ -57,20 +57,21 @@ def changes(session: Session, image_id: int, before: str, now: str, reader: str)
 
 def pairs(session: Session, current: Current) -> list[Pair]:
     """Tell how far readers agree on the images of a model, those with most images in common first."""
-    several = select(Verdict.image_id).group_by(Verdict.image_id).having(func.count(Verdict.reader.distinct()) > 1)
+    # Of all words the latest is sought here: a database takes seconds to find it among some thousand.
     chosen = (
         select(Verdict.image_id, Verdict.reader, Verdict.verdict)
-        .join(Score, Score.image_id == Verdict.image_id)
-        .where(Score.model_id == current.model_id, Score.shown, Verdict.verdict != WITHDRAWN)
-        .where(Verdict.id.in_(latest().where(Verdict.image_id.in_(several))))
-        .order_by(Verdict.image_id, Verdict.reader)
+        .join(Image, Image.id == Verdict.image_id)
+        .join(Score, Score.image_id == Image.id)
+        .where(Image.readers > 1, Score.model_id == current.model_id, Score.shown)
+        .order_by(Verdict.id)
     )
     words: dict[int, dict[str, str]] = defaultdict(dict)
     for image_id, reader, word in session.execute(chosen):
         words[image_id][reader] = word
     common: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for of_image in words.values():
-        for one, other in combinations(of_image, 2):
+        readers = sorted(reader for reader, word in of_image.items() if word != WITHDRAWN)
+        for one, other in combinations(readers, 2):
             common[one, other].append((of_image[one], of_image[other]))
     ordered = sorted(common.items(), key=lambda pair: (-len(pair[1]), pair[0]))
     return [_pair(readers, both) for readers, both in ordered[:MOST_PAIRS]]

@@ -34,13 +34,13 @@ def test_two_readers_at_once(visit, running, abnormals, normals):
 
     # What one says the other sees at once, and a new image is there without a reload.
     anna.keyboard.press("n")
-    expect(root.locator("#latest")).to_contain_text("Normal by anna", timeout=2000)
+    expect(root.locator("#latest")).to_contain_text("Normal by anna")
     expect(root.locator("#said")).to_contain_text("Normal by anna, just now.")
     expect(root.locator("#rows tr[aria-current] .verdict")).to_have_text("Normal")
     expect(root.locator("#judge [aria-pressed=true]")).to_have_count(0)
     running.fill("chest", normals[2:3])
-    expect(root.locator("#rows tr")).to_have_count(len(rows) + 1, timeout=2000)
-    expect(root.locator("#rows tr", has_text="Waiting to be scored")).to_have_count(0, timeout=2000)
+    expect(root.locator("#rows tr")).to_have_count(len(rows) + 1)
+    expect(root.locator("#rows tr", has_text="Waiting to be scored")).to_have_count(0)
 
     # Both verdicts side by side, and what they come to; who is of another mind contradicts.
     root.keyboard.press("a")

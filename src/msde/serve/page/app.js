@@ -3,7 +3,7 @@
 import { ask, begin, session } from "./api.js";
 import { COLUMNS, USUAL } from "./columns.js";
 import { advances, openSettings, signIn, singleKeys } from "./dialogs.js";
-import { $, calmly, h, later, say } from "./dom.js";
+import { $, calmly, h, later, say, seldom } from "./dom.js";
 import { LearningPanel } from "./learning.js";
 import { Live } from "./live.js";
 import { ModelPanel } from "./model.js";
@@ -16,7 +16,8 @@ import { Worklist } from "./worklist.js";
 const BUSY = 2000; // ms between looks while images are being scored
 const IDLE = 15000;
 const TOLD = 60000; // the same, while the service tells what changes
-const BREATH = 500; // ms between two looks at least
+const BREATH = 900; // ms between two looks at least
+const COUNTED = 3000; // ms between two counts of flags and false alarms at least
 
 let models = [];
 let model = null; // with its curve
@@ -123,7 +124,8 @@ const live = new Live(({ kinds, images }) => {
   wake();
 });
 const uploads = new Uploads(calmly(400, () => wake()));
-const recount = calmly(100, () => {
+// Many pages may listen while many images are scored.
+const recount = seldom(COUNTED, () => {
   panel.refresh();
   learning.look();
 });

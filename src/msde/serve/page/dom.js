@@ -29,6 +29,24 @@ export const say = (text) => {
 
 export const later = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+/** Call at once, but at most once in so many milliseconds; the last call is not lost. */
+export const seldom = (milliseconds, act) => {
+  let free = true;
+  let wanted = false;
+  const run = () => {
+    free = wanted = false;
+    act();
+    setTimeout(() => {
+      free = true;
+      if (wanted) run();
+    }, milliseconds);
+  };
+  return () => {
+    wanted = true;
+    if (free) run();
+  };
+};
+
 /** Call once there was no further call for so many milliseconds. */
 export const calmly = (milliseconds, act) => {
   let timer = 0;

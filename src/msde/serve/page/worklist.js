@@ -42,7 +42,8 @@ export class Worklist {
     this.place = 0; // of the chosen row, or where it was
     this.wanted = { last: false, image: null };
     this.asking = new AbortController();
-    filters.addEventListener("input", calmly(250, () => this.from(0)));
+    const typed = calmly(250, () => this.from(0));
+    filters.addEventListener("input", ({ target }) => (target.name === "search" ? typed() : this.from(0)));
     filters.addEventListener("submit", (event) => event.preventDefault());
     $("previous").addEventListener("click", () => this.from(this.offset - LIMIT));
     $("next").addEventListener("click", () => this.from(this.offset + LIMIT));
