@@ -238,6 +238,12 @@ def test_on_a_phone_the_heading_stays(visit, running, normals):
     expect(page.locator("#slice")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert page.locator("#stage").bounding_box()["y"] < PHONE["height"] / 2
+    page.locator("#slice").focus()
+    page.keyboard.press("End")
+    expect(page.locator("#slice-says")).to_have_text(f"{SLICES} of {SLICES}")
+    page.locator("#stage").hover()
+    page.mouse.wheel(0, 100)
+    page.wait_for_function("() => scrollY > 0")  # beyond the last slice the wheel scrolls the page
     page.locator("#enlarge").scroll_into_view_if_needed()
     page.evaluate("window.scrollTo(0, document.querySelector('#stage').getBoundingClientRect().bottom + scrollY - 150)")
     heading, notice = (page.locator(selector).bounding_box() for selector in (".title", ".research"))
