@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.images.medical import LPS, dicom_bytes, nifti_bytes
-from tests.requirements import REQUIREMENTS, need
+from tests.requirements import need
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402
@@ -252,9 +252,9 @@ def test_on_a_phone_the_heading_stays(visit, running, normals):
     assert page.locator("#stage").bounding_box()["y"] < 0
 
 
-@pytest.mark.skipif(not REQUIREMENTS["axe"].present(), reason=f"axe-core is missing: {REQUIREMENTS['axe'].remedy}")
 def test_axe_finds_no_fault(visit, running, normals, abnormals):
     """In light and dark, with all that can be opened, at 200 % of a laptop's screen, on a phone, image and volume."""
+    need("axe")
     from axe_playwright_python.sync_playwright import Axe
 
     running.upload("chest", "head.nii", head(normals))
