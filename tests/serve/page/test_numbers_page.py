@@ -14,6 +14,15 @@ pytestmark = pytest.mark.slow
 def test_the_numbers_are_a_click_from_the_worklist_and_fit_a_phone(visit, running, normals):
     running.fill("chest", normals[:3])
     page = visit("chest").page
+
+    def drifting(route):
+        answer = route.fetch()
+        found = answer.json()
+        (one, *_) = found["scanners"]
+        weeks = [{**one, "week": week["week"], "found": True, "higher": True} for week in found["weeks"]]
+        route.fulfill(response=answer, json={**found, "scanners": [one, *weeks]})
+
+    page.route("**/numbers?*", drifting)
     page.get_by_role("link", name="Numbers").click()
     expect(page.locator("#figures dt").first).to_have_text("Images")
     expect(page.locator("#flags-says")).to_contain_text("95 % interval")
@@ -23,6 +32,7 @@ def test_the_numbers_are_a_click_from_the_worklist_and_fit_a_phone(visit, runnin
         assert page.locator(f"#{section} circle").count() == 1
     expect(page.locator("#scanners tbody tr")).to_have_count(1)
     expect(page.locator("#readers-says")).to_have_text("No image was read by two readers.")
+    expect(page.locator("#scanners td.drifts").first).to_contain_text("▲")
     page.set_viewport_size({"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.select_option("#weeks", "4")
