@@ -84,6 +84,9 @@ def real(cache: Path) -> Split:
     return *rows, np.repeat([0, 1], [len(healthy), len(ill)])
 
 
+SHAPES: dict[str, Callable[[], Split]] = {"a": few_axes, "b": clusters, "c": noise}
+
+
 def plain_shift(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The published shift with exact neighbours, as one would first write it."""
     for _ in range(8):
@@ -183,7 +186,7 @@ def main() -> None:
     contenders: dict[str, Contender] = {"ours": ours, "plain NumPy": plain}
     if arguments.official:
         contenders["official scripts"] = official(arguments.official)
-    shapes: dict[str, Callable[[], Split]] = {"a": few_axes, "b": clusters, "c": noise}
+    shapes: dict[str, Callable[[], Split]] = dict(SHAPES)
     if arguments.cache:
         shapes["d"] = lambda: real(arguments.cache)
     print(
@@ -215,4 +218,5 @@ def main() -> None:
             print(line if contender == "ours" else line + " | |", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -162,13 +162,20 @@ def _step(
         squared[columns.start // width] = np.einsum("ij,ij->i", offsets, offsets)
         return offsets
 
-    def move(columns: slice) -> None:
-        out[:, columns] = rows[:, columns] + settings.learning_rate * towards(columns)
+    def move(columns: slice, offsets: FloatArray) -> None:
+        out[:, columns] = rows[:, columns] + settings.learning_rate * offsets
 
-    towards(slice(0, width))
+    def move_later(columns: slice) -> None:
+        columns = slice(columns.start + width, columns.stop + width)
+        move(columns, towards(columns))
+
+    # The first columns tell which rows may rest, before anything is overwritten.
+    first = slice(0, min(width, rows.shape[1]))
+    offsets = towards(first)
     resting = np.flatnonzero(np.sqrt(squared[0]) <= _AT_REST)
     held = rows[resting]
-    for_blocks(move, rows.shape[1], width)
+    move(first, offsets)
+    for_blocks(move_later, rows.shape[1] - first.stop, width)
     change = np.sqrt(squared.sum(axis=0))
     at_rest = change[resting] <= _AT_REST
     out[resting[at_rest]] = held[at_rest]
@@ -190,5 +197,6 @@ def _pull(neighbors: IndexArray, weights: FloatArray) -> csr_array:
 
     shares = weights[neighbors]
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), _LEAST_WEIGHT)
-    starts = np.arange(0, neighbors.size + 1, neighbors.shape[1])
+    # Of one type, so that no copy is made of either.
+    starts = np.arange(0, neighbors.size + 1, neighbors.shape[1], dtype=neighbors.dtype)
     return csr_array((shares.ravel(), neighbors.ravel(), starts), shape=(len(neighbors), len(weights)))

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from msde.method import parallel
-from msde.method.neighbors import mutual, sketch
+from msde.method.neighbors import mutual
 from msde.method.neighbors.exact import ExactIndex
 from msde.method.neighbors.mutual import MutualSearch, Pairs
 from msde.method.neighbors.sketch import recall
@@ -30,12 +30,12 @@ def noise(rng, n, d=40):
 def rows(request, rng, monkeypatch):
     monkeypatch.setattr(mutual, "ROWS_PER_CELL", 60)
     monkeypatch.setattr(mutual, "FEWEST_ROWS", 10)
-    monkeypatch.setattr(sketch, "RECALL", 2)  # no sketch is as good as that
+    monkeypatch.setattr(mutual, "SKETCH_RECALL", 2)  # no sketch is as good as that
     return request.param(rng, 900)
 
 
 def pairs_of(rows, k=12):
-    search = MutualSearch.of(rows)
+    search = MutualSearch(rows)
     order = np.concatenate(search.cells)
     sizes = [len(cell) for cell in search.cells]
     return Pairs.of(rows[order], np.zeros(len(rows), dtype=rows.dtype), sizes, k), rows[order]
@@ -44,17 +44,17 @@ def pairs_of(rows, k=12):
 @pytest.mark.parametrize("k", [1, 2, 12, 50, 899, 900])
 def test_the_neighbors_are_those_of_the_plain_search(rows, k):
     rows = rows.astype(np.float64)
-    found = MutualSearch.of(rows).query(rows, k)
+    found = MutualSearch(rows).query(rows, k)
     np.testing.assert_array_equal(np.sort(found), np.sort(ExactIndex.build(rows).query(rows, k)))
 
 
 def test_rounding_alone_keeps_float32_from_all_of_them(rows):
-    assert recall(ExactIndex.build(rows).query(rows, 50), MutualSearch.of(rows).query(rows, 50)) > 0.999
+    assert recall(ExactIndex.build(rows).query(rows, 50), MutualSearch(rows).query(rows, 50)) > 0.999
 
 
 def test_they_are_at_other_positions_too(rows):
     rows = rows.astype(np.float64)
-    search = MutualSearch.of(rows)
+    search = MutualSearch(rows)
     moved = rows + 0.33 * (rows[np.roll(np.arange(len(rows)), 1)] - rows)
     np.testing.assert_array_equal(np.sort(search.query(moved, 12)), np.sort(ExactIndex.build(moved).query(moved, 12)))
 
@@ -78,7 +78,7 @@ def test_cells_that_lie_apart_are_not_compared(rng, monkeypatch):
 def test_rows_whose_threshold_is_too_low_are_searched_anew(rows, monkeypatch):
     rows, plain = rows.astype(np.float64), mutual.thresholds_of
     monkeypatch.setattr(mutual, "thresholds_of", lambda *pairs: np.where(np.arange(900) % 3 == 0, -1, plain(*pairs)))
-    found = MutualSearch.of(rows).query(rows, 12)
+    found = MutualSearch(rows).query(rows, 12)
     np.testing.assert_array_equal(np.sort(found), np.sort(ExactIndex.build(rows).query(rows, 12)))
 
 
@@ -93,7 +93,7 @@ def test_of_a_threshold_lie_so_many_rows_as_ranks_say(rows):
 def test_copies_have_neighbors_and_are_their_own(rng, n_alike):
     rows = noise(rng, 900)
     rows[:n_alike] = rows[0]
-    found = MutualSearch.of(rows).query(rows, 10)
+    found = MutualSearch(rows).query(rows, 10)
     assert (found == np.arange(900)[:, None]).any(axis=1).all()
     assert all(len(np.unique(row)) == 10 for row in found)
     assert (found[:n_alike] < n_alike).all()
@@ -101,24 +101,24 @@ def test_copies_have_neighbors_and_are_their_own(rng, n_alike):
 
 def test_a_cloud_far_from_the_origin_keeps_its_neighbors(rng):
     rows = (1000 + rng.normal(size=(600, 64))).astype(np.float32)
-    assert recall(ExactIndex.build(rows).query(rows, 5), MutualSearch.of(rows).query(rows, 5)) > 0.999
+    assert recall(ExactIndex.build(rows).query(rows, 5), MutualSearch(rows).query(rows, 5)) > 0.999
 
 
 def test_a_sketch_stands_for_rows_where_it_finds_their_neighbors(rng):
     inner = rng.normal(size=(900, 6)) @ rng.normal(size=(6, 80))
     quiet, loud = ((inner + noise * rng.normal(size=(900, 80))).astype(np.float32) for noise in (0.03, 1))
-    search = MutualSearch.of(quiet)
-    coordinates = search.sketch.of_references_if_good(quiet, 20)
-    assert coordinates is not None
-    assert coordinates.shape == (900, 7)
-    assert search.sketch.of_references_if_good(loud, 20) is None
-    for rows, least in ((quiet, 0.985), (loud, 0.9999)):
-        assert recall(ExactIndex.build(rows).query(rows, 20), search.query(rows, 20)) >= least
+    search = MutualSearch(quiet)
+    assert search.sketch is not None
+    assert search.sketch.axes.shape == (80, 6)
+    assert 0.985 <= recall(ExactIndex.build(quiet).query(quiet, 20), search.query(quiet, 20)) < 1
+    assert recall(ExactIndex.build(loud).query(loud, 20), search.query(loud, 20)) > 0.9999
+    assert search.sketch is None  # it was of little use, and is not asked again
+    assert MutualSearch(rng.normal(size=(900, 80))).sketch is None
 
 
 def test_one_and_two_threads_find_alike(rows, monkeypatch):
     found = []
     for threads in (1, 2):
         monkeypatch.setattr(parallel, "workers", lambda threads=threads: ThreadPoolExecutor(threads))
-        found.append(MutualSearch.of(rows).query(rows, 12))
+        found.append(MutualSearch(rows).query(rows, 12))
     np.testing.assert_array_equal(found[0], found[1])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.images.medical import LPS, dicom_bytes, nifti_bytes
-from tests.requirements import REQUIREMENTS, need
+from tests.requirements import need
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402
@@ -238,6 +238,12 @@ def test_on_a_phone_the_heading_stays(visit, running, normals):
     expect(page.locator("#slice")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert page.locator("#stage").bounding_box()["y"] < PHONE["height"] / 2
+    page.locator("#slice").focus()
+    page.keyboard.press("End")
+    expect(page.locator("#slice-says")).to_have_text(f"{SLICES} of {SLICES}")
+    page.locator("#stage").hover()
+    page.mouse.wheel(0, 100)
+    page.wait_for_function("() => scrollY > 0")  # beyond the last slice the wheel scrolls the page
     page.locator("#enlarge").scroll_into_view_if_needed()
     page.evaluate("window.scrollTo(0, document.querySelector('#stage').getBoundingClientRect().bottom + scrollY - 150)")
     heading, notice = (page.locator(selector).bounding_box() for selector in (".title", ".research"))
@@ -246,9 +252,9 @@ def test_on_a_phone_the_heading_stays(visit, running, normals):
     assert page.locator("#stage").bounding_box()["y"] < 0
 
 
-@pytest.mark.skipif(not REQUIREMENTS["axe"].present(), reason=f"axe-core is missing: {REQUIREMENTS['axe'].remedy}")
 def test_axe_finds_no_fault(visit, running, normals, abnormals):
     """In light and dark, with all that can be opened, at 200 % of a laptop's screen, on a phone, image and volume."""
+    need("axe")
     from axe_playwright_python.sync_playwright import Axe
 
     running.upload("chest", "head.nii", head(normals))

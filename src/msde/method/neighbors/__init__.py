@@ -16,6 +16,8 @@ from msde.method.neighbors.sketch import CELL_ROWS, build_approximate
 
 EXACT_ROWS = 2_000
 
+_LARGEST_SHARE = 0.1
+
 
 def build_index(rows: FloatArray, n_neighbors: int) -> NeighborIndex:
     """Index the rows: exactly up to ``EXACT_ROWS`` of them, by a sketch beyond.
@@ -59,8 +61,9 @@ class Search:
         self.rows = rows
         self.order: IndexArray | None = None
         self._n_neighbors, self._moved = n_neighbors, False
-        if EXACT_ROWS < len(rows) <= CELL_ROWS:
-            self._mutual: MutualSearch | None = MutualSearch.of(rows)
+        # A threshold that lets many neighbours pass lets most of the rows pass.
+        if EXACT_ROWS < len(rows) <= CELL_ROWS and n_neighbors <= _LARGEST_SHARE * len(rows):
+            self._mutual: MutualSearch | None = MutualSearch(rows)
             return
         self._mutual, self._index = None, build_index(rows, n_neighbors)
         if len(rows) > CELL_ROWS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -103,7 +104,8 @@ class CellIndex(NeighborIndex):
 
     def query(self, queries: FloatArray, k: int) -> IndexArray:
         """Find k near reference rows of each query, nearly all of them the nearest; see `NeighborIndex.query`."""
-        found = np.empty((len(queries), min(k, len(self.rows))), dtype=np.intp)
+        # Of very many rows these numbers are among the largest arrays, so they take half the usual room.
+        found = np.empty((len(queries), min(k, len(self.rows))), dtype=np.int32)
         cells = nearest_centers(queries, self.centers)
         asked = np.argsort(cells, kind="stable")
         for group in np.split(asked, np.flatnonzero(np.diff(cells[asked], prepend=-1)))[1:]:
@@ -112,7 +114,7 @@ class CellIndex(NeighborIndex):
             center = self.centers[cells[group[0]]]
             there = ExactIndex.build(self.rows[candidates] - center)
             found[group] = candidates[there.query(queries[group] - center, k)]
-        return found
+        return cast("IndexArray", found)
 
     def _around(self, cell: np.intp, k: int) -> IndexArray:
         """Gather the ascending row numbers of the cells around a cell, k of them at least."""

@@ -76,15 +76,12 @@ class Sketch:
         for_blocks(fill, len(rows), _BLOCK_ROWS)
         return coordinates
 
-    def of_references_if_good(self, rows: FloatArray, k: int) -> FloatArray | None:
-        """Give rows their coordinates if these find 99 % of the k true neighbours of some of them."""
-        if not 0 < self.axes.shape[1] < rows.shape[1] // 2:
-            return None  # no axis stands out, or the coordinates are hardly fewer
+    def tried(self, rows: FloatArray, k: int) -> tuple[FloatArray, float]:
+        """Give rows of shape (n, d) their coordinates, and the share of k true neighbours that these find for some."""
         coordinates = self.of_references(rows)
         sample = rows[evenly_spaced(len(rows), _SAMPLE_QUERIES)]
         truth = ExactIndex.build(rows).query(sample, k)
-        found = ExactIndex.build(coordinates).query(self.of_queries(sample), k)
-        return coordinates if recall(truth, found) >= RECALL else None
+        return coordinates, recall(truth, ExactIndex.build(coordinates).query(self.of_queries(sample), k))
 
     def of_queries(self, rows: FloatArray) -> FloatArray:
         """Give rows of shape (m, d) their coordinates (m, a + 1); what is beyond is the same to all references."""

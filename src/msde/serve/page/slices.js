@@ -78,6 +78,12 @@ export class Slices {
     return true;
   }
 
+  /** Whether there is a further slice that way. */
+  leads(way) {
+    const to = this.part + way;
+    return to >= 0 && to < this.volume.n_parts;
+  }
+
   byKey(key) {
     if (!this.step(WAYS[key])) return false;
     this.sayLater();

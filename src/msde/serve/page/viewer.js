@@ -45,6 +45,7 @@ export class Viewer {
         region: this.marks.act("region"),
       },
       turn: (by) => this.slices.step(by),
+      leads: (way) => this.slices.leads(way),
       changed: (view) => this.drawZoom(view),
     });
     this.asking = new AbortController();

@@ -4,6 +4,7 @@ const MOST = 20; // times the size at which a picture fits
 const STEP = 1.25; // of a key or button
 const NOTCH = 40; // of a wheel that is turned: one slice
 const NEAR = 0.002; // of the zoom, to the size that fits
+const BESIDE = "(min-width: 68rem)"; // where the picture stands beside the list; in one column the wheel scrolls the page
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
@@ -60,11 +61,12 @@ export class Pane {
 
 /**
  * Panes that move together. `acts` has for each tool what a drag with it does: called with the event of its beginning and
- * the pane, it gives `{ move(event), end(event) }`. `turn(by)` goes on by so many slices, or says that there are none.
+ * the pane, it gives `{ move(event), end(event) }`. `turn(by)` goes on by so many slices, or says that there are none;
+ * `leads(way)` whether there are more that way.
  */
 export class Viewport {
-  constructor(panes, { acts, turn, changed }) {
-    Object.assign(this, { panes, turn, changed });
+  constructor(panes, { acts, turn, leads, changed }) {
+    Object.assign(this, { panes, turn, leads, changed });
     this.acts = { ...acts, pan: (event) => this.pan(event), zoom: (event, pane) => this.scale(event, pane) };
     this.tool = "window";
     this.view = panes[0].view;
@@ -198,7 +200,9 @@ export class Viewport {
 
   wheel(event, pane) {
     const enlarges = event.ctrlKey || event.metaKey; // as pinching on a touchpad says
+    const beside = matchMedia(BESIDE).matches;
     if (!enlarges && this.turn(0)) {
+      if (!beside && !this.leads(Math.sign(event.deltaY))) return; // beyond the last slice the page goes on
       event.preventDefault();
       this.turned += event.deltaMode ? Math.sign(event.deltaY) * NOTCH : event.deltaY;
       const by = Math.trunc(this.turned / NOTCH);
@@ -206,8 +210,7 @@ export class Viewport {
       if (by) this.turn(Math.sign(by)); // a fast wheel does not skip slices: there are more events
       return;
     }
-    // In one column the wheel scrolls the page.
-    if (!enlarges && !matchMedia("(min-width: 68rem)").matches) return;
+    if (!enlarges && !beside) return;
     event.preventDefault();
     const by = event.deltaMode ? Math.sign(event.deltaY) : event.deltaY / 100;
     this.zoomTo(this.view.zoom * STEP ** clamp(-by, -2, 2), pane.toPicture(event));
