@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-PYTEST := $(BIN)/pytest -q -n auto --dist loadfile
+PYTEST := $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 QUICK := -m "not slow" --hypothesis-profile=quick
 COVERAGE ?= --cov --cov-report=term
 
@@ -34,7 +34,7 @@ test-lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[test]'
-	.venv-lowest/bin/pytest -q -n auto --dist loadfile $(QUICK)
+	.venv-lowest/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder $(QUICK)
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .

@@ -69,6 +69,13 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20260419)
 
 
+@pytest.hookimpl(trylast=True)  # after the order by chance
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files of most slow tests, so that the last worker is not left alone with one of them."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell in one line a kind what was skipped, why, and what brings it."""
     skipped = Counter(

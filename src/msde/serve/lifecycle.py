@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -39,6 +39,7 @@ from msde.serve.storage.tables import Identity, Image
 
 HOUR = 3600.0
 REFRESH = 2.0  # seconds between two looks at the model files
+_JOIN = 3.0  # seconds that the jobs are waited for at the end; they are daemons, so none can hold the process up
 OUTLIVED = 15.0  # seconds in which a process whose parent was killed notices and ends
 
 
@@ -79,14 +80,23 @@ def running(service: Service) -> Iterator[None]:
             "embed-labelled": service.labelled.embed,
             "keep": partial(_keep_house, service),
         }
-        for name, job in jobs.items():
-            Thread(target=job, name=f"msde-{name}", daemon=True).start()
+        threads = [Thread(target=job, name=f"msde-{name}", daemon=True) for name, job in jobs.items()]
+        for thread in threads:
+            thread.start()
+        stack.callback(_join, threads)
         stack.callback(service.normals.stop)
         stack.callback(service.labelled.stop)
         stack.callback(service.stopping.set)
         service.ready.set()
         stack.callback(service.ready.clear)
         yield
+
+
+def _join(threads: Sequence[Thread]) -> None:
+    """Wait until no job uses the database any more, so that it is closed whole."""
+    latest = time.monotonic() + _JOIN
+    for thread in threads:
+        thread.join(max(latest - time.monotonic(), 0.0))
 
 
 def prepare(settings: Settings) -> IO[str]:
