@@ -165,11 +165,18 @@ def test_a_study_is_one_message_when_it_has_come_to_rest(serve, tmp_path, monkey
         assert resources[-1]["subject"]["identifier"]["value"] == "12|3^4"
         assert resources[-1]["derivedFrom"][0]["identifier"]["value"] == "urn:oid:1.2.7"
         wait_until(lambda: mllp.messages, "a message of HL7")
+
+        def refused() -> bool:
+            with served.service.database.read() as session:
+                return None not in session.scalars(select(Outgoing.error).where(Outgoing.destination == "orm")).all()
+
+        wait_until(refused, "the end of the first attempt")
         for _ in range(2):  # it was refused, and then the connection ended
+            before = len(mllp.messages)
             with served.service.database.write() as session:
                 session.execute(update(Outgoing).where(Outgoing.destination == "orm").values(next_try=now()))
             served.client.post("/api/notifications/retry")
-            wait_until(partial(longer_than, mllp.messages, len(mllp.messages)), "another attempt")
+            wait_until(partial(longer_than, mllp.messages, before), "another attempt")
         wait_until(lambda: outbox()["orm"] == {"sent": 3}, "a message of HL7 that is taken")
         segments = {line.split("|")[0]: line.split("|") for line in mllp.messages[-1].split("\r")}
         assert segments["PID"][3:6] == ["12\\F\\3\\S\\4", "", "Doe^Jane"]

@@ -33,7 +33,8 @@ def test_rights_of_others_go_and_links_lead_nowhere(tmp_path):
 
 
 def test_what_is_another_users_is_told_and_stops_nothing(tmp_path, monkeypatch, caplog):
-    (tmp_path / "lost+found").mkdir(mode=0o755)
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "lost+found").chmod(0o755)  # whatever umask a service of an earlier test has left
     for name in ("theirs", "ours"):
         (tmp_path / name).touch()
         (tmp_path / name).chmod(0o644)
