@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 import os
 from itertools import count
@@ -47,6 +48,14 @@ class FlakyServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def own_print():
+    """Put back what prints: Ray leaves a function of its own there, which Numba cannot compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtins, "print", builtins.print)
+        yield
 
 
 @pytest.fixture(scope="session")
