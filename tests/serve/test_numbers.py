@@ -125,6 +125,7 @@ def test_the_numbers_are_exported_and_on_record(weeks_of_images):
 
 
 def test_dashboard_and_alerts_ask_for_metrics_that_there_are(weeks_of_images):
+    weeks_of_images.get("/api/models")  # so that a request has been counted
     text = weeks_of_images.client.get("/metrics").text
     there = set(re.findall(r"^(msde_\w+?)(?:_bucket)?(?:\{| )", text, re.MULTILINE))
     there |= set(re.findall(r"^# TYPE (msde_\w+) ", text, re.MULTILINE))
