@@ -1,8 +1,11 @@
 """Migrations and errors of the database."""
 
+from sqlite3 import ProgrammingError
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from psycopg import OperationalError
 from sqlalchemy import text
 
 from msde.errors import MSDEError
@@ -36,6 +39,22 @@ def test_an_error_rolls_back(database):
         raise ZeroDivisionError
     with database.read() as session:
         assert session.get(Image, 1) is None
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_is_at_work_when_it_is_closed_is_closed_when_it_is_done(url, begun):
+    """Threads that nobody waits for may be at work then, or begin only afterwards."""
+    database = Database(url)
+    if begun:
+        with database.read() as session:
+            connection = session.connection().connection.driver_connection
+            database.close()
+    else:
+        database.close()
+        with database.read() as session:
+            connection = session.connection().connection.driver_connection
+    with pytest.raises((ProgrammingError, OperationalError), match="closed"):
+        connection.execute("SELECT 1")
 
 
 @pytest.mark.parametrize("url", ["mysql://secret@host/name", "no url but a secret", "oracle+x://secret@host/name", ""])

@@ -176,8 +176,13 @@ class Database:
         return not busy
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections: those at work, in threads that nobody waits for, as soon as they are given back."""
+        event.listen(self.engine, "checkin", _close)
         self.engine.dispose()
+
+
+def _close(_connection: Any, record: Any) -> None:
+    record.invalidate()
 
 
 def _set_up(connection: Any, _: object) -> None:
