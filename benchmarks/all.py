@@ -18,7 +18,6 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SET = "nih_cxr_pneumonia"
-MINUTES = 40
 
 
 def parts(cache: str, official: str | None) -> dict[str, tuple[int, list[str]]]:

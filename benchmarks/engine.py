@@ -19,6 +19,7 @@ import importlib.util
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from embeddings import load_sets
@@ -162,11 +163,8 @@ def operations(train: np.ndarray, test: np.ndarray) -> float:
         counted += 2 * pairs.n_measured * pairs.left.shape[1] + 2 * NEIGHBORS * FEATURES * len(pairs.left)
         return plain_nearest(pairs)
 
-    mutual.Pairs.nearest = nearest  # type: ignore[method-assign]
-    try:
+    with patch.object(mutual.Pairs, "nearest", nearest):
         ours(train, test)
-    finally:
-        mutual.Pairs.nearest = plain_nearest  # type: ignore[method-assign]
     return counted
 
 

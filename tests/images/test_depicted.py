@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -40,3 +42,11 @@ def test_what_an_image_depicts_is_read_of_its_header_and_nothing_else(tmp_path):
         assert depicted(other) is None
     (tmp_path / "c.dcm").write_bytes(b"no DICOM at all")
     assert depicted(tmp_path / "c.dcm") is None
+
+
+def test_a_file_in_the_place_of_another_is_read_though_it_was_changed_at_the_same_time(tmp_path):
+    file, values = tmp_path / "a.dcm", np.arange(256, dtype=np.uint16).reshape(16, 16)
+    for modality, region in (("MR", "HEAD"), ("CR", "ABDOMEN")):
+        file.write_bytes(dicom_bytes(values, Modality=modality, BodyPartExamined=region))
+        os.utime(file, ns=(0, 0))
+        assert depicted(file) == Depicted(modality, frozenset({region}))

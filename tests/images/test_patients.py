@@ -1,5 +1,6 @@
 """Which images are of one patient: names, tables, headers."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,16 @@ def test_all_frames_of_a_file_are_of_its_patient(tmp_path):
     patients = Patients()
     assert len(parts) == 3
     assert {patients.keys(part) for part in [*parts, *map(str, parts)]} == {patients.keys(path)}
+
+
+def test_a_file_in_the_place_of_another_is_read_though_it_was_changed_at_the_same_time(tmp_path):
+    path, other = (radiograph(tmp_path, name, PatientID=of) for name, of in (("a.dcm", "ID-1"), ("b.dcm", "ID-4711")))
+    patients = Patients()
+    assert patients.keys(path)
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    expected = patients.keys(other)
+    other.replace(path)
+    assert patients.keys(path) == expected
 
 
 def test_a_table_tells_files_and_all_below_folders_the_nearest_first(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from msde.errors import ImageError
 from msde.images import ImageRule, read_pixels, read_squares, squares, to_input
+from msde.images.room import PixelRoom
 
 RULES = [ImageRule(), ImageRule("percentile", "letterbox"), ImageRule("window:20,200")]
 
@@ -52,8 +53,12 @@ def test_what_is_no_picture_is_refused_as_by_read_pixels(source: Any) -> None:
     assert str(found.value) == str(plain.value)
 
 
-def test_room_is_given_back_after_an_error_and_a_success() -> None:
-    room = squares.ROOM
+def test_room_is_given_back_after_an_error_and_a_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = PixelRoom(100)  # of its own, because what other tests have left running may read images
+    monkeypatch.setattr(squares, "ROOM", room)
+    with PixelRoom(1).admitting():  # which counts it, so that the other room does not
+        read_squares(np.zeros((8, 8)), [np.empty((3, 16, 16), np.float32)], ImageRule())
+        assert room._taken == 0
     for picture in (np.full((8, 8), 2.0), np.zeros((8, 8))):
         with suppress(ImageError):
             read_squares(picture, [np.empty((3, 16, 16), np.float32)], ImageRule())

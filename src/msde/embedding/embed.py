@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 Tick = Callable[[], object]
 
 _DEFAULT_RULE = ImageRule()
-# How ONNX Runtime and the allocators below it say that memory ran out; their errors have no type of their own.
 _LARGEST_KEPT = 2**20  # bytes of an image's maps: larger ones would drive embeddings of some kB out of the cache
+# How ONNX Runtime and the allocators below it say that memory ran out; their errors have no type of their own.
 _OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 
 

@@ -96,11 +96,7 @@ class MSDEDetector(OutlierMixin, Detection, BaseEstimator):  # type: ignore[misc
         gaussian: GaussianKind | None = None,
         enhancer: MeanShiftEnhancer | None = None,
     ) -> None:
-        self.mode = mode
-        self.alpha = alpha
-        self.shift = shift
-        self.weighting = weighting
-        self.gaussian = gaussian
+        super().__init__(mode, alpha=alpha, shift=shift, weighting=weighting, gaussian=gaussian)
         self.enhancer = enhancer
 
     def fit(

@@ -75,7 +75,8 @@ def depicted(source: Any) -> Depicted | None:
     if form is not None and form.name in ONE_PICTURE:
         return None
     try:
-        return _read(path, os.stat(path).st_mtime_ns)
+        status = os.stat(path)
+        return _read(path, status.st_mtime_ns, status.st_size)
     except OSError:
         return None
 
@@ -96,7 +97,7 @@ def regions_in(text: str) -> frozenset[str]:
 
 
 @remembering(64)
-def _read(path: str, changed: int) -> Depicted | None:
+def _read(path: str, *_: int) -> Depicted | None:
     """Read a header; one file may hold many frames."""
     try:
         header = read_header(path)

@@ -180,7 +180,8 @@ class Patients:
         if not self.headers or (form is not None and form.name in ONE_PICTURE):
             return {}
         try:
-            return _stated(path, os.stat(path).st_mtime_ns)
+            status = os.stat(path)
+            return _stated(path, status.st_mtime_ns, status.st_size)
         except OSError:
             return {}
 
@@ -244,7 +245,7 @@ def _file(source: str | os.PathLike[str]) -> str:
 
 
 @remembering(64)
-def _stated(path: str, changed: int) -> Mapping[str, bytes]:
+def _stated(path: str, *_: int) -> Mapping[str, bytes]:
     """Return what a DICOM header states of patient and study; one file may hold many frames."""
     try:
         header = read_header(path)

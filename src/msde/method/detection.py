@@ -105,11 +105,7 @@ class Detection:
         return "cross-fitted and moved to the pool: training" if moved else "cross-fitted training"
 
     def cross_fitted_scores(self) -> NDArray[np.float64]:
-        """Return the anomaly score of each training row (n,) by a detector that has not seen it; none if n < 3.
-
-        In adaptive mode they are moved to where the normals of the pool score, if these score higher by more than
-        chance: see :func:`msde.method.pool_calibration.move_of_normals`.
-        """
+        """Return the score of each training row; see :meth:`msde.MSDEDetector.cross_fitted_scores`."""
         return self._held_out.scores
 
     def _checked(self, rows: Any, like: FloatArray | None = None) -> FloatArray:
