@@ -15,6 +15,7 @@ import pytest
 from msde.cli.main import COMMANDS, msde
 from msde.cli.serve import BESIDE
 from tests.documents import DOCS, INDEX, ROOT, anchors, blocks, links, title
+from tests.requirements import REQUIREMENTS
 
 PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
 # What a newcomer looks for: the page's title, and the heading that answers.
@@ -116,3 +117,13 @@ def test_every_environment_variable_is_described():
     page = (DOCS / "configuration.md").read_text(encoding="utf-8")
     assert len(variables) > 3
     assert {variable for variable in variables if f"`{variable}`" not in page} == set()
+
+
+@pytest.mark.parametrize("place", [".ci/run", ".github/workflows/ci.yml", "CONTRIBUTING.md"])
+def test_what_tests_need_of_debian_is_named_wherever_all_of_it_is_installed(place):
+    remedies = " ; ".join(one.remedy for one in REQUIREMENTS.values() if one.may_be_had)
+    needed = {
+        word for words in re.findall(r"apt-get install ([^;]+)", remedies) for word in words.split() if word[0] != "-"
+    }
+    assert len(needed) > 5
+    assert needed - set(re.findall(r"[\w-]+", (ROOT / place).read_text(encoding="utf-8"))) == set()
