@@ -79,6 +79,25 @@ def test_reference_pages_are_those_of_the_program(tool):
         assert (DOCS / name).read_text(encoding="utf-8") == page(), "python tools/reference.py --write"
 
 
+def test_what_pages_say_of_routes_and_fields_is_of_some_that_there_are():
+    rest = (DOCS / "rest.md").read_text(encoding="utf-8")
+    routes = set(re.findall(r"^### ([A-Z]+ /\S+)$", rest, re.MULTILINE))
+    fields = {
+        (record, field)
+        for record, lines in re.findall(r"^### ([A-Z]\w+)\n(.*?)(?=^###|\Z)", rest, re.MULTILINE | re.DOTALL)
+        for field in re.findall(r"^\| `(\w+)` \|", lines, re.MULTILINE)
+    }
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue
+        for method, path in re.findall(r"`(GET|POST|PUT|DELETE) (/api/[^`?]*)", page.read_text(encoding="utf-8")):
+            assert path == "/api/openapi.json" or f"{method} {path}" in routes, f"{page.name}: {method} {path}"
+    told = re.findall(r"^\| ([A-Z]\w+) (`\w+`.*?) \| ", (DOCS / "service.md").read_text(encoding="utf-8"), re.MULTILINE)
+    named = {(record, field) for record, names in told for field in re.findall(r"`(\w+)`", names)}
+    assert len(named) > 20
+    assert named - fields == set()
+
+
 def commands() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         if page.name == "CHANGELOG.md":
