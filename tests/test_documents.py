@@ -14,7 +14,7 @@ import pytest
 
 from msde.cli.main import COMMANDS, msde
 from msde.cli.serve import BESIDE
-from tests.documents import DOCS, INDEX, ROOT, anchors, blocks, links, title
+from tests.documents import DOCS, INDEX, ROOT, anchors, blocks, links, title, without_blocks
 from tests.requirements import REQUIREMENTS
 
 PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
@@ -34,6 +34,8 @@ LOOKED_FOR = {
     "DICOM services": ("DICOM conformance statement", "overview"),
     "figures on sixteen sets": ("Figures", "the-sixteen-sets"),
 }
+
+OF_OTHERS = {"--pass-user-headers"}  # of oauth2-proxy
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,23 @@ def test_commands_of_all_pages_have_the_options_that_they_show():
         except click.UsageError as error:
             if "does not exist" not in error.message:  # a folder of the example
                 pytest.fail(f"{page}: {line}: {error.format_message()}")
+
+
+def test_options_that_pages_name_are_those_of_a_command_or_a_benchmark():
+    known = {"--help", "--version", *OF_OTHERS}
+    waiting: list[click.Command] = [msde, *BESIDE.values()]
+    while waiting:
+        command = waiting.pop()
+        known |= {word for option in command.params for word in (*option.opts, *option.secondary_opts)}
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            waiting += filter(None, (command.get_command(context, name) for name in command.list_commands(context)))
+    for script in ROOT.glob("benchmarks/*.py"):
+        known |= set(re.findall(r"[\"'](--[a-z][\w-]*)[\"']", script.read_text(encoding="utf-8")))
+    for page in PAGES:
+        spans = re.findall(r"`((?:msde |--)[^`\n]+)`", without_blocks(page.read_text(encoding="utf-8")))
+        named = {word for span in spans for word in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", span)}
+        assert page.name == "CHANGELOG.md" or named - known == set(), page.name
 
 
 def understand(words: list[str]) -> None:
