@@ -63,4 +63,4 @@ lint: .venv/test.stamp
 	touch $@ .venv/docs.stamp .venv/test.stamp .venv/demo.stamp
 
 clean:
-	rm -rf .venv .venv-lowest msde-demo
+	rm -rf .venv .venv-lowest build msde-demo

@@ -19,9 +19,13 @@ def blocks(text: str) -> Iterator[tuple[str, str]]:
         yield language.strip(), code
 
 
+def without_blocks(text: str) -> str:
+    return _BLOCK.sub("", text)
+
+
 def anchors(path: Path) -> set[str]:
     """Return the names by which a code host leads to the headings of a page."""
-    headings = re.findall(r"^#+ (.+)$", _BLOCK.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", without_blocks(path.read_text(encoding="utf-8")), re.MULTILINE)
     plain = (re.sub(r"\[(.+?)\]\(.+?\)", r"\1", heading) for heading in headings)
     return {re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-") for heading in plain}
 
@@ -32,6 +36,6 @@ def title(path: Path) -> str:
 
 def links(path: Path) -> Iterator[tuple[Path, str]]:
     """Yield the files that a page leads to, with the heading, empty for none."""
-    text = re.sub(r"`[^`\n]*`", "", _BLOCK.sub("", path.read_text(encoding="utf-8")))
+    text = re.sub(r"`[^`\n]*`", "", without_blocks(path.read_text(encoding="utf-8")))
     for target, anchor in _LINK.findall(text):
         yield (path.parent / target).resolve() if target else path, anchor

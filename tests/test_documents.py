@@ -12,9 +12,11 @@ from types import ModuleType
 import click
 import pytest
 
+import msde as msde_package
 from msde.cli.main import COMMANDS, msde
 from msde.cli.serve import BESIDE
-from tests.documents import DOCS, INDEX, ROOT, anchors, blocks, links, title
+from tests.documents import DOCS, INDEX, ROOT, anchors, blocks, links, title, without_blocks
+from tests.requirements import REQUIREMENTS
 
 PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
 # What a newcomer looks for: the page's title, and the heading that answers.
@@ -33,6 +35,9 @@ LOOKED_FOR = {
     "DICOM services": ("DICOM conformance statement", "overview"),
     "figures on sixteen sets": ("Figures", "the-sixteen-sets"),
 }
+
+NOT_SHOWN = {"held_out_from"}  # words for messages of this package
+OF_OTHERS = {"--pass-user-headers"}  # of oauth2-proxy
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +83,38 @@ def test_reference_pages_are_those_of_the_program(tool):
         assert (DOCS / name).read_text(encoding="utf-8") == page(), "python tools/reference.py --write"
 
 
+def test_what_pages_say_of_routes_and_fields_is_of_some_that_there_are():
+    rest = (DOCS / "rest.md").read_text(encoding="utf-8")
+    routes = set(re.findall(r"^### ([A-Z]+ /\S+)$", rest, re.MULTILINE))
+    fields = {
+        (record, field)
+        for record, lines in re.findall(r"^### ([A-Z]\w+)\n(.*?)(?=^###|\Z)", rest, re.MULTILINE | re.DOTALL)
+        for field in re.findall(r"^\| `(\w+)` \|", lines, re.MULTILINE)
+    }
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue
+        for method, path in re.findall(r"`(GET|POST|PUT|DELETE) (/api/[^`?]*)", page.read_text(encoding="utf-8")):
+            assert path == "/api/openapi.json" or f"{method} {path}" in routes, f"{page.name}: {method} {path}"
+    told = re.findall(r"^\| ([A-Z]\w+) (`\w+`.*?) \| ", (DOCS / "service.md").read_text(encoding="utf-8"), re.MULTILINE)
+    named = {(record, field) for record, names in told for field in re.findall(r"`(\w+)`", names)}
+    assert len(named) > 20
+    assert named - fields == set()
+
+
+@pytest.mark.slow  # imports scikit-learn
+def test_the_python_page_has_every_public_method_and_attribute():
+    page = (DOCS / "python.md").read_text(encoding="utf-8")
+    for name in msde_package.__all__:
+        (shown,) = re.findall(rf"autoclass:: msde\.{name}\n   :members: (.*)", page)
+        kinds = [kind for kind in getattr(msde_package, name).__mro__ if kind.__module__.startswith("msde.")]
+        own = {
+            word for kind in kinds for word, what in vars(kind).items() if callable(what) or isinstance(what, property)
+        }
+        public = {word for word in own if not word.startswith(("_", "set_"))}  # scikit-learn makes set_fit_request
+        assert public - set(shown.split(", ")) - NOT_SHOWN == set(), name
+
+
 def commands() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         if page.name == "CHANGELOG.md":
@@ -100,6 +137,23 @@ def test_commands_of_all_pages_have_the_options_that_they_show():
                 pytest.fail(f"{page}: {line}: {error.format_message()}")
 
 
+def test_options_that_pages_name_are_those_of_a_command_or_a_benchmark():
+    known = {"--help", "--version", *OF_OTHERS}
+    waiting: list[click.Command] = [msde, *BESIDE.values()]
+    while waiting:
+        command = waiting.pop()
+        known |= {word for option in command.params for word in (*option.opts, *option.secondary_opts)}
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            waiting += filter(None, (command.get_command(context, name) for name in command.list_commands(context)))
+    for script in ROOT.glob("benchmarks/*.py"):
+        known |= set(re.findall(r"[\"'](--[a-z][\w-]*)[\"']", script.read_text(encoding="utf-8")))
+    for page in PAGES:
+        spans = re.findall(r"`((?:msde |--)[^`\n]+)`", without_blocks(page.read_text(encoding="utf-8")))
+        named = {word for span in spans for word in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", span)}
+        assert page.name == "CHANGELOG.md" or named - known == set(), page.name
+
+
 def understand(words: list[str]) -> None:
     context = click.Context(msde)
     command, words = msde.get_command(context, words[0]), words[1:]
@@ -116,3 +170,13 @@ def test_every_environment_variable_is_described():
     page = (DOCS / "configuration.md").read_text(encoding="utf-8")
     assert len(variables) > 3
     assert {variable for variable in variables if f"`{variable}`" not in page} == set()
+
+
+@pytest.mark.parametrize("place", [".ci/run", ".github/workflows/ci.yml", "CONTRIBUTING.md"])
+def test_what_tests_need_of_debian_is_named_wherever_all_of_it_is_installed(place):
+    remedies = " ; ".join(one.remedy for one in REQUIREMENTS.values() if one.may_be_had)
+    needed = {
+        word for words in re.findall(r"apt-get install ([^;]+)", remedies) for word in words.split() if word[0] != "-"
+    }
+    assert len(needed) > 5
+    assert needed - set(re.findall(r"[\w-]+", (ROOT / place).read_text(encoding="utf-8"))) == set()

@@ -182,8 +182,8 @@ def _route(route: APIRoute, methods: dict[str, Any]) -> Iterator[str]:
         yield _table(("parameter", "type", "what it is"), (_parameter(one) for one in parameters))
     if body := operation.get("requestBody"):
         yield f"In: {_content(body['content'])}"
-    good = {status: answer for status, answer in operation["responses"].items() if status < "3"}
-    bad = sorted(status for status in operation["responses"] if status >= "3")
+    good = {status: answer for status, answer in operation["responses"].items() if status < "4"}
+    bad = sorted(status for status in operation["responses"] if status >= "4")
     out = "; ".join(f"{status} {_content(answer.get('content', {}))}".strip() for status, answer in good.items())
     yield f"Out: {out}" + (f". Refusals: {', '.join(bad)}." if bad else ".")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @click.command()
@@ -17,6 +17,4 @@ def completion(context: click.Context, shell: str) -> None:
     Write it where the shell looks: ~/.local/share/bash-completion/completions/msde, a file _msde in a folder of zsh's
     $fpath, or ~/.config/fish/completions/msde.fish.
     """
-    kind = get_completion_class(shell)
-    assert kind is not None  # noqa: S101 - one of SHELLS
-    click.echo(kind(context.find_root().command, {}, "msde", "_MSDE_COMPLETE").source())
+    click.echo(SHELLS[shell](context.find_root().command, {}, "msde", "_MSDE_COMPLETE").source())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from msde.cli.ray import refuse_with_ray, report, with_ray
 if TYPE_CHECKING:
     from msde.cluster.cluster import Cluster
     from msde.embedding.cache import EmbeddingCache
+    from msde.model.anomaly_model import AnomalyModel
 
 
 @click.command()
@@ -49,22 +51,16 @@ def embed(
     that the network sees, error, volume (of which the image is a part) and peak (the brightest pixel, 0 to 1).
     """
     from msde.backbones.known import BUILT_IN
-    from msde.embedding.embed import ticking
     from msde.embedding.encoder import DEFAULT_LOOKS
-    from msde.errors import OutputError
-    from msde.images import ImageRule, find_images
+    from msde.images import ImageRule
     from msde.model.anomaly_model import AnomalyModel
-    from msde.output.score_table import check_table
-    from msde.storage.atomic import writing
 
     if model is not None and (backbones or looks):
         raise click.UsageError("--model brings its own backbone and looks; leave --backbone and --look out")
-    if output is None and cluster is None:
-        raise click.UsageError("embeddings are written as Parquet; give -o FILE.parquet")
     if output is not None:
-        if output.suffix.lower() != ".parquet":
-            raise OutputError(f"{output}: embeddings are written as Parquet; give -o FILE.parquet")
-        check_table(output)
+        _check(output)
+    elif cluster is None:
+        raise click.UsageError("embeddings are written as Parquet; give -o FILE.parquet")
     if model is not None:
         embedder = AnomalyModel.load(model, cache, device)
     else:
@@ -72,15 +68,38 @@ def embed(
         embedder = AnomalyModel(backbones or (BUILT_IN,), None, cache, looks or DEFAULT_LOOKS, rule, device)
     if cluster is not None:
         refuse_with_ray(cache=cache)
-        from msde.cluster.api import embed_on
-        from msde.cluster.one_table import write_embeddings_of
+        _embed_on(cluster, embedder, images, output)
+    elif output is not None:
+        _embed_here(embedder, images, output)
 
-        job, summary = embed_on(cluster, embedder.encoder, embedder.rule, images, remark)
-        if output is not None:
-            write_embeddings_of(job, output)
-        return report(summary, cluster.parts, output)
-    assert output is not None  # noqa: S101 - seen above
+
+def _check(output: Path) -> None:
+    """Refuse what is no Parquet file, or cannot be written."""
+    from msde.errors import OutputError
+    from msde.output.score_table import check_table
+
+    if output.suffix.lower() != ".parquet":
+        raise OutputError(f"{output}: embeddings are written as Parquet; give -o FILE.parquet")
+    check_table(output)
+
+
+def _embed_on(cluster: Cluster, embedder: AnomalyModel, images: Sequence[str], output: Path | None) -> None:
+    """Embed on a cluster, which lists the images itself."""
+    from msde.cluster.api import embed_on
+    from msde.cluster.one_table import write_embeddings_of
+
+    job, summary = embed_on(cluster, embedder.encoder, embedder.rule, images, remark)
+    if output is not None:
+        write_embeddings_of(job, output)
+    report(summary, cluster.parts, output)
+
+
+def _embed_here(embedder: AnomalyModel, images: Sequence[str], output: Path) -> None:
+    """Embed on this machine."""
     from msde.cluster.arrow import write_embeddings
+    from msde.embedding.embed import ticking
+    from msde.images import find_images
+    from msde.storage.atomic import writing
 
     paths = find_images(images, tell)
     with progress("Embedding", len(paths), session=embedder.session) as tick, writing(output, keep=True) as unfinished:

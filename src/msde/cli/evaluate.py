@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_answer, with_cache, with_device, with_groups, with_prevalence
+from msde.cli.options import with_answer, with_cache, with_device, with_groups, with_paths, with_prevalence
 from msde.cli.progress import answer, progress, report_unreadable, tell, tell_notes
 
 if TYPE_CHECKING:
@@ -17,22 +17,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--normal", required=True, multiple=True, metavar="PATH", type=click.Path(), help="Normal images; may be repeated."
-)
-@click.option(
+@with_paths("--normal", required=True, help="Normal images; may be repeated.")
+@with_paths(
     "--abnormal",
     required=True,
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(),
     help="Abnormal images; may be repeated.",
 )
-@click.option(
+@with_paths(
     "--masks",
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(),
     help="Masks of abnormal images, 0 where normal and 255 or 1 where not, each named like its image but for the"
     " suffix; may be repeated. Measures the heat maps.",
 )

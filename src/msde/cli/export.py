@@ -7,18 +7,15 @@ from pathlib import Path
 
 import click
 
-from msde.cli.options import with_answer, with_output
+from msde.cli.options import with_answer, with_output, with_paths
 from msde.cli.progress import answer, say, tell
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @with_output(required=True, metavar="DIR", help="Folder for model.onnx, config.json and README.md.")
-@click.option(
+@with_paths(
     "--images",
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(),
     help="Images to compare graph and model on, beside pictures that are made for it; may be repeated.",
 )
 @with_answer

@@ -21,6 +21,7 @@ from msde.cli.options import (
     with_kinds,
     with_look,
     with_output,
+    with_paths,
     with_rule,
 )
 from msde.cli.progress import answer, progress, remark, report_unreadable, say, tell, tell_how_sure, tell_notes
@@ -73,18 +74,12 @@ if TYPE_CHECKING:
     help="The published Gaussian on 256 principal axes, or one with shrunk covariance."
     " [default: ledoit-wolf, with --mode transductive pca]",
 )
-@click.option(
+@with_paths(
     "--unlabelled",
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(),
     help="Images as they come in, normal and abnormal, to learn from; may be repeated.",
 )
-@click.option(
+@with_paths(
     "--abnormal",
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(),
     help="Images that are known to be abnormal, from one on, to learn from too: what is like them scores higher; may be"
     " repeated. With --unlabelled they decide too how far what that shows is used.",
 )
@@ -196,21 +191,13 @@ def fit(
     from msde.errors import ModelFileError
     from msde.images import ImageRule, find_images
     from msde.images.patients import GroupTable
-    from msde.method.detection import Detection
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.applicability import Applicability
     from msde.storage.atomic import check_writable
 
     backbones = backbones or (BUILT_IN,)
     mode = mode or ("adaptive" if unlabelled else "inductive")
-    if (mode == "adaptive") != bool(unlabelled):
-        raise click.UsageError("--mode adaptive and --unlabelled go together")
-    if not shift and mode != "inductive":
-        raise click.UsageError("--no-shift goes with --mode inductive")
-    if gaussian == "pca" and mode == "adaptive":
-        raise click.UsageError("--gaussian pca does not go with --mode adaptive")
-    if abnormal and mode == "transductive":
-        raise click.UsageError("--abnormal does not go with --mode transductive")
+    _check_mode(mode, shift, gaussian, unlabelled, abnormal)
     if kinds is not None and not abnormal:
         raise click.UsageError("--kinds are those of --abnormal; give this too")
     if int8 and half:
@@ -221,14 +208,7 @@ def fit(
     check_writable(output, ModelFileError)
     if distrusted is not None:
         check_writable(distrusted)
-    # Scikit-learn takes a second to import, and only this mode needs it.
-    detector = (_transductive() if mode == "transductive" else Detection)(
-        mode,  # type: ignore[arg-type]
-        alpha=alpha,
-        shift="displacement" if shift else None,
-        weighting=weighting,  # type: ignore[arg-type]
-        gaussian=gaussian,  # type: ignore[arg-type]
-    )
+    detector = _detector(mode, alpha, shift, weighting, gaussian)
     table = None if kinds is None else GroupTable.read(kinds, tell, "kind")
     if cluster is not None:
         refuse_with_ray(select=select, cache=cache)
@@ -262,17 +242,36 @@ def fit(
     _report(model, output, distrusted)
     if heatmaps and not model.explains:
         tell("no heat maps, which take 10 normals and a network with feature maps")
-    answer(
-        {
-            "output": str(output),
-            **model.info(),
-            "distrusted": model.distrusted_,
-            "copies": model.n_copies_,
-            "notes": list(model.notes_),
-            "errors": model.unreadable_,
-        }
-    )
+    figures = {"distrusted": model.distrusted_, "copies": model.n_copies_, "notes": list(model.notes_)}
+    answer({"output": str(output), **model.info(), **figures, "errors": model.unreadable_})
     report_unreadable(model.unreadable_)
+
+
+def _check_mode(
+    mode: str, shift: bool, gaussian: str | None, unlabelled: Sequence[str], abnormal: Sequence[str]
+) -> None:
+    """Refuse what does not go with the mode."""
+    if (mode == "adaptive") != bool(unlabelled):
+        raise click.UsageError("--mode adaptive and --unlabelled go together")
+    if not shift and mode != "inductive":
+        raise click.UsageError("--no-shift goes with --mode inductive")
+    if gaussian == "pca" and mode == "adaptive":
+        raise click.UsageError("--gaussian pca does not go with --mode adaptive")
+    if abnormal and mode == "transductive":
+        raise click.UsageError("--abnormal does not go with --mode transductive")
+
+
+def _detector(mode: str, alpha: float, shift: bool, weighting: str, gaussian: str | None) -> Detection:
+    """Return what is to be fitted; scikit-learn takes a second to import, and only the transductive mode needs it."""
+    from msde.method.detection import Detection
+
+    return (_transductive() if mode == "transductive" else Detection)(
+        mode,  # type: ignore[arg-type]
+        alpha=alpha,
+        shift="displacement" if shift else None,
+        weighting=weighting,  # type: ignore[arg-type]
+        gaussian=gaussian,  # type: ignore[arg-type]
+    )
 
 
 def _transductive() -> type[Detection]:

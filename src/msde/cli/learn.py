@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msde.cli.options import with_answer, with_cache, with_device, with_groups, with_output
+from msde.cli.options import with_answer, with_cache, with_device, with_groups, with_output, with_paths
 from msde.cli.progress import answer, progress, report_unreadable, say, tell, tell_how_sure, tell_notes
 
 if TYPE_CHECKING:
@@ -25,27 +25,18 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="CSV file of verdicts, as the service exports it.",
 )
-@click.option(
+@with_paths(
     "--images",
     required=True,
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(),
     help="Images that came in, with verdicts and without; may be repeated. Found by their content, whatever the name.",
 )
-@click.option(
+@with_paths(
     "--normals",
     required=True,
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(),
     help="Normals that MODEL was fitted on, which its file does not hold; may be repeated.",
 )
-@click.option(
+@with_paths(
     "--abnormal",
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(),
     help="Images that MODEL was fitted on by --abnormal, not to forget them; may be repeated.",
 )
 @with_groups

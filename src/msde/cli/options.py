@@ -81,6 +81,7 @@ def complete_backbone(_: click.Context, __: click.Parameter, begun: str) -> list
 
 
 with_output = partial(click.option, "-o", "--output", type=click.Path(path_type=Path))
+with_paths = partial(click.option, multiple=True, metavar="PATH", type=click.Path())
 
 with_backbone = click.option(
     "--backbone",

@@ -122,9 +122,9 @@ def _asked(what: str) -> Any:
 def report_unreadable(errors: Sequence[str]) -> None:
     """List the images that could not be used, and leave with status 3 if there are any."""
     for error in errors:
-        click.echo(f"msde: {error}", err=True)
+        tell(error)
     if errors:
-        click.echo(f"msde: {len(errors)} images could not be used", err=True)
+        tell(f"{len(errors)} images could not be used")
         sys.exit(3)
 
 
@@ -137,11 +137,9 @@ def tell_how_sure(calibration: Calibration, kind: str = "image") -> None:
     from msde.method.calibration import normals_needed
 
     units = "held-out normals" if calibration.n_units == len(calibration.scores) else "held-out patients or volumes"
-    click.echo(
-        f"msde: {calibration.n_units} {units} are too few to flag any {kind} at a false-alarm rate of"
-        f" {calibration.alpha:g}{sure}; give at least {normals_needed(calibration.alpha, calibration.confidence)} or a"
-        " larger --alpha",
-        err=True,
+    tell(
+        f"{calibration.n_units} {units} are too few to flag any {kind} at a false-alarm rate of {calibration.alpha:g}"
+        f"{sure}; give at least {normals_needed(calibration.alpha, calibration.confidence)} or a larger --alpha"
     )
 
 

@@ -14,6 +14,7 @@ from msde.cli.options import (
     with_groups,
     with_identifiers,
     with_output,
+    with_paths,
     with_prevalence,
 )
 from msde.cli.progress import answer, progress, report_unreadable, tell, tell_notes
@@ -27,18 +28,12 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...", type=click.Path())
 @with_output(required=True, help="HTML file to write.")
-@click.option(
+@with_paths(
     "--normals",
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(),
     help="Normal images to compare with, such as those of the fit; may be repeated. A model file holds none.",
 )
-@click.option(
+@with_paths(
     "--abnormal",
-    multiple=True,
-    metavar="PATH",
-    type=click.Path(),
     help="The --abnormal images of the fit: the one most like an image is shown beside the normals, with its kind; may"
     " be repeated.",
 )

@@ -17,6 +17,7 @@ from msde.cli.ray import refuse_with_ray, report, with_ray
 
 if TYPE_CHECKING:
     from msde.cluster.cluster import Cluster
+    from msde.dicom import Exporter
     from msde.embedding.cache import EmbeddingCache
     from msde.embedding.embed import Embedded
     from msde.images.patients import Patients
@@ -118,22 +119,13 @@ def score(
             identifiers=identifiers,
             cache=cache,
         )
-        from msde.cluster.api import score_on
-        from msde.cluster.job_folder import JobFolder
-        from msde.cluster.one_table import write_scores
-
-        summary = score_on(cluster, model, images, remark, tell)
-        if output is not None:
-            write_scores(JobFolder.open(cluster.parts), output)
-        return report(summary, cluster.parts, output)
+        return _score_on(cluster, model, images, output)
     from msde.embedding.embed import ticking
     from msde.images import find_images
-    from msde.images.rule import OUTDATED
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.distance_shares import check_shares
     from msde.model.patient_score import PATIENT_COLUMNS
     from msde.model.score import batch_probabilities, with_discoveries
-    from msde.output.words import drift_in_words
     from msde.serve.memory import share_arenas
     from msde.storage.atomic import check_writable
 
@@ -181,6 +173,32 @@ def score(
             if fdr is not None:
                 scores = iter(with_discoveries([score.without_heat() for score in scores], fdr))
             written = _write(scores, output, identifiers, loaded.fitted.columns, fdr)
+    _report(loaded, written, groups, output, exporter)
+
+
+def _score_on(cluster: Cluster, model: Path, images: Sequence[str], output: Path | None) -> None:
+    """Score on a cluster, which lists the images itself."""
+    from msde.cluster.api import score_on
+    from msde.cluster.job_folder import JobFolder
+    from msde.cluster.one_table import write_scores
+
+    summary = score_on(cluster, model, images, remark, tell)
+    if output is not None:
+        write_scores(JobFolder.open(cluster.parts), output)
+    report(summary, cluster.parts, output)
+
+
+def _report(
+    loaded: AnomalyModel,
+    written: Sequence[ImageScore],
+    groups: Patients,
+    output: Path | None,
+    exporter: Exporter | None,
+) -> None:
+    """Tell what the scores do not, and leave with status 3 if images could not be used."""
+    from msde.images.rule import OUTDATED
+    from msde.output.words import drift_in_words
+
     if loaded.rule.outdated:
         tell(OUTDATED)
     if loaded.scorer_.batchwise:
@@ -193,23 +211,23 @@ def score(
             f"{pooled} of these images were in the unlabelled pool, which the model has learned from: what it says of"
             " the pool is no measure of what it says of other images"
         )
-    drift = loaded.drift(written, groups)
-    if drift.found:
-        tell(drift_in_words(drift, loaded.calibration_.alpha))
+    found = loaded.drift(written, groups)
+    drift = drift_in_words(found, loaded.calibration_.alpha) if found.found else None
+    if drift is not None:
+        tell(drift)
     errors = [result.error for result in written if result.error is not None]
     if exporter is not None:
         errors += exporter.errors
         if exporter.skipped:
             tell(f"{exporter.skipped} of the images are no DICOM and have no DICOM results")
-    n_flagged = sum(bool(row.flagged) for row in written)
     answer(
         {
             "output": output and str(output),
             "rows": len(written),
-            "flagged": n_flagged,
+            "flagged": sum(bool(row.flagged) for row in written),
             "in_the_fit": seen,
             "in_the_pool": pooled,
-            "drift": drift_in_words(drift, loaded.calibration_.alpha) if drift.found else None,
+            "drift": drift,
             "errors": errors,
         }
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from msde.backbones.backbone import CLASS_OUTPUT, Backbone
 from msde.embedding.feature_spec import BRIGHTEST, CLS, DARKEST, FLATTEST, OWN, FeatureSpec
 from msde.errors import ModelFileError
+from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
 from msde.method.labelled_abnormals import CONCENTRATION, STEEPEST
 from msde.method.scorers import AdaptiveScorer, InductiveScorer, LabelledScorer
@@ -153,7 +154,7 @@ def _score(graph: GraphBuilder, scorer: Any, embedding: str) -> str:
     standard = _standardised(graph, scorer.standardizer, graph.cast(embedding, np.float64))
     normal = scorer.scorer if isinstance(scorer, LabelledScorer) else scorer
     inductive = normal if isinstance(normal, InductiveScorer) else normal.inductive
-    measured = standard if inductive.shift is None else _displacement(graph, inductive, standard)
+    measured = standard if inductive.shift is None else _displacement(graph, inductive.shift, standard)
     distance = _mahalanobis(graph, inductive.gaussian, measured)
     if isinstance(scorer, LabelledScorer):
         score = _blended(graph, scorer, distance, standard)
@@ -173,9 +174,7 @@ def _standardised(graph: GraphBuilder, standardizer: CompressingStandardizer, ro
     return graph.linear(compressed, after.mean, after.deviation)
 
 
-def _displacement(graph: GraphBuilder, scorer: InductiveScorer, standard: str) -> str:
-    shift = scorer.shift
-    assert shift is not None  # noqa: S101 - asked before
+def _displacement(graph: GraphBuilder, shift: FrozenShift, standard: str) -> str:
     axes = graph.constant(shift.axes.astype(np.float64))
     offsets = graph.add("Sub", standard, graph.constant(shift.centre))
     start = position = graph.add("MatMul", offsets, axes)

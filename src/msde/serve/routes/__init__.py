@@ -1,1 +1,1 @@
-"""The routes, a noun a file; docs/service.md specifies them."""
+"""The routes, a noun a file; docs/rest.md lists them, and docs/service.md says what no signature tells."""

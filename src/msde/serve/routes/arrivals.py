@@ -18,7 +18,7 @@ from msde.serve.intake.image_rows import Sender
 from msde.serve.intake.reception import Received as Kept
 from msde.serve.intake.uploads import check_no_archive, clean
 from msde.serve.models import Current
-from msde.serve.routes.access import REFUSALS, Address, ModelName, OfModel, Reader, Served, TokenFirst, refusals
+from msde.serve.routes.access import REFUSALS, Address, OfModel, Reader, Served, TokenFirst, refusals
 from msde.serve.schemas import Received, Result
 from msde.serve.service import Service
 from msde.serve.storage.store import Arrival
@@ -26,6 +26,7 @@ from msde.serve.worklist import finite
 
 router = APIRouter(route_class=TokenFirst, tags=["images"], responses=REFUSALS)
 Name = Annotated[str, Query(max_length=1000, description="What the sender calls it.")]
+EveryModel = Annotated[str | None, Query(max_length=200, description="By default every one scores it.")]
 T = TypeVar("T")
 
 _FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -50,7 +51,7 @@ async def upload(
     service: Served,
     caller: Reader,
     address: Address,
-    model: ModelName = None,
+    model: EveryModel = None,
     name: Name = "upload",
 ) -> Received:
     """Keep an image, a volume, a zip of such or several files, and queue them; answered when all is on disk."""
