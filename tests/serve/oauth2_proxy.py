@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from http.cookies import SimpleCookie
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Self
+
+from tests.serve.background import BackgroundServer, QuietHandler
 
 COOKIE = "_oauth2_proxy"
 
 
-class OAuth2Proxy:
+class OAuth2Proxy(BackgroundServer):
     """Knows users by their cookies, and answers as the real one does.
 
     Parameters
@@ -20,7 +19,7 @@ class OAuth2Proxy:
     """
 
     def __init__(self, users: dict[str, str]) -> None:
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 cookie = SimpleCookie(self.headers.get("Cookie", "")).get(COOKIE)
                 known = cookie is not None and cookie.value in users
@@ -46,19 +45,4 @@ class OAuth2Proxy:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-
-    def __enter__(self) -> Self:
-        self._thread = Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler)

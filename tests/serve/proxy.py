@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPResponse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Self
+
+from tests.serve.background import BackgroundServer, QuietHandler
 
 _OF_CONNECTION = {"connection", "transfer-encoding", "keep-alive"}
 
 
-class Proxy:
+class Proxy(BackgroundServer):
     """Passes on what is asked below `prefix`, with or without it, and has nothing elsewhere."""
 
     def __init__(self, port: int, prefix: str, *, strips: bool) -> None:
         self.missed: list[str] = []
         missed = self.missed
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def pass_on(self) -> None:
@@ -46,20 +45,6 @@ class Proxy:
 
             do_GET = do_POST = do_PUT = do_DELETE = pass_on
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(Handler)
+        self.origin = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.origin}{prefix}/"
-
-    def __enter__(self) -> Self:
-        self._thread = Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

@@ -8,7 +8,6 @@ from datetime import timedelta
 from itertools import product
 from threading import Timer
 
-import anyio
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
@@ -392,5 +391,5 @@ def test_no_body_is_read_before_it_is_known_who_asks(standing, method, path, kin
     headers.append((b"authorization", b"Bearer wrong"))
     scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
     scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "client": ("127.0.0.1", 1)}
-    anyio.run(standing.client.app, scope, receive, send)
+    standing.client.portal.call(standing.client.app, scope, receive, send)
     assert answered[0] == 401

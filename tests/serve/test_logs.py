@@ -40,6 +40,16 @@ def test_a_cause_has_one_line_a_second_which_says_how_many_were_left_out(written
     assert "left_out" not in written()[0]
 
 
+def test_what_was_left_out_is_told_in_the_line_alone(written, monkeypatch, caplog):
+    logs.set_up_logs()
+    logging.getLogger().addHandler(caplog.handler)
+    for number in range(3):
+        monkeypatch.setattr(logs, "PAUSE", 0.0 if number == 2 else 100.0)
+        log("warning", "a model was refused", model="a")
+    assert [line.get("left_out") for line in written()] == [None, 1]
+    assert [vars(record)["fields"] for record in caplog.records] == [{"model": "a"}] * 3
+
+
 def test_other_causes_are_not_left_out(written):
     logs.set_up_logs()
     log("info", "request", route="/api/images", status=401, seconds=0.1)

@@ -21,6 +21,8 @@ class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": time, "level": record.levelname.lower(), "event": _event(record), **_fields(record)}
+        if left_out := getattr(record, "left_out", 0):
+            line["left_out"] = left_out
         return json.dumps(line)
 
 
@@ -47,7 +49,7 @@ class Throttle(logging.Filter):
             while len(self._causes) > _CAUSES:
                 del self._causes[next(iter(self._causes))]
         if passes and left_out:
-            record.fields = {**getattr(record, "fields", {}), "left_out": left_out}
+            record.left_out = left_out  # beside its fields, which other handlers are given too
         return passes
 
 

@@ -152,7 +152,8 @@ def emptied(running) -> Iterator[None]:
             running.ask("DELETE", f"/api/images/{row['id']}")
 
 
-@pytest.fixture(scope="session")
+# Playwright's loop counts as running in this thread until it ends, and no other test could run one.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     from playwright.sync_api import expect, sync_playwright
 
