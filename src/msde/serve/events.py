@@ -15,7 +15,6 @@ from typing import Literal, NamedTuple
 
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from msde.serve.errors import Busy
 from msde.serve.logs import log_failure
@@ -150,7 +149,7 @@ class Events:
         while True:
             try:
                 state, changes = await run_in_threadpool(self._look, state)
-            except SQLAlchemyError as error:
+            except Exception as error:  # whatever it is, pages that listen must not wait for good
                 log_failure("changes could not be looked up", error)
                 await asyncio.sleep(_AGAIN)
                 continue

@@ -8,7 +8,7 @@ import pytest
 from tests.requirements import need
 
 from .conftest import READER_TOKEN
-from .test_page import CONTRAST
+from .shown import CONTRAST
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402

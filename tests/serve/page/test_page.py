@@ -22,6 +22,7 @@ from msde.serve.storage.database import Database
 from msde.serve.storage.store import Store
 
 from .conftest import LABELLED, READER_TOKEN
+from .shown import CONTRAST, loaded
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402
@@ -31,11 +32,6 @@ pytestmark = pytest.mark.slow
 
 def chosen(page):
     return page.locator("#rows tr[aria-current] .name a").inner_text()
-
-
-def loaded(page):
-    """Wait for all that is known of the chosen image, before which no verdict is taken."""
-    expect(page.locator("#latest")).not_to_be_empty()
 
 
 def names(page):
@@ -444,25 +440,6 @@ def test_two_models_and_the_address_remember_the_reader(visit, running, normals)
     expect(page.locator("#model")).to_have_value("chest")
     expect(page.locator("#case-name bdi")).to_have_text("both.png")
     expect(page.locator("#said-by [aria-current]")).to_contain_text("chest")
-
-
-CONTRAST = """() => {
-  const light = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const ground = node => {
-    const colour = getComputedStyle(node).backgroundColor;
-    return colour === 'rgba(0, 0, 0, 0)' && node.parentElement ? ground(node.parentElement) : colour;
-  };
-  const ratio = node => {
-    const [high, low] = [light(getComputedStyle(node).color), light(ground(node))].sort((a, b) => b - a);
-    return (high + 0.05) / (low + 0.05);
-  };
-  return [...document.querySelectorAll('body *')]
-    .filter(node => node.checkVisibility() && !node.disabled)
-    .filter(node => [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim()))
-    .map(node => [ratio(node), node.outerHTML.slice(0, 80)]).sort((a, b) => a[0] - b[0])[0];
-}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -10,7 +10,7 @@ import pytest
 from tests.requirements import need
 
 from .conftest import READER_TOKEN
-from .test_page import loaded
+from .shown import loaded
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402
