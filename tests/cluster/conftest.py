@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import logging
 import os
 from itertools import count
@@ -12,6 +11,8 @@ from threading import Thread
 import pytest
 from tests.pictures import write_discs
 from tests.requirements import need
+
+from msde.cluster.cluster import SETTINGS
 
 FAULTY = Path(__file__).parent / "faulty"
 
@@ -48,14 +49,6 @@ class FlakyServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-
-
-@pytest.fixture(scope="package", autouse=True)
-def own_print():
-    """Put back what prints: Ray leaves a function of its own there, which Numba cannot compile."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builtins, "print", builtins.print)
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -100,8 +93,7 @@ def address(environment):
     """A running cluster with room for four workers."""
     import ray
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    os.environ |= SETTINGS
     with pytest.MonkeyPatch.context() as patch:
         start_faulty(patch)
         context = ray.init(

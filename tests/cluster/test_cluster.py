@@ -1,5 +1,6 @@
 """Jobs on a real cluster, with real processes that are killed."""
 
+import builtins
 import csv
 import json
 import math
@@ -109,6 +110,13 @@ def test_rows_equal_those_of_one_process(address, listed, expected, model_file, 
     assert again.images_now == 0
     with pytest.raises(DataError, match="part_rows differs"):
         score_on(Cluster(str(tmp_path / "out"), address), model_file, [str(tmp_path / "m.csv")], quiet)
+
+
+def test_python_keeps_its_own_print(address):
+    from ray.experimental import tqdm_ray
+
+    tqdm_ray.instance()
+    assert builtins.print.__module__ == "builtins"
 
 
 def test_the_command_writes_one_table_as_it_does_alone(address, listed, model_file, tmp_path):

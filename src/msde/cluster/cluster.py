@@ -16,6 +16,14 @@ LOCAL = "local"
 STORE_BYTES = 128 * 2**20
 """Memory that a local cluster shares between its processes: part numbers and summaries need little."""
 
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_TQDM_PATCH_PRINT": "0",  # Numba cannot compile the function that Ray would put in place of Python's own
+}
+"""What Ray finds in the environment, where nothing else is set."""
+
 _NEEDED = ("ray", "pyarrow", "fsspec")
 
 
@@ -41,9 +49,8 @@ class Cluster:
         Raises MSDEError if Ray is missing, nothing answers at the address, or the cluster has too little for a worker.
         """
         check_libraries()
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
         import ray
 
         ours = not ray.is_initialized()

@@ -53,9 +53,9 @@ class MutualSearch:
     cells : list of ndarray
         Row numbers of each cell.
     sketch : Sketch or None
-        Of the first positions. It stands for the rows at the steps at which it finds 99 % of the true neighbours of
-        some of them: noise, which hides neighbours from it, is what the shift takes away first. A sketch that finds
-        fewer than 95 % is given up, for asking it takes time too.
+        Of the first positions. It stands for the rows at the steps at which it finds a share of `SKETCH_RECALL` of the
+        true neighbours of some of them: noise, which hides neighbours from it, is what the shift takes away first. A
+        sketch that finds fewer than 95 % is given up, for asking it takes time too.
     """
 
     def __init__(self, rows: FloatArray) -> None:
