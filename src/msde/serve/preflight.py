@@ -21,8 +21,9 @@ from msde.serve.intake.tokens import is_comment, parse
 from msde.serve.launch import free_port
 from msde.serve.notify.delivery import ReceiverDownError, reach
 from msde.serve.notify.settings import NotifyFile
-from msde.serve.pacs.settings import PacsFile, is_loopback
+from msde.serve.pacs.settings import PacsFile
 from msde.serve.settings import Settings
+from msde.serve.settings_file import is_loopback
 from msde.serve.storage.database import Database
 from msde.serve.storage.room import Room
 from msde.serve.storage.secret import read_secret

@@ -28,7 +28,7 @@ def test_a_file_is_read_with_its_secrets_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[[pacs]\n", "cannot be read as a PACS file"),
+        ("[[pacs]\n", "cannot be read"),
         ("[[pacs]]\n", r"pacs\.0\.url: Field required"),
         (f"{PACS}colour = 1", r"pacs\.0\.colour: Extra inputs"),
         (f"{PACS}{PACS}", "two archives have one name"),

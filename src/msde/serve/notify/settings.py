@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
-import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from msde.errors import DataError
 from msde.serve.notify.template import MessageTemplate
-from msde.serve.pacs.settings import is_loopback
+from msde.serve.settings_file import StrictSettings, first_line, keeps_secrets, read_settings
 
 _SHORTEST_SECRET = 24  # bytes
 
 
-class Receiver(BaseModel):
+class Receiver(StrictSettings):
     """Who is told.
 
     Parameters
@@ -37,8 +36,6 @@ class Receiver(BaseModel):
     ca, certificate, key : Path, optional
         PEM files: authorities to trust, and what the receiver is shown.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["webhook", "hl7", "fhir"]
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")
@@ -86,14 +83,14 @@ class HttpReceiver(Receiver):
         if self.kind == "webhook" and self.secret_file is None:
             raise ValueError("a webhook is signed; give secret_file")
         secret = self.token_file is not None or self.identifiers
-        if secret and self.url.startswith("http://") and not is_loopback(urlsplit(self.url).hostname or ""):
+        if secret and not keeps_secrets(self.url):
             raise ValueError("a token, or whose a study is, goes over https only")
         return self
 
     @property
     def secret(self) -> bytes:
         """What the message is signed with."""
-        text = "" if self.secret_file is None else _line(self.secret_file)
+        text = "" if self.secret_file is None else first_line(self.secret_file)
         if text.startswith("whsec_"):
             try:
                 return base64.b64decode(text.removeprefix("whsec_"), validate=True)
@@ -104,7 +101,7 @@ class HttpReceiver(Receiver):
     @property
     def token(self) -> str:
         """What is shown to the server; empty for nothing."""
-        return "" if self.token_file is None else _line(self.token_file)
+        return "" if self.token_file is None else first_line(self.token_file)
 
 
 class Hl7Receiver(Receiver):
@@ -124,7 +121,7 @@ class Hl7Receiver(Receiver):
     tls: bool = False
 
 
-class NotifyFile(BaseModel):
+class NotifyFile(StrictSettings):
     """All of the file.
 
     Parameters
@@ -134,8 +131,6 @@ class NotifyFile(BaseModel):
     webhook, fhir, hl7 : tuple of Receiver
         Their names differ.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     page: str = Field(default="", pattern=r"^(https?://\S+)?$")
     webhook: tuple[HttpReceiver, ...] = ()
@@ -181,24 +176,10 @@ class NotifyFile(BaseModel):
         DataError
             If it cannot be read, or holds what it should not.
         """
-        folder = Path(path).parent
+        file = read_settings(path, cls, "docs/notifications.md")
         try:
-            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-            file = cls.model_validate(content)
-            kinds = {
-                kind: tuple(_beside(one, folder) for one in getattr(file, kind)) for kind in ("webhook", "fhir", "hl7")
-            }
-            file = file.model_copy(update=kinds)
             for receiver in file.receivers:
                 _check(receiver, identifiers)
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
-            raise DataError(f"{path}: cannot be read: {reason}; see docs/notifications.md") from None
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            said = first["msg"].removeprefix("Value error, ")
-            raise DataError(f"{path}: {where}: {said}; see docs/notifications.md") from None
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
         return file
@@ -212,15 +193,3 @@ def _check(receiver: HttpReceiver | Hl7Receiver, identifiers: bool) -> None:
     _ = receiver.message
     if isinstance(receiver, HttpReceiver) and receiver.kind == "webhook" and len(receiver.secret) < _SHORTEST_SECRET:
         raise DataError(f"{receiver.secret_file}: holds no secret of {_SHORTEST_SECRET} bytes or more")
-
-
-def _beside(receiver: HttpReceiver | Hl7Receiver, folder: Path) -> HttpReceiver | Hl7Receiver:
-    """Resolve the paths, and check that the files are there."""
-    paths = {key: folder / path for key, path in receiver if isinstance(path, Path)}
-    for path in paths.values():
-        path.read_bytes()
-    return receiver.model_copy(update=paths)
-
-
-def _line(path: Path) -> str:
-    return path.read_text(encoding="utf-8").partition("\n")[0].strip()

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from msde.errors import DataError
+from msde.serve.settings_file import StrictSettings, first_line, keeps_secrets, read_settings
 
 _Title = Annotated[str, Field(pattern=r"^[ -\[\]-~]{1,16}$")]  # ASCII without backslash
 _MEGABYTE = 1_000_000
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Limited(_Strict):
+class _Limited(StrictSettings):
     instance_megabytes: int
 
     @property
@@ -91,19 +85,19 @@ class PacsSettings(_Limited):
         if self.user is not None and self.token_file is not None:
             raise ValueError("give user and password_file, or token_file, not both")
         secret = self.user is not None or self.token_file is not None
-        if secret and self.url.startswith("http://") and not is_loopback(urlsplit(self.url).hostname or ""):
+        if secret and not keeps_secrets(self.url):
             raise ValueError("a password or token goes over https only")
         return self
 
     @property
     def basic(self) -> tuple[str, str] | None:
         """User and password."""
-        return None if self.user is None or self.password_file is None else (self.user, _line(self.password_file))
+        return None if self.user is None or self.password_file is None else (self.user, first_line(self.password_file))
 
     @property
     def bearer(self) -> dict[str, str]:
         """The header with the token."""
-        return {} if self.token_file is None else {"Authorization": f"Bearer {_line(self.token_file)}"}
+        return {} if self.token_file is None else {"Authorization": f"Bearer {first_line(self.token_file)}"}
 
     @property
     def client_certificate(self) -> str | tuple[str, str] | None:
@@ -158,7 +152,7 @@ class StowSettings(_Limited):
     instance_megabytes: int = Field(default=128, ge=1, le=2000)
 
 
-class PacsFile(_Strict):
+class PacsFile(StrictSettings):
     """All of the file.
 
     Parameters
@@ -195,36 +189,4 @@ class PacsFile(_Strict):
         DataError
             If it cannot be read, is no TOML, or holds what it should not.
         """
-        try:
-            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-            file = cls.model_validate(content)
-            return file.model_copy(update={"pacs": tuple(_beside(pacs, Path(path).parent) for pacs in file.pacs)})
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise DataError(f"{path}: cannot be read as a PACS file: {reason}; see docs/pacs.md") from None
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise DataError(
-                f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}; see docs/pacs.md"
-            ) from None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _beside(pacs: PacsSettings, folder: Path) -> PacsSettings:
-    """Resolve the paths, and check that the files are there."""
-    paths = {key: folder / path for key, path in pacs if isinstance(path, Path)}
-    for path in paths.values():
-        path.read_bytes()
-    return pacs.model_copy(update=paths)
-
-
-def _line(path: Path) -> str:
-    return path.read_text(encoding="utf-8").partition("\n")[0].strip()
+        return read_settings(path, cls, "docs/pacs.md")
