@@ -10,7 +10,7 @@ from typing import Any
 from msde.errors import ImageError
 from msde.images.dicom_header import read_header, read_text
 from msde.images.formats import by_suffix
-from msde.images.remembered import remembering
+from msde.images.remembered import remembering, state_of
 from msde.images.source import ONE_PICTURE, Part
 
 ALIKE = {"CR": "DX", "DR": "DX"}
@@ -75,8 +75,7 @@ def depicted(source: Any) -> Depicted | None:
     if form is not None and form.name in ONE_PICTURE:
         return None
     try:
-        status = os.stat(path)
-        return _read(path, status.st_mtime_ns, status.st_size)
+        return _read(path, *state_of(path))
     except OSError:
         return None
 

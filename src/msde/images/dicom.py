@@ -5,7 +5,6 @@ Nothing that a file says of the patient gets into an error: of the decoders' own
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -22,7 +21,7 @@ from msde.images.header import integer, number, numbers, words
 from msde.images.intensity import percentiles
 from msde.images.lookup import palette, table
 from msde.images.measures import Measures
-from msde.images.remembered import remembering
+from msde.images.remembered import remembering, state_of
 from msde.images.samples import Ends, Samples, check_size
 from msde.images.series import slice_of
 
@@ -150,8 +149,7 @@ def measures(path: str, part: str | None, name: str) -> Measures:
 
 
 def _header(path: str, name: str) -> tuple[Dataset, int]:
-    status = os.stat(path)
-    return _read_header(path, name, status.st_mtime_ns, status.st_size)
+    return _read_header(path, name, *state_of(path))
 
 
 @remembering(8)  # the frames of one file are read one after the other

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from msde.images.files import FaultError
-from msde.images.remembered import remembering
+from msde.images.remembered import remembering, state_of
 
 _ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _END_OF_IMAGE = b"\xff\xd9"
@@ -46,8 +46,7 @@ def frames_of(path: str, start: int, n: int, table: bytes) -> list[list[Piece]]:
     FaultError
         The file ends before the pieces do, or they cannot be told apart.
     """
-    status = os.stat(path)
-    return _found(path, start, n, table, status.st_mtime_ns, status.st_size)
+    return _found(path, start, n, table, *state_of(path))
 
 
 @remembering(8)  # the frames of one file are read one after the other

@@ -21,7 +21,7 @@ from msde.images.files import Contents, damaged, guarded, number_of, numbered, w
 from msde.images.formats import Format
 from msde.images.intensity import percentiles, stated_range
 from msde.images.measures import Measures
-from msde.images.remembered import remembering
+from msde.images.remembered import remembering, state_of
 from msde.images.samples import Display, Ends, Samples, check_size
 from msde.images.unpacked import Nameless, Unpacked
 
@@ -75,8 +75,7 @@ class _Volume:
         import nibabel
 
         with guarded(self.name, "NIfTI"):
-            status = os.stat(self.path)
-            key, offset = (self.path, status.st_mtime_ns, status.st_size), 0 if self.packed else self.offset
+            key, offset = (self.path, *state_of(self.path)), 0 if self.packed else self.offset
             with _UNPACKED.file(key, self._unpack).open() if self.packed else open(self.path, "rb") as file:
                 values: Any = np.memmap(file, self.dtype, "r", offset, self.stored_shape, "F")
             return np.asarray(nibabel.apply_orientation(values, self.turns))
@@ -179,8 +178,7 @@ def _windowed(window: tuple[float, float], values: NDArray[Any]) -> Ends:
 
 
 def _volume(path: str, name: str) -> _Volume:
-    status = os.stat(path)
-    return _opened(path, name, status.st_mtime_ns, status.st_size)
+    return _opened(path, name, *state_of(path))
 
 
 @remembering(64)  # slices come one after the other; of a volume only its header is kept

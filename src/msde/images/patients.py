@@ -15,7 +15,7 @@ from typing import Any, Self
 from msde.errors import DataError, ImageError
 from msde.images.dicom_header import read_header, read_raw
 from msde.images.formats import by_suffix
-from msde.images.remembered import remembering
+from msde.images.remembered import remembering, state_of
 from msde.images.source import ONE_PICTURE, Part
 
 Tell = Callable[[str], object]
@@ -180,8 +180,7 @@ class Patients:
         if not self.headers or (form is not None and form.name in ONE_PICTURE):
             return {}
         try:
-            status = os.stat(path)
-            return _stated(path, status.st_mtime_ns, status.st_size)
+            return _stated(path, *state_of(path))
         except OSError:
             return {}
 

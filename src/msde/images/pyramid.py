@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from msde.errors import ImageError
 from msde.images.files import damaged, missing
-from msde.images.remembered import remembering
+from msde.images.remembered import remembering, state_of
 
 BLOCK_SIDE = 2048
 
@@ -48,8 +47,7 @@ class Pyramid:
 
     def __init__(self, path: str, name: str, micrometres: float, least: int) -> None:
         self._name = name
-        status = os.stat(path)
-        self._file = _opened(path, name, status.st_mtime_ns, status.st_size)
+        self._file = _opened(path, name, *state_of(path))
         self.levels = [(height, width) for width, height in self._file.level_dimensions]
         self.level = self._nearest(micrometres, least)
         self.shape = self.levels[self.level]

@@ -61,6 +61,15 @@ class Remembering(Generic[P, R]):
                 del self._results[key]
 
 
+def state_of(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:
+    """Return what differs where a file is written to, or another takes its place: times, size and number.
+
+    Raises OSError if there is none.
+    """
+    status = os.stat(path)
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
 def remembering(most: int) -> Callable[[Callable[P, R]], Remembering[P, R]]:
     """Return a decorator that has a function of a path remember so many of its latest results."""
     return lambda function: Remembering(function, most)

@@ -9,7 +9,6 @@ which ends at the border. Of a colour picture, tiles are left out of which less 
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -23,7 +22,7 @@ from msde.images import raster
 from msde.images.files import MAX_PARTS, Contents, FaultError, damaged, missing, number_of, numbered, whole
 from msde.images.formats import MIRAX, Format
 from msde.images.pyramid import Pyramid, readable
-from msde.images.remembered import remembering
+from msde.images.remembered import remembering, state_of
 from msde.images.samples import MAX_PIXELS, MIN_SIDE, Samples, check_size
 from msde.images.tiff_page import blocks, check_extent, decode_page, layout
 
@@ -104,8 +103,7 @@ def _is_slide(path: str, form: Format, name: str) -> bool:
 
 
 def _tiles(path: str, name: str) -> list[str]:
-    status = os.stat(path)
-    tiles = _tiles_with_tissue(path, name, status.st_mtime_ns, status.st_size)
+    tiles = _tiles_with_tissue(path, name, *state_of(path))
     if not tiles:
         raise ImageError(f"{name}: shows no tissue, no tile has colour in {LEAST_TISSUE:.0%} of it; check the slide")
     return tiles

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from msde.images.codestream import is_whole, stated
 from msde.images.files import FaultError, missing
 from msde.images.intensity import stated_range
 from msde.images.jpeg_gaps import has_gap
-from msde.images.remembered import remembering
+from msde.images.remembered import remembering, state_of
 from msde.images.samples import MAX_PIXELS, Samples, check_size
 from msde.images.upright import upright
 from msde.images.ycbcr import to_rgb
@@ -63,14 +62,13 @@ def layout(path: str, name: str) -> Layout:
     ImportError
         tifffile is missing.
     """
-    status = os.stat(path)
-    return _layout(path, name, status.st_mtime_ns, status.st_size)
+    return _layout(path, name, *state_of(path))
 
 
 @remembering(8)  # the pages of one file are read one after the other
-def _layout(path: str, name: str, _: int, size: int) -> Layout:
+def _layout(path: str, name: str, *_: int) -> Layout:
     with _opened(path, name) as file:
-        pages = list(file.pages)
+        pages, size = list(file.pages), file.filehandle.size
         file.filehandle.seek(file.pages.next_page_offset)
         if any(file.filehandle.read(file.tiff.offsetsize)):
             raise FaultError("its pages end early")

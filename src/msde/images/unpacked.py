@@ -14,7 +14,7 @@ from msde.errors import ImageError
 from msde.images.passing import is_passing
 from msde.images.remembered import HOLDERS
 
-Key = tuple[str, int, int]
+Key = tuple[str, *tuple[int, ...]]
 IDLE = 10.0
 """Seconds without a reader after which a file is let go."""
 
