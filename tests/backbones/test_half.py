@@ -43,6 +43,7 @@ def test_it_takes_half_the_space_and_says_what_it_is(half: Backbone, lite0: Back
     assert half.sha256 != lite0.sha256
 
 
+@pytest.mark.slow
 def test_row_does_not_depend_on_its_batch(half: Backbone, pixels: np.ndarray) -> None:
     session = EmbeddingSession(half)
     alone = np.concatenate([session.embed(row[None]) for row in pixels])

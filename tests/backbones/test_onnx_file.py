@@ -195,6 +195,7 @@ def test_damaged_files(tmp_path: Path) -> None:
         load_backbone(f"onnx:{path}", path)
 
 
+@pytest.mark.slow
 def test_torch_is_not_needed(tmp_path: Path) -> None:
     import subprocess
 

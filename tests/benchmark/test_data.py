@@ -42,6 +42,7 @@ def test_a_pattern_tells_it_before_folders(order):
     assert kinds_of(order(kind=r"01(?=\d)")) == {"": 10, "01": 6}
 
 
+@pytest.mark.slow
 def test_a_table_tells_it_before_both(order, tmp_path):
     spots = tmp_path / "data/here/test/abnormal/spot"
     table = GroupTable.of("kinds", {str(spots): "round", str(spots / "000.png"): "square"})

@@ -18,6 +18,7 @@ print(peak_megabytes() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a peak that can be forgotten")
 def test_a_peak_is_seen_and_forgotten():
     # In a process of its own, since the system takes pages away from a large one meanwhile.

@@ -102,6 +102,7 @@ def test_several_images_of_one_patient_are_told(fit, discs, tmp_path):
     assert "all labelled abnormal images are of one patient" in done.stderr
 
 
+@pytest.mark.slow
 def test_more_labels_than_normals_are_told(fit, discs, tmp_path):
     normals = sorted((discs / "train").iterdir())[:20]
     more = write_discs(tmp_path / "more", 9, seed=7, lesion=True)
@@ -148,6 +149,7 @@ def test_a_report_shows_the_labelled_image_most_like_each(labelled, discs, tmp_p
     assert "6 images that the model learnt from" in tree.text
 
 
+@pytest.mark.slow
 def test_a_model_without_labels_has_none_to_compare_with(fit, discs, tmp_path):
     fit(tmp_path / "m.msde")
     options = ("-o", tmp_path / "r.html", "--abnormal", discs / "abnormal")

@@ -50,6 +50,7 @@ def images(job, kind, n):
     return [(path, kind) for path in sorted((job / kind).iterdir())[:n]]
 
 
+@pytest.mark.slow
 def test_it_learns_and_tells_what_that_changes(job, tmp_path):
     done = learn(
         job, tmp_path, images(job, "normal", 3) + images(job, "abnormal", 4), "--json", tmp_path / "comparison.json"

@@ -39,6 +39,7 @@ def stack(tmp_path, rng):
     return tmp_path / "stack.tiff"
 
 
+@pytest.mark.slow
 def test_a_stack_of_object_storage_has_the_rows_of_the_file(server, stack, model_file, tmp_path):
     import s3fs
 

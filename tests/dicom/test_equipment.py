@@ -33,6 +33,7 @@ def test_a_result_is_of_the_same_study_and_patient_in_a_new_series(source, resul
     assert len({image.SOPInstanceUID, *(dataset.SOPInstanceUID for dataset in stored)}) == 1 + len(KINDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
 def test_a_retry_gives_the_same_bytes(make, result: Result) -> None:
     assert encoded(make(digital_radiograph(), result)) == encoded(make(digital_radiograph(), result))

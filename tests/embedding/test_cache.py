@@ -153,6 +153,7 @@ cache.put(key(1), values(1))
 """
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_a_sound_cache(cache, pytestconfig):
     command = [sys.executable, "-c", HALTED, pytestconfig.rootpath, cache.folder]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from msde import GaussianDensity, MeanShiftEnhancer
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(2, 80), st.sampled_from(["density", "published", "uniform"]))
 @settings(max_examples=25)
 def test_fit_then_transform_is_fit_transform(seed, n, weighting):

@@ -62,6 +62,7 @@ def test_a_stream_cut_in_an_otherwise_whole_file_is_refused(keep, syntax: str, k
             read_pixels(keep(encapsulated([coded[: len(coded) // 2]], syntax, values, **elements)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", NAMES, ids=NAMES.get)
 def test_a_file_cut_anywhere_is_refused(keep, syntax: str) -> None:
     values, bits = PICTURES["12" if syntax.endswith(".51") else "8"]

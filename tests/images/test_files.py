@@ -125,6 +125,7 @@ def test_scoring_tells_of_a_model_of_older_rules(folder: Path) -> None:
         assert ("fitted when some kinds of files were read in another way" in done.stderr) == said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", overstated())
 def test_more_pictures_than_a_file_can_hold_are_refused_before_any_is_read(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

@@ -171,6 +171,7 @@ def test_a_series_is_a_volume_in_the_order_of_its_places(tmp_path: Path) -> None
     np.testing.assert_array_equal(read_pixels(str(sources[0])), read_pixels(sources[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize(
     ("axis", "turned"),

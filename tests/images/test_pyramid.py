@@ -80,6 +80,7 @@ def test_what_tifffile_cannot_cut_openslide_reads(keep, monkeypatch: pytest.Monk
         read_pixels(f"{path}#x000512y000512")
 
 
+@pytest.mark.slow
 def test_colours_in_planes_of_their_own_are_read(tmp_path: Path, keep) -> None:
     size: dict[str, Any] = {"tile": (256, 256), "photometric": "rgb", "planarconfig": "separate"}
     tifffile.imwrite(tmp_path / "planes.svs", GLASS.transpose(2, 0, 1), **size)

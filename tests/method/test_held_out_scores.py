@@ -41,6 +41,7 @@ def test_scores_are_about_those_of_a_fit_without_the_group(seed, shape, size, sh
     assert off.std() < 0.02
 
 
+@pytest.mark.slow
 @given(seeds, st.booleans())
 @settings(max_examples=8)
 def test_neither_order_nor_numbers_of_groups_matter_without_a_path(seed, reversed_numbers):

@@ -140,6 +140,7 @@ def test_following_some_references_comes_near_to_following_all(rng):
     assert off.mean() < 0.3 * np.linalg.norm(expected - queries, axis=1).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1500, 3000])
 def test_one_and_two_threads_shift_alike(rng, monkeypatch, n):
     rows = (rng.normal(size=(n, 8)) @ rng.normal(size=(8, 64)) + 0.1 * rng.normal(size=(n, 64))).astype(np.float32)

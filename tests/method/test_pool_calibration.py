@@ -10,6 +10,7 @@ from msde.method.pool_calibration import MovedToPool, move_of_normals
 from msde.method.scorers import AdaptiveScorer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normal", "gamma", "lognormal"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
 def test_normals_of_a_pool_are_flagged_about_as_often_as_asked_wherever_they_score(kind, share):

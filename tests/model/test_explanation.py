@@ -46,6 +46,7 @@ def test_the_resolution_is_the_images_own(model, rng):
     assert explanation.overlay.shape == (*picture.shape, 3)
 
 
+@pytest.mark.slow
 def test_black_bars_are_cut_off_again(model, discs, rng):
     model = AnomalyModel(model.encoder.backbones, rule=ImageRule(aspect="letterbox")).fit(discs / "train")
     picture = np.full((64, 128), 20, np.uint8)

@@ -167,6 +167,7 @@ def test_another_mode_is_refused(network, discs, verdicts):
         gather(model, files(discs, "train"), verdicts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{}, {"shift": None}, {"gaussian": "pca"}, {"weighting": "uniform", "alpha": 0.1}], ids=str
 )
@@ -182,6 +183,7 @@ def test_the_new_model_is_a_labelled_one(fitted):
     assert isinstance(fitted.scorer, LabelledScorer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "local"), [(0.2, True), (1 / 6, False)])  # four normals are needed, or five
 def test_folds_and_the_version_offered_are_calibrated_alike(retraining, alpha, local):
     old = retraining.old.recalibrated(retraining.judged, alpha)

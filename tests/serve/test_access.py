@@ -51,6 +51,7 @@ def test_without_a_token_nothing_is_given(serve):
             assert "www-authenticate" in answer.headers
 
 
+@pytest.mark.slow
 def test_a_reader_reads_and_judges_but_changes_no_model(serve):
     with serve() as served:
         number = served.send(png(1))
@@ -96,6 +97,7 @@ def test_a_session_needs_the_csrf_token_for_changes_and_ends(serve):
         assert client.get("/api/images", headers={"cookie": f"msde_session={value}"}).status_code == 401
 
 
+@pytest.mark.slow
 def test_a_trusted_proxy_names_the_user_and_nobody_else_can(serve):
     # The test client's address is "testclient".
     with serve(proxy_header="X-Remote-User", proxies=("testclient",), admins=("chief",)) as served:
@@ -259,6 +261,7 @@ def test_two_copies_of_the_proxys_header_are_refused(tmp_path, names):
     assert gate.caller("GET", Headers({"x-remote-user": names[1]}), {}, "10.0.0.1").user == names[1]
 
 
+@pytest.mark.slow
 def test_a_session_that_is_signed_out_is_over_wherever_its_cookie_is(serve, url):
     def status(served, cookie: str) -> int:
         served.client.cookies.clear()
@@ -324,6 +327,7 @@ def test_security_headers_are_on_every_answer(standing):
         assert headers["cache-control"] == "no-store"
 
 
+@pytest.mark.slow
 def test_another_host_name_is_not_served(serve):
     with serve() as served:
         for host in ("evil.example", "localhost.evil.example", "[::", ""):

@@ -28,6 +28,7 @@ def dicom(rng, **header):
     return dicom_bytes(disc(rng).astype(np.uint16), **header)
 
 
+@pytest.mark.slow
 def test_a_model_says_that_it_is_not_for_an_image_and_others_score_it(serve, disc_model, chest, discs, tmp_path, rng):
     normals = (f"chest={discs / 'train'}",)
     with serve(models=(str(chest), str(disc_model)), normals=normals) as served:

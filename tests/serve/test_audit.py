@@ -110,6 +110,7 @@ def test_uploads_are_recorded_with_who_and_whence(serve, url):
         ]
 
 
+@pytest.mark.slow
 def test_signing_in_and_what_is_refused_are_recorded(serve):
     with serve() as served:
         client, address = served.client, {"address": "testclient"}
@@ -147,6 +148,7 @@ def test_reading_of_the_audit_and_pictures_of_normals_are_recorded(serve, normal
         assert recorded(served, action="audit") == [("admin", {})]
 
 
+@pytest.mark.slow
 def test_the_whole_of_what_a_service_records_is_one_chain(serve, url):
     with serve(database=url) as served:
         number = served.send(png(1))

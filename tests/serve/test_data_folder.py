@@ -30,6 +30,7 @@ def run(*words: object) -> str:
     return call(*words).stdout
 
 
+@pytest.mark.slow
 def test_the_audit_log_is_verified_while_the_service_runs_and_after(serve, url, tmp_path):
     verify = ("audit", "verify", "--data", tmp_path / "data", "--database", url)
     with serve(database=url) as served:
@@ -57,6 +58,7 @@ def test_a_folder_that_is_none_of_a_service_is_said(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_log_has_the_digest_at_each_start(serve, caplog):
     caplog.set_level("INFO", "msde.serve")
     with serve() as served:
@@ -68,6 +70,7 @@ def test_the_log_has_the_digest_at_each_start(serve, caplog):
     assert told[-1] == digest
 
 
+@pytest.mark.slow
 def test_users_are_added_listed_and_removed_while_the_service_runs(serve, tmp_path):
     place = ("--data", tmp_path / "data")
     tokens = tmp_path / "data" / "tokens"

@@ -79,6 +79,7 @@ def test_a_removed_image_leaves_nothing(serve, tmp_path, content):
         assert served.client.get(f"/api/images/{other}/picture").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [png(1), packed_volume(2)], ids=["image", "volume"])
 def test_what_is_scored_at_once_leaves_nothing(serve, tmp_path, content):
     before = held_files()
@@ -103,6 +104,7 @@ def test_removal_in_one_process_is_seen_by_the_others(serve):
         wait_until(lambda: held_files() < before and not len(service.models.recent), "nothing of it to be held")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few", [0, 100])
 def test_what_a_look_under_way_remembers_after_all_goes_too(serve, few, monkeypatch):
     monkeypatch.setattr(erasure, "_FEW", few)
@@ -163,6 +165,7 @@ def test_what_is_kept_long_enough_loses_picture_and_name_and_keeps_scores_and_ve
         assert served.get("/api/images")["total"] == 3
 
 
+@pytest.mark.slow
 def test_what_was_purged_and_comes_again_is_an_image_again(serve, url):
     with serve(database=url) as served:
         number = served.send(png(1), "first")
@@ -214,6 +217,7 @@ def test_the_command_purges_while_the_service_runs(disc_model, tmp_path, workers
         process.stop()
 
 
+@pytest.mark.slow
 def test_the_service_keeps_to_its_rule_by_itself(serve):
     with serve() as served:
         old, new = served.send(png(1)), served.send(png(2))

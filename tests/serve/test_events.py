@@ -98,6 +98,7 @@ def another(database, url):
     other.close()
 
 
+@pytest.mark.slow
 def test_what_another_process_does_is_told(database, another):
     async def listen():
         told = Events(database, 10, lambda n: None)

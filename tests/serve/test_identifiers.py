@@ -137,6 +137,7 @@ def test_identifiers_are_kept_encrypted_go_with_the_picture_and_with_the_option(
         assert n_sealed(served) == 0
 
 
+@pytest.mark.slow
 def test_headers_of_images_that_an_earlier_version_left_are_read(serve, monkeypatch):
     with serve() as served:
         number = served.send(stated(1), "a.dcm")

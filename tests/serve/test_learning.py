@@ -50,6 +50,7 @@ def learnt(served):
     return served.get(ROUTE)["proposal"]
 
 
+@pytest.mark.slow
 def test_three_verdicts_become_a_version_that_is_used_when_an_admin_says_so(serve, url):
     with serve(database=url) as served:
         normals, abnormals = fill(served, 1, 2)

@@ -101,6 +101,7 @@ def test_others_can_write_while_an_export_puts_the_patients_together(served, mon
     assert writes == [True]
 
 
+@pytest.mark.slow
 def test_all_slices_of_a_series_count(served, model_file, tmp_path):
     rng = np.random.default_rng(4)
     packed = io.BytesIO()
@@ -121,6 +122,7 @@ def test_all_slices_of_a_series_count(served, model_file, tmp_path):
     assert found["anomaly_score"] == pytest.approx(expected.anomaly_score)
 
 
+@pytest.mark.slow
 def test_no_identifier_is_in_the_database_and_a_purge_takes_the_digest(serve, model_file, tmp_path):
     with serve(models=(str(model_file),)) as served:
         ids = [served.send(dicom(seed, "Mustermann-4711"), f"{seed}.dcm") for seed in (1, 2)]

@@ -89,6 +89,7 @@ def test_what_cannot_be_read_has_no_picture_and_says_so(serve):
         served.get("/api/images/999/picture", 404)
 
 
+@pytest.mark.slow
 def test_an_overlay_is_drawn_where_the_model_can_tell(serve, explaining, tmp_path):
     explaining.save(tmp_path / "heat.msde")
     with serve(models=(str(tmp_path / "heat.msde"),)) as served:
@@ -101,6 +102,7 @@ def test_an_overlay_is_drawn_where_the_model_can_tell(serve, explaining, tmp_pat
         assert np.array_equal(pixels(served.client.get(f"{path}?alone=true")), expected.layer)
 
 
+@pytest.mark.slow
 def test_a_model_without_heat_maps_has_no_overlay(serve):
     with serve() as served:
         number = served.send(png(1))

@@ -91,6 +91,7 @@ def test_evidence_is_carried_over_when_a_version_is_recalibrated(served):
     served.client.put("/api/models/labelled/version", json={"version": 1})
 
 
+@pytest.mark.slow
 def test_a_version_with_other_labels_shows_none_of_the_former(network, discs, labelled_file, tmp_path):
     path = tmp_path / "m.msde"
     path.write_bytes(labelled_file.read_bytes())

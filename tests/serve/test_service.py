@@ -71,6 +71,7 @@ def test_what_was_queued_is_scored_after_a_restart_and_results_stay(serve, url):
         assert {row["state"] for row in rows} == {"scored"}
 
 
+@pytest.mark.slow
 def test_what_is_no_image_is_refused_and_what_is_broken_fails_with_the_reason(serve):
     with serve() as served:
         answer = served.client.post("/api/images?name=notes.txt", content=b"no image at all")
@@ -165,6 +166,7 @@ def test_readiness_and_metrics(serve):
         served.get("/readyz", 503)
 
 
+@pytest.mark.slow
 def test_the_log_is_json_and_names_nobody(serve, capfd):
     from msde.serve.logs import set_up_logs
 

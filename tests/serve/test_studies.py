@@ -49,6 +49,7 @@ def of(served, token: str, method: str, path: str, body: dict | None = None) -> 
     return answer.status_code, answer.json()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -106,6 +107,7 @@ def test_pseudonyms_stay_the_same_and_are_found(served):
     assert [rows[number]["body_part"] for number in (1, 3, 5)] == ["CHEST", "HAND", None]
 
 
+@pytest.mark.slow
 def test_who_it_is_is_shown_and_searched_where_that_is_asked_for(served, caplog):
     on = served.service.settings.identifiers
     who = served.get("/api/session")

@@ -40,6 +40,7 @@ def test_rows_are_sorted_filtered_and_paged(listed, query, names):
     assert [row["name"] for row in listed.get(f"/api/images?{query}")["rows"]] == names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort", ["p_value", "anomaly_score", "arrived", "name", "verdict", "state"])
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_what_has_no_value_is_last(listed, sort, order):

@@ -97,6 +97,7 @@ def test_a_truncated_file_is_refused(content, tmp_path_factory, cut):
     one_line(error)
 
 
+@pytest.mark.slow
 @given(place=st.integers(0, 2**31), bits=st.integers(1, 255))
 @settings(max_examples=300)
 def test_an_altered_byte_is_found_where_it_would_change_what_is_read(content, tmp_path_factory, place, bits):

@@ -41,6 +41,7 @@ def pairs_of(rows, k=12):
     return Pairs.of(rows[order], np.zeros(len(rows), dtype=rows.dtype), sizes, k), rows[order]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 12, 50, 899, 900])
 def test_the_neighbors_are_those_of_the_plain_search(rows, k):
     rows = rows.astype(np.float64)

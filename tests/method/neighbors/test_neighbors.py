@@ -14,6 +14,7 @@ def test_only_many_rows_are_indexed_by_a_sketch(rng, monkeypatch):
     assert type(build_index(rows, 5)) is SketchIndex
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("exact_rows", "cell_rows"), [(2000, 20_000), (300, 20_000), (300, 400)])
 @pytest.mark.parametrize("k", [5, 200])
 def test_rows_search_themselves_where_they_are_and_where_they_move(rng, monkeypatch, exact_rows, cell_rows, k):

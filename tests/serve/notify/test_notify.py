@@ -71,6 +71,7 @@ def is_signed(asked: Asked) -> bool:
     return fresh and asked.headers["webhook-signature"] == f"v1,{base64.b64encode(right).decode()}"
 
 
+@pytest.mark.slow
 def test_a_flagged_image_is_told_of_once_signed_and_on_record(serve, tmp_path, monkeypatch):
     with HttpServer() as server, notifying(serve, monkeypatch, notes(tmp_path, webhook(server))) as served:
         served.send(png(1), "Doe^Jane.png")

@@ -38,6 +38,7 @@ def results(result: Result) -> list[Dataset]:  # noqa: F811
     return [make(shipped("CT_small.dcm"), result) for make in KINDS.values()]
 
 
+@pytest.mark.slow
 def test_results_are_stored_and_stored_again_without_a_second_copy(orthanc: Orthanc, result: Result) -> None:  # noqa: F811
     pacs = Pacs(PacsSettings(url=orthanc.url))
     for _ in range(2):

@@ -43,6 +43,7 @@ def test_a_picture_without_pixels_is_told(lacks: str) -> None:
     assert not instance.pixels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_result_of_our_own_is_recognised(kind: str, result: Result) -> None:  # noqa: F811
     assert Instance.of(as_file(KINDS[kind](radiograph(), result))).is_result

@@ -96,6 +96,7 @@ def test_what_arrives_damaged_is_refused_and_the_whole_one_is_taken(serving: Ser
             assert n_rows(served, Image) == 1
 
 
+@pytest.mark.slow
 def test_other_bytes_replace_what_could_not_be_scored_and_the_same_are_refused(serving: Serving) -> None:
     whole = Path(shipped("JPEG2000.dcm").filename).read_bytes()
     broken = unreadable(whole)
@@ -114,6 +115,7 @@ def test_other_bytes_replace_what_could_not_be_scored_and_the_same_are_refused(s
         assert intake.take(whole, Sender("poll:a"))[1] is Fate.KNOWN
 
 
+@pytest.mark.slow
 def test_what_waits_and_cannot_be_read_is_replaced_too(serving: Serving) -> None:
     whole = Path(shipped("JPEG2000.dcm").filename).read_bytes()
     with serving() as served:
@@ -124,6 +126,7 @@ def test_what_waits_and_cannot_be_read_is_replaced_too(serving: Serving) -> None
         assert fates == [Fate.TAKEN, Fate.KNOWN, Fate.TAKEN, Fate.KNOWN]
 
 
+@pytest.mark.slow
 def test_of_two_that_come_at_once_under_a_uid_one_is_taken(serving: Serving) -> None:
     """Each process has an intake of its own."""
     with serving() as served:
@@ -193,6 +196,7 @@ def packed(content: bytes, syntax: str) -> bytes:
     return as_file(dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", [RLELossless, DeflatedExplicitVRLittleEndian])
 def test_the_same_pixels_are_known_however_they_are_packed_and_named(serving: Serving, syntax: str) -> None:
     dataset = radiograph()
@@ -206,6 +210,7 @@ def test_the_same_pixels_are_known_however_they_are_packed_and_named(serving: Se
         assert n_rows(served, Image) == 1
 
 
+@pytest.mark.slow
 def test_an_instance_of_an_earlier_version_is_known_by_its_uid(serving: Serving) -> None:
     with serving() as served:
         intake = intake_of(served)
@@ -213,6 +218,7 @@ def test_an_instance_of_an_earlier_version_is_known_by_its_uid(serving: Serving)
         assert intake.take(as_file(radiograph()), Sender("poll:a"))[1] is Fate.KNOWN
 
 
+@pytest.mark.slow
 def test_a_spoofed_maker_hides_no_image(serving: Serving) -> None:
     image = radiograph()
     image.Manufacturer, image.DeviceSerialNumber = "MSDE", "0123456789abcdef" * 4

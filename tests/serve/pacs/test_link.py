@@ -108,6 +108,7 @@ def test_results_wait_while_the_archive_is_slow_and_are_put_aside_when_it_keeps_
         assert n_rows(served, Outgoing, Outgoing.state == "waiting", Outgoing.attempts == 3) == 2
 
 
+@pytest.mark.slow
 def test_a_series_that_the_archive_cannot_list_holds_up_no_other(serving: Serving) -> None:
     with impostor(partly) as url, serving(f'[[pacs]]\nurl = "{url}"\npoll_seconds = 0.2') as served:
         ledger = DicomLedger(served.service.database)
@@ -121,6 +122,7 @@ def test_a_series_that_the_archive_cannot_list_holds_up_no_other(serving: Servin
         assert served.post("/api/pacs/retry").json()["instances"] == 1
 
 
+@pytest.mark.slow
 def test_a_result_whose_picture_is_kept_no_longer_is_put_aside_and_says_so(serving: Serving) -> None:
     away = "http://127.0.0.1:1/dicom-web"
     with serving(f'[stow]\n[[pacs]]\nurl = "{away}"') as served:

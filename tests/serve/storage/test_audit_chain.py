@@ -44,6 +44,7 @@ def test_a_log_is_whole_from_its_first_line_to_its_last(database, monkeypatch):
         check(database, noted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["at", "user", "action", "image_id", "detail", "digest"])
 @pytest.mark.parametrize("line", [1, 3, 5])
 def test_a_line_that_is_altered_is_found(database, column, line):

@@ -57,6 +57,7 @@ def test_the_ballast_is_given_up_when_the_disk_is_full_and_made_again_after(disk
     assert ballast.exists()
 
 
+@pytest.mark.slow
 def test_uploads_are_refused_on_a_full_disk_and_all_else_goes_on(serve, disk, monkeypatch):
     monkeypatch.setattr(health, "LOOK", 0.02)
     with serve() as served:
@@ -79,6 +80,7 @@ def test_uploads_are_refused_on_a_full_disk_and_all_else_goes_on(serve, disk, mo
         assert served.client.post("/api/images", content=png(2)).status_code == 202
 
 
+@pytest.mark.slow
 def test_an_upload_that_would_take_of_the_reserve_is_refused_by_its_length(serve, disk):
     with serve(reserve=10**6) as served:
         disk(10**6 + 1000)
@@ -94,6 +96,7 @@ def test_errors_of_a_full_disk_are_told_from_others(tmp_path):
     assert postponed(ValueError()) is None
 
 
+@pytest.mark.slow
 def test_readiness_fails_where_the_database_cannot_be_written(serve, monkeypatch):
     monkeypatch.setattr(health, "LOOK", 0.02)
     with serve() as served:
