@@ -37,8 +37,10 @@ from table import print_header
 from msde.benchmark.classifiers import Oddness, discriminant, logistic_regression, nearest_labelled
 from msde.benchmark.draws import Subset
 from msde.images import find_images
-from msde.method import labelled_abnormals
+from msde.method import evidence, labelled_abnormals
 from msde.method.calibration import folds
+from msde.method.discriminant import Discriminant
+from msde.method.evidence import Weighing
 from msde.method.inductive_fit import fit_inductive
 from msde.method.labelled_abnormals import Blend, Likeness, gate, soft_mean
 from msde.method.labelled_fit import HeldOutNormals
@@ -70,9 +72,11 @@ KNOWN_AFTER = (10.0, 20.0)
 MOST_KNOWN = (0.7, 0.85, 1.0)
 HALF_SHUT = (0.2, 0.25, np.inf)
 COMPARED = (True, False)
-GRID = tuple(product(COMPARED, SLOPES, HALF_SHUT, KNOWN_AFTER, MOST_KNOWN))
+DISCRIMINATING_AFTER = (np.inf, 20.0, 10.0)
+GRID = tuple(product(COMPARED, DISCRIMINATING_AFTER, SLOPES, HALF_SHUT, KNOWN_AFTER, MOST_KNOWN))
 SHIPPED = (
     True,
+    evidence.DISCRIMINATING_AFTER,
     labelled_abnormals.SLOPE,
     labelled_abnormals.HALF_SHUT,
     labelled_abnormals.KNOWN_AFTER,
@@ -92,6 +96,8 @@ class Measured:
     near: tuple[Array, Array, Array]  # numbers of the normals near by
     along: tuple[Array, Array]  # whitened displacements of test normals and abnormals times those of the abnormals
     rows: tuple[Array, Array, Array]  # standardised training normals, test normals, abnormals
+    # of each fold the numbers of its normals, these, the other normals and the abnormals, standardised by the others
+    folds: list[tuple[Array, Array, Array, Array]]
     patients: tuple[Array, Array]  # of test normals and abnormals
     kinds: Array | None
 
@@ -124,6 +130,15 @@ def measure(parts: list[Subset], kinds: Array | None) -> Measured:
         (near, places.near(standard[1]), places.near(standard[2])),
         (offsets[0] @ gradient.T, offsets[1] @ gradient.T),
         (standard[0], standard[1], standard[2]),
+        [
+            (
+                fold.rows,
+                fold.standard,
+                fold.standardizer.apply(np.delete(train.rows, fold.rows, axis=0)),
+                fold.standardizer.apply(abnormal.rows),
+            )
+            for fold in held_out.folds
+        ],
         (normal.patients, abnormal.patients),
         kinds,
     )
@@ -186,23 +201,38 @@ RIVALS: dict[str, Callable[[Measured, Task], Scores]] = {
 }
 
 
+def log_odds(of: Measured, task: Task) -> list[Array]:
+    """Compute the discriminant's log odds of training normals, held out, and of the scored normals and abnormals."""
+    held_out = np.empty(len(of.rows[0]))
+    for rows, standard, others, abnormal in of.folds:
+        held_out[rows] = Discriminant.fit(others, abnormal[task.labels]).of(standard)
+    whole = Discriminant.fit(of.rows[0], of.rows[2][task.labels])
+    return [held_out, whole.of(of.rows[1][task.normal]), whole.of(of.rows[2][task.abnormal])]
+
+
 def by_choice(of: Measured, task: Task) -> Iterator[Scores]:
     """Score by the rule with each choice of the grid."""
     n_patients = len(np.unique(of.patients[1][task.labels]))
     chosen = slice(None), task.normal, task.abnormal
     likeness = [soft_mean(cosines[rows][:, task.labels]) for cosines, rows in zip(of.cosines, chosen, strict=True)]
-    usual = likeness[0]
+    usual, odds = likeness[0], log_odds(of, task)
     opening = {half: gate(of.distances[0], of.cosines[0][:, task.labels], half) for half in HALF_SHUT}
-    for compared in COMPARED:
-        evidence = likeness
+    nearby = [near[rows] for near, rows in zip(of.near, chosen, strict=True)]
+    for compared, after in product(COMPARED, DISCRIMINATING_AFTER):
+        like, told = likeness, odds
         if compared:
-            nearby = (usual[near[rows]] for near, rows in zip(of.near, chosen, strict=True))
-            evidence = [relative(own, others, usual.var()) for own, others in zip(likeness, nearby, strict=True)]
+            pairs = zip(likeness, nearby, strict=True)
+            like = [relative(own, usual[near], usual.var()) for own, near in pairs]
+            told = [own - odds[0][near].mean(axis=1) for own, near in zip(odds, nearby, strict=True)]
+        weighing = Weighing.fit(like[0], told[0], n_patients, after)
+        weighed = [weighing.of(*both) for both in zip(like, told, strict=True)]
         for slope, half, known_after, most in product(SLOPES, HALF_SHUT, KNOWN_AFTER, MOST_KNOWN):
-            blend = Blend.fit(of.distances[0], evidence[0], n_patients, slope * opening[half], known_after, most)
+            blend = Blend.fit(
+                of.distances[0], weighed[0], n_patients, weighing.slope(slope) * opening[half], known_after, most
+            )
             yield (
-                blend.score(of.distances[1][task.normal], evidence[1]),
-                blend.score(of.distances[2][task.abnormal], evidence[2]),
+                blend.score(of.distances[1][task.normal], weighed[1]),
+                blend.score(of.distances[2][task.abnormal], weighed[2]),
             )
 
 
@@ -342,7 +372,9 @@ def report(closed: Figures, opened: Figures, pools: Figures) -> None:
         own = [number for number, name in enumerate(names) if name in pool]
         others = np.all([apart[names[number]] for number in own], axis=0)
         of_pools.append(choose(np.delete(gain, own, axis=0)[..., n_rivals:], unlabelled[others], UNLABELLED))
-    print("Choices are (compared with normals near by, slope, half shut, known after, most known).")
+    print(
+        "Choices are (compared with normals near by, discriminating after, slope, half shut, known after, most known)."
+    )
     print("Chosen for the sets left out:", {GRID[at]: nested.count(at) for at in sorted(set(nested))})
     by_share = {}
     for share, (chosen, left_out) in choices.items():

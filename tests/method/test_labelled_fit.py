@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from msde.method.calibration import folds
+from msde.method.discriminant import Discriminant
+from msde.method.evidence import Weighing
 from msde.method.gaussian import fit_ledoit_wolf, fit_ridged
-from msde.method.labelled_abnormals import RIDGE, SLOPE, Blend, Likeness, gate, soft_mean
+from msde.method.labelled_abnormals import RIDGE, Blend, Likeness, gate, soft_mean
 from msde.method.labelled_fit import HeldOutNormals, familiar, fit_labelled
 from msde.method.metrics import auroc
 from msde.method.scorers import InductiveScorer
@@ -41,7 +43,7 @@ def test_a_held_out_normal_and_its_group_have_no_part_in_its_score(data, groups)
     scores = fit_labelled(normals, labels, fit, np.arange(6), groups).scores
     dealt = list(folds(len(normals), groups))
     distances, cosines = np.empty(len(normals)), np.empty((len(normals), 6))
-    near = {}
+    near, odds = {}, np.empty(len(normals))
     for number, fold in enumerate(dealt):
         others = np.delete(np.arange(len(normals)), fold)
         scorer = fit(normals[others])
@@ -49,15 +51,19 @@ def test_a_held_out_normal_and_its_group_have_no_part_in_its_score(data, groups)
         distances[fold] = scorer.score(normals[fold])
         seen = standard(normals[others])
         cosines[fold] = Likeness.fit(seen, standard(labels)).cosines(standard(normals[fold]))
+        odds[fold] = Discriminant.fit(seen, standard(labels)).of(standard(normals[fold]))
         near[number] = others[Surroundings.of(seen, fit_ridged(seen, RIDGE)).near(standard(normals[fold]))]
     likeness = soft_mean(cosines)
-    compared = np.empty(len(normals))
+    compared, told = np.empty(len(normals)), np.empty(len(normals))
     for number, fold in enumerate(dealt):
         compared[fold] = relative(likeness[fold], likeness[near[number]], np.delete(likeness, fold).var())
+        told[fold] = odds[fold] - odds[near[number]].mean(axis=1)
     others = np.delete(np.arange(len(normals)), dealt[3])
-    slope = SLOPE * gate(distances[others], cosines[others])
-    blend = Blend.fit(distances[others], compared[others], 6, slope)
-    np.testing.assert_allclose(scores[dealt[3]], blend.score(distances[dealt[3]], compared[dealt[3]]))
+    weighing = Weighing.fit(compared[others], told[others], 6)
+    weighed = weighing.of(compared, told)
+    slope = weighing.slope() * gate(distances[others], cosines[others])
+    blend = Blend.fit(distances[others], weighed[others], 6, slope)
+    np.testing.assert_allclose(scores[dealt[3]], blend.score(distances[dealt[3]], weighed[dealt[3]]))
     assert not set(dealt[3]) & set(near[3].ravel())
 
 

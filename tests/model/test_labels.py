@@ -7,6 +7,7 @@ from msde import AnomalyModel, MSDEDetector
 from msde.errors import DataError, ModelFileError
 from msde.images.patients import GroupTable
 from msde.method.scorers import LabelledScorer
+from msde.method.surroundings import relative
 from msde.model.labels import LABELLED, UNLIKE, Labels
 from msde.storage.bundle import read_bundle, write_bundle
 
@@ -147,17 +148,25 @@ def test_damaged_kinds_are_refused(labelled, of_rows):
         Labels(labelled.fitted.labels.fingerprint, ["a"], of_rows, 1)
 
 
-def test_a_file_of_before_the_surroundings_scores_as_it_did(labelled, tmp_path, discs):
-    labelled.save(tmp_path / "m.msde")
-    config, parts = read_bundle(tmp_path / "m.msde")
-    parts["scorer"] = {
-        name: array
-        for name, array in parts["scorer"].items()
-        if name != "usual" and not name.startswith("surroundings.")
-    }
-    config.pop("parts")
-    write_bundle(tmp_path / "older.msde", parts, config)
-    older = AnomalyModel.load(tmp_path / "older.msde").fitted.scorer
+@pytest.fixture
+def without(labelled, tmp_path):
+    """Give the model as read from a file that lacks some of the scorer's arrays and settings."""
+
+    def without(*beginnings: str) -> AnomalyModel:
+        labelled.save(tmp_path / "m.msde")
+        config, parts = read_bundle(tmp_path / "m.msde")
+        for holder in (parts, config):
+            scorer = holder["scorer"]
+            holder["scorer"] = {name: scorer[name] for name in scorer if not name.startswith(beginnings)}
+        config.pop("parts")
+        write_bundle(tmp_path / "other.msde", parts, config)
+        return AnomalyModel.load(tmp_path / "other.msde")
+
+    return without
+
+
+def test_a_file_of_before_the_surroundings_scores_as_it_did(labelled, without, discs):
+    older = without("usual", "surroundings.", "evidence.").fitted.scorer
     assert isinstance(older, LabelledScorer)
     rows = np.stack([image.embedding for image in labelled.embed(discs / "abnormal")])
     likeness = older.likeness.of(older.standardizer.apply(rows))
@@ -165,14 +174,25 @@ def test_a_file_of_before_the_surroundings_scores_as_it_did(labelled, tmp_path, 
     assert not np.allclose(older.score(rows), labelled.fitted.scorer.score(rows))
 
 
-def test_surroundings_without_their_likenesses_are_refused(labelled, tmp_path):
-    labelled.save(tmp_path / "m.msde")
-    config, parts = read_bundle(tmp_path / "m.msde")
-    del parts["scorer"]["usual"]
-    config.pop("parts")
-    write_bundle(tmp_path / "other.msde", parts, config)
-    with pytest.raises(ModelFileError, match="likeness for each of their normals"):
-        AnomalyModel.load(tmp_path / "other.msde")
+def test_a_file_of_before_the_discriminant_scores_as_it_did(labelled, without, discs):
+    older = without("evidence.").fitted.scorer
+    assert isinstance(older, LabelledScorer)
+    rows = np.stack([image.embedding for image in labelled.embed(discs / "abnormal")])
+    standard = older.standardizer.apply(rows)
+    assert older.surroundings is not None
+    assert older.usual is not None
+    near = older.usual[older.surroundings.near(standard)]
+    likeness = relative(older.likeness.of(standard), near, older.usual.var())
+    np.testing.assert_allclose(older.score(rows), older.blend.score(older.scorer.score(rows), likeness))
+    assert not np.allclose(older.score(rows), labelled.fitted.scorer.score(rows))
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"), [("usual", "likeness for each of their normals"), ("evidence.usual", "lacks 'evidence.usual'")]
+)
+def test_surroundings_without_what_is_usual_there_are_refused(without, missing, said):
+    with pytest.raises(ModelFileError, match=said):
+        without(missing)
 
 
 def test_a_pool_of_labelled_images_alone_is_refused(network, discs):

@@ -165,9 +165,9 @@ class Blend:
         """
         return cls(
             float(distances.mean()),
-            _deviation(distances),
+            deviation(distances),
             float(likeness.mean()),
-            _deviation(likeness),
+            deviation(likeness),
             most_known * n_patients / (n_patients + known_after),
             slope,
         )
@@ -187,5 +187,6 @@ class Blend:
         return np.asarray(np.exp(np.minimum(self.slope * deviations, STEEPEST)))
 
 
-def _deviation(values: NDArray[np.float64]) -> float:
+def deviation(values: NDArray[np.float64]) -> float:
+    """Compute the standard deviation, never 0."""
     return max(float(values.std()), 1e-9)

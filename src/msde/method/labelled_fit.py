@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.calibration import folds
+from msde.method.discriminant import Discriminant
+from msde.method.evidence import Evidence, Weighing
 from msde.method.gaussian import Gaussian, fit_ridged
 from msde.method.inductive_fit import FitInductive
-from msde.method.labelled_abnormals import RIDGE, SLOPE, Blend, Likeness, gate, soft_mean
+from msde.method.labelled_abnormals import RIDGE, Blend, Likeness, gate, soft_mean
 from msde.method.parallel import in_order, single_threaded_products
 from msde.method.scorers import InductiveScorer, LabelledScorer
 from msde.method.standardizer import CompressingStandardizer
@@ -73,6 +76,8 @@ class HeldOutNormals:
 
     Parameters
     ----------
+    normals : ndarray of shape (n, d)
+        Their embeddings.
     scorer : InductiveScorer
         Of all normals.
     gaussian : Gaussian
@@ -86,6 +91,7 @@ class HeldOutNormals:
         Of each in the direction of a pool; zeros without one.
     """
 
+    normals: FloatArray
     scorer: InductiveScorer
     gaussian: Gaussian
     surroundings: Surroundings
@@ -129,7 +135,7 @@ class HeldOutNormals:
         with single_threaded_products():
             dealt = list(in_order(hold_out, folds(len(normals), groups)))
         scorer = scorer or fit(normals)
-        return cls(scorer, *seen(scorer, normals), dealt, distances, along)
+        return cls(normals, scorer, *seen(scorer, normals), dealt, distances, along)
 
     def with_labels(
         self, abnormal: FloatArray, patients: IndexArray, direction: Direction | None = None
@@ -137,26 +143,48 @@ class HeldOutNormals:
         """Learn from labelled abnormal rows too; parameters are those of :func:`fit_labelled`."""
         n_patients = len(np.unique(patients))
         n = len(self.distances)
-        cosines, compared, scores = np.empty((n, len(abnormal))), np.empty(n), np.empty(n)
-        for fold in self.folds:
-            cosines[fold.rows] = fold.cosines(abnormal)
+        cosines, odds = np.empty((n, len(abnormal))), np.empty(n)
+        with single_threaded_products():
+            for fold, seen in zip(self.folds, in_order(partial(self._seen, abnormal), self.folds), strict=True):
+                cosines[fold.rows], odds[fold.rows] = seen
         likeness = soft_mean(cosines)
+        compared, told, scores = np.empty(n), np.empty(n), np.empty(n)
         for fold in self.folds:
             variance = float(np.delete(likeness, fold.rows).var())
             compared[fold.rows] = relative(likeness[fold.rows], likeness[fold.near], variance)
+            told[fold.rows] = odds[fold.rows] - odds[fold.near].mean(axis=1)
 
-        def blend(rows: IndexArray) -> Blend:
-            slope = SLOPE * gate(self.distances[rows], cosines[rows])
-            return Blend.fit(self.distances[rows], compared[rows], n_patients, slope)
+        def weigh(rows: IndexArray) -> tuple[Weighing, Blend]:
+            weighing = Weighing.fit(compared[rows], told[rows], n_patients)
+            slope = weighing.slope() * gate(self.distances[rows], cosines[rows])
+            of_rows = weighing.of(compared[rows], told[rows])
+            return weighing, Blend.fit(self.distances[rows], of_rows, n_patients, slope)
 
         for fold in self.folds:
-            others = np.delete(np.arange(n), fold.rows)
-            scores[fold.rows] = blend(others).score(self.distances[fold.rows], compared[fold.rows])
-        standard = self.scorer.standardizer.apply(abnormal)
+            weighing, blend = weigh(np.delete(np.arange(n), fold.rows))
+            of_fold = weighing.of(compared[fold.rows], told[fold.rows])
+            scores[fold.rows] = blend.score(self.distances[fold.rows], of_fold)
+        standardizer = self.scorer.standardizer
+        standard = standardizer.apply(abnormal)
         like = Likeness.seen_from(self.gaussian, standard)
-        known = familiar(like.cosines(standard), patients)
-        scorer = LabelledScorer(self.scorer, like, blend(np.arange(n)), known, self.surroundings, likeness, direction)
+        weighing, blend = weigh(np.arange(n))
+        scorer = LabelledScorer(
+            self.scorer,
+            like,
+            blend,
+            familiar(like.cosines(standard), patients),
+            self.surroundings,
+            likeness,
+            direction,
+            Evidence(Discriminant.fit(standardizer.apply(self.normals), standard), odds, weighing),
+        )
         return LabelledFit(scorer, scores if direction is None else scores + (direction.weight or 0) * self.along)
+
+    def _seen(self, abnormal: FloatArray, fold: Fold) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give cosines and log odds of the normals of a fold, by what is fitted to the others and the labelled rows."""
+        others = fold.standardizer.apply(np.delete(self.normals, fold.rows, axis=0))
+        discriminant = Discriminant.fit(others, fold.standardizer.apply(abnormal))
+        return fold.cosines(abnormal), discriminant.of(fold.standard)
 
 
 def fit_labelled(

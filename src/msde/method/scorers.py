@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.density_weights import Weighting, density_weights
+from msde.method.evidence import Evidence
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
 from msde.method.labelled_abnormals import Blend, Likeness, soft_mean
@@ -170,6 +171,8 @@ class LabelledScorer:
         Likeness of the normals of the surroundings, held out.
     direction : Direction or None
         What the abnormal rows of a pool share, as far as the labels confirm it; None where there was no pool.
+    evidence : Evidence or None
+        What labels tell besides; None in older model files.
     """
 
     batchwise: ClassVar[bool] = False
@@ -181,14 +184,17 @@ class LabelledScorer:
     surroundings: Surroundings | None = None
     usual: NDArray[np.float64] | None = None
     direction: Direction | None = None
+    evidence: Evidence | None = None
 
     def __post_init__(self) -> None:
-        """Refuse surroundings without a likeness for each of their normals, such as of a damaged model file."""
+        """Refuse surroundings without numbers for each of their normals, such as of a damaged model file."""
         n_places = 0 if self.surroundings is None else len(self.surroundings.places)
         if (0 if self.usual is None else len(self.usual)) != n_places:
             raise ValueError("surroundings need a likeness for each of their normals")
         if self.usual is not None and not (self.usual.ndim == 1 and np.isfinite(self.usual).all()):
             raise ValueError("likenesses of normals must be finite numbers (n,)")
+        if self.evidence is not None and (not n_places or len(self.evidence.usual) != n_places):
+            raise ValueError("evidence needs log odds of each normal of the surroundings")
 
     @property
     def standardizer(self) -> CompressingStandardizer:
@@ -208,8 +214,8 @@ class LabelledScorer:
     ) -> NDArray[np.float64]:
         standard = self.standardizer.apply(rows)
         measured = self.scorer.measured_of(standard)
-        evidence = self._evidence(standard, self.likeness.cosines(standard))
-        blended = self.blend.score(self.scorer.gaussian.mahalanobis(measured), evidence)
+        told = self._told(standard, self.likeness.cosines(standard))
+        blended = self.blend.score(self.scorer.gaussian.mahalanobis(measured), told)
         if self.direction is None or not self.direction.weight:
             return blended
         return blended + self.direction.weight * along(self.direction, measured)
@@ -221,7 +227,7 @@ class LabelledScorer:
         """
         standard = self.standardizer.apply(rows)
         cosines = self.likeness.cosines(standard)
-        likely = self.blend.share(self._evidence(standard, cosines)) > 0.5
+        likely = self.blend.share(self._told(standard, cosines)) > 0.5
         return np.asarray(likely & (cosines.max(axis=1) >= self.familiar))
 
     def nearest(self, rows: FloatArray) -> IndexArray:
@@ -232,12 +238,14 @@ class LabelledScorer:
         """Compute the cosines of embeddings (m, d) to the labelled rows, seen from the normals, (m, k) in [-1, 1]."""
         return self.likeness.cosines(self.standardizer.apply(rows))
 
-    def _evidence(self, standard: FloatArray, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give the likeness of standardised rows (m, d) as the blend takes it, (m,)."""
+    def _told(self, standard: FloatArray, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give what labels tell of standardised rows (m, d) as the blend takes it, (m,)."""
         likeness = soft_mean(cosines)
         if self.surroundings is None or self.usual is None:
             return likeness
-        return relative(likeness, self.usual[self.surroundings.near(standard)], float(self.usual.var()))
+        near = self.surroundings.near(standard)
+        compared = relative(likeness, self.usual[near], float(self.usual.var()))
+        return compared if self.evidence is None else self.evidence.of(compared, standard, near)
 
 
 SCORERS: dict[str, type] = {

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from msde.backbones.backbone import CLASS_OUTPUT, Backbone
 from msde.embedding.feature_spec import BRIGHTEST, CLS, DARKEST, FLATTEST, OWN, FeatureSpec
 from msde.errors import ModelFileError
+from msde.method.evidence import Evidence
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
 from msde.method.labelled_abnormals import CONCENTRATION, STEEPEST
 from msde.method.scorers import AdaptiveScorer, InductiveScorer, LabelledScorer
 from msde.method.standardizer import KNEE, CompressingStandardizer
-from msde.method.surroundings import FLOOR
+from msde.method.surroundings import FLOOR, Surroundings
 from msde.model.fitted import FittedModel
 from msde.output.graph_builder import GraphBuilder
 
@@ -234,7 +235,10 @@ def _blended(graph: GraphBuilder, scorer: LabelledScorer, distance: str, standar
     likeness = graph.add("Log", graph.mean(powers, axis=1))
     likeness = graph.add("Div", likeness, graph.constant(np.float64(CONCENTRATION)))
     if scorer.surroundings is not None and scorer.usual is not None:
-        likeness = _relative(graph, scorer.surroundings, scorer.usual, likeness, standard)
+        near = _near(graph, scorer.surroundings, standard)
+        likeness = _relative(graph, scorer.usual, likeness, near)
+        if scorer.evidence is not None:
+            likeness = _weighed(graph, scorer.evidence, likeness, standard, near)
     deviations = graph.linear(likeness, blend.likeness_mean, blend.likeness_deviation)
     grown = graph.add("Mul", deviations, graph.constant(np.float64(blend.slope)))
     odds = graph.add("Exp", graph.add("Min", grown, graph.constant(np.float64(STEEPEST))))
@@ -243,11 +247,14 @@ def _blended(graph: GraphBuilder, scorer: LabelledScorer, distance: str, standar
     return graph.add("Add", distance, graph.add("Mul", gain, graph.constant(np.float64(blend.distance_deviation))))
 
 
-def _relative(graph: GraphBuilder, surroundings: Any, usual: NDArray[np.float64], likeness: str, standard: str) -> str:
+def _near(graph: GraphBuilder, surroundings: Surroundings, standard: str) -> str:
     offsets = graph.add("Sub", standard, graph.constant(surroundings.centre))
     places = graph.add("MatMul", offsets, graph.constant(surroundings.axes))
     far = graph.add("Sub", graph.add("Unsqueeze", places, graph.ones), graph.constant(surroundings.places[None]))
-    near = graph.top(graph.sum(graph.add("Mul", far, far), axis=2), surroundings.n_near, largest=False)[1]
+    return graph.top(graph.sum(graph.add("Mul", far, far), axis=2), surroundings.n_near, largest=False)[1]
+
+
+def _relative(graph: GraphBuilder, usual: NDArray[np.float64], likeness: str, near: str) -> str:
     of_near = graph.add("Gather", graph.constant(usual), near)
     middle = graph.mean(of_near, axis=1, keep=True)
     spread = graph.add("Sub", of_near, middle)
@@ -256,3 +263,15 @@ def _relative(graph: GraphBuilder, surroundings: Any, usual: NDArray[np.float64]
     width = graph.add("Max", graph.add("Add", variance, floor), graph.constant(np.finfo(np.float64).tiny))
     middle = graph.add("Squeeze", middle, graph.ones)
     return graph.add("Div", graph.add("Sub", likeness, middle), graph.add("Sqrt", width))
+
+
+def _weighed(graph: GraphBuilder, evidence: Evidence, likeness: str, standard: str, near: str) -> str:
+    """Add what a discriminant tells beside the likeness."""
+    discriminant, weighing = evidence.discriminant, evidence.weighing
+    odds = graph.add("MatMul", standard, graph.constant(discriminant.weights[:, None]))
+    odds = graph.add("Add", graph.add("Squeeze", odds, graph.ones), graph.constant(np.float64(discriminant.intercept)))
+    usual = graph.mean(graph.add("Gather", graph.constant(evidence.usual), near), axis=1)
+    odds = graph.linear(graph.add("Sub", odds, usual), weighing.odds_mean, weighing.odds_deviation)
+    like = graph.linear(likeness, weighing.likeness_mean, weighing.likeness_deviation)
+    parts = [(like, 1 - weighing.share), (odds, weighing.share)]
+    return graph.add("Add", *(graph.add("Mul", part, graph.constant(np.float64(share))) for part, share in parts))
