@@ -216,7 +216,7 @@ def by_choice(of: Measured, task: Task) -> Iterator[Scores]:
     chosen = slice(None), task.normal, task.abnormal
     likeness = [soft_mean(cosines[rows][:, task.labels]) for cosines, rows in zip(of.cosines, chosen, strict=True)]
     usual, odds = likeness[0], log_odds(of, task)
-    opening = {half: gate(of.distances[0], of.cosines[0][:, task.labels], half) for half in HALF_SHUT}
+    opening = {half: gate(of.distances[0], of.cosines[0][:, task.labels], n_patients, half) for half in HALF_SHUT}
     nearby = [near[rows] for near, rows in zip(of.near, chosen, strict=True)]
     for compared, after in product(COMPARED, DISCRIMINATING_AFTER):
         like, told = likeness, odds
