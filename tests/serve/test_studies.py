@@ -94,6 +94,15 @@ def test_a_line_of_a_study_counts_its_images_and_one_of_a_patient_has_his_p_valu
     assert [row["p_value"] for row in lowest] == sorted(row["p_value"] for row in lowest)
 
 
+def test_an_image_is_found_in_the_line_that_stands_for_it(served):
+    for group, places in (("study", [0, 0, 1, 2, 3]), ("patient", [0, 0, 0, 1, 2])):
+        asked = {"group": group, "sort": "arrived", "order": "asc"}
+        answers = [
+            served.client.post("/api/worklist/place", json={**asked, "image": image}).json() for image in range(1, 6)
+        ]
+        assert [answer["place"] for answer in answers] == places
+
+
 def test_pseudonyms_stay_the_same_and_are_found(served):
     rows = {row["id"]: row for row in served.get("/api/images")["rows"]}
     first, second, third, other, none = (rows[number]["pseudonyms"] for number in range(1, 6))
