@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,14 @@ settings.register_profile("quick", deadline=None, max_examples=20)
 settings.register_profile("steady", deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=100)
 settings.load_profile("thorough" if THOROUGH else "steady")  # `make quick` names its own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """Wait for no disk: what a test writes need not outlive a loss of power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

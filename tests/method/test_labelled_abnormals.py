@@ -60,18 +60,19 @@ def test_no_labels_to_speak_of_leave_the_distance(rng):
 def test_likeness_counts_for_nothing_where_far_normals_are_the_like_ones(rng):
     distances = np.linspace(0, 1, 30)
     alike = np.stack([distances, 3 * distances + 1], axis=1)
-    assert gate(distances, alike) < 1e-6
+    assert gate(distances, alike, 2) < 1e-6
     for harmless in (-alike, alike * 0, distances[::-1, None]):
-        assert gate(distances, harmless) == 1
+        assert gate(distances, harmless, 2) == 1
 
 
 @given(st.integers(1, 30), st.integers(0, 20))
-def test_the_gate_does_not_depend_on_the_number_of_labels(n_labels, seed):
+def test_the_gate_shuts_sooner_for_few_patients_whatever_the_number_of_labels(n_labels, seed):
     rng = np.random.default_rng(seed)
     distances = rng.normal(size=40)
     cosine = (distances * 0.2 + rng.normal(size=40))[:, None]
-    assert gate(distances, np.repeat(cosine, n_labels, axis=1)) == pytest.approx(gate(distances, cosine))
-    assert 0 < gate(distances, cosine) <= 1
+    open_for = [gate(distances, cosine, n_patients) for n_patients in (1, 2, 5, 1000)]
+    assert 0 < open_for[0] <= open_for[1] <= open_for[2] <= open_for[3] <= 1
+    assert gate(distances, np.repeat(cosine, n_labels, axis=1), 2) == pytest.approx(open_for[1])
 
 
 def test_the_prior_grows_with_the_patients_up_to_a_bound():

@@ -22,7 +22,7 @@ from msde.serve.app import create_app
 from msde.serve.lifecycle import prepare
 from msde.serve.service import Service
 from msde.serve.settings import Settings
-from msde.serve.storage.database import Database
+from msde.serve.storage.database import _PRAGMAS, Database
 
 
 @dataclass
@@ -81,6 +81,14 @@ def running(folder: Path, model: Path, **given: Any) -> Iterator[Served]:
     with lock, TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         client.headers["authorization"] = f"Bearer {(folder / 'data' / 'admin-token').read_text().strip()}"
         yield Served(client, app.state.service)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced_databases() -> Iterator[None]:
+    """Wait for no disk at each transaction either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("msde.serve.storage.database._PRAGMAS", (*_PRAGMAS, "synchronous=OFF"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,9 @@ import httpx
 from tests.patience import PATIENCE, wait_until
 
 MSDE = Path(sys.executable).with_name("msde")
+# Each request has a connection of its own, for another process may answer; each with a client of its own would read
+# the certificates of all authorities, which takes longer than the answer.
+CLIENT = httpx.Client(timeout=PATIENCE, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 class Process:
@@ -76,7 +79,7 @@ class Process:
 
     def ask(self, method: str, path: str, **further: Any) -> httpx.Response:
         headers = {**self.headers, **further.pop("headers", {})}
-        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=PATIENCE, **further)
+        return CLIENT.request(method, f"{self.url}{path}", headers=headers, **further)
 
     def rows(self) -> list[dict[str, Any]]:
         """Wait until nothing is queued and return the rows."""
@@ -109,6 +112,6 @@ class Process:
 
     def _is_ready(self, status: int = 200) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz").status_code == status
+            return CLIENT.get(f"{self.url}/readyz", timeout=5).status_code == status
         except httpx.TransportError:
             return False

@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.exc import SQLAlchemyError
 from tests.patience import PATIENCE
-from tests.serve.process import Process
+from tests.serve.process import CLIENT, Process
 
 from msde.serve import audit, events
 from msde.serve.errors import Busy
@@ -53,7 +52,7 @@ def test_two_processes_tell_what_either_did_until_the_session_or_the_service_end
         anna = {"Authorization": "Bearer anna-reads"}
         with ExitStack() as stack:
             opened = [
-                stack.enter_context(httpx.stream("GET", f"{process.url}/api/events", headers=of, timeout=30))
+                stack.enter_context(CLIENT.stream("GET", f"{process.url}/api/events", headers=of, timeout=30))
                 for of in (anna, anna, anna, process.headers)
             ]
             streams = [answer.iter_lines() for answer in opened]

@@ -86,9 +86,3 @@ def test_no_damaged_upload_leads_to_a_server_error(serve, tmp_path: Path) -> Non
         assert sum(told.values()) - told[200] - told[202] > COUNT // 20
         assert {row["state"] for row in served.wait()} <= {"scored", "failed"}
         assert list(served.service.store.incoming.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_a_few_damaged_uploads_lead_to_none(serve, tmp_path: Path) -> None:
-    with serving(serve, tmp_path) as served:
-        ask(served, 30)

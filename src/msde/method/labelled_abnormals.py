@@ -88,25 +88,30 @@ def soft_mean(cosines: NDArray[np.float64], concentration: float = CONCENTRATION
     return np.asarray(np.log(np.exp(concentration * cosines).mean(axis=1)) / concentration)
 
 
-def gate(distances: NDArray[np.float64], cosines: NDArray[np.float64], half_shut: float = HALF_SHUT) -> float:
+def gate(
+    distances: NDArray[np.float64], cosines: NDArray[np.float64], n_patients: int, half_shut: float = HALF_SHUT
+) -> float:
     """Tell how far likeness is to be believed, in (0, 1], by held-out normals.
 
     Where normals that lie far out are the ones that look like the labels, the labels tell of what normals of other
     machines and patients do too. The mean over the labels of the correlation of the two does not depend on how many
-    there are, as the correlation with the likeness to all of them does.
+    there are, as the correlation with the likeness to all of them does. What few patients show is uncertain, and so the
+    gate shuts sooner for them.
 
     Parameters
     ----------
     distances : ndarray of shape (n,)
     cosines : ndarray of shape (n, k)
         To each labelled row.
+    n_patients : int
+        Of the labelled rows.
     half_shut : float
-        Correlation at which likeness counts half, if normals are enough that it is more than chance.
+        Correlation at which likeness to many patients counts half, if normals are enough that it is more than chance.
     """
     spreads = distances.std() * cosines.std(axis=0)
     together = (distances - distances.mean()) @ (cosines - cosines.mean(axis=0)) / len(distances)
     correlation = float(np.mean(together / np.maximum(spreads, _TINY)))
-    half = max(half_shut, 2 / np.sqrt(len(distances)))
+    half = max(half_shut, 2 / np.sqrt(len(distances))) * n_patients / (n_patients + 1)
     return float(1 / (1 + (max(correlation, 0.0) / half) ** STEEPNESS))
 
 

@@ -156,7 +156,7 @@ class HeldOutNormals:
 
         def weigh(rows: IndexArray) -> tuple[Weighing, Blend]:
             weighing = Weighing.fit(compared[rows], told[rows], n_patients)
-            slope = weighing.slope() * gate(self.distances[rows], cosines[rows])
+            slope = weighing.slope() * gate(self.distances[rows], cosines[rows], n_patients)
             of_rows = weighing.of(compared[rows], told[rows])
             return weighing, Blend.fit(self.distances[rows], of_rows, n_patients, slope)
 

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from tests.patience import PATIENCE, wait_until
+from tests.serve.process import CLIENT
 
 from msde.serve.intake import connection
 from msde.serve.intake.connection import Connection, Connections, Stage
@@ -77,7 +78,7 @@ class Server:
         return made
 
     def get(self, path: str = "/length") -> int:
-        return httpx.get(f"{self.url}{path}", timeout=PATIENCE).status_code
+        return CLIENT.get(f"{self.url}{path}").status_code
 
 
 def ended(made: socket.socket) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-import httpx
 import pytest
 from tests.requirements import need
+from tests.serve.process import CLIENT
 
 from .conftest import READER_TOKEN
 from .shown import loaded
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def judge(running, image, word):
     """Give a verdict as anna's other page does."""
     address = f"{running.url}api/images/{image}/verdicts?model=chest"
-    answer = httpx.post(address, json={"verdict": word}, headers={"Authorization": f"Bearer {READER_TOKEN}"})
+    answer = CLIENT.post(address, json={"verdict": word}, headers={"Authorization": f"Bearer {READER_TOKEN}"})
     assert answer.status_code == 201, answer.text
 
 

@@ -24,6 +24,20 @@ def test_upgrading_twice_changes_nothing(database):
     assert database.can_write()
 
 
+def test_an_upgrade_that_fails_leaves_the_tables_as_they_were(url, monkeypatch):
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    database = Database(url)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("alembic.op.execute", fail)  # which the last migrations call
+        database.upgrade()
+    assert database.state() == "empty"
+    database.upgrade()
+    assert database.state() == "current"
+    database.close()
+
+
 def test_a_database_of_a_newer_version_is_refused(database):
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

@@ -6,11 +6,10 @@ import subprocess
 from collections import namedtuple
 from contextlib import contextmanager
 
-import httpx
 import pytest
 from tests.patience import wait_until
 from tests.serve.conftest import png
-from tests.serve.process import Process
+from tests.serve.process import CLIENT, Process
 
 from msde.serve import health
 from msde.serve.errors import Full, postponed
@@ -137,11 +136,11 @@ def test_a_full_disk_loses_nothing_and_keeps_no_service_from_starting(disc_model
         process.stop()
         fill(disk)
         process.start(status=503)
-        assert "the disk has less room than its reserve" in httpx.get(f"{process.url}/readyz").json()["problems"]
+        assert "the disk has less room than its reserve" in CLIENT.get(f"{process.url}/readyz").json()["problems"]
         assert process.ask("GET", "/api/images").json()["total"] == 3
         assert process.ask("POST", "/api/images", content=png(3)).status_code == 507
         assert process.ask("POST", "/api/images/1/verdicts", json={"verdict": "normal"}).status_code == 201
         os.unlink(disk / "fill")
-        wait_until(lambda: httpx.get(f"{process.url}/readyz").status_code == 200, "that it is ready")
+        wait_until(lambda: CLIENT.get(f"{process.url}/readyz").status_code == 200, "that it is ready")
         assert process.ask("POST", "/api/images", content=png(3)).status_code == 202
         assert [row["state"] for row in process.rows()] == ["scored"] * 4

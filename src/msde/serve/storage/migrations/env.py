@@ -10,7 +10,9 @@ from msde.serve.storage.tables import Base
 def run() -> None:
     """Run them."""
     connection = context.config.attributes["connection"]
-    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+    context.configure(
+        connection=connection, target_metadata=Base.metadata, render_as_batch=True, transactional_ddl=True
+    )
     with context.begin_transaction():
         context.run_migrations()
 
