@@ -2,7 +2,8 @@
 
 Run: python benchmarks/choose.py CACHE_FOLDER
 
-All candidates score each image alone, from the default's embeddings. Nested choice is the honest figure: for each set
+All candidates score each image alone, from the default's embeddings, those of a second network (EfficientNet-Lite1), or
+skewnesses and Gram matrices of the default network's levels. Nested choice is the honest figure: for each set
 the candidate with the highest mean AUROC on the other sets, and what it gives on the set left out. The present default
 stays unless the nested gain is at least .003 and its interval over sets, of two standard errors, excludes 0.
 """
@@ -11,15 +12,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from embeddings import load_sets
+from embeddings import load_sets, load_third_moments
 from table import print_header
 
+from msde.backbones import load_backbone
+from msde.benchmark.draws import Subset
 from msde.method.calibration import folds
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian, fit_ledoit_wolf
@@ -30,6 +33,7 @@ from msde.method.standardizer import KNEE, Standardizer
 LEAST_GAIN = 0.003
 LEVELS = 496  # columns of each of the default's three parts: means, deviations, means of the stretched look
 SHRINKAGES = np.geomspace(0.001, 0.5, 10)
+N_SKEWNESSES = LEVELS  # columns before those of the Gram matrices
 DEFAULT = "default: displacement, asinh 2 z, Ledoit-Wolf, all normals"
 
 Array = np.ndarray
@@ -125,7 +129,7 @@ def cross_validated(rows: Array) -> Gaussian:
     return Gaussian(mean, axes / np.sqrt((1 - share) * variances + floor), 1 / floor)
 
 
-CANDIDATES: dict[str, Callable[[Array], Score]] = {
+OF_DEFAULT: dict[str, Callable[[Array], Score]] = {
     DEFAULT: shifted,
     "without shift": placed,
     "10 neighbours, 2 steps": lambda rows: shifted(rows, n_neighbors=10, n_steps=2),
@@ -144,6 +148,29 @@ CANDIDATES: dict[str, Callable[[Array], Score]] = {
     "shrinkage by cross-validation, without shift": lambda rows: placed(rows, fit=cross_validated),
 }
 
+# From embeddings of the default, of the second network, skewnesses and Gram matrices, in this order.
+WITH_OTHERS: dict[str, Callable[..., Sequence[Score | None]]] = {
+    "EfficientNet-Lite1": lambda own, other, skew, gram: [None, shifted(other), None, None],
+    "log default + log EfficientNet-Lite1": lambda own, other, skew, gram: [shifted(own), shifted(other), None, None],
+    "log default + log skewnesses": lambda own, other, skew, gram: [shifted(own), None, shifted(skew), None],
+    "log default + log Gram": lambda own, other, skew, gram: [shifted(own), None, None, shifted(gram)],
+}
+
+
+def others(network: Sequence[Subset], third: Sequence[Subset]) -> list[list[Array]]:
+    """Give of each part of a set the second network's embeddings, the skewnesses and the Gram matrices."""
+    return [
+        [part.rows for part in network],
+        [part.rows[:, :N_SKEWNESSES] for part in third],
+        [part.rows[:, N_SKEWNESSES:] for part in third],
+    ]
+
+
+def log_distance(scores: Sequence[Score | None], rows: Sequence[Array]) -> Array:
+    """Add the logarithms of distances, each of its own rows."""
+    pairs = zip(scores, rows, strict=True)
+    return np.sum([np.log(score(of)) for score, of in pairs if score is not None], axis=0)
+
 
 def spread(gain: Array) -> float:
     """Return two standard errors over the sets."""
@@ -153,20 +180,31 @@ def spread(gain: Array) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
-    sets = load_sets(parser.parse_args().cache)
-    table = np.empty((len(CANDIDATES), len(sets)))
-    for column, (train, *tested) in enumerate(sets.values()):
-        for row, fit in enumerate(CANDIDATES.values()):
-            score = fit(train.rows)
-            table[row, column] = auroc(*(score(part.rows) for part in tested))
+    cache = parser.parse_args().cache
+    own, other, third = (
+        load_sets(cache),
+        load_sets(cache, backbone=load_backbone("efficientnet_lite1")),
+        load_third_moments(cache),
+    )
+    names = [*OF_DEFAULT, *WITH_OTHERS]
+    table = np.empty((len(names), len(own)))
+    for column, name in enumerate(own):
+        train, *tested = (
+            [part.rows, *seen] for part, *seen in zip(own[name], *others(other[name], third[name]), strict=True)
+        )
+        for row, fit in enumerate(OF_DEFAULT.values()):
+            score = fit(train[0])
+            table[row, column] = auroc(*(score(rows[0]) for rows in tested))
+        for row, fits in enumerate(WITH_OTHERS.values(), len(OF_DEFAULT)):
+            scores = fits(*train)
+            table[row, column] = auroc(*(log_distance(scores, rows) for rows in tested))
     gain = table - table[0]
     print_header("score", ["AUROC", "gain over the default (two standard errors)", "worst, best set"])
-    for name, figures, won in zip(CANDIDATES, table, gain, strict=True):
+    for name, figures, won in zip(names, table, gain, strict=True):
         gained = f"{won.mean():+.4f} ± {spread(won):.4f}"
         print(f"| {name} | {figures.mean():.4f} | {gained} | {won.min():+.3f}, {won.max():+.3f} |")
-    chosen = [int(np.delete(table, column, axis=1).mean(axis=1).argmax()) for column in range(len(sets))]
-    won = gain[chosen, np.arange(len(sets))]
-    names = list(CANDIDATES)
+    chosen = [int(np.delete(table, column, axis=1).mean(axis=1).argmax()) for column in range(len(own))]
+    won = gain[chosen, np.arange(len(own))]
     print(f"\nNested choice: {(table[0] + won).mean():.4f}, gain {won.mean():+.4f} ± {spread(won):.4f}")
     print("Chosen:", ", ".join(f"{chosen.count(row)} x {names[row]}" for row in sorted(set(chosen))))
     changes = won.mean() >= LEAST_GAIN and won.mean() > spread(won)

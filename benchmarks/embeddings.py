@@ -34,6 +34,29 @@ class MomentSession(EncoderSession):
         return np.hstack([moment(level, axis=(2, 3)) for moment in (np.mean, np.std) for level in maps])
 
 
+class ThirdMomentSession(EncoderSession):
+    """Gives skewnesses of the levels, then products of some mixtures of channels (Gram), in place of the embedding."""
+
+    def embed(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        levels = list(self._sessions[0].run(inputs[0], self.encoder.backbones[0].levels).values())
+        return np.hstack([statistic(level) for statistic in (_skewness, _gram) for level in levels])
+
+
+def _skewness(level: np.ndarray) -> np.ndarray:
+    offsets = level - level.mean(axis=(2, 3), keepdims=True)
+    deviations = np.sqrt((offsets**2).mean(axis=(2, 3)) + 1e-6)
+    return (offsets**3).mean(axis=(2, 3)) / deviations**3
+
+
+def _gram(level: np.ndarray) -> np.ndarray:
+    """Mix the channels to 16 by fixed random weights, of which Gram matrices have 136 numbers apart."""
+    channels = level.shape[1]
+    mixing = np.random.default_rng(0).normal(size=(16, channels)).astype(np.float32) / np.sqrt(channels)
+    mixed = np.einsum("mc,nchw->nmhw", mixing, level)
+    products = np.einsum("nahw,nbhw->nab", mixed, mixed) / (level.shape[2] * level.shape[3])
+    return products[(slice(None), *np.triu_indices(16))]
+
+
 def load_sets(cache: Path, looks: Sequence[FeatureSpec] = DEFAULT_LOOKS, backbone: Backbone | None = None) -> Sets:
     """Embed every set of shared/data, or read what an earlier run has kept in the folder."""
     return kept_or_computed(cache, EncoderSession(Encoder((backbone or load_backbone(),), tuple(looks)), threads=1), "")
@@ -42,6 +65,11 @@ def load_sets(cache: Path, looks: Sequence[FeatureSpec] = DEFAULT_LOOKS, backbon
 def load_moments(cache: Path) -> Sets:
     """Measure the levels of every set of shared/data, or read what an earlier run has kept in the folder."""
     return kept_or_computed(cache, MomentSession(Encoder((load_backbone(),), FIRST_LOOKS), threads=1), "-moments")
+
+
+def load_third_moments(cache: Path) -> Sets:
+    """Measure the levels of every set of shared/data further, or read what an earlier run has kept in the folder."""
+    return kept_or_computed(cache, ThirdMomentSession(Encoder((load_backbone(),), FIRST_LOOKS), threads=1), "-third")
 
 
 def kept_or_computed(cache: Path, session: EncoderSession, suffix: str, names: Collection[str] = ()) -> Sets:
