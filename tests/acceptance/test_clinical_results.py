@@ -14,7 +14,7 @@ import pydicom
 import pytest
 from PIL import Image
 from pyarrow import parquet
-from tests.command import MSDE, started
+from tests.command import MSDE, SMALL, started
 from tests.command import msde as run
 from tests.dicom.validator import errors
 from tests.images.medical import ct_slice, dicom_bytes
@@ -68,7 +68,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frames = np.stack([disc(rng), disc(rng, lesion=True), disc(rng)])
     (new / "frames.dcm").write_bytes(dicom_bytes(frames, **SECRETS, StudyInstanceUID=STUDY, SeriesInstanceUID=FRAMES))
     Image.fromarray(disc(rng)).save(new / "picture.png")
-    done = started("fit", folder / "normals", "-o", folder / "clinic.msde")
+    done = started("fit", folder / "normals", "-o", folder / "clinic.msde", *SMALL)
     assert done.returncode == 0, done.stderr
     (folder / "fit.log").write_text(done.stdout + done.stderr)
     return folder
@@ -282,6 +282,7 @@ def test_nothing_of_a_header_leaves_unless_asked_for(job: Path, scored, tmp_path
             "--distrusted",
             tmp_path / "d.txt",
             "--no-heatmaps",
+            *SMALL,
         ],
         ["calibrate", model, new, "-o", tmp_path / "c.msde"],
         ["evaluate", model, "--normal", new / "cr1.dcm", "--abnormal", new / "series", "--json", tmp_path / "e.json"],

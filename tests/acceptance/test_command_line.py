@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.command import MSDE, msde, started
+from tests.command import MSDE, SMALL, msde, started
 from tests.pictures import disc, write_discs
 from tests.scores import ROUNDING, assert_same_tables
 
@@ -31,7 +31,7 @@ def job(tmp_path_factory):
     write_discs(root / "train", 40)
     write_discs(root / "normal", 8, seed=1)
     write_discs(root / "abnormal", 8, seed=2, lesion=True)
-    done = started("fit", root / "train", "-o", root / "model.msde")
+    done = started("fit", root / "train", "-o", root / "model.msde", *SMALL)
     assert done.returncode == 0, done.stderr
     assert "fitted on 40 normal images" in done.stdout
     assert done.stderr == ""
@@ -217,7 +217,14 @@ def test_abnormal_images_among_the_normals_are_listed(tmp_path):
     write_discs(tmp_path / "mixed", 60)
     write_discs(tmp_path / "mixed" / "hidden", 2, seed=5, lesion=True)
     done = msde(
-        "fit", tmp_path / "mixed", "-o", tmp_path / "m.msde", "--distrusted", tmp_path / "list.txt", "--no-heatmaps"
+        "fit",
+        tmp_path / "mixed",
+        "-o",
+        tmp_path / "m.msde",
+        "--distrusted",
+        tmp_path / "list.txt",
+        "--no-heatmaps",
+        *SMALL,
     )
     assert done.returncode == 0, done.stderr
     listed = (tmp_path / "list.txt").read_text().splitlines()
@@ -226,7 +233,7 @@ def test_abnormal_images_among_the_normals_are_listed(tmp_path):
 
 
 def test_the_shift_can_be_left_out(job, tmp_path):
-    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--no-shift", "--no-heatmaps")
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--no-shift", "--no-heatmaps", *SMALL)
     assert done.returncode == 0, done.stderr
     with_shift, without = (json.loads(msde("info", m).stdout) for m in (job / "model.msde", tmp_path / "m.msde"))
     assert (with_shift["scorer"]["shift.n_neighbors"], without["scorer"]["shift"]) == (50, None)
@@ -258,7 +265,7 @@ def test_the_published_procedure_from_images_to_its_output(job, tmp_path):
         "plain:own",
         "--no-heatmaps",
     ]
-    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", *published)
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", *published, *SMALL)
     assert done.returncode == 0, done.stderr
     done = msde("score", tmp_path / "m.msde", job / "normal", job / "abnormal", "--sigmoid")
     scores = np.array([float(row["anomaly_score"]) for row in csv.DictReader(done.stdout.splitlines())])
@@ -302,7 +309,9 @@ def test_score_warns_of_another_population(job, tmp_path, rng):
 
 
 def test_unlabelled_images_make_an_adaptive_model(job, tmp_path):
-    done = msde("fit", job / "train", "--unlabelled", job / "abnormal", "-o", tmp_path / "m.msde", "--no-heatmaps")
+    done = msde(
+        "fit", job / "train", "--unlabelled", job / "abnormal", "-o", tmp_path / "m.msde", "--no-heatmaps", *SMALL
+    )
     assert done.returncode == 0, done.stderr
     assert "the unlabelled images show" in done.stdout
     assert json.loads(msde("info", tmp_path / "m.msde").stdout)["mode"] == "adaptive"
@@ -347,7 +356,7 @@ def test_nothing_is_written_to_the_home_folder(job, tmp_path):
 
 
 def test_transductive_scores_come_without_p_values(job, tmp_path):
-    done = msde("fit", job / "train", "-o", tmp_path / "t.msde", "--mode", "transductive", "--no-heatmaps")
+    done = msde("fit", job / "train", "-o", tmp_path / "t.msde", "--mode", "transductive", "--no-heatmaps", *SMALL)
     assert done.returncode == 0
     assert done.stderr == ""
     done = msde("score", tmp_path / "t.msde", job / "normal")
@@ -378,7 +387,9 @@ def test_help_and_version_need_no_imports_that_take_time():
 
 def test_a_second_fit_takes_all_embeddings_from_the_cache(job, tmp_path):
     for found in (0, 40):
-        done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--cache", tmp_path / "cache", "--no-heatmaps")
+        done = msde(
+            "fit", job / "train", "-o", tmp_path / "m.msde", "--cache", tmp_path / "cache", "--no-heatmaps", *SMALL
+        )
         assert done.returncode == 0
         one_line_error(done, f"{found} of 40 embeddings came from the cache")
     done = msde("score", tmp_path / "m.msde", job / "train", MSDE_CACHE=str(tmp_path / "cache"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.command import MSDE, msde
+from tests.command import MSDE, SMALL, msde
 from tests.patience import wait_until
 from tests.pictures import write_discs
 from tests.scores import assert_same_tables
@@ -28,7 +28,7 @@ def job(tmp_path_factory):
     (root / "mask").mkdir()
     for number in range(5):
         Image.fromarray(mask).save(root / "mask" / f"{number:03}.png")
-    done = msde("fit", root / "train", "-o", root / "model.msde")
+    done = msde("fit", root / "train", "-o", root / "model.msde", *SMALL)
     assert done.returncode == 0, done.stderr
     return root
 
@@ -71,9 +71,9 @@ def test_what_was_drawn_before_a_kill_is_whole(job, tmp_path):
 
 
 def test_a_model_without_heat_maps_is_named_before_the_work(job, tmp_path):
-    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--no-heatmaps")
+    done = msde("fit", job / "train", "-o", tmp_path / "m.msde", "--no-heatmaps", *SMALL)
     assert done.returncode == 0, done.stderr
-    assert os.path.getsize(tmp_path / "m.msde") < os.path.getsize(job / "model.msde") - 5_000_000
+    assert os.path.getsize(tmp_path / "m.msde") < os.path.getsize(job / "model.msde") - 1_000_000
     for command in (
         ("score", tmp_path / "m.msde", job / "normal", "--heatmaps", tmp_path / "heat"),
         ("evaluate", tmp_path / "m.msde", "--normal", job / "normal", "--abnormal", job / "abnormal")

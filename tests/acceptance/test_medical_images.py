@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from tests.command import SMALL
 from tests.command import msde as run
 from tests.images.medical import SECRETS, ct_slice, dicom_bytes, nifti_bytes
 from tests.images.syntaxes import NAMES, writes, written
@@ -18,6 +19,7 @@ from tests.pictures import disc
 from tests.scores import ROUNDING
 
 from msde import AnomalyModel
+from msde.backbones import Backbone
 from msde.images import ImageRule
 from msde.method.volume_score import volume_score
 
@@ -58,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_series(folder / "new" / "ill", rng, "1.3.2", lesion=True)
     for k in range(12):
         write_series(folder / "calibration" / f"{k}", rng, f"1.4.{k}", n=3)
-    done = run("fit", folder / "normals", "-o", folder / "m.msde", "--intensity", "window:-1024,3071")
+    done = run("fit", folder / "normals", "-o", folder / "m.msde", "--intensity", "window:-1024,3071", *SMALL)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -97,7 +99,7 @@ def test_volumes_among_many_normals_are_calibrated_on_at_the_fit(data: Path) -> 
     for k in range(20):
         write_series(normals / f"{k}", rng, f"1.6.{k}", n=3)
     for alpha, volumes in (("0.05", 20), ("0.04", 0)):
-        model, rule = data / f"many-{alpha}.msde", ["--intensity", "window:-1024,3071", "--no-heatmaps"]
+        model, rule = data / f"many-{alpha}.msde", ["--intensity", "window:-1024,3071", "--no-heatmaps", *SMALL]
         done = run("fit", normals, "-o", model, "--alpha", alpha, *rule)
         assert done.returncode == 0, done.stderr
         assert AnomalyModel.load(model).info()["calibration"]["volumes"] == volumes
@@ -124,10 +126,10 @@ def test_the_same_scan_as_nifti_has_the_scores_of_the_series(data: Path, tmp_pat
     ("rule", "aspect"),
     [("dicom", "squeeze"), ("full-range", "letterbox"), ("percentile", "squeeze"), ("window:0,4095", "letterbox")],
 )
-def test_array_png_dicom_and_nifti_have_equal_scores(tmp_path: Path, rule: str, aspect: str) -> None:
+def test_array_png_dicom_and_nifti_have_equal_scores(network: Backbone, tmp_path: Path, rule: str, aspect: str) -> None:
     rng = np.random.default_rng(5)
     normals = [np.pad(wide(rng), ((0, 0), (8, 0))) for _ in range(16)]
-    model = AnomalyModel(rule=ImageRule(rule, aspect)).fit(normals, heatmaps=False)
+    model = AnomalyModel(network, rule=ImageRule(rule, aspect)).fit(normals, heatmaps=False)
     picture = np.pad(wide(rng, lesion=True), ((0, 0), (8, 0)))
     Image.fromarray(picture).save(tmp_path / "a.png")
     Image.fromarray(picture).save(tmp_path / "a.tif")
@@ -144,9 +146,9 @@ def test_array_png_dicom_and_nifti_have_equal_scores(tmp_path: Path, rule: str, 
     assert again.score([tmp_path / "a.dcm"])[0].anomaly_score == pytest.approx(rows[0].anomaly_score)
 
 
-def test_one_picture_has_one_score_in_every_syntax_and_format(tmp_path: Path) -> None:
+def test_one_picture_has_one_score_in_every_syntax_and_format(network: Backbone, tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
-    model = AnomalyModel().fit([disc(rng) for _ in range(16)])
+    model = AnomalyModel(network).fit([disc(rng) for _ in range(16)])
     picture = disc(rng, lesion=True)
     deep = picture.astype(np.uint16) * 257
     Image.fromarray(picture).save(tmp_path / "8.png")
@@ -200,11 +202,11 @@ def test_dim_normals_are_told(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     for k in range(20):
         (tmp_path / f"{k}.dcm").write_bytes(dicom_bytes(wide(rng)))
-    done = run("fit", tmp_path, "-o", tmp_path / "m.msde", "--no-heatmaps")
+    done = run("fit", tmp_path, "-o", tmp_path / "m.msde", "--no-heatmaps", *SMALL)
     assert done.returncode == 0
     assert "no pixel is brighter than 3." in done.stderr
     assert "--intensity percentile" in done.stderr
-    done = run("fit", tmp_path, "-o", tmp_path / "m.msde", "--no-heatmaps", "--intensity", "percentile")
+    done = run("fit", tmp_path, "-o", tmp_path / "m.msde", "--no-heatmaps", "--intensity", "percentile", *SMALL)
     assert "brighter" not in done.stderr
 
 

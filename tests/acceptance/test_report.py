@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import pytest
-from tests.command import MSDE, msde
+from tests.command import MSDE, SMALL, msde
 from tests.pictures import write_discs
 
 pytestmark = pytest.mark.slow  # whole jobs
@@ -17,7 +17,7 @@ def job(tmp_path_factory):
     write_discs(root / "train", 40)
     write_discs(root / "new" / "normal", 4, seed=1)
     write_discs(root / "new" / "abnormal", 4, seed=2, lesion=True)
-    done = msde("fit", root / "train", "-o", root / "model.msde", "--cache", root / "cache")
+    done = msde("fit", root / "train", "-o", root / "model.msde", "--cache", root / "cache", *SMALL)
     assert done.returncode == 0, done.stderr
     return root
 

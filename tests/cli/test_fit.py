@@ -2,6 +2,7 @@ import csv
 
 import pytest
 from click.testing import CliRunner
+from tests.command import SMALL
 
 from msde.cli.main import msde
 
@@ -49,7 +50,7 @@ def test_labels_go_with_scores_of_images_alone(arguments, reason, tmp_path):
 @pytest.mark.slow
 def test_labels_have_a_say_in_what_a_pool_tells(discs, tmp_path):
     arguments = ["--abnormal", str(discs / "abnormal"), "--unlabelled", str(discs / "normal"), "--no-heatmaps"]
-    done = CliRunner().invoke(msde, ["fit", str(discs / "train"), "-o", str(tmp_path / "m"), *arguments])
+    done = CliRunner().invoke(msde, ["fit", str(discs / "train"), "-o", str(tmp_path / "m"), *arguments, *SMALL])
     assert done.exit_code == 0, done.output
     assert "no distinct abnormal group, or none that the labels confirm" in done.output
     assert "labelled abnormal images" in done.output
@@ -58,9 +59,8 @@ def test_labels_have_a_say_in_what_a_pool_tells(discs, tmp_path):
 @pytest.mark.slow
 def test_labels_among_the_normals_are_one_line(discs, tmp_path):
     normal = discs / "train" / "003.png"
-    done = CliRunner().invoke(
-        msde, ["fit", str(discs / "train"), "-o", str(tmp_path / "m"), "--abnormal", str(normal), "--no-heatmaps"]
-    )
+    options = ["--abnormal", str(normal), "--no-heatmaps", *SMALL]
+    done = CliRunner().invoke(msde, ["fit", str(discs / "train"), "-o", str(tmp_path / "m"), *options])
     assert "1 labelled abnormal images are among the normals" in str(done.exception)
     assert not (tmp_path / "m").exists()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from scipy.stats import false_discovery_control
-from tests.command import msde
+from tests.command import SMALL, msde
 from tests.images.medical import dicom_bytes
 from tests.pictures import disc, write_discs
 
@@ -27,7 +27,7 @@ def job(tmp_path_factory):
     renamed(write_discs(root / "normal", 8, seed=1), 2)
     renamed(write_discs(root / "abnormal", 8, seed=2, lesion=True), 2)
     done = msde(
-        *("fit", root / "train", "-o", root / "model.msde", "--patient", r"p\d\d", "--no-heatmaps"),
+        *("fit", root / "train", "-o", root / "model.msde", "--patient", r"p\d\d", "--no-heatmaps", *SMALL),
         MSDE_CACHE=str(root / "cache"),
     )
     assert done.returncode == 0, done.stderr
@@ -152,7 +152,7 @@ def test_evaluate_says_what_a_flag_tells(job, tmp_path):
 
 @pytest.mark.slow
 def test_confidence_moves_the_threshold_up_and_says_what_it_needs(job, tmp_path):
-    fit = ("fit", job / "train", "-o", tmp_path / "sure.msde", "--patient", r"p\d\d", "--no-heatmaps")
+    fit = ("fit", job / "train", "-o", tmp_path / "sure.msde", "--patient", r"p\d\d", "--no-heatmaps", *SMALL)
     done = msde(*fit, "--confidence", "0.999", MSDE_CACHE=str(job / "cache"))
     assert "30 held-out patients or volumes are too few" in done.stderr
     assert "with a probability of 0.999; give at least 135 or a larger --alpha" in done.stderr
@@ -171,7 +171,8 @@ def test_confidence_moves_the_threshold_up_and_says_what_it_needs(job, tmp_path)
 )
 def test_patients_that_cannot_be_told_are_refused_in_one_line(job, tmp_path, options, reason):
     done = msde(
-        *("fit", job / "train", "-o", tmp_path / "x.msde", "--no-heatmaps", *options), MSDE_CACHE=str(job / "cache")
+        *("fit", job / "train", "-o", tmp_path / "x.msde", "--no-heatmaps", *options, *SMALL),
+        MSDE_CACHE=str(job / "cache"),
     )
     assert done.returncode == 1
     assert reason in done.stderr
@@ -201,7 +202,7 @@ def studies(tmp_path_factory):
                 SeriesInstanceUID=f"1.2.3.{patient}.{number % 2}",
             )
         )
-    done = msde("fit", root / "train", "-o", root / "model.msde", "--no-heatmaps")
+    done = msde("fit", root / "train", "-o", root / "model.msde", "--no-heatmaps", *SMALL)
     assert done.returncode == 0, done.stderr
     assert "22 patients are calibrated on too" in done.stdout
     return root

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.command import msde
+from tests.command import SMALL, msde
 from tests.pictures import write_discs
 from tests.report.test_page import Tree
 
@@ -18,7 +18,7 @@ def fit(discs, tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
 
     def fitted(model: Path, *options: object, normals: tuple[object, ...] = (discs / "train",)):
-        return msde("fit", *normals, "-o", model, "--no-heatmaps", *options, MSDE_CACHE=str(cache))
+        return msde("fit", *normals, "-o", model, "--no-heatmaps", *options, *SMALL, MSDE_CACHE=str(cache))
 
     return fitted
 

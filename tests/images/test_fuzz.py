@@ -39,6 +39,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, reader: str) -> None:
     read, refused, megabytes = run(reader, str(COUNT), tmp_path)
     assert read > COUNT // 20
     assert refused > COUNT // 20
+    assert read + refused == COUNT
     assert megabytes < MEGABYTES
 
 
@@ -49,10 +50,3 @@ def test_no_file_cut_short_is_read(tmp_path: Path, reader: str) -> None:
     assert read == 0
     assert refused >= 20 * 3
     assert megabytes < MEGABYTES
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("reader", ["raster", "syntaxes"])
-def test_a_few_damaged_files_are_read_or_refused(tmp_path: Path, reader: str) -> None:
-    read, refused, _ = run(reader, "40", tmp_path)
-    assert read + refused == 40

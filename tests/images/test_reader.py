@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.requirements import THOROUGH
 
 from msde.errors import ImageError
 from msde.images import read_pixels
@@ -109,16 +110,9 @@ FUZZ = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_
 
 
 @pytest.mark.slow
-@settings(max_examples=400, **FUZZ)  # type: ignore[arg-type]
-@given(st.sampled_from(sorted(FILES)), changes)
-def test_mutated_files_are_read_or_refused(tmp_path: Path, name: str, how: list[tuple[str, float, int]]) -> None:
-    read_mutated(tmp_path, name, how)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
-def test_many_mutated_files_are_read_or_refused(tmp_path: Path, name: str) -> None:
-    @settings(max_examples=300, **FUZZ)  # type: ignore[arg-type]
+def test_mutated_files_are_read_or_refused(tmp_path: Path, name: str) -> None:
+    @settings(max_examples=300 if THOROUGH else 100, **FUZZ)  # type: ignore[arg-type]
     @given(changes)
     def check(how: list[tuple[str, float, int]]) -> None:
         read_mutated(tmp_path, name, how)

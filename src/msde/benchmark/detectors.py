@@ -197,13 +197,12 @@ def _ocsvm(normals: Rows, lesson: Lesson) -> Oddness:
     return lambda rows: -machine.score_samples(rows)
 
 
-def _from_pyod(module: str, name: str, about: str = "", batchwise: bool = False) -> Detector:
+def _from_pyod(module: str, name: str) -> Detector:
     kind = partial(_pyod_class, module, name)
-    random = "random_state" in inspect.signature(kind()).parameters if not about else False
-    about = about or f"PyOD's {name}"
+    random, about = "random_state" in inspect.signature(kind()).parameters, f"PyOD's {name}"
     if _needs_labels(kind()):
         return Detector(_without_labels, about, random=random, teach=partial(_teach_pyod, kind))
-    return Detector(partial(_fit_pyod, kind), about, batchwise=batchwise, random=random)
+    return Detector(partial(_fit_pyod, kind), about, random=random)
 
 
 def _needs_labels(model: Any) -> bool:
@@ -243,6 +242,11 @@ def _late(module: str, function: str, lesson: Lesson, **settings: Any) -> Score:
     return fit(lesson, **settings)
 
 
+def _pyod(module: str, name: str) -> Callable[[Lesson], Score]:
+    """Give one of PyOD's, which is imported at its first fit: with Numba and Matplotlib that takes a second."""
+    return partial(_fit_pyod, partial(_pyod_class, module, name))
+
+
 DETECTORS: dict[str, Detector] = {
     "msde": Detector(
         partial(_msde, "inductive"), "MSDEDetector, the default: one image at a time", calibrate=_calibrated_msde
@@ -264,13 +268,13 @@ DETECTORS: dict[str, Detector] = {
         _displacement, "path length of the shift of normals and batch", batchwise=True, random=True
     ),
     "displacement-frozen": Detector(_frozen_displacement, "path length along the frozen shift of the normals"),
-    "knn": _from_pyod("knn", "KNN", "distance to the fifth neighbour (PyOD)"),
+    "knn": Detector(_pyod("knn", "KNN"), "distance to the fifth neighbour (PyOD)"),
     "lof": Detector(_lof, "local outlier factor (scikit-learn)"),
     "ocsvm": Detector(_ocsvm, "one-class support vector machine (scikit-learn)"),
     "isolation-forest": Detector(_isolation_forest, "isolation forest (scikit-learn)", random=True),
     # These two take the ranks of the normals and the batch together.
-    "ecod": _from_pyod("ecod", "ECOD", "empirical tail probabilities (PyOD)", batchwise=True),
-    "copod": _from_pyod("copod", "COPOD", "empirical copula (PyOD)", batchwise=True),
+    "ecod": Detector(_pyod("ecod", "ECOD"), "empirical tail probabilities (PyOD)", batchwise=True),
+    "copod": Detector(_pyod("copod", "COPOD"), "empirical copula (PyOD)", batchwise=True),
     "msde-labelled": Detector(_without_labels, "MSDEDetector with labelled abnormal images", teach=_teach_msde),
     "logistic-regression": Detector(
         _without_labels, "ridged logistic regression (scikit-learn)", teach=partial(_teach, logistic_regression)
