@@ -11,6 +11,8 @@ from tests.serve.conftest import png, running
 from tests.serve.test_identifiers import READ, SECRETS, STATED, stated
 from tests.serve.test_patients import model_file
 
+from msde.serve.storage.tables import Image
+
 __all__ = ["model_file"]
 SECRET, STUDY, LATER = "anna-reads", STATED["StudyInstanceUID"], "1.2.3.9"
 VIEWER = "https://ohif.example/viewer?StudyInstanceUIDs={study}&series={series}"
@@ -181,6 +183,21 @@ def test_a_reader_takes_a_study_and_gives_it_back(served):
         ("ben", "ben"),
         ("anna", "anna"),
     ]
+
+
+def test_what_comes_of_a_study_later_is_its_readers(served):
+    assert of(served, SECRET, "PUT", "/api/images/1/assignment", {"reader": "anna"})[0] == 200
+    later = served.send(stated(77), "1.2.826.77.dcm")
+    served.wait()
+    assert listed(served, "assigned=others") == [1, 2, later]
+    # Where the images of a study are of two readers, neither loses his.
+    assert served.client.delete(f"/api/images/{later}").status_code == 204
+    with served.service.database.write() as session:
+        session.get_one(Image, 2).assigned = "cleo"
+    status, answer = of(served, SECRET, "PUT", "/api/images/1/assignment", {"reader": None})
+    assert (status, "cleo has it" in answer["detail"]) == (409, True)
+    body = {"reader": None, "instead_of": "cleo"}
+    assert of(served, SECRET, "PUT", "/api/images/1/assignment", body) == (200, {"reader": None, "images": 2})
 
 
 def test_what_a_reader_prefers_is_kept_for_him(served):

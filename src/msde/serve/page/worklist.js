@@ -44,6 +44,7 @@ export class Worklist {
     this.asking = new AbortController();
     const typed = calmly(250, () => this.from(0));
     filters.addEventListener("input", ({ target }) => (target.name === "search" ? typed() : this.from(0)));
+    $("more").addEventListener("toggle", () => this.offer());
     filters.addEventListener("submit", (event) => event.preventDefault());
     $("previous").addEventListener("click", () => this.from(this.offset - LIMIT));
     $("next").addEventListener("click", () => this.from(this.offset + LIMIT));
@@ -112,8 +113,9 @@ export class Worklist {
     if (this.model && this.rows.length) this.draw();
   }
 
-  /** Offer the modalities and body parts that there are. */
+  /** Offer the modalities and body parts that there are, where these filters are seen. */
   async offer() {
+    if (!$("more").open) return;
     const found = await ask("GET", `api/choices${query({ model: this.model.name })}`).catch(() => null);
     if (!found) return;
     for (const [name, values] of [["modality", found.modalities], ["body_part", found.body_parts]]) {
