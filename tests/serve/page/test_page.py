@@ -340,6 +340,11 @@ def test_drift_is_told(visit, running, tmp_path, rng):
     page = visit("chest").page
     expect(page.locator("#drift")).to_contain_text("do not look like the normals")
     expect(page.locator("#drift")).to_contain_text("latest 16 images")
+    page.set_viewport_size({"width": 1280, "height": 720})  # it leaves a laptop's screen to the picture
+    room = "innerHeight - document.getElementById('stage').getBoundingClientRect().top"
+    assert page.evaluate(room) >= 480
+    page.locator("#drift summary").click()
+    expect(page.locator("#drift-says")).to_be_visible()
     expect(page.locator(".of-window").first).to_be_hidden()  # colour
     page.get_by_role("combobox", name="Model").select_option("second")
     expect(page.locator("#nothing")).to_contain_text("No images yet")
