@@ -143,6 +143,19 @@ def test_nothing_else_waits_for_pictures(serve, monkeypatch):
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status_code == 429)
 
 
+@pytest.mark.slow
+def test_nothing_else_waits_for_a_view_to_be_put_on_record(serve):
+    with serve() as served, ThreadPoolExecutor(2) as clients:
+        number = served.send(png(1))
+        served.wait()
+        with served.service.database.write():  # another writes
+            asked = clients.submit(served.client.get, f"/api/images/{number}/picture")
+            with pytest.raises(TimeoutError):
+                asked.result(0.2)
+            assert clients.submit(served.client.get, "/livez").result(PATIENCE).status_code == 200
+        assert asked.result(PATIENCE).status_code == 200
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (90, 41, 3)])
 def test_what_is_too_large_to_be_shown_is_made_smaller(shape, rng, tmp_path, monkeypatch, explaining):
     path, image = tmp_path / "a.png", Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))

@@ -11,6 +11,8 @@ from tests.serve.conftest import png, running
 from tests.serve.test_identifiers import READ, SECRETS, STATED, stated
 from tests.serve.test_patients import model_file
 
+from msde.serve.storage.tables import Image
+
 __all__ = ["model_file"]
 SECRET, STUDY, LATER = "anna-reads", STATED["StudyInstanceUID"], "1.2.3.9"
 VIEWER = "https://ohif.example/viewer?StudyInstanceUIDs={study}&series={series}"
@@ -94,6 +96,15 @@ def test_a_line_of_a_study_counts_its_images_and_one_of_a_patient_has_his_p_valu
     assert [row["p_value"] for row in lowest] == sorted(row["p_value"] for row in lowest)
 
 
+def test_an_image_is_found_in_the_line_that_stands_for_it(served):
+    for group, places in (("study", [0, 0, 1, 2, 3]), ("patient", [0, 0, 0, 1, 2])):
+        asked = {"group": group, "sort": "arrived", "order": "asc"}
+        answers = [
+            served.client.post("/api/worklist/place", json={**asked, "image": image}).json() for image in range(1, 6)
+        ]
+        assert [answer["place"] for answer in answers] == places
+
+
 def test_pseudonyms_stay_the_same_and_are_found(served):
     rows = {row["id"]: row for row in served.get("/api/images")["rows"]}
     first, second, third, other, none = (rows[number]["pseudonyms"] for number in range(1, 6))
@@ -172,6 +183,21 @@ def test_a_reader_takes_a_study_and_gives_it_back(served):
         ("ben", "ben"),
         ("anna", "anna"),
     ]
+
+
+def test_what_comes_of_a_study_later_is_its_readers(served):
+    assert of(served, SECRET, "PUT", "/api/images/1/assignment", {"reader": "anna"})[0] == 200
+    later = served.send(stated(77), "1.2.826.77.dcm")
+    served.wait()
+    assert listed(served, "assigned=others") == [1, 2, later]
+    # Where the images of a study are of two readers, neither loses his.
+    assert served.client.delete(f"/api/images/{later}").status_code == 204
+    with served.service.database.write() as session:
+        session.get_one(Image, 2).assigned = "cleo"
+    status, answer = of(served, SECRET, "PUT", "/api/images/1/assignment", {"reader": None})
+    assert (status, "cleo has it" in answer["detail"]) == (409, True)
+    body = {"reader": None, "instead_of": "cleo"}
+    assert of(served, SECRET, "PUT", "/api/images/1/assignment", body) == (200, {"reader": None, "images": 2})
 
 
 def test_what_a_reader_prefers_is_kept_for_him(served):

@@ -58,6 +58,22 @@ def test_the_lowest_p_value_comes_first_and_among_equals_the_highest_score(liste
     assert rows[0]["words"].startswith("none of 40 held-out normal images")
 
 
+def test_a_line_is_found_by_its_image_and_by_what_is_to_be_read(listed):
+    numbers = [row["id"] for row in listed.get("/api/images?sort=name")["rows"]]
+
+    def place(**sought) -> int | None:
+        answer = listed.client.post("/api/worklist/place", json={"sort": "name", **sought})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["place"]
+
+    for group in ("image", "study"):
+        assert [place(image=number, group=group) for number in numbers] == [0, 1, 2, 3, 4]
+        assert [place(offset=offset, group=group) for offset in range(6)] == [1, 1, 2, 3, 4, 1]
+    assert place(image=999) is None
+    assert place(image=numbers[0], verdict="none") is None
+    assert place(verdict="normal") is None
+
+
 @pytest.mark.slow
 def test_ten_thousand_rows_are_paged_through_once_each(serve):
     with serve() as served:

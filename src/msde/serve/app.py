@@ -41,6 +41,7 @@ from msde.serve.routes import (
     session,
     studies,
     verdicts,
+    worklist,
 )
 from msde.serve.routes.access import address_of
 from msde.serve.service import Service
@@ -49,7 +50,7 @@ from msde.serve.storage.privacy import keep_private
 
 _LONGEST_PATH = 200  # of one that is on record
 ROUTERS = (
-    *(operation, session, events, arrivals, images, studies, verdicts),
+    *(operation, session, events, arrivals, worklist, images, studies, verdicts),
     *(models, numbers, learning, audit, preferences),
 )
 

@@ -37,6 +37,18 @@ class Asked(BaseModel):
     offset: int = Field(default=0, ge=0, le=10**9)
 
 
+class Sought(Asked):
+    """Which line of a list to find, from `offset` on and then from its top: that of an image, or one to be read."""
+
+    image: Number | None = Field(default=None, description="By default the next image that has no verdict.")
+
+
+class Place(BaseModel):
+    """Where a line stands, from 0; null where there is none."""
+
+    place: int | None
+
+
 class Choices(BaseModel):
     """What there is to choose from among the images of a model."""
 

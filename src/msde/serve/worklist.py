@@ -18,7 +18,7 @@ from msde.model.labels import LABELLED, UNLIKE
 from msde.model.verdicts import DISPUTED
 from msde.output.words import at_most_told, how_often, how_sure
 from msde.serve import readings
-from msde.serve.asked import Asked, Choices
+from msde.serve.asked import Asked, Choices, Group, Sought
 from msde.serve.errors import NotFound
 from msde.serve.identifiers import Identifiers
 from msde.serve.models import Current, Models
@@ -31,6 +31,7 @@ from msde.serve.storage.store import SERIES
 from msde.serve.storage.tables import Image, Score, Verdict, Version
 
 DRIFT_IMAGES = 500
+_TO_READ = and_(Image.verdict.is_(None), Score.state != "unsuited")
 
 SORTS: dict[str, Any] = {
     "p_value": Score.p_value,
@@ -106,28 +107,46 @@ def page(
     session: Session, current: Current, filters: list[ColumnElement[bool]], asked: Asked
 ) -> tuple[int, list[tuple[Image, Score, Version, Together | None]]]:
     """Read one page of the worklist; return the number of all lines too."""
-    rows = select_rows(current).where(*filters)
-    order = _order(asked)
-    if asked.group == "image":
+    rows, order = select_rows(current).where(*filters), _order(asked)
+    heads, key = _heads(current, rows, order, asked.group)
+    if key is None:
         counted = select(func.count()).select_from(rows.with_only_columns(Score.id).subquery())
-        found: Any = session.execute(rows.order_by(*order).limit(asked.limit).offset(asked.offset))
+        found: Any = session.execute(heads.order_by(*order).limit(asked.limit).offset(asked.offset))
         return session.scalar(counted) or 0, [(image, score, version, None) for image, score, version in found]
-    of = Image.study if asked.group == "study" else Image.patient
-    key = func.coalesce(of, "image " + cast(Image.id, String))
-    place = func.row_number().over(partition_by=key, order_by=order).label("place")
-    ranked = rows.with_only_columns(Score.id, place, key.label("key")).subquery()
-    heads = select_rows(current).join(ranked, ranked.c.id == Score.id).where(ranked.c.place == 1).order_by(*order)
-    lines: Any = session.execute(heads.add_columns(ranked.c.key).limit(asked.limit).offset(asked.offset)).all()
+    lines: Any = session.execute(heads.add_columns(key).order_by(*order).limit(asked.limit).offset(asked.offset)).all()
     total = session.scalar(rows.with_only_columns(func.count(key.distinct()))) or 0
-    together = _together(session, current, rows, key, [line.key for line in lines])
+    together = _together(session, current, rows, key, [of for *_, of in lines])
     return total, [(image, score, version, together[of]) for image, score, version, of in lines]
+
+
+def place(session: Session, current: Current, filters: list[ColumnElement[bool]], sought: Sought) -> int | None:
+    """Find the first line from one on, and from the top where none follows, that has what is sought; None for none."""
+    rows, order = select_rows(current).where(*filters), _order(sought)
+    heads, key = _heads(current, rows, order, sought.group)
+    has = _TO_READ if sought.image is None else Image.id == sought.image
+    if key is not None:
+        has = key.in_(rows.with_only_columns(key).where(has).correlate(None))
+    number = (func.row_number().over(order_by=order) - 1).label("place")
+    lines = heads.with_only_columns(number, has.label("has")).subquery().c
+    chosen = select(lines.place).where(lines.has).order_by(lines.place < sought.offset, lines.place).limit(1)
+    return session.scalar(chosen)
+
+
+def _heads(current: Current, rows: Any, order: list[ColumnElement[Any]], group: Group) -> tuple[Any, Any]:
+    """Select the first image of each line; give what tells lines apart too, None where each image is one."""
+    if group == "image":
+        return rows, None
+    key = func.coalesce(Image.study if group == "study" else Image.patient, "image " + cast(Image.id, String))
+    first = func.row_number().over(partition_by=key, order_by=order).label("place")
+    ranked = rows.with_only_columns(Score.id, first).subquery()
+    heads = select_rows(current).join(ranked, ranked.c.id == Score.id).where(ranked.c.place == 1)
+    return heads, key
 
 
 def _together(session: Session, current: Current, rows: Any, key: Any, keys: list[str]) -> dict[str, Together]:
     """Count the images of some lines alone, which is cheaper than for all from which they are chosen."""
     every = [func.count(), func.count().filter(Score.p_value <= current.highest_p)]
-    to_read = and_(Image.verdict.is_(None), Score.state != "unsuited")
-    every += [func.count().filter(Score.state.in_(WAITING)), func.count().filter(to_read)]
+    every += [func.count().filter(Score.state.in_(WAITING)), func.count().filter(_TO_READ)]
     counts: Any = session.execute(rows.with_only_columns(key, *every).where(key.in_(keys)).group_by(key))
     return {of: Together(**dict(zip(Together.model_fields, numbers, strict=True))) for of, *numbers in counts}
 

@@ -178,6 +178,25 @@ def test_keys_go_on_to_the_next_page(visit, running, normals):
     page.keyboard.press("k")
     expect(page.locator("#place")).to_have_text("50 of 52")
 
+    # What an address names is shown, on whatever page it stands, and by itself where the list leaves it out.
+    page.keyboard.press("j")
+    expect(page.locator("#place")).to_have_text("51 of 52")
+    shown = page.locator("#case-name bdi").inner_text()
+    page.reload()
+    expect(page.locator("#place")).to_have_text("51 of 52")
+    expect(page.locator("#case-name bdi")).to_have_text(shown)
+    loaded(page)
+    page.keyboard.press("n")
+    expect(page.locator("#rows tr[aria-current] .verdict")).to_have_text("Normal")
+    page.keyboard.press("x")
+    expect(page.locator("#place")).to_have_text("52 of 52")
+    other = page.locator("#rows tr[aria-current] a").get_attribute("href")
+    page.goto(f"{running.url}{other}&verdict=normal")
+    expect(page.locator("#rows tr")).to_have_count(1)
+    expect(page.locator("#place")).to_have_text("")
+    expect(page.locator("#case-name bdi")).not_to_have_text(shown)
+    assert page.locator("#rows tr[aria-current]").count() == 0
+
 
 def test_window_and_level_of_sixteen_bits(visit, running, normals):
     with Image.open(normals[0]) as image:
@@ -321,6 +340,11 @@ def test_drift_is_told(visit, running, tmp_path, rng):
     page = visit("chest").page
     expect(page.locator("#drift")).to_contain_text("do not look like the normals")
     expect(page.locator("#drift")).to_contain_text("latest 16 images")
+    page.set_viewport_size({"width": 1280, "height": 720})  # it leaves a laptop's screen to the picture
+    room = "innerHeight - document.getElementById('stage').getBoundingClientRect().top"
+    assert page.evaluate(room) >= 480
+    page.locator("#drift summary").click()
+    expect(page.locator("#drift-says")).to_be_visible()
     expect(page.locator(".of-window").first).to_be_hidden()  # colour
     page.get_by_role("combobox", name="Model").select_option("second")
     expect(page.locator("#nothing")).to_contain_text("No images yet")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from msde.images.formats import DICOM
@@ -213,6 +213,8 @@ class ImageRows:
                     session.execute(update(Image).where(Image.id == number).values(new))
                     told.add(digest)
         headers = {digest: facts for batch in batches for digest, facts in batch.headers.items()}
+        if studies := {facts.study for facts in headers.values()} - {None}:
+            _give(session, studies)
         sealed.keep(
             session, self._database, {found[digest][0]: headers[digest].sealed for digest in headers.keys() & told}
         )
@@ -227,6 +229,13 @@ class ImageRows:
             for kept in batch.kept:
                 _record(session, batch.sender, *found[kept.digest])
         return found
+
+
+def _give(session: Session, studies: Collection[str | None]) -> None:
+    """Give what has come of a study to the reader who has the study."""
+    has = select(Image.study, func.max(Image.assigned)).where(Image.study.in_(studies), Image.assigned.is_not(None))
+    for study, reader in session.execute(has.group_by(Image.study)).all():
+        session.execute(update(Image).where(Image.study == study, Image.assigned.is_(None)).values(assigned=reader))
 
 
 def _record(session: Session, sender: Sender, image_id: int, known: bool) -> None:

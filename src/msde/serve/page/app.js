@@ -1,6 +1,6 @@
 // Puts the page together: session, models, worklist, viewer, uploads and keys.
 
-import { ask, begin, session } from "./api.js";
+import { ask, begin, query, session } from "./api.js";
 import { COLUMNS, USUAL } from "./columns.js";
 import { advances, openSettings, signIn, singleKeys } from "./dialogs.js";
 import { $, calmly, h, later, say, seldom } from "./dom.js";
@@ -77,7 +77,10 @@ const listed = () => {
   study.renew(list.rows.find(({ id }) => id === image));
 };
 
-const list = new Worklist(open, listed, failed);
+/** Show an image that heads no line of the list. */
+const openAlone = async (number) => open(await ask("GET", `api/images/${number}${query({ model: model.name })}`));
+
+const list = new Worklist({ choose: open, alone: openAlone, listed, failed });
 
 /** Another image of the patient, which may be in the list or not. */
 const openOther = (row) => {
@@ -96,11 +99,7 @@ const viewer = new Viewer({
     wake();
     if (given && advances()) list.toUnread().catch(failed);
   },
-  open: async (name) => {
-    const { id, name: called } = viewer.shown;
-    await choose(name, id).catch(failed);
-    if (list.chosen !== id) await list.find(id, called);
-  },
+  open: (name) => choose(name, viewer.shown.id).catch(failed),
   removed: async () => {
     list.chosen = null;
     await list.load();
@@ -113,7 +112,10 @@ const panel = new ModelPanel({ changed: () => renew(), failed });
 const learning = new LearningPanel({
   use: (version, insteadOf) => panel.useVersion(version, insteadOf),
   rescore: () => panel.rescore(),
-  open: (image, name) => list.find(image, name),
+  open: async (image) => {
+    await list.turnTo(image);
+    $("viewer").scrollIntoView({ block: "nearest" });
+  },
   failed,
 });
 const live = new Live(({ kinds, images }) => {

@@ -17,7 +17,7 @@ const between = (value, interval, scale, digits) => {
   return [`${fixed(scale * value, digits)} `, h("span", { class: "interval" }, `(${low}\u2013${high})`)];
 };
 
-/** `use(version, insteadOf)` makes one current, `rescore()` scores by it, `open(image, name)` shows a row, `failed(error)` on trouble. */
+/** `use(version, insteadOf)` makes one current, `rescore()` scores by it, `open(image)` shows an image, `failed(error)` on trouble. */
 export class LearningPanel {
   constructor({ use, rescore, open, failed }) {
     Object.assign(this, { use, rescore, open, failed });
@@ -186,8 +186,8 @@ export class LearningPanel {
   link({ image, name }) {
     const go = (event) => {
       event.preventDefault();
-      this.open(image, name);
+      this.open(image);
     };
-    return h("a", { href: `#image=${image}`, onclick: go }, h("bdi", {}, name));
+    return h("a", { href: `#${new URLSearchParams({ model: this.model.name, image })}`, onclick: go }, h("bdi", {}, name));
   }
 }

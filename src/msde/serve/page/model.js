@@ -137,21 +137,16 @@ export class ModelPanel {
   }
 
   drawDrift({ found, distance, explained, higher, unseen_rate: unseenRate, images }) {
-    const banner = $("drift");
+    $("drift").hidden = !found;
     const meaning = higher
       ? "Either over a tenth are abnormal, or their source is another and p-values are wrong"
       : "Their source is another, and what is abnormal may go unflagged";
     const rise = unseenRate < 1 ? `, or a rise of false alarms from ${percent(this.model.alpha)} to less than ${percent(unseenRate)}` : "";
     const text =
-      ` The scores of the latest ${counted(images, "image")} are ${higher ? "higher, a tenth of abnormal images granted," : "lower"}` +
+      `The scores of the latest ${counted(images, "image")} are ${higher ? "higher, a tenth of abnormal images granted," : "lower"}` +
       ` by ${distance.toFixed(2)} (Kolmogorov-Smirnov), of which chance explains ${explained.toFixed(2)}. ${meaning} until the model` +
       ` is recalibrated on normals of it. Not seen: what leaves scores as they are, what concerns few images${rise}.`;
-    banner.hidden = !found;
-    if (!found || banner.textContent.endsWith(text)) return; // said once
-    banner.replaceChildren(
-      h("strong", {}, "Drift: the latest images do not look like the normals that the model is calibrated on."),
-      text,
-    );
+    if (found && $("drift-says").textContent !== text) $("drift-says").textContent = text; // said once
   }
 
   async setRate(alpha) {

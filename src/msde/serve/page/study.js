@@ -59,11 +59,11 @@ export class Study {
 
   whose(row) {
     const parts = whoseOf(row).map((text) => h("span", {}, h("bdi", {}, text), " "));
-    const link = { href: `api/images/${row.id}/viewer`, target: "_blank", rel: "noopener noreferrer" };
+    const opens = { "aria-label": "Open in PACS viewer", target: "_blank", rel: "noopener noreferrer" };
     const dicom = this.who.viewer && row.format === "DICOM" && !row.purged;
     return [
       ...parts,
-      dicom ? h("a", link, "Open in PACS viewer") : null,
+      dicom ? h("a", { href: `api/images/${row.id}/viewer`, ...opens }, "PACS viewer") : null,
       row.pseudonyms || row.assigned ? this.reader(row) : null,
     ].filter(Boolean);
   }

@@ -160,6 +160,7 @@ export class Viewer {
       while (this.shown.state === "queued") {
         await later(PAUSE);
         if (asking.signal.aborted) return;
+        if (document.hidden) continue;
         const again = await this.known(row.id, asking.signal);
         if (again.state === "queued") continue;
         this.draw(again, place);

@@ -60,7 +60,8 @@ export const brieflyOf = (row, group = "") => {
   const what = modality === "other" ? "" : modality;
   if (of) {
     const patient = [of.patient_id === title ? "" : of.patient_id, [of.sex, of.birth_year].filter(Boolean).join(" ")];
-    const study = [of.study_date, what, of.study_description || part].filter(Boolean);
+    const called = of.study_description || part || "";
+    const study = [of.study_date, called.split(/\W/).includes(what) ? "" : what, called].filter(Boolean);
     return [patient.filter(Boolean).join(", "), group === "patient" ? "" : study.join(" ")];
   }
   const kinds = { "": ["patient", "study", "series"], study: ["patient"] }[group] || [];

@@ -6,7 +6,6 @@ import { $, calmly, h, say } from "./dom.js";
 import { UID, brieflyOf, counted, titleOf } from "./words.js";
 
 const LIMIT = 50;
-const FAR = 500; // rows that are looked through at once for one without a verdict
 const THUMB = 112; // px, twice what it is shown at
 const DAY = 86_400_000; // ms
 const USUAL_SORT = "p_value";
@@ -25,12 +24,13 @@ const togetherOf = ({ images, flagged, waiting, without_verdict: open }) =>
     .filter(Boolean)
     .join(", ");
 
-/** `choose(row)` is called with the row to show, or null, `listed()` after each look; `failed(error)` with what went wrong. */
+/**
+ * `choose(row)` is called with the row to show, or null, `alone(image)` with the number of an image that is to be shown and
+ * heads no line, `listed()` after each look; `failed(error)` with what went wrong.
+ */
 export class Worklist {
-  constructor(choose, listed, failed) {
-    this.choose = choose;
-    this.listed = listed;
-    this.failed = failed;
+  constructor({ choose, alone, listed, failed }) {
+    Object.assign(this, { choose, alone, listed, failed });
     this.model = null;
     this.columns = USUAL;
     this.sort = USUAL_SORT;
@@ -44,6 +44,7 @@ export class Worklist {
     this.asking = new AbortController();
     const typed = calmly(250, () => this.from(0));
     filters.addEventListener("input", ({ target }) => (target.name === "search" ? typed() : this.from(0)));
+    $("more").addEventListener("toggle", () => this.offer());
     filters.addEventListener("submit", (event) => event.preventDefault());
     $("previous").addEventListener("click", () => this.from(this.offset - LIMIT));
     $("next").addEventListener("click", () => this.from(this.offset + LIMIT));
@@ -112,8 +113,9 @@ export class Worklist {
     if (this.model && this.rows.length) this.draw();
   }
 
-  /** Offer the modalities and body parts that there are. */
+  /** Offer the modalities and body parts that there are, where these filters are seen. */
   async offer() {
+    if (!$("more").open) return;
     const found = await ask("GET", `api/choices${query({ model: this.model.name })}`).catch(() => null);
     if (!found) return;
     for (const [name, values] of [["modality", found.modalities], ["body_part", found.body_parts]]) {
@@ -139,15 +141,6 @@ export class Worklist {
     this.order = key === this.sort ? other : first;
     this.sort = key;
     return this.from(0);
-  }
-
-  /** Show the row of an image, whatever is filtered. */
-  find(image, name) {
-    this.clear();
-    filters.elements.group.value = "";
-    filters.elements.search.value = name;
-    $("worklist").scrollIntoView({ block: "start" });
-    return this.from(0, { image });
   }
 
   showAll() {
@@ -185,43 +178,51 @@ export class Worklist {
       this.chosen = null;
       this.choose(null);
     } else if (this.chosen === null) {
-      const at = this.rows.findIndex(({ id }) => id === this.wanted.image);
-      this.take(at >= 0 ? at : this.wanted.last ? this.rows.length - 1 : Math.min(this.place, this.rows.length - 1), false);
+      const { image, last } = this.wanted;
+      const at = this.rows.findIndex(({ id }) => id === image);
+      if (at < 0 && image) return this.turnTo(image);
+      this.take(at >= 0 ? at : last ? this.rows.length - 1 : Math.min(this.place, this.rows.length - 1), false);
     } else this.mark();
   }
 
-  /** Ask for so many lines; in a body, because what is searched for may be a name, and addresses are written down. */
+  /** Ask for a page; in a body, because what is searched for may be a name, and addresses are written down. */
   page(offset, limit, signal) {
+    return this.ask("worklist", { limit, offset }, signal);
+  }
+
+  ask(what, more, signal) {
     const { sort, order } = this;
     const { days, ...given } = this.filters;
     const since = days ? new Date(Date.now() - days * DAY).toISOString() : undefined;
-    const body = { ...given, since, group: this.group || undefined, sort, order, limit, offset };
-    return ask("POST", `api/worklist${query({ model: this.model.name })}`, { body, signal, again: true });
+    const body = { ...given, since, group: this.group || undefined, sort, order, ...more };
+    return ask("POST", `api/${what}${query({ model: this.model.name })}`, { body, signal, again: true });
   }
 
   /** Go on to the next image without a verdict, beyond the page too; from the top where there is none below. */
   async toUnread() {
     const at = this.rows.findIndex(({ id }) => id === this.chosen);
-    const below = this.offset + (at < 0 ? this.place : at + 1);
-    const place = (await this.unread(below, this.total)) ?? (await this.unread(0, below));
+    const { place } = await this.ask("worklist/place", { offset: this.offset + (at < 0 ? this.place : at + 1) });
     if (place === null) return say("No image of this list is without a verdict.");
-    if (place < this.offset || place >= this.offset + this.rows.length) {
-      await this.from(LIMIT * Math.floor(place / LIMIT), { at: place % LIMIT });
-      this.link(this.place)?.focus({ preventScroll: true });
-    } else this.take(place - this.offset, true);
+    await this.toPlace(place);
+    if (this.chosen !== null) this.take(this.place, true); // else another look is under way, which takes it
   }
 
-  /** The place of the first image without a verdict among those from one place to before another; null for none. */
-  async unread(from, to) {
-    const without = ({ verdict, state, together }) => (together ? together.without_verdict > 0 : !verdict && state !== "unsuited");
-    const near = this.rows.findIndex((row, at) => this.offset + at >= from && this.offset + at < to && without(row));
-    if (near >= 0) return this.offset + near;
-    for (let place = from; place < to; place += FAR) {
-      const { rows } = await this.page(place, FAR);
-      const at = rows.findIndex(without);
-      if (at >= 0 && place + at < to) return place + at;
+  /** Show an image, whatever page it is on, and by itself where it heads no line of the list. */
+  async turnTo(image) {
+    this.chosen = image;
+    this.mark();
+    try {
+      const { place } = await this.ask("worklist/place", { image });
+      if (place !== null) await this.toPlace(place);
+      if (this.rows[this.place]?.id !== image) await this.alone(image);
+    } catch (error) {
+      this.choose(null);
+      this.failed(error);
     }
-    return null;
+  }
+
+  toPlace(place) {
+    return this.from(LIMIT * Math.floor(place / LIMIT), { at: place % LIMIT });
   }
 
   /** Put a case that has changed into its row. */
@@ -342,7 +343,7 @@ export class Worklist {
       h(
         "th",
         { scope: "row", class: "name" },
-        h("a", { href: `#image=${row.id}` }, h("bdi", {}, title)),
+        h("a", { href: `#${new URLSearchParams({ model: this.model.name, image: row.id })}` }, h("bdi", {}, title)),
         row.flagged ? [" ", h("span", { class: "flag" }, "flagged")] : null,
         this.group && row.together ? h("span", { class: "together" }, togetherOf(row.together)) : null,
         about.map((text) => h("span", { class: "quiet" }, text)),

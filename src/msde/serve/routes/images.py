@@ -1,4 +1,4 @@
-"""The worklist, and what is shown of one image."""
+"""What is shown of one image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as PathParameter
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 
 from msde.errors import ImageError
 from msde.images import Part
 from msde.images.measures import Measures
-from msde.serve import erasure, picture_schemas, pictures, readings, schemas, search, worklist
-from msde.serve.asked import Asked, Choices
+from msde.serve import erasure, picture_schemas, pictures, readings, schemas, worklist
 from msde.serve.errors import NotFound, ServiceError
 from msde.serve.models import Current
 from msde.serve.opinions import opinions
@@ -42,7 +41,6 @@ from msde.serve.schemas import (
     Normal,
     Normals,
     Past,
-    Worklist,
 )
 from msde.serve.service import Service
 from msde.serve.storage import sealed
@@ -56,66 +54,6 @@ _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 _BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
 _BUSY = refusals(429)
 T = TypeVar("T")
-
-
-@router.get("/images")
-def worklist_page(service: Served, caller: Reader, current: OfModel, asked: Annotated[Asked, Query()]) -> Worklist:
-    """List images with their latest scores; names of patients are not searched, since addresses are written down."""
-    found = search.by_name(service.headers, asked.search) if asked.search else None
-    return _listed(service, caller.user, current, asked, found)
-
-
-@router.post("/worklist")
-def search_worklist(service: Served, caller: Reader, current: OfModel, asked: Asked) -> Worklist:
-    """List images as above, of which names and identifiers of patients are searched too."""
-    found = None
-    if asked.search:
-        with service.database.read() as session:
-            found = search.by_name(service.headers, asked.search) | search.by_identifiers(
-                session, service.headers, asked.search
-            )
-    return _listed(service, caller.user, current, asked, found)
-
-
-@router.get("/choices")
-def choices(service: Served, caller: Reader, current: OfModel) -> Choices:
-    """List what modalities and body parts there are."""
-    with service.database.read() as session:
-        return worklist.choices(session, current)
-
-
-def _listed(service: Service, user: str, current: Current, asked: Asked, found: ColumnElement[bool] | None) -> Worklist:
-    filters = worklist.conditions(current, asked, user, found)
-    with service.database.read() as session:
-        total, lines = worklist.page(session, current, filters, asked)
-        identifiers = service.headers.open(sealed.of(session, [image.id for image, *_ in lines]))
-        calibration = None if asked.group == "image" else service.models.version(current.version_id).patients_
-        patients = {image.patient for image, *_ in lines if image.patient}
-        together = say_of_patients(session, current, calibration, patients)
-    if identifiers:
-        service.views.note(user, "list", images=tuple(sorted(identifiers)))
-    else:
-        service.views.note(user, "list")
-    threshold = service.models.calibration(current).threshold
-    return Worklist(
-        model=current.name,
-        version=current.number,
-        alpha=current.alpha,
-        total=total,
-        rows=[
-            worklist.row(
-                current,
-                threshold,
-                image,
-                score,
-                version,
-                together=counted,
-                identifiers=identifiers.get(image.id),
-                patient=together.get(image.patient or ""),
-            )
-            for image, score, version, counted in lines
-        ],
-    )
 
 
 @router.get("/images/{id}", responses=_BUSY)
@@ -207,23 +145,21 @@ async def picture(
 ) -> Response:
     """Draw an image, or a slice of a volume, by the model's rule or between two values."""
     window = _window(low, high)
-    service.views.note(caller.user, "view", id)
 
     def draw(source: Path | Part) -> bytes:
         return pictures.picture(source, service.models.version(current.version_id).rule, side, window)
 
-    return Response(await _of_image(service, current, id, part, draw), media_type="image/png")
+    return Response(await _of_image(service, caller.user, current, id, part, draw), media_type="image/png")
 
 
 @router.get("/images/{id}/samples", responses={**refusals(413, 429), **_BYTES}, response_class=Response)
 async def samples(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Response:
     """Return the values of a gray image for window and level in the browser; docs/service.md has the format."""
-    service.views.note(caller.user, "view", id)
 
     def read(source: Path | Part) -> tuple[pictures.Shades, bytes]:
         return pictures.levels(source, service.models.version(current.version_id).rule)
 
-    found, numbers = await _of_image(service, current, id, part, read)
+    found, numbers = await _of_image(service, caller.user, current, id, part, read)
     height, width = found.values.shape
     facts = {"X-Width": width, "X-Height": height, "X-Low": found.low, "X-High": found.high}
     facts |= {"X-Inverted": "1" if found.inverted else "0"}
@@ -246,12 +182,11 @@ async def region(
     """Measure the ellipse that fills a box of a gray image, given in pixels from the upper left corner."""
     if left >= right or top >= bottom:
         raise ServiceError("give left below right and top below bottom")
-    service.views.note(caller.user, "view", id)
 
     def measure(source: Path | Part) -> Region:
         return measured(source, left, top, right, bottom)
 
-    return picture_schemas.Region.model_validate(await _of_image(service, current, id, part, measure))
+    return picture_schemas.Region.model_validate(await _of_image(service, caller.user, current, id, part, measure))
 
 
 @router.get("/images/{id}/overlay", responses={**_PNG, **_BUSY}, response_class=Response)
@@ -265,18 +200,17 @@ async def overlay(
     alone: bool = False,
 ) -> Response:
     """Draw where an image differs from the normals, over the image or alone for any window of it."""
-    service.views.note(caller.user, "view", id)
 
     def draw(source: Path | Part) -> bytes:
         return pictures.overlay(source, service.models.version(current.version_id), side, alone=alone)
 
-    return Response(await _of_image(service, current, id, part, draw), media_type="image/png")
+    return Response(await _of_image(service, caller.user, current, id, part, draw), media_type="image/png")
 
 
 @router.get("/images/{id}/normals", responses=_BUSY)
 async def normals(service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None) -> Normals:
     """List the normals most like an image."""
-    numbers = await _of_image(service, current, id, part, partial(service.normals.nearest, current))
+    numbers = await _of_image(service, caller.user, current, id, part, partial(service.normals.nearest, current))
     root, model = service.settings.root_path, quote(current.name, safe="")
     address = "{}/api/normals/{}/picture?model={}"
     return Normals(normals=[Normal(number=n, picture=address.format(root, n, model)) for n in numbers])
@@ -293,9 +227,9 @@ async def normal(
     high: Value = None,
 ) -> Response:
     """Draw a normal, by the model's rule or between two values."""
+    view = partial(service.views.note, caller.user, "normal", model=current.name, number=number)
     window, source = _window(low, high), service.normals.source(current, number)
-    service.views.note(caller.user, "normal", model=current.name, number=number)
-    return await _of_reference(service, current, source, side, window)
+    return await _of_reference(service, current, view, source, side, window)
 
 
 @router.get("/images/{id}/labelled", responses=_BUSY)
@@ -303,7 +237,7 @@ async def nearest_labelled(
     service: Served, caller: Reader, current: OfModel, id: ImageId, part: PartNumber = None
 ) -> NearestLabelled:
     """List the labelled abnormal images most like an image, of those that the model learnt from."""
-    numbers = await _of_image(service, current, id, part, partial(service.labelled.nearest, current))
+    numbers = await _of_image(service, caller.user, current, id, part, partial(service.labelled.nearest, current))
     root, model = service.settings.root_path, quote(current.name, safe="")
     address = "{}/api/labelled/{}/picture?model={}"
     return NearestLabelled(
@@ -325,9 +259,9 @@ async def labelled(
     high: Value = None,
 ) -> Response:
     """Draw a labelled abnormal image, by the model's rule or between two values."""
+    view = partial(service.views.note, caller.user, "labelled", model=current.name, number=number)
     window, source = _window(low, high), service.labelled.source(current, number)
-    service.views.note(caller.user, "labelled", model=current.name, number=number)
-    return await _of_reference(service, current, source, side, window)
+    return await _of_reference(service, current, view, source, side, window)
 
 
 @router.delete("/images/{id}", status_code=204, responses=refusals(409))
@@ -346,23 +280,30 @@ def _window(low: float | None, high: float | None) -> tuple[float, float] | None
 
 
 async def _of_reference(
-    service: Service, current: Current, source: Path | Part, side: int | None, window: tuple[float, float] | None
+    service: Service,
+    current: Current,
+    view: Callable[[], None],
+    source: Path | Part,
+    side: int | None,
+    window: tuple[float, float] | None,
 ) -> Response:
-    """Draw an image to compare with."""
+    """Draw an image to compare with, once the view is on record."""
 
     def draw() -> bytes:
+        view()
         return pictures.picture(source, service.models.version(current.version_id).rule, side, window)
 
     return Response(await service.drawing.run(draw), media_type="image/png")
 
 
 async def _of_image(
-    service: Service, current: Current, id_: int, part: int | None, job: Callable[[Path | Part], T]
+    service: Service, user: str, current: Current, id_: int, part: int | None, job: Callable[[Path | Part], T]
 ) -> T:
-    """Run a job on an image, or a slice of a volume, in the threads that draw."""
+    """Run a job on an image, or a slice of a volume, in the threads that draw; that somebody views it is on record."""
 
     def work() -> T:
         image = worklist.find_image(service.database, id_)
+        service.views.note(user, "view", id_)
         try:
             return job(_source(service, image, _part(service, current, id_, part)))
         except ImageError as error:

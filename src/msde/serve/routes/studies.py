@@ -50,13 +50,16 @@ def assign(service: Served, caller: Reader, id: ImageId, body: Assignment) -> As
             raise Forbidden("only an admin gives a study to somebody else", caller.user)
         reader = clean(reader)[:LONGEST_USER]
     with service.database.write() as session:
-        image = session.scalars(select(Image).where(Image.id == id).with_for_update()).one_or_none()
+        image = session.get(Image, id)
         if image is None:
             raise NotFound(f"there is no image {id}")
-        if image.assigned not in (None, reader, caller.user, body.instead_of):
-            raise Conflict(f"{image.assigned} has it by now; say so by instead_of to take it over")
         same = Image.id == id if image.study is None else Image.study == image.study
-        images = session.scalars(select(Image).where(same)).all()
+        # All of them are held, in one order, so that of two readers who take different images of it one comes first.
+        chosen = select(Image).where(same).order_by(Image.id).with_for_update()
+        images = session.scalars(chosen.execution_options(populate_existing=True)).all()
+        others = {one.assigned for one in images if one.assigned} - {reader, caller.user, body.instead_of}
+        if others:
+            raise Conflict(f"{' and '.join(sorted(others))} has it by now; say so by instead_of to take it over")
         for one in images:
             one.assigned = reader
         audit.record(session, caller.user, "assign", id, reader=reader, images=len(images))
