@@ -166,6 +166,24 @@ def test_a_packed_volume_is_kept(serve):
         assert [row["format"] for row in served.wait()] == ["NIfTI"]
 
 
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("attachment; filename*=UTF-8''M%C3%BCller%3B%20%27%C3%84%27.png", "Müller; 'Ä'.png"),
+        ('attachment; filename="a b.png"', "a b.png"),
+        ("attachment; filename*=nowhere''%ff.png", "ÿ.png"),
+        ("attachment; filename*=undefined''a.png", "upload"),
+        ("attachment", "upload"),
+        (";;=*''", "upload"),
+    ],
+)
+def test_a_header_names_what_shall_not_stand_in_the_address(standing, header, name):
+    answer = standing.client.post("/api/images", content=png(1), headers={"content-disposition": header})
+    assert answer.status_code == 202, answer.text
+    [kept] = answer.json()["images"]
+    assert kept["name"] == name
+
+
 def test_forms_are_read_whatever_the_case_of_their_type_and_what_stands_before(standing):
     head = b'Content-Disposition: form-data; name="files"; filename="a.png"\r\nContent-Type: IMAGE/PNG\r\n\r\n'
     parts = b"--xyz\r\n" + head + png(1) + b"\r\n--xyz--\r\nepilogue"

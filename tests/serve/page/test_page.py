@@ -237,8 +237,9 @@ def test_files_dropped_wait_for_a_full_queue(visit, running, abnormals, tmp_path
     page = given.page
     given.allowed += ("status of 429", "status of 415")
     expect(page.locator("#nothing")).to_contain_text("No images yet")
-    statuses = []
+    statuses, addresses = [], []
     page.on("response", lambda answer: statuses.append(answer.status))
+    page.on("request", lambda request: addresses.append(request.url))
 
     refused: list[object] = []
 
@@ -251,15 +252,15 @@ def test_files_dropped_wait_for_a_full_queue(visit, running, abnormals, tmp_path
             route.fulfill(status=429, headers={"Retry-After": "1"}, json={"detail": "the queue is full"})
 
     page.route("**/api/images?*", refuse_the_first)
-    files = []
-    for image in abnormals[10:26]:
-        (tmp_path / image.name).write_bytes(running.fresh(image))
-        files.append(tmp_path / image.name)
+    files = [tmp_path / f"Müller; 'Ä' ({number}).png" for number in range(16)]
+    for file, image in zip(files, abnormals[10:26], strict=True):
+        file.write_bytes(running.fresh(image))
     page.set_input_files("#files", files)
     expect(page.locator("#arrivals-says")).to_contain_text("Sending")
     expect(page.locator("#arrivals-says")).to_have_text("16 images received.", timeout=120_000)
     assert 429 in statuses
-    running.rows("chest")
+    assert {row["name"] for row in running.rows("chest")} == {file.name for file in files}
+    assert not any("ller" in address for address in addresses)  # addresses are written down on the way
     expect(page.locator("#rows tr")).to_have_count(16)
     expect(page.locator("#queue")).to_have_text("")
 

@@ -102,8 +102,11 @@ export const exchange = async (token) => {
   signedIn += 1;
 };
 
-/** Send files with progress in bytes, once; resolves to {status, body, retryAfter}, with status 0 for no answer. */
-export const send = (path, body, progress, signal) =>
+/**
+ * Send files with progress in bytes, once; resolves to {status, body, retryAfter}, with status 0 for no answer. What they are
+ * called goes in a header, since it may tell who somebody is, and addresses are written down.
+ */
+export const send = (path, name, body, progress, signal) =>
   new Promise((resolve) => {
     const request = new XMLHttpRequest();
     const ended = () => {
@@ -117,6 +120,7 @@ export const send = (path, body, progress, signal) =>
     };
     request.open("POST", path);
     request.setRequestHeader("X-CSRF-Token", csrf);
+    request.setRequestHeader("Content-Disposition", `attachment; filename*=UTF-8''${encodeURIComponent(name.toWellFormed())}`);
     if (!(body instanceof FormData)) request.setRequestHeader("Content-Type", "application/octet-stream");
     request.upload.addEventListener("progress", (event) => progress(event.loaded));
     request.addEventListener("loadend", ended);

@@ -142,7 +142,7 @@ export class Uploads {
   /** Send a parcel until it is taken or refused for good. The same bytes are kept once, however often they come. */
   async deliver(parcel) {
     const { signal } = this.stopped;
-    const path = `api/images${query({ model: parcel.model, name: parcel.name })}`;
+    const path = `api/images${query({ model: parcel.model })}`;
     if (parcel.size > this.limits.upload_bytes) {
       this.refuse(parcel.name, `is over the limit of ${bytes(this.limits.upload_bytes)} for one upload.`);
       this.sent += parcel.size;
@@ -151,7 +151,7 @@ export class Uploads {
     for (let lost = 1; !signal.aborted; ) {
       // Two parcels under way share the count, each by what it has added.
       let own = 0;
-      const { status, body, retryAfter } = await send(path, bodyOf(parcel), (loaded) => {
+      const { status, body, retryAfter } = await send(path, parcel.name, bodyOf(parcel), (loaded) => {
         const now = Math.min(loaded, parcel.size);
         this.sent += now - own;
         own = now;

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from email.message import Message
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
@@ -26,6 +28,14 @@ from msde.serve.worklist import finite
 
 router = APIRouter(route_class=TokenFirst, tags=["images"], responses=REFUSALS)
 Name = Annotated[str, Query(max_length=1000, description="What the sender calls it.")]
+Disposition = Annotated[
+    str | None,
+    Header(
+        alias="Content-Disposition",
+        max_length=10_000,
+        description="As `attachment; filename*=UTF-8''NAME`: what the sender calls it, kept out of the address.",
+    ),
+]
 EveryModel = Annotated[str | None, Query(max_length=200, description="By default every one scores it.")]
 T = TypeVar("T")
 
@@ -53,8 +63,10 @@ async def upload(
     address: Address,
     model: EveryModel = None,
     name: Name = "upload",
+    disposition: Disposition = None,
 ) -> Received:
     """Keep an image, a volume, a zip of such or several files, and queue them; answered when all is on disk."""
+    name = _stated(disposition) or name
     models = None if model is None else [service.models.named(model).name]
     sender = Sender("rest", caller.user, address)
     await run_in_threadpool(service.reception.check_room, _announced(request))
@@ -87,6 +99,15 @@ async def score(
         await _body(request, arrival, service.settings.upload_bytes)
         sender = Sender("rest", caller.user, address)
         return await _counted(service, lambda: _score(service, sender, current, arrival.file, name))
+
+
+def _stated(disposition: str | None) -> str | None:
+    """Return the name of a file that a header states."""
+    message = Message()
+    message["content-disposition"] = disposition or ""
+    with suppress(UnicodeError):  # of a coding in which no name can be
+        return message.get_filename()
+    return None
 
 
 def _score(service: Service, sender: Sender, current: Current, file: Path, name: str) -> Result:
