@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-PYTEST := $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
+# One worker more than processors, because many tests wait for services and processes that they start.
+WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+PYTEST := $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 QUICK := -m "not slow" --hypothesis-profile=quick
 COVERAGE ?= --cov --cov-report=term
 
@@ -38,7 +40,7 @@ test-lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[test]'
-	.venv-lowest/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder $(QUICK)
+	.venv-lowest/bin/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(QUICK)
 
 lint: style
 	$(BIN)/mypy
