@@ -198,6 +198,7 @@ def test_normals_are_called_by_their_numbers(serve, normals, tmp_path):
 @pytest.mark.slow
 def test_a_database_away_for_a_moment_ends_no_learning(serve, monkeypatch):
     """Neither a sign of life nor the outcome, which is stored whole or not at all, is lost with the first try."""
+    monkeypatch.setattr(learning, "_OFTEN", timedelta(seconds=0.1))
     with serve() as served:
         fill(served)
         write = served.service.database.write

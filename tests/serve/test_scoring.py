@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from tests.images.test_passing import no_files_left
 from tests.patience import wait_until
 from tests.serve.conftest import png
 
-from msde.serve import scoring
+from msde.serve import health, scoring
 from msde.serve.scoring import Scorers
 from msde.serve.storage import queue
 
@@ -50,7 +51,16 @@ def test_nothing_is_scored_at_once_without_files_but_put_off(serve):
         assert served.client.post("/api/images", content=sent).status_code == 202
 
 
+@pytest.fixture
+def looking() -> Iterator[None]:
+    """Have the service look at its threads more often."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(health, "LOOK", 0.1)
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("looking")
 def test_a_thread_that_ends_is_replaced_and_named(serve, monkeypatch, caplog):
     ended, work = threading.Event(), Scorers._next
 
@@ -74,6 +84,7 @@ def test_a_thread_that_ends_is_replaced_and_named(serve, monkeypatch, caplog):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("looking")
 def test_it_is_not_ready_where_a_thread_cannot_be_replaced(serve, monkeypatch):
     start = threading.Thread.start
 
