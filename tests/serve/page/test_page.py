@@ -196,6 +196,14 @@ def test_keys_go_on_to_the_next_page(visit, running, normals):
     expect(page.locator("#place")).to_have_text("")
     expect(page.locator("#case-name bdi")).not_to_have_text(shown)
     assert page.locator("#rows tr[aria-current]").count() == 0
+    expect(page.locator("#normals img")).to_have_count(3)
+    for picture in page.locator("#layers img, #normals img").all():
+        expect(picture).not_to_have_js_property("naturalWidth", 0)
+    page.locator("#past summary").click()
+    page.click("#remove")
+    page.get_by_role("button", name="Remove", exact=True).click()
+    expect(page.locator("#place")).to_have_text("1 of 1")
+    expect(page.locator("#trouble")).to_be_hidden()
 
 
 def test_window_and_level_of_sixteen_bits(visit, running, normals):

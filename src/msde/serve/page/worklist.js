@@ -179,6 +179,7 @@ export class Worklist {
       this.choose(null);
     } else if (this.chosen === null) {
       const { image, last } = this.wanted;
+      this.wanted = {}; // once
       const at = this.rows.findIndex(({ id }) => id === image);
       if (at < 0 && image) return this.turnTo(image);
       this.take(at >= 0 ? at : last ? this.rows.length - 1 : Math.min(this.place, this.rows.length - 1), false);
