@@ -148,22 +148,26 @@ OF_DEFAULT: dict[str, Callable[[Array], Score]] = {
     "shrinkage by cross-validation, without shift": lambda rows: placed(rows, fit=cross_validated),
 }
 
-# From embeddings of the default, of the second network, skewnesses and Gram matrices, in this order.
+# From embeddings of the default, of the second network and of both side by side, skewnesses, and Gram matrices.
 WITH_OTHERS: dict[str, Callable[..., Sequence[Score | None]]] = {
-    "EfficientNet-Lite1": lambda own, other, skew, gram: [None, shifted(other), None, None],
-    "log default + log EfficientNet-Lite1": lambda own, other, skew, gram: [shifted(own), shifted(other), None, None],
-    "log default + log skewnesses": lambda own, other, skew, gram: [shifted(own), None, shifted(skew), None],
-    "log default + log Gram": lambda own, other, skew, gram: [shifted(own), None, None, shifted(gram)],
+    "EfficientNet-Lite1": lambda own, other, both, skew, gram: [None, shifted(other), None, None, None],
+    "default beside EfficientNet-Lite1": lambda own, other, both, skew, gram: [None, None, shifted(both), None, None],
+    "log default + log EfficientNet-Lite1": lambda own, other, *_: [shifted(own), shifted(other), None, None, None],
+    "log default + log skewnesses": lambda own, other, both, skew, gram: [
+        shifted(own),
+        None,
+        None,
+        shifted(skew),
+        None,
+    ],
+    "log default + log Gram": lambda own, other, both, skew, gram: [shifted(own), None, None, None, shifted(gram)],
 }
 
 
-def others(network: Sequence[Subset], third: Sequence[Subset]) -> list[list[Array]]:
-    """Give of each part of a set the second network's embeddings, the skewnesses and the Gram matrices."""
-    return [
-        [part.rows for part in network],
-        [part.rows[:, :N_SKEWNESSES] for part in third],
-        [part.rows[:, N_SKEWNESSES:] for part in third],
-    ]
+def seen(own: Subset, other: Subset, third: Subset) -> list[Array]:
+    """Give what `WITH_OTHERS` takes of one part of a set."""
+    skewnesses, grams = third.rows[:, :N_SKEWNESSES], third.rows[:, N_SKEWNESSES:]
+    return [own.rows, other.rows, np.hstack([own.rows, other.rows]), skewnesses, grams]
 
 
 def log_distance(scores: Sequence[Score | None], rows: Sequence[Array]) -> Array:
@@ -189,9 +193,7 @@ def main() -> None:
     names = [*OF_DEFAULT, *WITH_OTHERS]
     table = np.empty((len(names), len(own)))
     for column, name in enumerate(own):
-        train, *tested = (
-            [part.rows, *seen] for part, *seen in zip(own[name], *others(other[name], third[name]), strict=True)
-        )
+        train, *tested = map(seen, own[name], other[name], third[name])
         for row, fit in enumerate(OF_DEFAULT.values()):
             score = fit(train[0])
             table[row, column] = auroc(*(score(rows[0]) for rows in tested))
