@@ -205,12 +205,19 @@ def main() -> None:
     for name, figures, won in zip(names, table, gain, strict=True):
         gained = f"{won.mean():+.4f} ± {spread(won):.4f}"
         print(f"| {name} | {figures.mean():.4f} | {gained} | {won.min():+.3f}, {won.max():+.3f} |")
-    chosen = [int(np.delete(table, column, axis=1).mean(axis=1).argmax()) for column in range(len(own))]
-    won = gain[chosen, np.arange(len(own))]
-    print(f"\nNested choice: {(table[0] + won).mean():.4f}, gain {won.mean():+.4f} ± {spread(won):.4f}")
+    print_nested("the default's embeddings alone", table[: len(OF_DEFAULT)], names)
+    print_nested("all", table, names)
+
+
+def print_nested(among: str, table: Array, names: Sequence[str]) -> None:
+    """Print what the choice on the other sets gives on each set, (candidates, sets), and whether that is enough."""
+    n_sets = table.shape[1]
+    chosen = [int(np.delete(table, column, axis=1).mean(axis=1).argmax()) for column in range(n_sets)]
+    won = table[chosen, np.arange(n_sets)] - table[0]
+    print(f"\nNested choice among {among}: {(table[0] + won).mean():.4f}, gain {won.mean():+.4f} ± {spread(won):.4f}")
     print("Chosen:", ", ".join(f"{chosen.count(row)} x {names[row]}" for row in sorted(set(chosen))))
-    changes = won.mean() >= LEAST_GAIN and won.mean() > spread(won)
-    print("The default changes." if changes else "The default stays.")
+    enough = won.mean() >= LEAST_GAIN and won.mean() > spread(won)
+    print("That would change the default." if enough else "That does not change the default.")
 
 
 main()
