@@ -177,7 +177,7 @@ def test_a_reader_takes_a_study_and_gives_it_back(served):
     kept = served.client.put("/api/images/5/assignment", json=long).json()["reader"]
     assert len(kept) <= 200
     served.client.put("/api/images/5/assignment", json={"reader": None, "instead_of": kept})
-    record = served.get("/api/audit?action=assign&image=1")["rows"]
+    record = served.get("/api/audit?action=assign&image=1")["rows"][:3]
     assert [(line["user"], line["detail"]["reader"]) for line in record] == [
         ("ben", None),
         ("ben", "ben"),
