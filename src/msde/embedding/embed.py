@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from msde.embedding.encoder import EncoderSession
 from msde.errors import ImageError
 from msde.images import ImageRule, Part, expanded, read_squares
 from msde.images.passing import note
-from msde.method.parallel import in_order
+from msde.method.parallel import in_order, single_threaded_products
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -132,8 +133,10 @@ def embed_images(
     numbered = enumerate(expanded(images))
     batches = iter(lambda: list(islice(numbered, session.batch)), [])
     run = _Run(session, cache, rule, reader)
-    for results in in_order(lambda batch: _embed_batch(run, batch), batches, workers):
-        yield from results
+    # Around all of the job: threads of matrix products that were let loose between two batches would go on spinning.
+    with single_threaded_products() if reader else nullcontext():
+        for results in in_order(lambda batch: _embed_batch(run, batch), batches, workers):
+            yield from results
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,8 @@ def visit(browser, running) -> Iterator[Opened]:
         visit.page.keyboard.press("Enter")
         if token != "wrong":  # noqa: S105 - no secret
             visit.page.wait_for_selector("#rows tr, #nothing:not([hidden])")
+            # Titles grow with what is counted: before that, a click may fall beside what it was meant for.
+            visit.page.wait_for_selector("#tally:not(:text('Loading'))")
         return visit
 
     yield opened
