@@ -37,15 +37,15 @@ from table import print_header
 from msde.benchmark.classifiers import Oddness, discriminant, logistic_regression, nearest_labelled
 from msde.benchmark.draws import Subset
 from msde.images import find_images
-from msde.method import evidence, labelled_abnormals
+from msde.method import labelled_abnormals, weighing
 from msde.method.calibration import folds
 from msde.method.discriminant import Discriminant
-from msde.method.evidence import Weighing
 from msde.method.inductive_fit import fit_inductive
 from msde.method.labelled_abnormals import Blend, Likeness, gate, soft_mean
 from msde.method.labelled_fit import HeldOutNormals
 from msde.method.metrics import auroc
 from msde.method.surroundings import relative
+from msde.method.weighing import Weighing
 
 KS = (1, 3, 5, 10, 20, 50)
 OPEN_KS = (3, 10, 50)
@@ -74,7 +74,7 @@ DISCRIMINATING_AFTER = (np.inf, 20.0, 10.0)
 GRID = tuple(product(COMPARED, DISCRIMINATING_AFTER, SLOPES, HALF_SHUT, KNOWN_AFTER, MOST_KNOWN))
 SHIPPED = (
     True,
-    evidence.DISCRIMINATING_AFTER,
+    weighing.DISCRIMINATING_AFTER,
     labelled_abnormals.SLOPE,
     labelled_abnormals.HALF_SHUT,
     labelled_abnormals.KNOWN_AFTER,
@@ -222,11 +222,11 @@ def by_choice(of: Measured, task: Task) -> Iterator[Scores]:
             pairs = zip(likeness, nearby, strict=True)
             like = [relative(own, usual[near], usual.var()) for own, near in pairs]
             told = [own - odds[0][near].mean(axis=1) for own, near in zip(odds, nearby, strict=True)]
-        weighing = Weighing.fit(like[0], told[0], n_patients, after)
-        weighed = [weighing.of(*both) for both in zip(like, told, strict=True)]
+        scales = Weighing.fit(like[0], told[0], n_patients, after)
+        weighed = [scales.of(*both) for both in zip(like, told, strict=True)]
         for slope, half, known_after, most in product(SLOPES, HALF_SHUT, KNOWN_AFTER, MOST_KNOWN):
             blend = Blend.fit(
-                of.distances[0], weighed[0], n_patients, weighing.slope(slope) * opening[half], known_after, most
+                of.distances[0], weighed[0], n_patients, scales.slope(slope) * opening[half], known_after, most
             )
             yield (
                 blend.score(of.distances[1][task.normal], weighed[1]),

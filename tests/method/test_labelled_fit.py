@@ -3,7 +3,6 @@ import pytest
 
 from msde.method.calibration import folds
 from msde.method.discriminant import Discriminant
-from msde.method.evidence import Weighing
 from msde.method.gaussian import fit_ledoit_wolf, fit_ridged
 from msde.method.labelled_abnormals import RIDGE, Blend, Likeness, gate, soft_mean
 from msde.method.labelled_fit import HeldOutNormals, familiar, fit_labelled
@@ -11,6 +10,7 @@ from msde.method.metrics import auroc
 from msde.method.scorers import InductiveScorer
 from msde.method.standardizer import CompressingStandardizer
 from msde.method.surroundings import Surroundings, relative
+from msde.method.weighing import Weighing
 
 
 def fit(rows):

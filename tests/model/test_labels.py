@@ -166,7 +166,7 @@ def without(labelled, tmp_path):
 
 
 def test_a_file_of_before_the_surroundings_scores_as_it_did(labelled, without, discs):
-    older = without("usual", "surroundings.", "evidence.").fitted.scorer
+    older = without("usual", "surroundings.", "discriminant.").fitted.scorer
     assert isinstance(older, LabelledScorer)
     rows = np.stack([image.embedding for image in labelled.embed(discs / "abnormal")])
     likeness = older.likeness.of(older.standardizer.apply(rows))
@@ -175,7 +175,7 @@ def test_a_file_of_before_the_surroundings_scores_as_it_did(labelled, without, d
 
 
 def test_a_file_of_before_the_discriminant_scores_as_it_did(labelled, without, discs):
-    older = without("evidence.").fitted.scorer
+    older = without("discriminant.").fitted.scorer
     assert isinstance(older, LabelledScorer)
     rows = np.stack([image.embedding for image in labelled.embed(discs / "abnormal")])
     standard = older.standardizer.apply(rows)
@@ -188,7 +188,8 @@ def test_a_file_of_before_the_discriminant_scores_as_it_did(labelled, without, d
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"), [("usual", "likeness for each of their normals"), ("evidence.usual", "lacks 'evidence.usual'")]
+    ("missing", "said"),
+    [("usual", "likeness for each of their normals"), ("discriminant.usual", "lacks 'discriminant.usual'")],
 )
 def test_surroundings_without_what_is_usual_there_are_refused(without, missing, said):
     with pytest.raises(ModelFileError, match=said):

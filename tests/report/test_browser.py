@@ -5,6 +5,7 @@ import subprocess
 import numpy as np
 import pytest
 from PIL import Image
+from tests.contrast import CONTRAST
 from tests.patience import wait_until
 
 from msde import AnomalyModel
@@ -148,24 +149,11 @@ def test_slices_of_a_volume_take_turns(browser, model, stack, tmp_path):
 
 
 def test_light_and_dark_have_contrast(browser, report):
-    """WCAG 2.2 asks for 4.5 between text and ground."""
-    measure = """(() => {
-      const light = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
-        .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-      const ground = node => {
-        const colour = getComputedStyle(node).backgroundColor;
-        return colour === 'rgba(0, 0, 0, 0)' && node.parentElement ? ground(node.parentElement) : colour;
-      };
-      const texts = 'p, a, dt, dd, .quiet, .flag, .rank, .score, h2, label, .notice';
-      return Math.min(...[...document.querySelectorAll(texts)]
-        .map(node => [light(getComputedStyle(node).color), light(ground(node))].sort((a, b) => b - a))
-        .map(([high, low]) => (high + 0.05) / (low + 0.05)));
-    })()"""
     for scheme in ("light", "dark"):
         browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         browser.open(report)
-        assert browser.run(measure) >= 4.5, scheme
+        contrast, where = browser.run(f"({CONTRAST})()")
+        assert contrast >= 4.5, (scheme, where)
 
 
 def test_assistive_technology_sees_a_table(browser, report, explained):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from msde.errors import DataError
-from msde.serve.settings_file import StrictSettings, first_line, is_loopback, keeps_secrets, read_settings
+from msde.serve.settings_file import StrictSettings, is_loopback, keeps_secrets, read_settings, secret_in
 
 
 class Row(StrictSettings):
@@ -26,7 +26,7 @@ def test_paths_are_found_beside_the_file(tmp_path):
     settings = read_settings(file, File, "docs/x.md")
     assert [row.key for row in settings.rows] == [tmp_path / "a.key", None]
     assert settings.one.key == tmp_path / "b.key"
-    assert first_line(settings.one.key) == "secret"
+    assert secret_in(settings.one.key) == "secret"
 
 
 @pytest.mark.parametrize(

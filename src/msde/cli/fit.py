@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from msde.embedding.cache import EmbeddingCache
     from msde.images import ImageRule, Part
     from msde.images.patients import GroupTable, Patients
-    from msde.method.detection import Detection
+    from msde.method.density_weights import Weighting
+    from msde.method.detection import Detection, GaussianKind, Mode
     from msde.method.unlabelled_pool import Direction
     from msde.model.anomaly_model import AnomalyModel
     from msde.model.applicability import Applicability
@@ -158,10 +159,10 @@ def fit(
     intensity: str,
     aspect: str,
     checkpoint: Path | None,
-    mode: str | None,
+    mode: Mode | None,
     shift: bool,
-    weighting: str,
-    gaussian: str | None,
+    weighting: Weighting,
+    gaussian: GaussianKind | None,
     unlabelled: tuple[str, ...],
     abnormal: tuple[str, ...],
     kinds: Path | None,
@@ -261,16 +262,16 @@ def _check_mode(
         raise click.UsageError("--abnormal does not go with --mode transductive")
 
 
-def _detector(mode: str, alpha: float, shift: bool, weighting: str, gaussian: str | None) -> Detection:
+def _detector(mode: Mode, alpha: float, shift: bool, weighting: Weighting, gaussian: GaussianKind | None) -> Detection:
     """Return what is to be fitted; scikit-learn takes a second to import, and only the transductive mode needs it."""
     from msde.method.detection import Detection
 
     return (_transductive() if mode == "transductive" else Detection)(
-        mode,  # type: ignore[arg-type]
+        mode,
         alpha=alpha,
         shift="displacement" if shift else None,
-        weighting=weighting,  # type: ignore[arg-type]
-        gaussian=gaussian,  # type: ignore[arg-type]
+        weighting=weighting,
+        gaussian=gaussian,
     )
 
 

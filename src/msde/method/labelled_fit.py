@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.calibration import folds
 from msde.method.discriminant import Discriminant
-from msde.method.evidence import Evidence, Weighing
 from msde.method.gaussian import Gaussian, fit_ridged
 from msde.method.inductive_fit import FitInductive
 from msde.method.labelled_abnormals import RIDGE, Blend, Likeness, gate, soft_mean
@@ -22,6 +21,7 @@ from msde.method.scorers import InductiveScorer, LabelledScorer
 from msde.method.standardizer import CompressingStandardizer
 from msde.method.surroundings import Surroundings, relative
 from msde.method.unlabelled_pool import Direction, confirmed, fit_direction
+from msde.method.weighing import WeighedDiscriminant, Weighing
 
 FEWEST_NORMALS = 20
 FAMILIAR = 0.1  # share of labelled rows that may be less like the others
@@ -176,7 +176,7 @@ class HeldOutNormals:
             self.surroundings,
             likeness,
             direction,
-            Evidence(Discriminant.fit(standardizer.apply(self.normals), standard), odds, weighing),
+            WeighedDiscriminant(Discriminant.fit(standardizer.apply(self.normals), standard), odds, weighing),
         )
         return LabelledFit(scorer, scores if direction is None else scores + (direction.weight or 0) * self.along)
 

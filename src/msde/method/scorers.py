@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from msde.method.arrays import FloatArray, IndexArray
 from msde.method.density_weights import Weighting, density_weights
-from msde.method.evidence import Evidence
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
 from msde.method.labelled_abnormals import Blend, Likeness, soft_mean
@@ -22,6 +21,7 @@ from msde.method.mean_shift import shift
 from msde.method.standardizer import CompressingStandardizer, Standardizer
 from msde.method.surroundings import Surroundings, relative
 from msde.method.unlabelled_pool import Direction, held_out_along
+from msde.method.weighing import WeighedDiscriminant
 
 
 class Scorer(Protocol):
@@ -171,8 +171,8 @@ class LabelledScorer:
         Likeness of the normals of the surroundings, held out.
     direction : Direction or None
         What the abnormal rows of a pool share, as far as the labels confirm it; None where there was no pool.
-    evidence : Evidence or None
-        What labels tell besides; None in older model files.
+    discriminant : WeighedDiscriminant or None
+        Between normals and labelled rows, and how it counts beside the likeness; None in older model files.
     """
 
     batchwise: ClassVar[bool] = False
@@ -184,7 +184,7 @@ class LabelledScorer:
     surroundings: Surroundings | None = None
     usual: NDArray[np.float64] | None = None
     direction: Direction | None = None
-    evidence: Evidence | None = None
+    discriminant: WeighedDiscriminant | None = None
 
     def __post_init__(self) -> None:
         """Refuse surroundings without numbers for each of their normals, such as of a damaged model file."""
@@ -193,8 +193,8 @@ class LabelledScorer:
             raise ValueError("surroundings need a likeness for each of their normals")
         if self.usual is not None and not (self.usual.ndim == 1 and np.isfinite(self.usual).all()):
             raise ValueError("likenesses of normals must be finite numbers (n,)")
-        if self.evidence is not None and (not n_places or len(self.evidence.usual) != n_places):
-            raise ValueError("evidence needs log odds of each normal of the surroundings")
+        if self.discriminant is not None and (not n_places or len(self.discriminant.usual) != n_places):
+            raise ValueError("a discriminant needs log odds of each normal of the surroundings")
 
     @property
     def standardizer(self) -> CompressingStandardizer:
@@ -245,7 +245,7 @@ class LabelledScorer:
             return likeness
         near = self.surroundings.near(standard)
         compared = relative(likeness, self.usual[near], float(self.usual.var()))
-        return compared if self.evidence is None else self.evidence.of(compared, standard, near)
+        return compared if self.discriminant is None else self.discriminant.of(compared, standard, near)
 
 
 SCORERS: dict[str, type] = {

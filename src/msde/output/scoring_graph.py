@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from msde.backbones.backbone import CLASS_OUTPUT, Backbone
 from msde.embedding.feature_spec import BRIGHTEST, CLS, DARKEST, FLATTEST, OWN, FeatureSpec
 from msde.errors import ModelFileError
-from msde.method.evidence import Evidence
 from msde.method.frozen_shift import FrozenShift
 from msde.method.gaussian import Gaussian
 from msde.method.labelled_abnormals import CONCENTRATION, STEEPEST
 from msde.method.scorers import AdaptiveScorer, InductiveScorer, LabelledScorer
 from msde.method.standardizer import KNEE, CompressingStandardizer
 from msde.method.surroundings import FLOOR, Surroundings
+from msde.method.weighing import WeighedDiscriminant
 from msde.model.fitted import FittedModel
 from msde.output.graph_builder import GraphBuilder
 
@@ -237,8 +237,8 @@ def _blended(graph: GraphBuilder, scorer: LabelledScorer, distance: str, standar
     if scorer.surroundings is not None and scorer.usual is not None:
         near = _near(graph, scorer.surroundings, standard)
         likeness = _relative(graph, scorer.usual, likeness, near)
-        if scorer.evidence is not None:
-            likeness = _weighed(graph, scorer.evidence, likeness, standard, near)
+        if scorer.discriminant is not None:
+            likeness = _weighed(graph, scorer.discriminant, likeness, standard, near)
     deviations = graph.linear(likeness, blend.likeness_mean, blend.likeness_deviation)
     grown = graph.add("Mul", deviations, graph.constant(np.float64(blend.slope)))
     odds = graph.add("Exp", graph.add("Min", grown, graph.constant(np.float64(STEEPEST))))
@@ -265,12 +265,12 @@ def _relative(graph: GraphBuilder, usual: NDArray[np.float64], likeness: str, ne
     return graph.add("Div", graph.add("Sub", likeness, middle), graph.add("Sqrt", width))
 
 
-def _weighed(graph: GraphBuilder, evidence: Evidence, likeness: str, standard: str, near: str) -> str:
+def _weighed(graph: GraphBuilder, weighed: WeighedDiscriminant, likeness: str, standard: str, near: str) -> str:
     """Add what a discriminant tells beside the likeness."""
-    discriminant, weighing = evidence.discriminant, evidence.weighing
+    discriminant, weighing = weighed.fitted, weighed.weighing
     odds = graph.add("MatMul", standard, graph.constant(discriminant.weights[:, None]))
     odds = graph.add("Add", graph.add("Squeeze", odds, graph.ones), graph.constant(np.float64(discriminant.intercept)))
-    usual = graph.mean(graph.add("Gather", graph.constant(evidence.usual), near), axis=1)
+    usual = graph.mean(graph.add("Gather", graph.constant(weighed.usual), near), axis=1)
     odds = graph.linear(graph.add("Sub", odds, usual), weighing.odds_mean, weighing.odds_deviation)
     like = graph.linear(likeness, weighing.likeness_mean, weighing.likeness_deviation)
     parts = [(like, 1 - weighing.share), (odds, weighing.share)]

@@ -66,7 +66,7 @@ def _beside(value: object, folder: Path) -> object:
             return value
 
 
-def first_line(path: Path) -> str:
+def secret_in(path: Path) -> str:
     """Read the first line of a file that holds a secret."""
     return path.read_text(encoding="utf-8").partition("\n")[0].strip()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.contrast import CONTRAST
 from tests.requirements import need
 
 from .conftest import READER_TOKEN
-from .shown import CONTRAST
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402

@@ -11,6 +11,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
+from tests.contrast import CONTRAST
 from tests.images.medical import dicom_bytes
 from tests.patience import wait_until
 from tests.pictures import disc
@@ -22,7 +23,7 @@ from msde.serve.storage.database import Database
 from msde.serve.storage.store import Store
 
 from .conftest import LABELLED, READER_TOKEN
-from .shown import CONTRAST, loaded
+from .shown import loaded
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from msde.errors import DataError
 from msde.serve.notify.template import MessageTemplate
-from msde.serve.settings_file import StrictSettings, first_line, keeps_secrets, read_settings
+from msde.serve.settings_file import StrictSettings, keeps_secrets, read_settings, secret_in
 
 _SHORTEST_SECRET = 24  # bytes
 
@@ -90,7 +90,7 @@ class HttpReceiver(Receiver):
     @property
     def secret(self) -> bytes:
         """What the message is signed with."""
-        text = "" if self.secret_file is None else first_line(self.secret_file)
+        text = "" if self.secret_file is None else secret_in(self.secret_file)
         if text.startswith("whsec_"):
             try:
                 return base64.b64decode(text.removeprefix("whsec_"), validate=True)
@@ -101,7 +101,7 @@ class HttpReceiver(Receiver):
     @property
     def token(self) -> str:
         """What is shown to the server; empty for nothing."""
-        return "" if self.token_file is None else first_line(self.token_file)
+        return "" if self.token_file is None else secret_in(self.token_file)
 
 
 class Hl7Receiver(Receiver):

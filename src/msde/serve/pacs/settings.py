@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from msde.serve.settings_file import StrictSettings, first_line, keeps_secrets, read_settings
+from msde.serve.settings_file import StrictSettings, keeps_secrets, read_settings, secret_in
 
 _Title = Annotated[str, Field(pattern=r"^[ -\[\]-~]{1,16}$")]  # ASCII without backslash
 _MEGABYTE = 1_000_000
@@ -92,12 +92,12 @@ class PacsSettings(_Limited):
     @property
     def basic(self) -> tuple[str, str] | None:
         """User and password."""
-        return None if self.user is None or self.password_file is None else (self.user, first_line(self.password_file))
+        return None if self.user is None or self.password_file is None else (self.user, secret_in(self.password_file))
 
     @property
     def bearer(self) -> dict[str, str]:
         """The header with the token."""
-        return {} if self.token_file is None else {"Authorization": f"Bearer {first_line(self.token_file)}"}
+        return {} if self.token_file is None else {"Authorization": f"Bearer {secret_in(self.token_file)}"}
 
     @property
     def client_certificate(self) -> str | tuple[str, str] | None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from msde.method.discriminant import Discriminant
-from msde.method.evidence import Evidence, Weighing
+from msde.method.weighing import WeighedDiscriminant, Weighing
 
 
 def test_the_discriminant_counts_for_half_after_twenty_patients_and_for_little_before(rng):
@@ -25,10 +25,10 @@ def test_what_does_not_vary_tells_nothing():
 
 def test_log_odds_count_beyond_those_of_the_normals_near_by(rng):
     weights, usual, standard = rng.normal(size=3), rng.normal(size=20), rng.normal(size=(4, 3))
-    evidence = Evidence(Discriminant(weights, 0.5), usual, Weighing(0, 1, 0, 1, 0.25))
+    weighed = WeighedDiscriminant(Discriminant(weights, 0.5), usual, Weighing(0, 1, 0, 1, 0.25))
     near = rng.integers(0, 20, size=(4, 6))
     odds = standard @ weights + 0.5 - usual[near].mean(axis=1)
-    np.testing.assert_allclose(evidence.of(np.arange(4.0), standard, near), 0.75 * np.arange(4) + 0.25 * odds)
+    np.testing.assert_allclose(weighed.of(np.arange(4.0), standard, near), 0.75 * np.arange(4) + 0.25 * odds)
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_damaged_weighings_are_refused(numbers):
 @pytest.mark.parametrize("usual", [np.ones((2, 2)), np.array([np.nan])])
 def test_damaged_log_odds_are_refused(usual):
     with pytest.raises(ValueError, match="log odds of normals"):
-        Evidence(Discriminant(np.ones(2), 0), usual, Weighing(0, 1, 0, 1, 0))
+        WeighedDiscriminant(Discriminant(np.ones(2), 0), usual, Weighing(0, 1, 0, 1, 0))

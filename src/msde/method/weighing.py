@@ -58,7 +58,7 @@ class Weighing:
         return cls(float(likeness.mean()), deviation(likeness), float(odds.mean()), deviation(odds), share)
 
     def slope(self, usual: float = SLOPE) -> float:
-        """Return the slope of the blend, the larger the more of the evidence is the discriminant's."""
+        """Return the slope of the blend, the larger the more the discriminant counts."""
         return usual + STEEPER * self.share
 
     def of(self, likeness: NDArray[np.float64], odds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -69,18 +69,18 @@ class Weighing:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class WeighedDiscriminant:
     """A discriminant beside the likeness.
 
     Parameters
     ----------
-    discriminant : Discriminant
+    fitted : Discriminant
     usual : ndarray of shape (n,), float64
         Its log odds of the normals of the surroundings, held out.
     weighing : Weighing
     """
 
-    discriminant: Discriminant
+    fitted: Discriminant
     usual: NDArray[np.float64]
     weighing: Weighing
 
@@ -91,4 +91,4 @@ class Evidence:
 
     def of(self, likeness: NDArray[np.float64], standard: FloatArray, near: IndexArray) -> NDArray[np.float64]:
         """Weigh likenesses (m,) and the log odds of standardised rows (m, d), less the mean of the normals near by."""
-        return self.weighing.of(likeness, self.discriminant.of(standard) - self.usual[near].mean(axis=1))
+        return self.weighing.of(likeness, self.fitted.of(standard) - self.usual[near].mean(axis=1))
