@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,16 @@ def unsynced_databases() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("msde.serve.storage.database._PRAGMAS", (*_PRAGMAS, "synchronous=OFF"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Take away the log of a service that ran in this process: its standard error may have ended with it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

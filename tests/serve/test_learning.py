@@ -1,16 +1,15 @@
 """Learning from verdicts: a proposal with what it would change, made current, and back."""
 
 import shutil
-import time
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from threading import current_thread
+from threading import Event, current_thread
 
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
-from tests.patience import wait_until
+from tests.patience import PATIENCE, wait_until
 from tests.serve.conftest import png, running
 
 from msde.model.retraining import gather
@@ -224,17 +223,24 @@ def test_a_database_away_for_a_moment_ends_no_learning(serve, monkeypatch):
 
 @pytest.mark.slow
 def test_a_long_fit_gives_signs_of_life(serve, monkeypatch):
-    monkeypatch.setattr(learning, "SILENT", timedelta(seconds=2))
     monkeypatch.setattr(learning, "_OFTEN", timedelta(seconds=0.1))
+    begun, enough = Event(), Event()
 
     def slowly(*given, **named):
-        time.sleep(4)
+        begun.set()
+        enough.wait(PATIENCE)
         return gather(*given, **named)
 
     monkeypatch.setattr(learning, "gather", slowly)
     with serve() as served:
         fill(served)
-        assert learnt(served)["state"] == "ready"
+        assert served.client.post(ROUTE).status_code == 202
+        assert begun.wait(PATIENCE)
+        with served.service.database.write() as session:  # as if none had come for long
+            session.execute(update(Proposal).values(sign=now() - 2 * learning.SILENT))
+        wait_until(lambda: served.get(ROUTE)["proposal"]["state"] == "running", "a sign of life", 0.05)
+        enough.set()
+        wait_until(lambda: served.get(ROUTE)["proposal"]["state"] == "ready", "a proposal", 0.05)
 
 
 @pytest.mark.slow

@@ -11,12 +11,8 @@ from msde.serve.logs import log, log_failure
 
 @pytest.fixture
 def written(capsys):
-    """Give a function that reads the log's lines; what pytest hears of is left as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    """Give a function that reads the log's lines."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
 def fail(errno: int) -> None:

@@ -51,6 +51,28 @@ def test_nothing_is_scored_at_once_without_files_but_put_off(serve):
         assert served.client.post("/api/images", content=sent).status_code == 202
 
 
+@pytest.mark.slow
+def test_one_idle_thread_looks_for_all_and_all_work_on_what_is_queued(serve, monkeypatch, claiming):
+    monkeypatch.setattr(scoring, "POLL", 3600)
+    monkeypatch.setattr("msde.serve.service.available_cores", lambda: 2)  # so there are three threads
+    at_work, judge = threading.Barrier(3), scoring.judge
+
+    def judge_together(*given):
+        at_work.wait(60)
+        return judge(*given)
+
+    monkeypatch.setattr(scoring, "judge", judge_together)
+    with serve() as served:
+        scorers = served.service.scorers
+        for seed in range(3 * scoring.BATCH):
+            served.send(png(seed))
+        wait_until(scorers._looking.locked, "an idle thread")
+        assert len(scorers._wake._cond._waiters) <= 1
+        claiming.set()
+        scorers.wake()
+        assert [row["state"] for row in served.wait()] == ["scored"] * 3 * scoring.BATCH
+
+
 @pytest.fixture
 def looking() -> Iterator[None]:
     """Have the service look at its threads more often."""

@@ -186,6 +186,7 @@ class Scorers:
         self._database, self._store, self._models, self._metrics = database, store, models, metrics
         self._destinations, self._receivers = destinations, receivers
         self._wake = threading.Event()
+        self._looking = threading.Lock()  # of the one idle thread that looks into the queue for all
         self._stop = threading.Event()
         self._me = uuid.uuid4().hex
         self._at_hand: dict[str, list[int]] = {}  # by worker, the score_ids on which it is at work
@@ -256,6 +257,7 @@ class Scorers:
                 done = _Done()
                 self._at_hand[worker] = [row.score_id for row in claimed]
                 if claimed:
+                    self._wake.set()  # there may be more, for another thread
                     done = self._score(claimed, images)
                     continue
             except Stopped:
@@ -266,7 +268,9 @@ class Scorers:
                 self._at_hand.pop(worker, None)
                 self._leave(worker)
                 self._stop.wait(2.0)
-            self._wake.wait(POLL)
+            with self._looking:
+                if not self._stop.is_set():
+                    self._wake.wait(POLL)
         try:
             self._next(worker, done, limit=0)
         except SQLAlchemyError as error:  # then it is scored again after the next start
