@@ -1,6 +1,7 @@
 """The service on loopback: images a second beside `msde score`, latency at half load, memory, and kills.
 
 Run: python benchmarks/serve.py MODEL.msde FOLDER_OF_IMAGES [rate] [latency] [memory] [kills] [--requests N] [--kills N]
+     [--second MODEL, by which what is sent is scored too]
 Clients and service share the processors, as `taskset` gives them. Each image differs from all others in some
 pixels, so that none is known from before.
 """
@@ -265,12 +266,13 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=150)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--second", type=Path)
     given = parser.parse_args()
     print(f"processors: {len(os.sched_getaffinity(0))}", flush=True)
     contents = [path.read_bytes() for path in sorted(given.images.iterdir()) if path.is_file()][: given.n]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        server = Server(given.model, folder / "data")
+        server = Server(given.model, folder / "data", *([] if given.second is None else [str(given.second)]))
         server.start()
         try:
             if "rate" in given.parts:

@@ -178,6 +178,8 @@ def test_those_who_listen_are_counted_limited_and_let_go(database):
             await asyncio.sleep(0)
         with pytest.raises(Busy, match="too many pages listen"):
             told.check_room("anna")
+        with pytest.raises(Busy):  # nor do many who saw room at the same moment get more
+            await hold("anna")
         told.check_room("ben")
         tasks.append(asyncio.create_task(hold("ben")))
         await asyncio.sleep(0)

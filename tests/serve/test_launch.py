@@ -32,9 +32,9 @@ pytestmark = pytest.mark.slow
 
 COUNT = """
 import ctypes, os, re, threading
-from msde.serve.memory import share_arenas
+from msde.serve.memory import keep_little
 if {shared}:
-    assert share_arenas() and os.environ["MALLOC_ARENA_MAX"] == "2"
+    assert keep_little() and os.environ["MALLOC_ARENA_MAX"] == "2"
 libc = ctypes.CDLL(None)
 libc.malloc.restype, wait = ctypes.c_void_p, threading.Barrier(9)
 def work():

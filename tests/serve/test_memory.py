@@ -11,8 +11,8 @@ import pytest
 from msde.serve.memory import Memory
 
 HOLD = """
-from msde.serve.memory import Memory, resident, share_arenas
-share_arenas()
+from msde.serve.memory import Memory, resident, keep_little
+keep_little()
 memory, asked = Memory(lambda: asked.append(1)), []
 memory.look()
 before = resident()
@@ -23,6 +23,30 @@ after = resident()
 memory.look()
 print(before, after, resident(), len(asked))
 """
+
+LARGE = """
+import ctypes
+from msde.serve.memory import keep_little, resident
+if {little}:
+    assert keep_little()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+before = resident()
+libc.free(libc.malloc(30_000_000))
+block = libc.malloc(20_000_000)
+ctypes.memset(block, 1, 20_000_000)
+above = libc.malloc(100_000)
+libc.free(block)
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the malloc is glibc's")
+@pytest.mark.parametrize("little", [True, False])
+def test_large_blocks_go_back_whatever_was_freed_before(little):
+    script = LARGE.format(little=little)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (int(done.stdout) < 10_000_000) is little
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the malloc is glibc's")

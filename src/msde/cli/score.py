@@ -126,10 +126,10 @@ def score(
     from msde.model.distance_shares import check_shares
     from msde.model.patient_score import PATIENT_COLUMNS
     from msde.model.score import batch_probabilities, with_discoveries
-    from msde.serve.memory import share_arenas
+    from msde.serve.memory import keep_little
     from msde.storage.atomic import check_writable
 
-    share_arenas()  # or what large images leave in those of several threads adds up
+    keep_little()  # or what large images leave adds up
     if why is not None and heatmaps is not None:
         raise click.UsageError("--why and --heatmaps are two runs")
     if groups.stated and by != "patient" and dicom is None:

@@ -106,7 +106,14 @@ class Events:
 
     @asynccontextmanager
     async def listening(self, user: str) -> AsyncIterator[int]:
-        """Count a page among those that listen; gives the number to ask for changes after."""
+        """Count a page among those that listen; gives the number to ask for changes after.
+
+        Raises
+        ------
+        Busy
+            Others of the same moment have taken the room that was seen.
+        """
+        self.check_room(user)
         self._listening[user] += 1
         self._counted(self._listening.total())
         try:

@@ -18,7 +18,7 @@ from msde.errors import MSDEError
 from msde.serve.intake.connection import IDLE, Connection, raise_file_limit
 from msde.serve.lifecycle import prepare
 from msde.serve.logs import set_up_logs
-from msde.serve.memory import share_arenas
+from msde.serve.memory import keep_little
 from msde.serve.metrics import SHARED
 from msde.serve.pacs import link
 from msde.serve.pacs.settings import PacsFile
@@ -45,7 +45,7 @@ def run(settings: Settings) -> None:
     """
     set_up_logs()
     keep_private()
-    share_arenas()
+    keep_little()
     raise_file_limit()
     if settings.pacs:
         link.check(PacsFile.read(settings.pacs))

@@ -1,4 +1,4 @@
-"""Memory of the process: few arenas of malloc, and what they hold for nobody is given back."""
+"""Memory of the process: malloc keeps little, and what it holds for nobody is given back."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ARENAS = 2
-_M_ARENA_MAX = -8  # of malloc.h
+# What is set of glibc's malloc: environment variable, number in malloc.h, value. By default each thread has an arena of
+# its own, whose gaps add up to hundreds of megabytes, and ever larger blocks are kept there once some were freed.
+_LARGE = 8_000_000  # bytes, from which a block is mapped by itself and goes back when it is freed
+_MALLOC = (
+    ("MALLOC_ARENA_MAX", -8, 2),
+    ("MALLOC_MMAP_THRESHOLD_", -3, _LARGE),
+    ("MALLOC_TRIM_THRESHOLD_", -1, _LARGE),
+)
 PAUSE = 10.0
 """Seconds from giving memory back to the next time, which a service at work would take again meanwhile."""
 _GROWTH = 30_000_000  # bytes
 
 
-def share_arenas() -> bool:
-    """Let threads share the arenas of glibc's malloc, here and in processes to come; return whether it is glibc's.
-
-    By default each thread has its own, and the gaps in dozens of them add up to hundreds of megabytes.
-    """
-    os.environ.setdefault("MALLOC_ARENA_MAX", str(ARENAS))
+def keep_little() -> bool:
+    """Let malloc keep little, here and in processes to come; return whether it is glibc's."""
+    for variable, _, value in _MALLOC:
+        os.environ.setdefault(variable, str(value))
     try:
-        return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, int(os.environ["MALLOC_ARENA_MAX"])))
+        mallopt = ctypes.CDLL(None).mallopt
+        return all(mallopt(number, int(os.environ[variable])) for variable, number, _ in _MALLOC)
     except (AttributeError, OSError, TypeError, ValueError):
         return False
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from msde.serve.errors import ServiceError
+from msde.serve.errors import Busy, ServiceError
 from msde.serve.intake.auth import Caller
 from msde.serve.routes.access import REFUSALS, Reader, Served, TokenFirst, address_of, refusals
 from msde.serve.service import Service
@@ -39,25 +40,26 @@ async def events(service: Served, caller: Reader, request: Request) -> Streaming
 
 async def _told(service: Service, caller: Caller, request: Request) -> AsyncIterator[str]:
     begun = checked = time.monotonic()
-    async with service.events.listening(caller.user) as number:
-        yield f"retry: {_AGAIN}\nevent: begin\ndata: {{}}\n\n"
-        while not service.events.ended and time.monotonic() - begun < LONGEST:
-            changes = await service.events.after(number, BEAT, caller.role)
-            if service.events.ended:
-                break
-            if time.monotonic() - checked >= BEAT:
-                if not await run_in_threadpool(_goes_on, service, caller, request):
+    with suppress(Busy):
+        async with service.events.listening(caller.user) as number:
+            yield f"retry: {_AGAIN}\nevent: begin\ndata: {{}}\n\n"
+            while not service.events.ended and time.monotonic() - begun < LONGEST:
+                changes = await service.events.after(number, BEAT, caller.role)
+                if service.events.ended:
                     break
-                checked = time.monotonic()
-            if changes is None or not changes.kinds:
-                number = number if changes is None else changes.number
-                yield ":\n\n"
-                continue
-            number = changes.number
-            told = {"kinds": changes.kinds, "images": changes.images}
-            yield f"event: change\ndata: {json.dumps(told)}\n\n"
-            await asyncio.sleep(PAUSE)
-        yield "event: end\ndata: {}\n\n"
+                if time.monotonic() - checked >= BEAT:
+                    if not await run_in_threadpool(_goes_on, service, caller, request):
+                        break
+                    checked = time.monotonic()
+                if changes is None or not changes.kinds:
+                    number = number if changes is None else changes.number
+                    yield ":\n\n"
+                    continue
+                number = changes.number
+                told = {"kinds": changes.kinds, "images": changes.images}
+                yield f"event: change\ndata: {json.dumps(told)}\n\n"
+                await asyncio.sleep(PAUSE)
+    yield "event: end\ndata: {}\n\n"
 
 
 def _goes_on(service: Service, caller: Caller, request: Request) -> bool:
