@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -51,3 +53,8 @@ def test_a_table_tells_it_before_both(order, tmp_path):
 
 def test_other_kinds_are_other_rows(order):
     assert prepare(order()).digest != prepare(order(kind=r"01(?=\d)")).digest
+
+
+def test_processes_that_only_embed_do_not_wait_for_scikit_learn():
+    code = "import sys, msde.benchmark.experiment; print('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import msde  # its estimators when they are asked for: they bring all of scikit-learn into each process
 from msde.benchmark.classifiers import discriminant, logistic_regression, nearest_labelled
 from msde.benchmark.draws import Subset
 from msde.errors import DataError
-from msde.estimators.detector import MSDEDetector
-from msde.estimators.enhancer import MeanShiftEnhancer
 from msde.method.calibration import Calibration
 from msde.method.density_weights import density_weights
 from msde.method.detection import Mode
@@ -87,8 +86,8 @@ def find_detector(name: str) -> Detector:
     return DETECTORS[name]
 
 
-def _msde(mode: Mode, lesson: Lesson, enhancer: MeanShiftEnhancer | None = None) -> Score:
-    return MSDEDetector(mode, enhancer=enhancer).fit(lesson.normals, unlabelled=lesson.pool).anomaly_score
+def _msde(mode: Mode, lesson: Lesson, enhancer: msde.MeanShiftEnhancer | None = None) -> Score:
+    return msde.MSDEDetector(mode, enhancer=enhancer).fit(lesson.normals, unlabelled=lesson.pool).anomaly_score
 
 
 def _teach_msde(lesson: Lesson) -> Callable[[Subset], Score]:
@@ -121,11 +120,11 @@ def _groups(lesson: Lesson) -> NDArray[np.int64] | None:
 
 def _calibrated_msde(lesson: Lesson) -> Calibration:
     """Return held-out scores of the normals, those of a patient held out together."""
-    return MSDEDetector().fit(lesson.normals, groups=_groups(lesson)).calibration_
+    return msde.MSDEDetector().fit(lesson.normals, groups=_groups(lesson)).calibration_
 
 
 def _as_published(lesson: Lesson) -> Score:
-    return _msde("transductive", lesson, MeanShiftEnhancer(weighting="published"))
+    return _msde("transductive", lesson, msde.MeanShiftEnhancer(weighting="published"))
 
 
 def _standardised(learn: Callable[[Rows, Lesson], Oddness]) -> Callable[[Lesson], Score]:
@@ -170,7 +169,7 @@ def _displacement(normals: Rows, lesson: Lesson) -> Oddness:
 
 @_standardised
 def _frozen_displacement(normals: Rows, lesson: Lesson) -> Oddness:
-    trajectory = MeanShiftEnhancer().fit(normals).trajectory_
+    trajectory = msde.MeanShiftEnhancer().fit(normals).trajectory_
     return lambda rows: trajectory.follow(rows)[1]
 
 
