@@ -5,14 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.command import MSDE, msde
 from tests.pictures import write_discs
 from tests.requirements import need
 
-MSDE = Path(sys.executable).with_name("msde")
 TINY = ("--backbone", "timm:test_resnet", "--random", "--input-size", "32", "--batch", "4")
 
 need("torch")
@@ -23,8 +22,8 @@ def command(folder, output, *options):
     return [MSDE, "pretrain", folder, "-o", output, *map(str, options)]
 
 
-def run(*arguments, **options):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, **options)
+def run(*arguments):
+    return msde(*command(*arguments)[1:])
 
 
 def contents(path):
@@ -75,11 +74,7 @@ def test_the_encoder_is_a_backbone(folder, tmp_path):
     done = run(folder, tmp_path / "e.safetensors", *TINY, "--steps", 3)
     assert done.returncode == 0, done.stderr
     assert json.loads(contents(tmp_path / "e.safetensors")[1]["msde_architecture"])["timm"] == "test_resnet"
-    fitted = subprocess.run(
-        [MSDE, "fit", folder, "-o", tmp_path / "m.msde", "--backbone", f"file:{tmp_path / 'e.safetensors'}"],
-        capture_output=True,
-        text=True,
-    )
+    fitted = msde("fit", folder, "-o", tmp_path / "m.msde", "--backbone", f"file:{tmp_path / 'e.safetensors'}")
     assert fitted.returncode == 0, fitted.stderr
     assert "fitted on" in fitted.stdout
 
@@ -135,6 +130,7 @@ def test_a_full_disk_is_told(folder, tmp_path):
     def little_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    done = run(folder, tmp_path / "e.safetensors", *TINY, "--steps", 2, preexec_fn=little_room)
+    settings = command(folder, tmp_path / "e.safetensors", *TINY, "--steps", 2)
+    done = subprocess.run(settings, capture_output=True, text=True, preexec_fn=little_room)
     fails(done, "e.safetensors", "cannot be written", "make room")
     assert list(tmp_path.iterdir()) == []

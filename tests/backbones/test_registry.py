@@ -106,6 +106,9 @@ def test_xrv_agrees_with_the_registry() -> None:
 def test_open_clip_agrees_with_the_registry() -> None:
     need("open_clip")
     import open_clip
+    import torch
+
+    from msde.backbones.open_clip_export import build, with_maps
 
     entry = registry()["mobileclip-s1"]
     architecture, _, tag = entry["architecture"].partition("/")
@@ -113,6 +116,11 @@ def test_open_clip_agrees_with_the_registry() -> None:
     assert (model["embed_dim"], model["vision_cfg"]["image_size"]) == (entry["dim"], entry["input_size"])
     assert (list(prepared["mean"]), list(prepared["std"])) == (entry["mean"], entry["std"])
     assert prepared["hf_hub"].strip("/") in entry["file"]
+    with torch.device("meta"):
+        images = torch.zeros(1, 3, entry["input_size"], entry["input_size"])
+        embedding, *maps = with_maps(build("mobileclip-s1", model))(images)
+    assert embedding.shape == (1, entry["dim"])
+    assert len(maps) == len(entry["levels"])
 
 
 def test_published_choice_is_known() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from tests.backbones.tiny_networks import TINY
 from tests.requirements import need
 
 from msde import AnomalyModel
-from msde.backbones import load_backbone
+from msde.backbones import export, load_backbone
 from msde.backbones.known import registry
 
 NEEDS = {
@@ -23,6 +25,7 @@ NEEDS = {
     "open_clip": ("open_clip",),
     "xrv": ("xrv",),
 }
+Graph = tuple[bytes, dict[str, np.ndarray]]
 DISC = np.hypot(*np.mgrid[-1:1:48j, -1:1:48j]) < 0.8
 
 
@@ -36,19 +39,47 @@ def normals() -> list[np.ndarray]:
     return [np.clip(DISC * 0.6 + rng.normal(0, 0.05, DISC.shape), 0, 1).astype(np.float32) for _ in range(12)]
 
 
+@pytest.fixture(scope="module")
+def traced() -> dict[object, Graph]:
+    return {}
+
+
+def once(traced: dict[object, Graph], pooling: str) -> Callable[..., Graph]:
+    """Export once what is the same to the last weight; each network is compared with its graph as ever."""
+    to_onnx = export.to_onnx
+
+    def known(name: str, network: Any, size: int, outputs: list[str]) -> Graph:
+        weights = sha256(b"".join(tensor.numpy().tobytes() for tensor in network.state_dict().values()))
+        key = str(network), weights.digest(), pooling, size, tuple(outputs)
+        if key not in traced:
+            traced[key] = to_onnx(name, network, size, outputs)
+        return traced[key]
+
+    return known
+
+
 @pytest.mark.torch
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(registry()))
 def test_a_network_fits_scores_explains_and_comes_back(
-    name: str, normals: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    normals: list[np.ndarray],
+    traced: dict[object, Graph],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     entry: Mapping[str, Any] = registry()[name] | TINY[name].changes
     need("torch", *NEEDS[entry["loader"]])
+    if arguments := TINY[name].of_timm:
+        import timm
+
+        monkeypatch.setattr(timm, "create_model", partial(timm.create_model, **arguments))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries, while they build
         seeded()
         checkpoint = TINY[name].save(dict(entry), tmp_path)
     monkeypatch.setitem(registry(), name, entry)
+    monkeypatch.setattr(export, "to_onnx", once(traced, entry["pooling"]))
     backbone = load_backbone(name, checkpoint)
     assert backbone.levels == tuple(entry["levels"])
     assert backbone.looks == tuple(entry.get("looks", ()))

@@ -1,8 +1,8 @@
 """A small network of every architecture that the registry names, with random weights in the original's format.
 
 What is small is the depth and the width, by the same arguments by which the library describes the large one. Where a
-class takes none it is as large as the original, and only its images are smaller: MobileCLIP-S1, torchxrayvision's
-ResNet-50 and the built-in networks.
+class takes none it is as large as the original, and only its images are smaller: torchxrayvision's ResNet-50 and the
+built-in networks.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ WIDTH, DEPTH, HEADS = 32, 4, 2
 BLOCKS: Options = {"embed_dim": WIDTH, "depth": DEPTH, "num_heads": HEADS}
 STAGES: Options = {"layers": (1, 1, 1, 1), "channels": (8, 16, 24, WIDTH)}
 CONVNEXT: Options = {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, WIDTH)}
+MOBILE: Options = {"layers": (1, 1, 1, 1), "embed_dims": (8, 16, WIDTH, 2 * WIDTH)}
 DENSENET: Options = {"growth_rate": 4, "block_config": [2, 2, 2, 2], "num_init_features": 8}
 TOKENS: Options = {
     "hidden_size": WIDTH,
@@ -39,6 +40,7 @@ class Tiny(NamedTuple):
 
     save: Callable[[Options, Path], Path | None]  # what the registry says of it -> the checkpoint
     changes: Options  # to what the registry says of the large one
+    of_timm: Options | None = None  # arguments that the library which builds the network by timm hands on none of
 
 
 def bare(state: dict[str, Any]) -> object:
@@ -196,7 +198,7 @@ def dermlip(entry: Options, folder: Path) -> Path:
 
 
 def mobileclip(entry: Options, folder: Path) -> Path:
-    """A model of OpenCLIP that it knows by name: the image encoder is as large as the original."""
+    """A model of OpenCLIP that it knows by name."""
     import open_clip
 
     from msde.backbones.open_clip_export import VISUAL, build
@@ -254,7 +256,7 @@ TINY = {
     "convnext_tiny.dinov3_lvd1689m": DINOV3_CONVNEXT,
     "convnext_small.dinov3_lvd1689m": DINOV3_CONVNEXT,
     "siglip2-base": SIGLIP,
-    "mobileclip-s1": Tiny(mobileclip, {"input_size": 64}),
+    "mobileclip-s1": Tiny(mobileclip, {"input_size": 64}, MOBILE),
     "xrv-densenet121": Tiny(dense_chest, {"options": DENSENET, "input_size": 64, "dim": 16}),
     "xrv-resnet50": Tiny(residual_chest, {"input_size": 64}),
     "rad-dino": RAD_DINO,
