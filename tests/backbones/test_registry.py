@@ -16,6 +16,7 @@ ALWAYS = {
     "about", "modality", "trained_on", "paper", "file_size", "loader", "input_size", "mean", "std", "channels",
     "pooling", "levels", "dim", "licence", "gated",
 }  # fmt: skip
+LICENCES = {"apache-2.0": "Apache-2.0", "bsd-3-clause": "BSD-3-Clause", "dinov3-license": "DINOv3 licence"}  # by timm
 BUILT_IN_ONLY = {"extra", "graph", "package", "revision", "module", "weights", "sha256", "unused", "known"}
 SOMETIMES = {"looks", "known", "architecture", "options", "prefix", "unused", "download", "file", "revision"}
 
@@ -76,6 +77,28 @@ def test_timm_agrees_with_the_registry() -> None:
             known = timm.get_pretrained_cfg(name)
             assert known.hf_hub_id in entry["file"]
             assert (list(known.mean), list(known.std), known.input_size[1]) == (entry["mean"], entry["std"], size)
+            assert LICENCES[known.license] == entry["licence"]
+            megabytes = 4e-6 * sum(weights.numel() for weights in network.state_dict().values())
+            assert megabytes == pytest.approx(size_told(entry), rel=0.1), name
+
+
+def size_told(entry: dict[str, Any]) -> float:
+    """Return how large the file to fetch is in MB."""
+    number, unit = entry["file_size"].split()[:2]
+    return float(number) * {"MB": 1, "GB": 1000}[unit]
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_xrv_agrees_with_the_registry() -> None:
+    need("torch", "xrv")
+    from torchxrayvision.models import model_urls
+
+    for entry in registry().values():
+        if entry["loader"] == "xrv":
+            known = model_urls[entry["architecture"]]
+            assert known["input_resolution"] == entry["input_size"]
+            assert known["weights_url"].rpartition("/")[2] in entry["file"]
 
 
 @pytest.mark.torch

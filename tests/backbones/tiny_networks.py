@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,22 @@ def masked_autoencoder(state: dict[str, Any]) -> object:
     return {"model": state | further, "epoch": 800, "args": argparse.Namespace(blr=1e-3)}
 
 
+def with_texts(state: dict[str, Any]) -> object:
+    """As UrFound's training saves its autoencoder of images and texts."""
+    import torch
+
+    return masked_autoencoder(
+        state | {"bert_encoder.layer.weight": torch.ones(8, 8), "bert_mlp.weight": torch.ones(8, WIDTH)}
+    )
+
+
+def masked(state: dict[str, Any]) -> object:
+    """As USFM's training saves a network whose blocks share their bias of positions."""
+    import torch
+
+    return state | {"mask_token": torch.ones(1, 1, WIDTH), "rel_pos_bias.relative_position_index": torch.ones(17, 17)}
+
+
 def teacher(state: dict[str, Any]) -> object:
     """As DINOv2's training saves its teacher."""
     import torch
@@ -63,11 +80,21 @@ def teacher(state: dict[str, Any]) -> object:
     return {"teacher": {f"backbone.{name}": t for name, t in inner.items()} | {"dino_head.last": torch.ones(3)}}
 
 
+def larger_teacher(state: dict[str, Any]) -> object:
+    """The same, trained on larger images: its positions are interpolated."""
+    import torch
+
+    return teacher(state | {"pos_embed": torch.rand(1, 1 + 6 * 6, WIDTH)})
+
+
 def teacher_of_swiglu(state: dict[str, Any]) -> object:
-    """As DINOv2's training saves a teacher with registers and gated layers: under its own names."""
+    """As DINOv2's training saves a teacher with registers and gated layers: under its own names, blocks in chunks."""
     import torch
 
     renamed = {name.replace(".mlp.fc1.", ".mlp.w12.").replace(".mlp.fc2.", ".mlp.w3."): t for name, t in state.items()}
+    renamed = {
+        re.sub(r"^blocks\.(\d+)", lambda m: f"blocks.{int(m[1]) // 2}.{m[1]}", name): t for name, t in renamed.items()
+    }
     renamed["register_tokens"] = renamed.pop("reg_token")
     positions = renamed["pos_embed"]
     renamed["pos_embed"] = torch.cat([torch.zeros(1, 1, WIDTH), positions], 1)  # one for the class token too
@@ -241,10 +268,10 @@ TINY = {
     "biomedclip": Tiny(biomedclip, {"input_size": 160, "dim": 24}),
     "retfound-cfp": RETFOUND,
     "retfound-oct": RETFOUND,
-    "retfound-dinov2": of_timm("RETFound.pth", BLOCKS | {"img_size": 56}, 56, teacher),
+    "retfound-dinov2": of_timm("RETFound.pth", BLOCKS | {"img_size": 56}, 56, larger_teacher),
     "retfound-green": of_timm("retfoundgreen_statedict.pth", BLOCKS | {"img_size": 56}, 56),
     "flair": of_timm("model.safetensors", STAGES, 64, image_part, dim=4 * WIDTH),
-    "urfound": RETFOUND,
+    "urfound": of_timm("urfound_mm.pth", BLOCKS | {"img_size": 64}, 64, with_texts),
     "uni": of_timm("pytorch_model.bin", registry()["uni"]["options"] | BLOCKS | {"img_size": 64}, 64),
     "uni2-h": of_timm("pytorch_model.bin", registry()["uni2-h"]["options"] | BLOCKS | {"img_size": 56}, 56),
     "phikon": of_transformers("ViT", 16),
@@ -255,4 +282,6 @@ TINY = {
     "monet": of_transformers("CLIP", 14, projection_dim=WIDTH),
     "dermlip": Tiny(dermlip, {"input_size": 64, "dim": 24}),
     "endovit": of_timm("pytorch_model.bin", BLOCKS | {"img_size": 64}, 64, masked_autoencoder),
+    "panderm-base": of_timm("panderm.pth", registry()["panderm-base"]["options"] | BLOCKS | {"img_size": 64}, 64),
+    "usfm": of_timm("USFM_latest.pth", registry()["usfm"]["options"] | BLOCKS | {"img_size": 64}, 64, masked),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 HUB = "hf-hub:"
 CONFIG = "config.json"
+CHUNK = re.compile(r"^blocks\.\d+\.(?=\d+\.)")  # DINOv2 saves the blocks of a network in training in chunks
 # What the registry says of a model counts.
 SETTINGS = ("input_size", "mean", "std", "channels", "licence", "dim", "looks")
 
@@ -126,6 +128,8 @@ def from_files(name: str, architecture: str, checkpoint: Path, entry: Mapping[st
 def converted(network: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Let timm convert the tensors from a form that it knows, such as that of the original authors."""
     convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if not any(CHUNK.match(name) for name in network.state_dict()):
+        tensors = {CHUNK.sub("blocks.", name): tensor for name, tensor in tensors.items()}
     if convert is not None and differences(network.state_dict(), tensors):
         with contextlib.suppress(Exception):  # of no form that it knows: the tensors' names tell more
             kept = network.state_dict()
