@@ -255,7 +255,7 @@ def test_labels_are_learnt_from_as_in_one_process(address, network, discs, tmp_p
 
     normals, abnormal = str(discs / "train"), str(discs / "abnormal")
     kinds = GroupTable.of("kinds", {abnormal: "square"})
-    cluster = Cluster(str(tmp_path / "out"), address, 2, part_rows=9)
+    cluster = Cluster(str(tmp_path / "out"), address, 1, part_rows=9)
     fit = partial(fit_on, abnormal=[abnormal], kinds=kinds)
     fitted, summaries = fit(cluster, AnomalyModel(network), [normals], [], 100, quiet)
     expected = AnomalyModel(network).fit(normals, abnormal=abnormal, kinds=kinds, heatmaps=False)
