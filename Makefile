@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST := $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 QUICK := -m "not slow" --hypothesis-profile=quick
-LINES := tools/lines
+COVERAGE ?= --cov --cov-report=term
 
 # The matrices of tests are small: more threads would only wait for each other.
 test test-all test-lowest quick: export OMP_NUM_THREADS = 1
@@ -33,9 +33,7 @@ quick: lint
 
 # Every extra, every test; what is missing is a failure.
 test-all: .venv/all.stamp style
-	$(BIN)/python $(LINES) prepare
-	$(call CHECKED,MSDE_TEST_ALL=1 PYTHONPATH=$(CURDIR)/$(LINES)$${PYTHONPATH:+:$$PYTHONPATH} $(PYTEST))
-	$(BIN)/python $(LINES) report
+	$(call CHECKED,MSDE_TEST_ALL=1 $(PYTEST) $(COVERAGE))
 
 # The oldest libraries that pyproject.toml allows, in an environment of their own.
 test-lowest:
