@@ -2,10 +2,7 @@
 
 import os
 import signal
-import sys
 import time
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
 
 FOLDER = os.environ.get("MSDE_TEST_FAULTS")
 if FOLDER:
@@ -21,8 +18,3 @@ if FOLDER:
             time.sleep(0.3)
 
     PngImageFile._open = _open  # type: ignore[method-assign]
-
-# One of this name that this one hides marks which lines run.
-hidden = PathFinder.find_spec("sitecustomize", [path for path in sys.path if path != os.path.dirname(__file__)])
-if hidden and hidden.loader:
-    hidden.loader.exec_module(module_from_spec(hidden))
