@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import os
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +15,7 @@ from msde import AnomalyModel
 from msde.backbones import Backbone
 from tests.networks import shallow
 from tests.pictures import write_discs
-from tests.requirements import REQUIREMENTS, SHARED, THOROUGH, need
+from tests.requirements import SHARED, THOROUGH, need
 
 # A busy machine is no failure.
 settings.register_profile("quick", deadline=None, max_examples=20)
@@ -80,35 +76,6 @@ def model(explaining: AnomalyModel) -> AnomalyModel:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20260419)
-
-
-@pytest.hookimpl(tryfirst=True)  # before fixtures that export a network for a whole file
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if sys.gettrace() and item.get_closest_marker("torch") and REQUIREMENTS["torch"].present():
-        export_unwatched()
-
-
-@functools.cache
-def export_unwatched() -> None:
-    """Measure no coverage while torch is imported or exports: two fifths of the time, and no line of ours."""
-    torch_onnx = unwatched(importlib.import_module)("torch.onnx")
-    torch_onnx.export = unwatched(torch_onnx.export)
-
-
-def unwatched(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that runs without what watches the lines."""
-
-    @functools.wraps(function)
-    def run(*args: Any, **options: Any) -> Any:
-        watch: Any = sys.gettrace()
-        sys.settrace(None)
-        try:
-            return function(*args, **options)
-        finally:
-            sys.settrace(watch)
-            sys._getframe().f_trace = watch  # which has seen this call begin, and is to see it end
-
-    return run
 
 
 @pytest.hookimpl(trylast=True)  # after the order by chance
