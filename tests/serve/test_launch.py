@@ -66,8 +66,9 @@ def test_nothing_is_lost_or_doubled_by_kills(disc_model, tmp_path, workers):
         over = threading.Event()
 
         def send() -> None:
-            seed = 0
-            while not over.is_set():
+            seed, answered = 0, True
+            while not (over.is_set() and answered):
+                answered = False
                 try:
                     answer = process.ask("POST", "/api/images", content=png(seed))
                 except httpx.TransportError:
@@ -75,7 +76,7 @@ def test_nothing_is_lost_or_doubled_by_kills(disc_model, tmp_path, workers):
                     continue
                 if answer.status_code == 202:
                     accepted.append(answer.json()["images"][0]["id"])
-                    seed += 1
+                    seed, answered = seed + 1, True
 
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
