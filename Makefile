@@ -31,8 +31,8 @@ test: style
 quick: lint
 	$(PYTEST) $(QUICK)
 
-# Every extra, every test; what is missing is a failure. Lines are counted of the quick tests alone: before Python 3.12
-# it makes tests take more than twice as long.
+# Every extra, every test; what is missing is a failure. Lines are counted of the quick tests alone, because before
+# Python 3.12 counting slows tests down a lot.
 test-all: export MSDE_TEST_ALL = 1
 test-all: .venv/all.stamp style
 	$(call CHECKED,($(PYTEST) -m "not slow" $(COVERAGE); quick=$$?; $(PYTEST) -m slow && exit $$quick))
