@@ -170,7 +170,6 @@ def test_keys_go_on_to_the_next_page(visit, running, normals):
     page = visit("chest").page
     expect(page.locator("#rows tr")).to_have_count(50)
     expect(page.locator("#where")).to_have_text("1 to 50 of 52")
-    loaded(page)  # the rows are drawn anew meanwhile, and a click between is lost
     last = page.locator("#rows tr").last
     last.locator("a").click()
     expect(page.locator("#place")).to_have_text("50 of 52")
@@ -193,6 +192,9 @@ def test_keys_go_on_to_the_next_page(visit, running, normals):
     page.keyboard.press("x")
     expect(page.locator("#place")).to_have_text("52 of 52")
     other = page.locator("#rows tr[aria-current] a").get_attribute("href")
+    page.goto(f"{running.url}{other}&verdict=unsure")
+    expect(page.locator("#nothing")).to_contain_text("No image matches")
+    expect(page.locator("#normals img")).to_have_count(3)
     page.goto(f"{running.url}{other}&verdict=normal")
     expect(page.locator("#rows tr")).to_have_count(1)
     expect(page.locator("#place")).to_have_text("")
@@ -206,6 +208,46 @@ def test_keys_go_on_to_the_next_page(visit, running, normals):
     page.get_by_role("button", name="Remove", exact=True).click()
     expect(page.locator("#place")).to_have_text("1 of 1")
     expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_an_image_that_is_being_removed_is_asked_for_no_more(visit, running, normals):
+    rows = running.fill("chest", normals[:2])
+    page = visit("chest").page
+    loaded(page)
+    expect(page.locator("#live")).to_have_text("live")
+    removals = []
+
+    def hold(route):
+        removals.append(route) if route.request.method == "DELETE" else route.continue_()
+
+    page.route(re.compile(rf"/api/images/{rows[0]['id']}(\?|$)"), hold)
+    page.locator("#past summary").click()
+    page.click("#remove")
+    page.get_by_role("button", name="Remove", exact=True).click()
+    wait_until(lambda: page.wait_for_timeout(50) or removals, "the removal")
+    answer = removals[0].fetch()
+    with page.expect_response(re.compile("/api/worklist")):  # verdicts may have been missed, of the image shown too
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_timeout(500)
+    removals[0].fulfill(response=answer)
+    expect(page.locator("#place")).to_have_text("1 of 1")
+    expect(page.locator("#case-name bdi")).to_have_text(rows[1]["name"])
+
+
+def test_an_image_that_could_not_be_removed_is_shown_again(visit, running, normals):
+    rows = running.fill("chest", normals[:2])
+    visited = visit("chest")
+    visited.allowed += ("net::ERR_FAILED",)
+    page = visited.page
+    loaded(page)
+    page.route(re.compile(rf"/api/images/{rows[0]['id']}$"), lambda route: route.abort())
+    page.locator("#past summary").click()
+    page.click("#remove")
+    page.get_by_role("button", name="Remove", exact=True).click()
+    expect(page.locator("#trouble")).to_be_visible()
+    loaded(page)
+    expect(page.locator("#case-name bdi")).to_have_text(rows[0]["name"])
+    expect(page.locator("#layers img").first).not_to_have_js_property("naturalWidth", 0)
 
 
 def test_window_and_level_of_sixteen_bits(visit, running, normals):

@@ -25,6 +25,27 @@ def judge(running, image, word):
     assert answer.status_code == 201, answer.text
 
 
+def test_news_leaves_the_lines_that_have_not_changed(visit, running, normals):
+    """Whoever presses the button on one while news comes has not missed it."""
+    rows = running.fill("chest", normals[:4])
+    page = visit("chest").page
+    loaded(page)
+    expect(page.locator("#live")).to_have_text("live")
+    page.evaluate("document.querySelectorAll('#rows tr, #rows img').forEach((one, at) => { one.mark = at; })")
+    marks = "selector => [...document.querySelectorAll(selector)].map(({ mark }) => mark ?? null)"
+    lines, pictures = (page.evaluate(marks, f"#rows {tag}") for tag in ("tr", "img"))
+
+    judge(running, rows[1]["id"], "normal")
+    expect(page.locator("#rows tr").nth(1).locator(".verdict")).to_have_text("Normal")
+    assert page.evaluate(marks, "#rows tr") == [lines[0], None, *lines[2:]]
+    assert page.evaluate(marks, "#rows img") == pictures
+
+    running.ask("DELETE", f"/api/images/{rows[2]['id']}")
+    expect(page.locator("#rows tr")).to_have_count(3)
+    assert page.evaluate(marks, "#rows tr") == [lines[0], None, lines[3]]
+    assert page.locator("#rows tr").first.get_attribute("aria-current") == "true"
+
+
 def test_two_readers_at_once(visit, running, abnormals, normals):
     rows = running.fill("chest", abnormals[:2] + normals[:2])
     anna, root = visit("chest", READER_TOKEN).page, visit("chest").page

@@ -276,12 +276,18 @@ export class Viewer {
   }
 
   async remove() {
-    const { id, name } = this.shown;
+    const { shown } = this;
+    const { id, name } = shown;
     const text = `${name}: its file, scores and verdicts go for good; the audit log keeps that it was here.`;
-    if (!(await confirmed("Remove this image?", text, "Remove"))) return;
+    if (!(await confirmed("Remove this image?", text, "Remove")) || this.shown?.id !== id) return;
+    // Nothing more is asked of an image that is going.
+    this.asking.abort();
+    this.shown = null;
+    this.clear();
     try {
       await ask("DELETE", `api/images/${id}`);
     } catch (error) {
+      this.show(shown, this.model, $("place").textContent);
       this.failed(error);
       return;
     }

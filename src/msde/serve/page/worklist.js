@@ -174,16 +174,14 @@ export class Worklist {
     this.total = page.total;
     this.draw();
     this.listed();
-    if (!this.rows.length) {
-      this.chosen = null;
-      this.choose(null);
-    } else if (this.chosen === null) {
-      const { image, last } = this.wanted;
-      this.wanted = {}; // once
-      const at = this.rows.findIndex(({ id }) => id === image);
-      if (at < 0 && image) return this.turnTo(image);
-      this.take(at >= 0 ? at : last ? this.rows.length - 1 : Math.min(this.place, this.rows.length - 1), false);
-    } else this.mark();
+    if (!page.total && !this.filtered) this.chosen = null; // there is no image any more
+    if (this.chosen !== null) return this.mark();
+    const { image, last } = this.wanted;
+    this.wanted = {}; // once
+    const at = this.rows.findIndex(({ id }) => id === image);
+    if (at < 0 && image) return this.turnTo(image);
+    if (this.rows.length) this.take(at >= 0 ? at : last ? this.rows.length - 1 : Math.min(this.place, this.rows.length - 1), false);
+    else this.choose(null);
   }
 
   /** Ask for a page; in a body, because what is searched for may be a name, and addresses are written down. */
@@ -234,7 +232,7 @@ export class Worklist {
     this.rows[at] = changed;
     const before = $("rows").children[at];
     const had = before.contains(document.activeElement);
-    before.replaceWith(this.row(changed, before.querySelector("img")));
+    before.replaceWith(this.line(changed, before));
     if (had) this.link(at).focus({ preventScroll: true });
     this.mark();
   }
@@ -287,12 +285,7 @@ export class Worklist {
   draw() {
     const body = $("rows");
     const focused = document.activeElement?.closest("#rows tr")?.dataset.id;
-    // Pictures that stand there already are not asked for again.
-    const of = `${this.model.name} ${this.model.version}`;
-    const there = this.drawn === of ? [...body.children].map((line) => [line.dataset.id, line.querySelector("img")]) : [];
-    const pictures = new Map(there);
-    this.drawn = of;
-    body.replaceChildren(...this.rows.map((row) => this.row(row, pictures.get(String(row.id)))));
+    this.drawLines(body);
     if (focused) this.link(Math.max(this.rows.findIndex(({ id }) => String(id) === focused), 0))?.focus({ preventScroll: true });
     for (const heading of $("headings").querySelectorAll("[data-sort]")) {
       const chosen = heading.dataset.sort === this.sort;
@@ -310,6 +303,19 @@ export class Worklist {
     $("nothing").hidden = Boolean(this.rows.length);
     if (!this.rows.length) this.drawNothing();
     if (!performance.getEntriesByName("worklist").length) performance.mark("worklist");
+  }
+
+  /** Put the rows into the table; the elements of those that look as before stay, for a click may be under way on one. */
+  drawLines(body) {
+    const of = `${this.model.name} ${this.model.version}`;
+    const there = new Map(this.drawn === of ? [...body.children].map((line) => [line.dataset.id, line]) : []);
+    this.drawn = of;
+    const lines = this.rows.map((row) => this.line(row, there.get(String(row.id))));
+    const kept = new Set(lines);
+    for (const line of [...body.children]) if (!kept.has(line)) line.remove();
+    for (const [at, line] of lines.entries()) {
+      if (body.children[at] !== line) body.insertBefore(line, body.children[at] || null);
+    }
   }
 
   drawNothing() {
@@ -330,8 +336,17 @@ export class Worklist {
     return picture;
   }
 
-  row(row, drawn = null) {
-    const picture = row.purged ? h("span", { class: "no-picture" }) : drawn || this.picture(row.id);
+  /** The line of a row: that of before where nothing has changed, else with its picture, which is not asked for again. */
+  line(row, before) {
+    const line = this.row(row);
+    if (before?.isEqualNode(line)) return before;
+    const picture = before?.querySelector("img");
+    if (picture) line.querySelector("img")?.replaceWith(picture);
+    return line;
+  }
+
+  row(row) {
+    const picture = row.purged ? h("span", { class: "no-picture" }) : this.picture(row.id);
     const title = titleOf(row, this.group);
     const [patient, study] = brieflyOf(row, this.group);
     const slices = row.kind === "volume" ? `${row.n_parts} slices` : "";
@@ -339,7 +354,7 @@ export class Worklist {
     const about = [patient, [slices, study].filter(Boolean).join(", "), file].filter(Boolean);
     return h(
       "tr",
-      { "data-id": row.id, class: row.flagged ? "flagged" : null },
+      { "data-id": row.id, class: row.flagged ? "flagged" : null, "aria-current": row.id === this.chosen ? "true" : null },
       h("td", { class: "thumb" }, picture),
       h(
         "th",
