@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from msde.method.arrays import FloatArray, IndexArray, evenly_spaced
 from msde.method.density_weights import Weighting, density_weights
 from msde.method.mean_shift import shift
+from msde.method.parallel import for_blocks
 
 WEIGHTING: Weighting = "density"
 N_NEIGHBORS = 50
@@ -27,6 +28,7 @@ MAX_LANDMARKS = 600
 LEAST_VARIANCE = 1e-9  # of the largest: what is less comes of rounding
 
 _TIE = 1e-9
+_BLOCK_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,16 @@ class FrozenShift:
         ndarray of shape (m, d), float64
             Last position minus first.
         """
-        start = self.inside(rows)
-        position = start.copy()
-        for step in range(len(self.layers)):
-            position = self.moved(position, self._mean(position, step))
-        return self.outside(rows, start, position)
+        moved = np.empty(rows.shape)
+
+        def move(block: slice) -> None:
+            start = position = self.inside(rows[block])
+            for step in range(len(self.layers)):
+                position = self.moved(position, self._mean(position, step))
+            moved[block] = self.outside(rows[block], start, position)
+
+        for_blocks(move, len(rows), _BLOCK_ROWS)
+        return moved
 
     def inside(self, rows: FloatArray) -> NDArray[np.float64]:
         """Give standardised rows (m, d) their coordinates (m, p) in the space of the normals."""

@@ -180,7 +180,8 @@ class LeaveGroupOut:
         out = self.along[block].astype(np.float64)
         offsets = asked - self.mean
         inside = offsets @ self.axes
-        beyond = (offsets - inside @ self.axes.T).reshape(*block.shape, -1)
+        whole = len(self.axes) == len(self.scatter)  # so that nothing lies beyond the axes
+        beyond = (np.zeros_like(offsets) if whole else offsets - inside @ self.axes.T).reshape(*block.shape, -1)
         inside = inside.reshape(out.shape)
         moved = inside + self.mean @ self.axes
         place = self.place[block]
