@@ -2,7 +2,7 @@ import csv
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from msde.errors import DataError
@@ -48,6 +48,9 @@ SAID = st.lists(
 
 
 @given(SAID)
+@example(
+    [("a", "x", WITHDRAWN), ("b", "x", "normal"), ("a", "x", "normal"), ("a", "y", "abnormal"), ("b", "y", "abnormal")]
+)
 def test_what_was_withdrawn_counts_as_if_it_had_never_been_said(said):
     found = Verdicts.of(Verdict(image, image, word, reader) for image, reader, word in said)
     standing = [

@@ -113,7 +113,7 @@ class Verdicts:
 
     @property
     def contradicted(self) -> list[str]:
-        """The images that one reader calls normal and another abnormal."""
+        """The images that one reader calls normal and another abnormal, by name."""
         return self._settled_as(DISPUTED)
 
     @property
@@ -172,7 +172,8 @@ class Verdicts:
         return [f"{self.names[image]} ({_said(self.words[image])})" for image in self.contradicted]
 
     def _settled_as(self, word: str) -> list[str]:
-        return [image for image, words in self.words.items() if settled(words.values()) == word]
+        found = [image for image, words in self.words.items() if settled(words.values()) == word]
+        return sorted(found, key=lambda image: (self.names[image], image))
 
 
 def settled(words: Iterable[str]) -> str | None:
