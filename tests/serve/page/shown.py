@@ -13,3 +13,13 @@ def loaded(page: Page) -> None:
     from playwright.sync_api import expect
 
     expect(page.locator("#latest")).not_to_be_empty()
+
+
+def drawn(page: Page) -> None:
+    """Wait for all that the page asks of the chosen image and of the lines, before which none of them should go."""
+    from playwright.sync_api import expect
+
+    loaded(page)
+    expect(page.locator("#normals img")).to_have_count(3)
+    for picture in page.locator("#rows img, #layers img, #normals img").all():
+        expect(picture).not_to_have_js_property("naturalWidth", 0)

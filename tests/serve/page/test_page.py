@@ -23,7 +23,7 @@ from msde.serve.storage.database import Database
 from msde.serve.storage.store import Store
 
 from .conftest import LABELLED, READER_TOKEN
-from .shown import loaded
+from .shown import drawn, loaded
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402
@@ -200,9 +200,7 @@ def test_keys_go_on_to_the_next_page(visit, running, normals):
     expect(page.locator("#place")).to_have_text("")
     expect(page.locator("#case-name bdi")).not_to_have_text(shown)
     assert page.locator("#rows tr[aria-current]").count() == 0
-    expect(page.locator("#normals img")).to_have_count(3)
-    for picture in page.locator("#layers img, #normals img").all():
-        expect(picture).not_to_have_js_property("naturalWidth", 0)
+    drawn(page)
     page.locator("#past summary").click()
     page.click("#remove")
     page.get_by_role("button", name="Remove", exact=True).click()
@@ -213,7 +211,7 @@ def test_keys_go_on_to_the_next_page(visit, running, normals):
 def test_an_image_that_is_being_removed_is_asked_for_no_more(visit, running, normals):
     rows = running.fill("chest", normals[:2])
     page = visit("chest").page
-    loaded(page)
+    drawn(page)
     expect(page.locator("#live")).to_have_text("live")
     removals = []
 

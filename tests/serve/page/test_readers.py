@@ -10,7 +10,7 @@ from tests.requirements import need
 from tests.serve.process import CLIENT
 
 from .conftest import READER_TOKEN
-from .shown import loaded
+from .shown import drawn, loaded
 
 need("chromium")
 from playwright.sync_api import expect  # noqa: E402
@@ -29,7 +29,7 @@ def test_news_leaves_the_lines_that_have_not_changed(visit, running, normals):
     """Whoever presses the button on one while news comes has not missed it."""
     rows = running.fill("chest", normals[:4])
     page = visit("chest").page
-    loaded(page)
+    drawn(page)
     expect(page.locator("#live")).to_have_text("live")
     page.evaluate("document.querySelectorAll('#rows tr, #rows img').forEach((one, at) => { one.mark = at; })")
     marks = "selector => [...document.querySelectorAll(selector)].map(({ mark }) => mark ?? null)"
