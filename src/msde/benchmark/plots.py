@@ -134,7 +134,7 @@ def _histograms(found: Figures, backbone: str, protocol: str, detector: str) -> 
             )
         axis.set_yticks([])
     axes[0].set_ylabel("density")
-    axes[0].legend(fontsize=8)
+    axes[0].legend(fontsize=8, loc="upper right")  # to seek the best place may take long
     return _drawn(figure)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 from typing import NoReturn
@@ -74,9 +76,9 @@ def main() -> None:
     """Run the command line."""
     if isinstance(sys.stdout, TextIOWrapper):  # as standard error does, for a file's name may not fit the encoding
         sys.stdout.reconfigure(errors="backslashreplace")
-    _show_notes()
     try:
-        msde(prog_name="msde")
+        with _notes_shown():
+            msde(prog_name="msde")
     except MSDEError as error:
         _leave(str(error))
     except MemoryError:
@@ -89,13 +91,20 @@ def main() -> None:
         _leave(f"{error.filename or 'standard output'}: {error.strerror or error}")
 
 
-def _show_notes() -> None:
+@contextmanager
+def _notes_shown() -> Iterator[None]:
     """Print what reading an image notes of it, a line each."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("msde: %(image)s: %(message)s"))
     notes = logging.getLogger("msde.images")
+    before = notes.propagate
     notes.addHandler(handler)
     notes.propagate = False
+    try:
+        yield
+    finally:
+        notes.removeHandler(handler)
+        notes.propagate = before
 
 
 def _leave(reason: str) -> NoReturn:

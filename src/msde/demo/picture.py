@@ -166,4 +166,4 @@ def _draw_histogram(axes: Any, cases: Sequence[DemoCase]) -> None:
     axes.set_ylabel("images")
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, title="truth")
+    axes.legend(frameon=False, title="truth", loc="upper right")
