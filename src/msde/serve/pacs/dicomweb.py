@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _BLOCK = 65_536
 _PAGE = 200  # matches asked for at a time
 _MAX_MATCHES = 100_000
+_WHOLE_ANSWER = 10  # times what is waited for its next bytes
 _LATER = (408, 429, 502, 503, 504)
 _CONFLICT = 409
 _THERE_ALREADY = {0x0111, 45070}  # of part 4, and of Azure's archive
@@ -105,7 +106,7 @@ class Pacs:
         session.verify = True if settings.ca is None else str(settings.ca)
         session.cert = settings.client_certificate
         for scheme in ("http://", "https://"):
-            session.mount(scheme, _adapter(settings.instance_bytes, 10 * settings.timeout))
+            session.mount(scheme, _adapter(settings.instance_bytes, _WHOLE_ANSWER * settings.timeout))
         self._client: Any = DICOMwebClient(
             settings.url,
             session,
