@@ -2,8 +2,8 @@
 
     python benchmarks/all.py CACHE [--official CHECKOUT] [-o performance-tables.md] [--only fit,score]
 
-CACHE is the folder where the other benchmarks keep embeddings. Takes an hour on two quiet processors; a part that
-takes longer than its share is ended, and what it printed until then is kept and marked.
+CACHE is the folder where the other benchmarks keep embeddings. Takes an hour at most: a part that takes longer than
+its share is ended, and what it printed until then is kept and marked.
 """
 
 from __future__ import annotations

@@ -230,11 +230,7 @@ export class Worklist {
     if (this.group) this.load();
     if (at < 0 || this.group) return;
     this.rows[at] = changed;
-    const before = $("rows").children[at];
-    const had = before.contains(document.activeElement);
-    before.replaceWith(this.line(changed, before));
-    if (had) this.link(at).focus({ preventScroll: true });
-    this.mark();
+    this.draw();
   }
 
   /** Go on by so many rows, over the ends of the page too. */
